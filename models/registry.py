@@ -1,0 +1,18 @@
+"""The tasks by name: the one place to add a task of one's own."""
+
+from models import handwriting
+from models import next_character
+from models import task
+
+_TASKS = {entry.name: entry for entry in (next_character.TASK, handwriting.TASK)}
+
+
+def get_task(name: str) -> task.Task:
+  """Returns the task of that name.
+
+  Raises:
+    ValueError: If there is none.
+  """
+  if name not in _TASKS:
+    raise ValueError(f'Expected a task among {", ".join(sorted(_TASKS))}, found {name!r}.')
+  return _TASKS[name]

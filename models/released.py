@@ -1,0 +1,67 @@
+"""The released model: the one file of a run that may leave it, holding what the privacy guarantee covers.
+
+A run's checkpoints hold secrets too (the seed of the noise); the exporter reads this file and never them.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import io
+import json
+import os
+import zipfile
+
+import numpy as np
+import tensorflow as tf
+
+from models import registry
+from pipelines import files
+from pipelines import schema as schema_lib
+
+FILE_NAME = 'model.npz'
+
+
+@dataclasses.dataclass(frozen=True)
+class ReleasedModel:
+  """Weights (in the order of `keras.Model.get_weights`) with what it takes to rebuild the model around them."""
+
+  schema: schema_lib.Schema
+  model_size: int
+  round_number: int
+  weights: Sequence[np.ndarray]
+
+  def build(self, unroll: bool = False, batch_size: int | None = None) -> tf.keras.Model:
+    """Returns the Keras model with these weights; see `Task.build_model` for the arguments."""
+    task = registry.get_task(self.schema.task)
+    model = task.build_model(self.schema, self.model_size, unroll, batch_size)
+    model.set_weights(list(self.weights))
+    return model
+
+
+def save(model: ReleasedModel, run_dir: str) -> str:
+  """Writes the model into the run directory, whole or not at all, and returns the path."""
+  header = {'schema': model.schema.to_json(), 'model_size': model.model_size, 'round_number': model.round_number}
+  arrays = {f'weight_{index:03d}': weight for index, weight in enumerate(model.weights)}
+  buffer = io.BytesIO()
+  np.savez(buffer, header=np.array(json.dumps(header)), **arrays)
+  path = os.path.join(run_dir, FILE_NAME)
+  files.write_atomically(path, buffer.getvalue())
+  return path
+
+
+def load(run_dir: str) -> ReleasedModel:
+  """Reads what `save` wrote.
+
+  Raises:
+    ValueError: If the file is missing or damaged.
+  """
+  path = os.path.join(run_dir, FILE_NAME)
+  try:
+    with np.load(path, allow_pickle=False) as arrays:
+      header = json.loads(str(arrays['header']))
+      weights = [arrays[name] for name in sorted(arrays.files) if name != 'header']
+      schema = schema_lib.Schema.from_json(header['schema'])
+      return ReleasedModel(schema, header['model_size'], header['round_number'], weights)
+  except FileNotFoundError as error:
+    raise ValueError(f'Expected a released model at {path}, found none: train the run first.') from error
+  except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    raise ValueError(f'Expected a released model at {path}, found a damaged file ({error}): resume the run to rewrite it.') from error

@@ -1,0 +1,67 @@
+"""The data set's contract: what one example of a client holds.
+
+Written into the manifest by `pipelines`, checked by everything downstream. A leaf: imports nothing of ours and nothing
+heavy.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import math
+from typing import Any
+
+# A label with this value does not count: it pads a window that ends early, or a batch that is not full.
+IGNORED_LABEL = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+  """One array of an example: its name, NumPy dtype and shape (of one example, without the batch)."""
+
+  name: str
+  dtype: str
+  shape: tuple[int, ...]
+
+  @property
+  def size(self) -> int:
+    """Number of values in one example."""
+    return math.prod(self.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+  """What one example holds, and how its label reads.
+
+  Attributes:
+    task: The name of the task in `models.registry` that learns from it.
+    feature: The model's input.
+    label: The integer label, or labels (one per position), in `[0, len(classes))` or `IGNORED_LABEL`.
+    classes: What each label means, in order: characters, words, digits. Public and fixed, so it costs no privacy.
+  """
+
+  task: str
+  feature: Feature
+  label: Feature
+  classes: tuple[str, ...]
+
+  @property
+  def num_classes(self) -> int:
+    return len(self.classes)
+
+  def to_json(self) -> dict[str, Any]:
+    """Returns the schema as JSON-ready values, the inverse of `from_json`."""
+    return dataclasses.asdict(self)
+
+  @classmethod
+  def from_json(cls, value: Mapping[str, Any]) -> 'Schema':
+    """Reads what `to_json` wrote.
+
+    Raises:
+      ValueError: If a field is missing or has another form.
+    """
+    try:
+      feature, label = (
+          Feature(value[key]['name'], value[key]['dtype'], tuple(value[key]['shape'])) for key in ('feature', 'label')
+      )
+      return cls(value['task'], feature, label, tuple(value['classes']))
+    except (KeyError, TypeError) as error:
+      raise ValueError(f'Expected a schema with task, feature, label and classes, found no valid {error}.') from error
