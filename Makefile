@@ -1,0 +1,33 @@
+# make quickstart, make test: either alone does the set-up it needs.
+
+# The first of these that runs; name another with PYTHON=...
+PYTHON ?= $(or $(shell for python in python3.11 python3; do $$python -c '' 2>/dev/null && echo $$python && break; done),python3.11)
+expected := Python 3.11 on Linux x86_64
+found = $(shell $(PYTHON) -c 'import platform as p, sys; print("Python %d.%d on %s %s" % (sys.version_info[:2] + (p.system(), p.machine())))' 2>/dev/null)
+
+# Written last, so that a set-up which failed or was interrupted is done again, from nothing.
+installed := .venv/installed
+
+.PHONY: quickstart test setup lock
+
+quickstart: $(installed)
+	.venv/bin/python -m examples.quickstart
+
+test: $(installed)
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/python -m pytest
+
+setup: $(installed)
+
+# The list is complete and its pins contradict what one package asks for (see pyproject.toml), hence --no-deps.
+$(installed): requirements.txt
+	$(if $(findstring $(expected),$(found)),,$(error Expected $(expected), found $(or $(found),none): name the right one, as in 'make setup PYTHON=/usr/bin/python3.11'))
+	@echo 'Installing requirements.txt into .venv: 3 GB, a minute or two.'
+	@$(PYTHON) -m venv --clear .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements.txt
+	@touch $@
+
+# Needs uv. Keeps the pins it finds; delete requirements.txt first to move everything to its newest version.
+lock:
+	uv pip compile --quiet pyproject.toml --output-file requirements.txt
