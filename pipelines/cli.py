@@ -1,6 +1,7 @@
 """How every program of ours starts and ends: flags checked first, a user's mistake is one line and exit code 2. A leaf."""
 
 from collections.abc import Callable, Sequence
+import difflib
 import sys
 from typing import NoReturn
 
@@ -8,6 +9,9 @@ from absl import app
 from absl import flags
 
 USAGE_ERROR = 2
+
+# How alike (of difflib, at most 1) an unknown flag must be to one of ours to be taken for a misspelt one.
+_RESEMBLES = 0.8
 
 
 def fail(message: object) -> NoReturn:
@@ -23,24 +27,49 @@ def run(main: Callable[[], None]) -> None:
   message is all that the user needs; any other exception is ours and keeps its traceback.
   """
 
-  def parse(argv: Sequence[str]) -> list[str]:
-    try:
-      remaining = app.parse_flags_with_usage(list(argv)) if _asks_for_help(argv) else flags.FLAGS(list(argv))
-    except flags.Error as error:
-      fail(error)
-    except OSError as error:  # A flagfile that cannot be read.
-      fail(error)
-    if len(remaining) > 1:
-      fail(f'Expected only flags, found {remaining[1]!r}: write --name=value.')
-    return remaining
+  def refuse(arguments: Sequence[str]) -> None:
+    if arguments:
+      fail(f'Expected only flags, found {arguments[0]!r}: write --name=value.')
+    main()
 
-  def checked_main(_: Sequence[str]) -> None:
+  _run(refuse, lambda argv: flags.FLAGS(argv))
+
+
+def run_with_foreign_flags(main: Callable[[Sequence[str]], None]) -> None:
+  """Like `run`, but `main` gets the arguments that are no flags of ours, in their order, and has to judge them.
+
+  A flag that looks like a misspelt one of ours is an error all the same, at once.
+  """
+  _run(main, _parse_known)
+
+
+def _run(main: Callable[[Sequence[str]], None], parse_flags: Callable[[list[str]], list[str]]) -> None:
+  def parse(argv: Sequence[str]) -> list[str]:
+    if _asks_for_help(argv):
+      return app.parse_flags_with_usage(list(argv))
     try:
-      main()
+      return parse_flags(list(argv))
+    except (flags.Error, OSError) as error:  # OSError: a flagfile that cannot be read.
+      fail(error)
+
+  def checked_main(argv: Sequence[str]) -> None:
+    try:
+      main(argv[1:])
     except (ValueError, OSError) as error:
       fail(error)
 
   app.run(checked_main, flags_parser=parse)
+
+
+def _parse_known(argv: list[str]) -> list[str]:
+  flags.FLAGS.set_gnu_getopt(True)  # `--foreign value` must not end the flags that come after it.
+  remaining = flags.FLAGS(argv, known_only=True)
+  for argument in remaining[1:]:
+    name = argument.lstrip('-').split('=')[0]
+    meant = difflib.get_close_matches(name, flags.FLAGS, n=1, cutoff=_RESEMBLES) if argument.startswith('-') else None
+    if meant:
+      fail(f'Expected a known flag, found --{name}: did you mean --{meant[0]}?')
+  return remaining
 
 
 def _asks_for_help(argv: Sequence[str]) -> bool:

@@ -1,20 +1,22 @@
 """Writing files so that a killed process leaves the old one or the new one, never half of one. A leaf."""
 
+from collections.abc import Iterator
 import contextlib
 import os
+from typing import BinaryIO
 
 
-def write_atomically(path: str, content: bytes | str) -> None:
-  """Writes `content` beside `path`, flushes it to the disk, and renames it into place.
+@contextlib.contextmanager
+def open_atomically(path: str) -> Iterator[BinaryIO]:
+  """Opens a new file beside `path`; when the block ends well it is flushed to the disk and renamed into place.
 
   Raises:
     OSError: If the folder cannot be written or the disk is full; what stood at `path` is untouched.
   """
-  data = content.encode() if isinstance(content, str) else content
   aside = f'{path}.{os.getpid()}.part'
   try:
     with open(aside, 'wb') as file:
-      file.write(data)
+      yield file
       file.flush()
       os.fsync(file.fileno())
     os.replace(aside, path)
@@ -22,3 +24,9 @@ def write_atomically(path: str, content: bytes | str) -> None:
     with contextlib.suppress(OSError):
       os.remove(aside)
     raise
+
+
+def write_atomically(path: str, content: bytes | str) -> None:
+  """Writes `content` to `path` as `open_atomically` does."""
+  with open_atomically(path) as file:
+    file.write(content.encode() if isinstance(content, str) else content)

@@ -1,0 +1,255 @@
+"""From files to rows: one PTransform per input format, each giving Arrow tables of rows and reports of what was not used.
+
+Files travel as chunks of whole lines and rows as Arrow tables, never one element a row: an element costs Beam
+microseconds, a row inside a table next to nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+import dataclasses
+import gzip
+import hashlib
+import io
+import json
+import re
+from typing import Any, BinaryIO, NamedTuple
+import zipfile
+import zlib
+
+import apache_beam as beam
+from apache_beam.io import fileio
+from apache_beam.io import filesystems
+import numpy as np
+import pyarrow as pa
+
+from pipelines import featurizers
+from pipelines import reports
+
+# Of unpacked text: large enough that a chunk's overhead vanishes, small enough that a worker holds several.
+_CHUNK_BYTES = 4 << 20
+_HASH_BLOCK_BYTES = 1 << 20
+_IMAGES_PER_TABLE = 2048
+_REPORTS = 'reports'
+_INT64 = range(-(1 << 63), 1 << 63)
+_SURROGATE = re.compile('[\ud800-\udfff]')
+
+FEMNIST_NAME = 'femnist_leaf.npz'
+
+
+class Rows(NamedTuple):
+  """What every source gives."""
+
+  rows: beam.PCollection[pa.Table]
+  reports: beam.PCollection[reports.Report]
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+  """The names under which a JSON row holds what we need."""
+
+  user: str
+  order: str
+  text: str
+
+
+class RefusedRow(Exception):
+  """A row that cannot be used; its only argument is the reason to count, which never holds the row's content."""
+
+
+def match_files(patterns: Sequence[str]) -> list[str]:
+  """Returns the sorted paths that the globs match, on any filesystem that Beam knows.
+
+  Raises:
+    ValueError: If a glob matches nothing.
+  """
+  paths = set()
+  for pattern in patterns:
+    found = [match.path for result in filesystems.FileSystems.match([pattern]) for match in result.metadata_list]
+    if not found:
+      raise ValueError(f'Expected a file at {pattern}, found none: check the path or the glob.')
+    paths.update(found)
+  return sorted(paths)
+
+
+def fingerprint(paths: Sequence[str]) -> list[dict[str, Any]]:
+  """Returns name, size and SHA-256 of each file: what makes two inputs the same."""
+  entries = []
+  for path in paths:
+    digest, size = hashlib.sha256(), 0
+    with _open(path) as file:
+      while block := file.read(_HASH_BLOCK_BYTES):
+        digest.update(block)
+        size += len(block)
+    entries.append({'name': filesystems.FileSystems.split(path)[1], 'bytes': size, 'sha256': digest.hexdigest()})
+  return entries
+
+
+class ReadJsonLines(beam.PTransform):
+  """Reads files of one JSON object a line, plain or gzip, into rows of (client_id, order, text).
+
+  Blank lines are no rows. What cannot be used is counted by reason: `not_utf8`, `not_json`, `not_an_object`,
+  `no_user_id`, `no_order`, `no_text`.
+  """
+
+  def __init__(self, paths: Sequence[str], columns: Columns):
+    super().__init__()
+    self._paths = paths
+    self._columns = columns
+
+  def expand(self, input_or_inputs: beam.pvalue.PBegin) -> Rows:
+    chunks = (
+        input_or_inputs
+        | 'Paths' >> beam.Create(self._paths)
+        | 'MatchFiles' >> fileio.MatchAll()
+        | 'SpreadFiles' >> beam.Reshuffle()
+        | 'ReadMatches' >> fileio.ReadMatches()
+        | 'ReadChunks' >> beam.ParDo(_ReadChunks()).with_outputs(_REPORTS, main='chunks')
+    )
+    rows = (
+        chunks['chunks']
+        | 'SpreadChunks' >> beam.Reshuffle()
+        | 'ParseLines' >> beam.ParDo(_ParseLines(self._columns)).with_outputs(_REPORTS, main='rows')
+    )
+    return Rows(rows['rows'], (chunks[_REPORTS], rows[_REPORTS]) | 'Reports' >> beam.Flatten())
+
+
+class ReadFemnist(beam.PTransform):
+  """Reads LEAF's FEMNIST (`femnist_leaf.npz`) into rows of (client_id, order, image, character).
+
+  Takes the complete writers, their training images before their test images, and the writers that the file calls
+  extra. LEAF's own division of a writer's images is not used: it has images on both sides.
+  """
+
+  def __init__(self, path: str):
+    super().__init__()
+    self._path = path
+
+  def expand(self, input_or_inputs: beam.pvalue.PBegin) -> Rows:
+    rows = (
+        input_or_inputs
+        | 'Paths' >> beam.Create([self._path])
+        | 'ReadArrays' >> beam.ParDo(_ReadFemnist()).with_outputs(_REPORTS, main='rows')
+    )
+    return Rows(rows['rows'], rows[_REPORTS])
+
+
+@beam.typehints.with_output_types(bytes)
+class _ReadChunks(beam.DoFn):
+  """A file -> chunks of whole lines."""
+
+  def process(self, element: fileio.ReadableFile) -> Iterator[bytes | beam.pvalue.TaggedOutput]:
+    path = element.metadata.path
+    try:
+      with _open(path) as file:
+        yield from _read_chunks(_unpack(file))
+    except (OSError, EOFError, zlib.error) as error:
+      problem = f'Expected a readable file, found {path} damaged ({error}): get a whole copy of it.'
+      yield beam.pvalue.TaggedOutput(_REPORTS, reports.Report(problems=[problem]))
+
+
+@beam.typehints.with_output_types(pa.Table)
+class _ParseLines(beam.DoFn):
+  """A chunk of lines -> a table of rows."""
+
+  def __init__(self, columns: Columns):
+    self._columns = columns
+
+  def process(self, element: bytes) -> Iterator[pa.Table | beam.pvalue.TaggedOutput]:
+    report, rows = reports.Report(), []
+    for line in element.split(b'\n'):
+      if not line.strip():
+        continue
+      report.count(reports.READ)
+      try:
+        rows.append(parse_line(line, self._columns))
+      except RefusedRow as refusal:
+        report.count(reports.QUARANTINED, str(refusal))
+    schema = featurizers.NextCharacter.row_schema
+    if rows:
+      arrays = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), schema, strict=True)]
+      yield pa.table(arrays, schema=schema)
+    yield beam.pvalue.TaggedOutput(_REPORTS, report)
+
+
+@beam.typehints.with_output_types(pa.Table)
+class _ReadFemnist(beam.DoFn):
+  """A path -> tables of images."""
+
+  def process(self, element: str) -> Iterator[pa.Table | beam.pvalue.TaggedOutput]:
+    try:
+      with _open(element) as file, np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
+        for table in _femnist_tables(arrays):
+          report = reports.Report()
+          report.count(reports.READ, number=table.num_rows)
+          yield table
+          yield beam.pvalue.TaggedOutput(_REPORTS, report)
+    except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile, zlib.error) as error:
+      problem = f'Expected the arrays of LEAF FEMNIST, found {element} damaged ({error}): get a whole copy of it.'
+      yield beam.pvalue.TaggedOutput(_REPORTS, reports.Report(problems=[problem]))
+
+
+def parse_line(line: bytes, columns: Columns) -> tuple[str, int, str]:
+  """Returns the client id, order and text of one line.
+
+  A whole number serves as a user id too (17 and "17" are the same user).
+
+  Raises:
+    RefusedRow: With the reason.
+  """
+  try:
+    row = json.loads(line.decode('utf-8'))
+  except UnicodeDecodeError:
+    raise RefusedRow('not_utf8') from None
+  except (ValueError, RecursionError):
+    raise RefusedRow('not_json') from None
+  if not isinstance(row, dict):
+    raise RefusedRow('not_an_object')
+  user, order, text = (row.get(name) for name in (columns.user, columns.order, columns.text))
+  if type(user) is int:
+    user = str(user)
+  if not isinstance(user, str) or not user.strip() or _SURROGATE.search(user):
+    raise RefusedRow('no_user_id')
+  if type(order) is not int or order not in _INT64:
+    raise RefusedRow('no_order')
+  if not isinstance(text, str):
+    raise RefusedRow('no_text')
+  # JSON can escape half of a character, which UTF-8 cannot hold: it becomes U+FFFD, unknown like any other.
+  return user, order, _SURROGATE.sub('\ufffd', text)
+
+
+def _open(path: str) -> BinaryIO:
+  # As it lies on the disk: Beam's own unpacking ends a truncated gzip file without a word.
+  return filesystems.FileSystems.open(path, compression_type=filesystems.CompressionTypes.UNCOMPRESSED)
+
+
+def _unpack(file: BinaryIO) -> BinaryIO:
+  magic = file.read(2)
+  file.seek(0)
+  return gzip.GzipFile(fileobj=file) if magic == b'\x1f\x8b' else file  # type: ignore[return-value]
+
+
+def _read_chunks(file: BinaryIO) -> Iterator[bytes]:
+  """Yields the lines of a file in chunks that end where a line ends, without its byte order mark."""
+  chunk = file.read(_CHUNK_BYTES).removeprefix(b'\xef\xbb\xbf')
+  while chunk:
+    yield chunk + file.readline()
+    chunk = file.read(_CHUNK_BYTES)
+
+
+def _femnist_tables(arrays: np.lib.npyio.NpzFile) -> Iterator[pa.Table]:
+  order = 0
+  for part, names in (('train', 'writer_names'), ('test', 'writer_names'), ('extra', 'extra_writer_names')):
+    images, labels, writers = (arrays[f'{part}_{name}'] for name in ('images', 'labels', 'writer'))
+    client_ids = arrays[names][writers]
+    if images.dtype != np.uint8 or images.shape[1:] != (28, 28) or not len(images) == len(labels) == len(client_ids):
+      raise ValueError(f'{part} images of {images.dtype} {images.shape}')
+    if labels.max(initial=0) >= len(featurizers.Handwriting.schema.classes):
+      raise ValueError(f'{part} label {labels.max()}')
+    for start in range(0, len(images), _IMAGES_PER_TABLE):
+      stop = min(start + _IMAGES_PER_TABLE, len(images))
+      columns = [
+          client_ids[start:stop], np.arange(order + start, order + stop), [image.tobytes() for image in images[start:stop]],
+          labels[start:stop]
+      ]
+      yield pa.table([pa.array(column) for column in columns], featurizers.Handwriting.row_schema.names).cast(
+          featurizers.Handwriting.row_schema)
+    order += len(images)
