@@ -1,4 +1,4 @@
-"""How every program of ours starts and ends: flags checked first, a user's mistake is one line and exit code 2. A leaf."""
+"""How every program of ours starts and ends: flags first, and a user's mistake is one line and exit code 2. A leaf."""
 
 from collections.abc import Callable, Sequence
 import difflib

@@ -1,16 +1,15 @@
 """Client shards: the on-disk format between `pipelines` and everything that learns or measures.
 
-A data set is a folder of Arrow IPC files (the shards), an index and a manifest. A shard holds one record batch per client
-and split, so its own footer gives random access, NumPy reads it without a copy, and any Arrow reader can open it. The
-index says where each client is. The manifest is written last: a folder without one is no data set.
+A data set is a folder of Arrow IPC files (the shards), an index and a manifest. A shard holds one record batch per
+client and split, so its own footer gives random access, NumPy reads it without a copy, and any Arrow reader can open
+it. The index says where each client is. The manifest is written last: a folder without one is no data set.
 
-Splits: `train` and `tail` belong to the same users, `tail` being the held-out last part of each one's data; `test` holds
-the held-out users with all of their data.
+Splits: `train` and `tail` belong to the same users, `tail` being the held-out last part of each one's data; `test`
+holds the held-out users with all of their data.
 """
 
 from collections.abc import Iterable, Sequence
 import functools
-import hashlib
 import json
 import os
 import threading
@@ -40,6 +39,8 @@ _INDEX_SCHEMA = pa.schema([
     ('bytes', pa.int64()),
     ('checksum', pa.uint32()),
 ])
+# The columns of the index that it takes to read a client.
+_PLACE = ('shard', 'batch', 'checksum')
 
 
 class ClientExamples(NamedTuple):
@@ -58,19 +59,8 @@ class ClientIndex(NamedTuple):
   examples: np.ndarray
 
 
-class _Places(NamedTuple):
-  """Where the clients of one split are."""
-
-  shard: np.ndarray
-  batch: np.ndarray
-  checksum: np.ndarray
-
-  @classmethod
-  def of(cls, rows: pa.Table) -> '_Places':
-    return cls(*(rows[name].to_numpy() for name in cls._fields))
-
-
 def shard_name(shard: int, num_shards: int) -> str:
+  """Returns the file name of a shard."""
   return f'shard-{shard:05d}-of-{num_shards:05d}.arrow'
 
 
@@ -102,7 +92,8 @@ def write_index(output_dir: str, tables: Iterable[pa.Table]) -> pa.Table:
   """Writes the index of all shards, sorted by split and client id, and returns it."""
   table = pa.concat_tables([_INDEX_SCHEMA.empty_table(), *tables])
   table = table.sort_by([('split', 'ascending'), ('client_id', 'ascending')]).combine_chunks()
-  with files.open_atomically(os.path.join(output_dir, INDEX_NAME)) as file, pa.ipc.new_file(file, table.schema) as writer:
+  path = os.path.join(output_dir, INDEX_NAME)
+  with files.open_atomically(path) as file, pa.ipc.new_file(file, table.schema) as writer:
     writer.write_table(table)
   return table
 
@@ -122,18 +113,12 @@ def write_manifest(output_dir: str, schema: schema_lib.Schema, details: dict[str
   Args:
     output_dir: Where the shards and the index already are.
     schema: What an example holds.
-    details: What else the manifest says: `splits` (of `count_splits`), `files` (each file's `describe_file`), the
+    details: What else the manifest says: `splits` (of `count_splits`), `files` (each file's `files.describe`), the
       accounting, limits and flags.
   """
   manifest = {'format': FORMAT, 'schema': schema.to_json(), **details}
   files.write_atomically(os.path.join(output_dir, MANIFEST_NAME), json.dumps(manifest, indent=1, sort_keys=True) + '\n')
   return manifest
-
-
-def describe_file(path: str) -> dict[str, Any]:
-  """Returns the `bytes` and `sha256` of a file, as the manifest lists them."""
-  with open(path, 'rb') as file:
-    return {'bytes': os.fstat(file.fileno()).st_size, 'sha256': hashlib.file_digest(file, 'sha256').hexdigest()}
 
 
 class ClientShards:
@@ -155,12 +140,12 @@ class ClientShards:
     self.manifest = read_manifest(path)
     self.schema = schema_lib.Schema.from_json(self.manifest['schema'])
     self._check_sizes()
-    if describe_file(os.path.join(path, INDEX_NAME))['sha256'] != self.manifest['files'][INDEX_NAME]['sha256']:
+    if files.describe(os.path.join(path, INDEX_NAME))['sha256'] != self.manifest['files'][INDEX_NAME]['sha256']:
       raise _damaged(path, INDEX_NAME, 'other content')
     with pa.memory_map(os.path.join(path, INDEX_NAME)) as source:
       index = pa.ipc.open_file(source).read_all()
     self._rows = {split: index.filter(pc.equal(index['split'], split)).combine_chunks() for split in SPLITS}
-    self._places = {split: _Places.of(rows) for split, rows in self._rows.items()}
+    self._places = {split: [rows[name].to_numpy() for name in _PLACE] for split, rows in self._rows.items()}
     self._shard_names = {_shard_number(name): name for name in self.manifest['files'] if name != INDEX_NAME}
     self._readers: dict[int, pa.RecordBatchFileReader] = {}
     self._lock = threading.Lock()
@@ -200,10 +185,8 @@ class ClientShards:
   def read_all(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the features and labels of a whole split, with the int64 number of the client that each example is of."""
     clients = [self.read(split, index) for index in range(self.num_clients(split))]
-    features, labels = (
-        np.concatenate([np.empty((0, *feature.shape), feature.dtype), *arrays])
-        for feature, arrays in ((self.schema.feature, [c[0] for c in clients]), (self.schema.label, [c[1] for c in clients]))
-    )
+    empty = [np.empty((0, *feature.shape), feature.dtype) for feature in (self.schema.feature, self.schema.label)]
+    features, labels = (np.concatenate(arrays) for arrays in zip(empty, *clients, strict=True))
     return features, labels, np.repeat(np.arange(len(clients)), self.clients(split).examples)
 
   def verify(self) -> None:
@@ -213,7 +196,7 @@ class ClientShards:
       ValueError: Naming the first file that is not what was written.
     """
     for name, entry in self.manifest['files'].items():
-      if describe_file(os.path.join(self.path, name)) != entry:
+      if files.describe(os.path.join(self.path, name)) != entry:
         raise _damaged(self.path, name, 'other content')
 
   def _check_sizes(self) -> None:
@@ -275,4 +258,4 @@ def _to_numpy(batch: pa.RecordBatch, feature: schema_lib.Feature) -> np.ndarray:
 
 
 def _checksum(arrays: Sequence[np.ndarray]) -> int:
-  return functools.reduce(lambda checksum, array: zlib.crc32(array, checksum), arrays, 0)
+  return functools.reduce(lambda checksum, array: zlib.crc32(array.data, checksum), arrays, 0)

@@ -1,7 +1,7 @@
 """From the rows of one client to its examples: one class per kind of task, none of which knows Beam or files.
 
-A featurizer sees one client's rows in their order. It stops at `max_examples`, keeping the first, so that one client with
-very much data costs no more than the limit.
+A featurizer sees one client's rows in their order. It stops at `max_examples`, keeping the first, so that one client
+with very much data costs no more than the limit.
 """
 
 import abc
@@ -59,8 +59,8 @@ class NextCharacter(Featurizer):
   """A client's text in order, a newline after each row, cut into windows; the label is the character that follows.
 
   A character outside `ALPHABET` becomes `<unknown>` and is counted. The last window is padded, its label with
-  `IGNORED_LABEL`. A row counts as reached when one of its characters (its newline included) is in a window, as a feature
-  or as a label.
+  `IGNORED_LABEL`. A row counts as reached when one of its characters (its newline included) is in a window, as a
+  feature or as a label.
   """
 
   row_schema = pa.schema([('client_id', pa.string()), ('order', pa.int64()), ('text', pa.string())])

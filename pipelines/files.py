@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 import contextlib
+import hashlib
 import os
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 @contextlib.contextmanager
@@ -30,3 +31,9 @@ def write_atomically(path: str, content: bytes | str) -> None:
   """Writes `content` to `path` as `open_atomically` does."""
   with open_atomically(path) as file:
     file.write(content.encode() if isinstance(content, str) else content)
+
+
+def describe(path: str) -> dict[str, Any]:
+  """Returns the size in `bytes` and the `sha256` of a file, which a manifest lists to recognize it."""
+  with open(path, 'rb') as file:
+    return {'bytes': os.fstat(file.fileno()).st_size, 'sha256': hashlib.file_digest(file, 'sha256').hexdigest()}

@@ -1,5 +1,6 @@
 """One preprocessing job from start to end: look at what is there, run the Beam pipeline, write the manifest last."""
 
+import argparse
 from collections.abc import Sequence
 import contextlib
 import dataclasses
@@ -20,8 +21,9 @@ from pipelines import reports
 from pipelines import sources
 from pipelines import transforms
 
-# Beam's DirectRunner would first try to download another runner (Prism); this is the one it comes back to.
-_DEFAULT_RUNNER = 'FnApiRunner'
+# Workers say what went wrong and nothing else. The second flag changes nothing for a pipeline without triggers, but
+# with it Beam's DirectRunner works at once instead of first trying to download another runner (Prism).
+_BEAM_DEFAULTS = ('--default_sdk_harness_log_level=ERROR', '--allow_unsafe_triggers')
 _OUR_FILES = re.compile(r'(shard-\d+-of-\d+\.arrow|index\.arrow|manifest\.json|pipeline_result\.json)(\.\d+\.part)?')
 
 # Flags that say where things are; what is in the files speaks for itself.
@@ -66,14 +68,18 @@ def parse_beam_flags(arguments: Sequence[str]) -> pipeline_options.PipelineOptio
   """Returns the options of Beam that the arguments ask for.
 
   Raises:
-    ValueError: If Beam knows one of them no more than we do.
+    ValueError: If Beam does not know one of them either.
   """
-  parsers: list[Any] = []
+  parsers: list[argparse.ArgumentParser] = []
   pipeline_options.PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
-  _, unknown = parsers[0].parse_known_args(list(arguments))
+  setattr(parsers[0], 'exit_on_error', False)  # noqa: B010 - there, but unknown to the type checker's stubs
+  try:
+    _, unknown = parsers[0].parse_known_args(list(arguments))
+  except argparse.ArgumentError as error:
+    raise ValueError(f'Expected a valid flag of Beam, found {error}.') from error
   if unknown:
     raise ValueError(f'Expected a flag of ours or of Beam, found {unknown[0]!r}: see --help for ours.')
-  return pipeline_options.PipelineOptions(list(arguments), **{} if _asks_runner(arguments) else {'runner': _DEFAULT_RUNNER})
+  return pipeline_options.PipelineOptions([*_BEAM_DEFAULTS, *arguments])
 
 
 def run(job: Job, options: pipeline_options.PipelineOptions) -> Outcome:
@@ -105,18 +111,19 @@ def run(job: Job, options: pipeline_options.PipelineOptions) -> Outcome:
 
 
 def _run_pipeline(job: Job, options: pipeline_options.PipelineOptions) -> None:
+  output_dir = os.path.abspath(job.output_dir)
+  write_shards = transforms.WriteShards(job.featurizer, job.limits, job.splits, output_dir, job.num_shards)
   with beam.Pipeline(options=options) as pipeline:
     rows = pipeline | 'ReadRows' >> job.source
     written = (
         rows.rows
         | 'KeyByBucket' >> transforms.KeyByBucket(job.num_shards)
-        | 'WriteShards'
-        >> transforms.WriteShards(job.featurizer, job.limits, job.splits, os.path.abspath(job.output_dir), job.num_shards)
+        | 'WriteShards' >> write_shards
     )
     (
         (rows.reports, written)
         | 'AllReports' >> beam.Flatten()
-        | 'WriteResult' >> transforms.WriteResult(os.path.abspath(job.output_dir))
+        | 'WriteResult' >> transforms.WriteResult(output_dir)
     )
 
 
@@ -148,8 +155,8 @@ def _flags_apart(found: dict[str, Any], wanted: dict[str, Any]) -> set[str]:
 
 def _occupied(output_dir: str, found: str) -> ValueError:
   return ValueError(
-      f'Expected an empty output_dir or one made with the same flags from the same input, found {found} in {output_dir}: '
-      'choose another --output_dir or delete it.'
+      f'Expected an empty output_dir or one made with the same flags from the same input, found {found} in '
+      f'{output_dir}: choose another --output_dir or delete it.'
   )
 
 
@@ -207,10 +214,6 @@ def _accounting(report: reports.Report) -> dict[str, Any]:
       'clients_set_aside': report.reasons(reports.SET_ASIDE),
       'notes': report.reasons(reports.NOTES),
   }
-
-
-def _asks_runner(arguments: Sequence[str]) -> bool:
-  return any(argument.split('=')[0] == '--runner' for argument in arguments)
 
 
 def _code_version() -> str:

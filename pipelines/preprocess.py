@@ -1,6 +1,9 @@
-"""Turns raw per-user logs into client shards: `python -m pipelines.preprocess --flagfile=configs/shakespeare_data.flags`.
+"""Turns raw per-user logs into client shards.
 
-Flags that are not listed here go to Beam unchanged (`--direct_num_workers=2 --direct_running_mode=multi_processing`, `--runner=...`).
+    python -m pipelines.preprocess --flagfile=configs/shakespeare_data.flags
+
+Flags that are not listed here go to Beam unchanged, for example `--direct_num_workers=2
+--direct_running_mode=multi_processing` or `--runner=...`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,20 +15,21 @@ from absl import logging
 
 from pipelines import cli
 
-_TASK = flags.DEFINE_enum('task', None, ['next_character', 'handwriting'], 'What to learn from the data.', required=True)
+_TASK = flags.DEFINE_enum('task', None, ['next_character', 'handwriting'], 'What to learn.', required=True)
 _INPUT = flags.DEFINE_list(
-    'input', [], 'For next_character: comma-separated files or globs of JSON lines, plain or gzip, on any filesystem of Beam.'
+    'input', [], 'For next_character: files or globs of JSON lines, plain or gzip, on any filesystem that Beam knows.'
 )
 _FEMNIST_DIR = flags.DEFINE_string('femnist_dir', None, 'For handwriting: the folder that holds femnist_leaf.npz.')
 _OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'The folder to make: shards, index and manifest.', required=True)
 _USER_COLUMN = flags.DEFINE_string('user_column', 'user_id', 'The key of a line that says whose it is.')
-_ORDER_COLUMN = flags.DEFINE_string('order_column', 'utterance', 'The key of a line that orders a user\'s lines: an integer.')
+_ORDER_COLUMN = flags.DEFINE_string('order_column', 'utterance', 'The key that orders a user\'s lines: an integer.')
 _TEXT_COLUMN = flags.DEFINE_string('text_column', 'text', 'The key of a line that holds the text.')
 _WINDOW_LENGTH = flags.DEFINE_integer(
     'window_length', 80, 'Characters in an example of next_character.', lower_bound=1, upper_bound=100_000
 )
 _MAX_EXAMPLES = flags.DEFINE_integer(
-    'max_examples_per_client', 256, 'The first so many examples of a user are kept.', lower_bound=1, upper_bound=10_000_000
+    'max_examples_per_client', 256, 'So many examples of a user are kept, the first.', lower_bound=1,
+    upper_bound=10_000_000
 )
 _MIN_EXAMPLES = flags.DEFINE_integer(
     'min_examples_per_client', 2, 'A user with fewer examples is set aside.', lower_bound=1, upper_bound=10_000_000
@@ -41,7 +45,7 @@ _NUM_SHARDS = flags.DEFINE_integer(
     'num_shards', 8, 'Files to make; each must fit into a worker\'s memory.', lower_bound=1, upper_bound=99_999
 )
 _SPLIT_KEY = flags.DEFINE_string(
-    'split_key', 'pocketfed', 'Public key of the hash that chooses the held-out users, 1 to 64 bytes: another, other users.'
+    'split_key', 'pocketfed', 'Public key of the hash that chooses the held-out users, 1 to 64 bytes.'
 )
 
 _SPLIT_MEANINGS = {
@@ -72,6 +76,11 @@ def _has_room(values: Mapping[str, Any]) -> bool:
   return values['min_examples_per_client'] <= values['max_examples_per_client']
 
 
+@flags.validator(_OUTPUT_DIR, 'Expected a folder on a local or mounted disk: the shards are read as memory.')
+def _is_local(value: str | None) -> bool:
+  return value is None or '://' not in value
+
+
 @flags.validator(_SPLIT_KEY, 'Expected 1 to 64 bytes.')
 def _fits_hash(value: str) -> bool:
   return 1 <= len(value.encode()) <= 64
@@ -96,6 +105,7 @@ def main(beam_arguments: Sequence[str]) -> None:
 
 def _make_job() -> Any:
   from pipelines import featurizers
+  from pipelines import femnist
   from pipelines import job
   from pipelines import sources
   from pipelines import transforms
@@ -109,8 +119,8 @@ def _make_job() -> Any:
     source = sources.ReadJsonLines(paths, sources.Columns(_USER_COLUMN.value, _ORDER_COLUMN.value, _TEXT_COLUMN.value))
     featurizer = featurizers.NextCharacter(_WINDOW_LENGTH.value)
   else:
-    paths = sources.match_files([os.path.join(_FEMNIST_DIR.value, sources.FEMNIST_NAME)])
-    source, featurizer = sources.ReadFemnist(paths[0]), featurizers.Handwriting()
+    paths = sources.match_files([os.path.join(_FEMNIST_DIR.value, femnist.FILE_NAME)])
+    source, featurizer = femnist.ReadFemnist(paths[0]), featurizers.Handwriting()
   values = {flag.name: flag.value for flag in _JOB_FLAGS}
   return job.Job(paths, source, featurizer, limits, splits, _NUM_SHARDS.value, _OUTPUT_DIR.value, values)
 
@@ -118,11 +128,10 @@ def _make_job() -> Any:
 def _describe(manifest: Mapping[str, Any]) -> str:
   """Returns what was made of the input, for people."""
   rows = manifest['rows']
-  set_aside = manifest['clients_set_aside']
   lines = [
-      f'rows   {rows["read"]:,} read = {rows["used"]:,} used + {rows["bounded"]:,} bounded'
-      f'{_reasons(manifest["bounded_by"])} + {sum(rows["quarantined"].values()):,} quarantined{_reasons(rows["quarantined"])}',
-      f'users  {sum(set_aside.values()):,} set aside{_reasons(set_aside)}',
+      f'rows   {rows["read"]:,} read = {rows["used"]:,} used + {_total("bounded", manifest["bounded_by"])} + '
+      + _total('quarantined', rows['quarantined']),
+      'users  ' + _total('set aside', manifest['clients_set_aside']),
   ]
   for split, meaning in _SPLIT_MEANINGS.items():
     counts = manifest['splits'][split]
@@ -131,8 +140,9 @@ def _describe(manifest: Mapping[str, Any]) -> str:
   return '\n'.join(lines)
 
 
-def _reasons(reasons: Mapping[str, int]) -> str:
-  return f' ({", ".join(f"{reason} {number:,}" for reason, number in reasons.items())})' if reasons else ''
+def _total(what: str, reasons: Mapping[str, int]) -> str:
+  listed = ', '.join(f'{reason} {number:,}' for reason, number in reasons.items())
+  return f'{sum(reasons.values()):,} {what}' + (f' ({listed})' if listed else '')
 
 
 if __name__ == '__main__':

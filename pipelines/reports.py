@@ -1,4 +1,4 @@
-"""What a Beam step says about its work besides its output: counts, files written, problems. They add up to the manifest.
+"""What a Beam step says about its work besides its output: counts, files, problems. They add up to the manifest.
 
 Counted in elements rather than in Beam's metrics or logs: every runner carries elements, exactly once.
 """

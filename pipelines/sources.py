@@ -1,4 +1,4 @@
-"""From files to rows: one PTransform per input format, each giving Arrow tables of rows and reports of what was not used.
+"""From files to rows: one PTransform per input format, giving Arrow tables of rows and reports of what was refused.
 
 Files travel as chunks of whole lines and rows as Arrow tables, never one element a row: an element costs Beam
 microseconds, a row inside a table next to nothing.
@@ -8,17 +8,14 @@ from collections.abc import Iterator, Sequence
 import dataclasses
 import gzip
 import hashlib
-import io
 import json
 import re
 from typing import Any, BinaryIO, NamedTuple
-import zipfile
 import zlib
 
 import apache_beam as beam
 from apache_beam.io import fileio
 from apache_beam.io import filesystems
-import numpy as np
 import pyarrow as pa
 
 from pipelines import featurizers
@@ -27,12 +24,11 @@ from pipelines import reports
 # Of unpacked text: large enough that a chunk's overhead vanishes, small enough that a worker holds several.
 _CHUNK_BYTES = 4 << 20
 _HASH_BLOCK_BYTES = 1 << 20
-_IMAGES_PER_TABLE = 2048
-_REPORTS = 'reports'
 _INT64 = range(-(1 << 63), 1 << 63)
 _SURROGATE = re.compile('[\ud800-\udfff]')
 
-FEMNIST_NAME = 'femnist_leaf.npz'
+# The tag under which a reading step gives its reports.
+REPORTS = 'reports'
 
 
 class Rows(NamedTuple):
@@ -75,7 +71,7 @@ def fingerprint(paths: Sequence[str]) -> list[dict[str, Any]]:
   entries = []
   for path in paths:
     digest, size = hashlib.sha256(), 0
-    with _open(path) as file:
+    with open_raw(path) as file:
       while block := file.read(_HASH_BLOCK_BYTES):
         digest.update(block)
         size += len(block)
@@ -102,34 +98,14 @@ class ReadJsonLines(beam.PTransform):
         | 'MatchFiles' >> fileio.MatchAll()
         | 'SpreadFiles' >> beam.Reshuffle()
         | 'ReadMatches' >> fileio.ReadMatches()
-        | 'ReadChunks' >> beam.ParDo(_ReadChunks()).with_outputs(_REPORTS, main='chunks')
+        | 'ReadChunks' >> beam.ParDo(_ReadChunks()).with_outputs(REPORTS, main='chunks')
     )
     rows = (
         chunks['chunks']
         | 'SpreadChunks' >> beam.Reshuffle()
-        | 'ParseLines' >> beam.ParDo(_ParseLines(self._columns)).with_outputs(_REPORTS, main='rows')
+        | 'ParseLines' >> beam.ParDo(_ParseLines(self._columns)).with_outputs(REPORTS, main='rows')
     )
-    return Rows(rows['rows'], (chunks[_REPORTS], rows[_REPORTS]) | 'Reports' >> beam.Flatten())
-
-
-class ReadFemnist(beam.PTransform):
-  """Reads LEAF's FEMNIST (`femnist_leaf.npz`) into rows of (client_id, order, image, character).
-
-  Takes the complete writers, their training images before their test images, and the writers that the file calls
-  extra. LEAF's own division of a writer's images is not used: it has images on both sides.
-  """
-
-  def __init__(self, path: str):
-    super().__init__()
-    self._path = path
-
-  def expand(self, input_or_inputs: beam.pvalue.PBegin) -> Rows:
-    rows = (
-        input_or_inputs
-        | 'Paths' >> beam.Create([self._path])
-        | 'ReadArrays' >> beam.ParDo(_ReadFemnist()).with_outputs(_REPORTS, main='rows')
-    )
-    return Rows(rows['rows'], rows[_REPORTS])
+    return Rows(rows['rows'], (chunks[REPORTS], rows[REPORTS]) | 'Reports' >> beam.Flatten())
 
 
 @beam.typehints.with_output_types(bytes)
@@ -139,11 +115,11 @@ class _ReadChunks(beam.DoFn):
   def process(self, element: fileio.ReadableFile) -> Iterator[bytes | beam.pvalue.TaggedOutput]:
     path = element.metadata.path
     try:
-      with _open(path) as file:
+      with open_raw(path) as file:
         yield from _read_chunks(_unpack(file))
     except (OSError, EOFError, zlib.error) as error:
       problem = f'Expected a readable file, found {path} damaged ({error}): get a whole copy of it.'
-      yield beam.pvalue.TaggedOutput(_REPORTS, reports.Report(problems=[problem]))
+      yield beam.pvalue.TaggedOutput(REPORTS, reports.Report(problems=[problem]))
 
 
 @beam.typehints.with_output_types(pa.Table)
@@ -163,28 +139,9 @@ class _ParseLines(beam.DoFn):
         rows.append(parse_line(line, self._columns))
       except RefusedRow as refusal:
         report.count(reports.QUARANTINED, str(refusal))
-    schema = featurizers.NextCharacter.row_schema
     if rows:
-      arrays = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), schema, strict=True)]
-      yield pa.table(arrays, schema=schema)
-    yield beam.pvalue.TaggedOutput(_REPORTS, report)
-
-
-@beam.typehints.with_output_types(pa.Table)
-class _ReadFemnist(beam.DoFn):
-  """A path -> tables of images."""
-
-  def process(self, element: str) -> Iterator[pa.Table | beam.pvalue.TaggedOutput]:
-    try:
-      with _open(element) as file, np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
-        for table in _femnist_tables(arrays):
-          report = reports.Report()
-          report.count(reports.READ, number=table.num_rows)
-          yield table
-          yield beam.pvalue.TaggedOutput(_REPORTS, report)
-    except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile, zlib.error) as error:
-      problem = f'Expected the arrays of LEAF FEMNIST, found {element} damaged ({error}): get a whole copy of it.'
-      yield beam.pvalue.TaggedOutput(_REPORTS, reports.Report(problems=[problem]))
+      yield make_table(list(zip(*rows, strict=True)), featurizers.NextCharacter.row_schema)
+    yield beam.pvalue.TaggedOutput(REPORTS, report)
 
 
 def parse_line(line: bytes, columns: Columns) -> tuple[str, int, str]:
@@ -216,8 +173,14 @@ def parse_line(line: bytes, columns: Columns) -> tuple[str, int, str]:
   return user, order, _SURROGATE.sub('\ufffd', text)
 
 
-def _open(path: str) -> BinaryIO:
-  # As it lies on the disk: Beam's own unpacking ends a truncated gzip file without a word.
+def make_table(columns: Sequence[Any], schema: pa.Schema) -> pa.Table:
+  """Returns the columns as a table of exactly that schema."""
+  arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+  return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def open_raw(path: str) -> BinaryIO:
+  """Opens a file as it lies on the disk: Beam's own unpacking ends a truncated gzip file without a word."""
   return filesystems.FileSystems.open(path, compression_type=filesystems.CompressionTypes.UNCOMPRESSED)
 
 
@@ -233,23 +196,3 @@ def _read_chunks(file: BinaryIO) -> Iterator[bytes]:
   while chunk:
     yield chunk + file.readline()
     chunk = file.read(_CHUNK_BYTES)
-
-
-def _femnist_tables(arrays: np.lib.npyio.NpzFile) -> Iterator[pa.Table]:
-  order = 0
-  for part, names in (('train', 'writer_names'), ('test', 'writer_names'), ('extra', 'extra_writer_names')):
-    images, labels, writers = (arrays[f'{part}_{name}'] for name in ('images', 'labels', 'writer'))
-    client_ids = arrays[names][writers]
-    if images.dtype != np.uint8 or images.shape[1:] != (28, 28) or not len(images) == len(labels) == len(client_ids):
-      raise ValueError(f'{part} images of {images.dtype} {images.shape}')
-    if labels.max(initial=0) >= len(featurizers.Handwriting.schema.classes):
-      raise ValueError(f'{part} label {labels.max()}')
-    for start in range(0, len(images), _IMAGES_PER_TABLE):
-      stop = min(start + _IMAGES_PER_TABLE, len(images))
-      columns = [
-          client_ids[start:stop], np.arange(order + start, order + stop), [image.tobytes() for image in images[start:stop]],
-          labels[start:stop]
-      ]
-      yield pa.table([pa.array(column) for column in columns], featurizers.Handwriting.row_schema.names).cast(
-          featurizers.Handwriting.row_schema)
-    order += len(images)

@@ -140,9 +140,9 @@ class _WriteShard(beam.DoFn):
       with files.open_atomically(path) as file:
         clients = self._examples(self._sort(pa.concat_tables(tables), report), report)
         report.index.append(client_shards.write_shard(file, bucket, self._featurizer.schema, clients))
-      report.files[name] = client_shards.describe_file(path)
+      report.files[name] = files.describe(path)
     except OSError as error:
-      report.problems.append(f'Expected to write {path}, found {error.strerror}: make room or choose another --output_dir.')
+      report.problems.append(f'Expected to write {path}, found {error.strerror}: choose another --output_dir.')
     yield report
 
   def _sort(self, rows: pa.Table, report: reports.Report) -> pa.Table:
@@ -171,7 +171,7 @@ class _WriteShard(beam.DoFn):
 def _write_result(report: reports.Report, output_dir: str) -> None:
   index = client_shards.write_index(output_dir, report.index)
   name = client_shards.INDEX_NAME
-  report.files[name] = client_shards.describe_file(os.path.join(output_dir, name))
+  report.files[name] = files.describe(os.path.join(output_dir, name))
   counts = [[kind, reason, number] for (kind, reason), number in sorted(report.counts.items())]
   splits = client_shards.count_splits(index)
   result = {'counts': counts, 'splits': splits, 'files': report.files, 'problems': sorted(report.problems)}

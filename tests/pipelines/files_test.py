@@ -1,0 +1,51 @@
+"""Tests of writing a file whole or not at all."""
+
+import hashlib
+import os
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+
+from pipelines import files
+
+
+class FilesTest(absltest.TestCase):
+
+  def setUp(self) -> None:
+    super().setUp()
+    self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    self.path = self.folder / 'file'
+
+  def test_content_replaces_what_was_there(self) -> None:
+    files.write_atomically(str(self.path), 'old')
+    files.write_atomically(str(self.path), b'new')
+    self.assertEqual(self.path.read_text(), 'new')
+    self.assertEqual(os.listdir(self.folder), ['file'])
+
+  def test_nothing_is_in_place_before_the_end(self) -> None:
+    with files.open_atomically(str(self.path)) as file:
+      file.write(b'half')
+      file.flush()
+      self.assertFalse(self.path.exists())
+    self.assertTrue(self.path.exists())
+
+  def test_a_failure_leaves_the_old_content_and_no_litter(self) -> None:
+    files.write_atomically(str(self.path), 'old')
+    with self.assertRaises(KeyboardInterrupt), files.open_atomically(str(self.path)) as file:
+      file.write(b'half')
+      raise KeyboardInterrupt
+    self.assertEqual(self.path.read_text(), 'old')
+    self.assertEqual(os.listdir(self.folder), ['file'])
+
+  def test_a_folder_that_is_not_there_is_an_os_error(self) -> None:
+    with self.assertRaises(OSError):
+      files.write_atomically(str(self.folder / 'nowhere' / 'file'), '')
+
+  def test_describe(self) -> None:
+    self.path.write_bytes(b'abc')
+    self.assertEqual(files.describe(str(self.path)), {'bytes': 3, 'sha256': hashlib.sha256(b'abc').hexdigest()})
+
+
+if __name__ == '__main__':
+  absltest.main()
