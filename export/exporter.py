@@ -1,0 +1,139 @@
+"""From a run's released model to the files of a model folder: convert, check on the device's runtime, describe.
+
+What needs TensorFlow or the device's runtime happens in guarded children; this process stays small and responsive.
+"""
+
+from collections.abc import Mapping
+import contextlib
+from importlib import metadata
+import json
+import os
+import platform
+import time
+from typing import Any
+
+from export import guard
+from export import model_card
+from export import model_folder
+from export import parity
+from export import run_directory
+from export import tflite
+from pipelines import client_shards
+from pipelines import files
+
+_PACKAGES = ('tensorflow', 'ai-edge-litert')
+
+
+def export(run_dir: str, shards: client_shards.ClientShards, staging: str, limits: guard.Limits) -> dict[str, Any]:
+  """Fills the staging folder and returns what its parity.json says.
+
+  A variant that cannot be converted, or does not agree with Keras, stands under `failed` with the reason and leaves no
+  file; the others go on. With no variant left nothing is worth publishing, and only the record is returned.
+
+  Raises:
+    ValueError: If the released model is missing, damaged, diverged, or not of the schema of the shards.
+    guard.Failed: If the Keras model could not be run within the limits.
+  """
+  started = time.monotonic()
+  examples = parity.held_out_examples(shards)
+  with contextlib.ExitStack() as stack:
+
+    def start(*call: Any) -> guard.Call:
+      return stack.enter_context(guard.Call(limits, *call))
+
+    # Side by side: each loads TensorFlow, which takes longest of all.
+    keras = start(parity.keras_answers, run_dir, shards.schema, examples.features)
+    conversions = {name: start(tflite.convert, run_dir, name) for name in tflite.VARIANTS}
+    try:
+      reference = keras.result()
+    except guard.Refused as error:
+      raise ValueError(str(error)) from error
+    check = _Check(shards.schema.task, examples, reference, staging, limits)
+    variants, failed = check.accept_all(conversions)
+  itself = parity.compare(examples.labels, reference.logits, reference.logits)
+  record = {
+      'task': shards.schema.task, 'variants': variants, 'failed': failed, 'keras_accuracy': itself.accuracy,
+      'examples': itself.examples, 'positions': itself.positions, 'seconds': time.monotonic() - started,
+  }  # fmt: skip
+  if variants:
+    model = {
+        'task': shards.schema.task, 'round': reference.round_number, 'weights': reference.num_weights,
+        'num_classes': shards.schema.num_classes, 'signature': check.signature,
+    }  # fmt: skip
+    _describe(run_dir, model, shards.schema.classes, record, staging)
+  return record
+
+
+class _Check:
+  """Holds files against the answers of Keras."""
+
+  def __init__(
+      self,
+      task: str,
+      examples: parity.Examples,
+      reference: parity.Reference,
+      staging: str,
+      limits: guard.Limits,
+  ) -> None:
+    self._task = task
+    self._examples = examples
+    self._reference = reference
+    self._staging = staging
+    self._limits = limits
+    self.signature: list[tuple[str, str, str, tuple[int, ...]]] = []
+
+  def accept_all(self, conversions: Mapping[str, guard.Call]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Returns the figures of the variants that hold, and the reasons of those that failed."""
+    variants, failed = {}, {}
+    for name, conversion in conversions.items():
+      try:
+        variants[name] = self._accept(name, conversion.result())
+      except guard.Failed as error:
+        failed[name] = str(error)
+    return variants, failed
+
+  def _accept(self, name: str, content: bytes) -> dict[str, Any]:
+    """Puts a variant's file into the staging folder and returns its figures; if it does not hold, there is no file."""
+    variant = tflite.VARIANTS[name]
+    path = os.path.join(self._staging, tflite.file_name(self._task, name))
+    files.write_atomically(path, content)
+    try:
+      answers = guard.call(self._limits, parity.tflite_answers, path, self._examples.features)
+      figures = parity.compare(self._examples.labels, answers.logits, self._reference.logits)
+      broken = parity.disagreement(figures, variant.bounds)
+      if broken:
+        raise guard.Failed(broken)
+    except guard.Failed:
+      os.remove(path)
+      raise
+    self.signature = answers.signature
+    return {
+        'path': os.path.basename(path),
+        **files.describe(path),
+        'summary': variant.summary,
+        'argmax_agreement': figures.argmax_agreement,
+        'max_logit_difference': figures.max_logit_difference,
+        'accuracy': figures.accuracy,
+        'examples': figures.examples,
+        'positions': figures.positions,
+    }
+
+
+def _describe(
+    run_dir: str, model: Mapping[str, Any], classes: tuple[str, ...], record: Mapping[str, Any], staging: str
+) -> None:
+  card = model_card.render(
+      model,
+      record,
+      run_directory.read_json(run_dir, 'privacy.json'),
+      run_directory.read_json(run_dir, 'run.json'),
+      run_directory.read_flags(run_dir),
+      {'Python': platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+  )
+  contents = {
+      'classes.json': json.dumps(classes, ensure_ascii=False, indent=1) + '\n',
+      'MODEL_CARD.md': card,
+      model_folder.PARITY: json.dumps(record, indent=1, allow_nan=False) + '\n',
+  }
+  for name, content in contents.items():
+    files.write_atomically(os.path.join(staging, name), content)

@@ -1,0 +1,182 @@
+"""Does the file, on the device's runtime, say what the Keras model says?
+
+Both answer the same examples of held-out users, who took no part in training. Keras answers in the form it was trained
+in (any batch, recurrent layers as loops), so a mistake in the device's form shows as well.
+"""
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pipelines import client_shards
+from pipelines import schema as schema_lib
+
+if TYPE_CHECKING:
+  from models import released
+
+SPLIT = 'test'
+_MAX_EXAMPLES = 2_000
+_MAX_LOGITS = 1 << 25  # Values held at once: a large vocabulary is checked on fewer examples.
+_BATCH_SIZE = 250
+
+
+class Examples(NamedTuple):
+  """Features `[n, ...]` and labels `[n, ...]` of held-out users."""
+
+  features: np.ndarray
+  labels: np.ndarray
+
+
+class Reference(NamedTuple):
+  """What the Keras model says: logits `[n, ..., num_classes]`, its number of weights, and the round it is of."""
+
+  logits: np.ndarray
+  num_weights: int
+  round_number: int
+
+
+class Answers(NamedTuple):
+  """What a file says: logits `[n, ..., num_classes]`, and its input and output as (kind, name, dtype, shape)."""
+
+  logits: np.ndarray
+  signature: list[tuple[str, str, str, tuple[int, ...]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+  """How far a file may be from the Keras model before it counts as broken.
+
+  Attributes:
+    min_agreement: Least share of positions at which both name the same class.
+    max_relative_difference: Largest difference between two logits as a share of the largest logit, or `None` for any.
+  """
+
+  min_agreement: float
+  max_relative_difference: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+  """The comparison over all positions whose label counts."""
+
+  argmax_agreement: float
+  max_logit_difference: float
+  accuracy: float
+  reference_accuracy: float
+  largest_logit: float
+  examples: int
+  positions: int
+
+
+def held_out_examples(shards: client_shards.ClientShards) -> Examples:
+  """Reads examples at even steps through those of all held-out users, sorted by user; all of them if they are few.
+
+  Even steps keep every user's weight, so the accuracy estimates the one per example.
+
+  Raises:
+    ValueError: If there is no held-out user, or a shard is damaged.
+  """
+  sizes = np.asarray(shards.clients(SPLIT).examples)
+  total = int(sizes.sum())
+  if not total:
+    raise ValueError(f'Expected examples of held-out users in {shards.path}, found none: hold some users out.')
+  schema = shards.schema
+  limit = max(1, min(_MAX_EXAMPLES, _MAX_LOGITS // (schema.label.size * schema.num_classes)))
+  picked = np.unique(np.linspace(0, total - 1, min(limit, total)).round().astype(np.int64))
+  starts = np.cumsum(sizes) - sizes
+  clients = np.searchsorted(starts, picked, side='right') - 1
+  chosen = []
+  for client in np.unique(clients):
+    features, labels = shards.read(SPLIT, int(client))
+    rows = picked[clients == client] - starts[client]
+    chosen.append((features[rows], labels[rows]))
+  return Examples(*(np.concatenate(parts) for parts in zip(*chosen, strict=True)))
+
+
+def keras_answers(run_dir: str, schema: schema_lib.Schema, features: np.ndarray) -> Reference:
+  """Runs the released model of a run on features of that schema; meant for a guarded child process.
+
+  Raises:
+    ValueError: If the model is missing, damaged, of another schema, or has weights that are not finite.
+  """
+  from models import released  # Here, with TensorFlow behind it, so that only the child loads that.
+
+  model = released.load(run_dir)
+  _check_schema(model.schema, schema)
+  _check_weights(model)
+  keras = model.build()
+  logits = keras.predict(features.astype(keras.input.dtype.as_numpy_dtype), batch_size=_BATCH_SIZE, verbose=0)
+  return Reference(logits, sum(int(np.size(weight)) for weight in model.weights), model.round_number)
+
+
+def tflite_answers(path: str, features: np.ndarray) -> Answers:
+  """Runs a file through its signature, one example a call as on a device; meant for a guarded child process."""
+  from ai_edge_litert import interpreter as litert  # Here, so that only the checking process loads the runtime.
+
+  interpreter = litert.Interpreter(model_path=path, num_threads=1)
+  run = interpreter.get_signature_runner()
+  ((input_name, given),) = run.get_input_details().items()
+  ((output_name, returned),) = run.get_output_details().items()
+  inputs = features.astype(given['dtype'])
+  logits = [run(**{input_name: inputs[row : row + 1]})[output_name] for row in range(len(inputs))]
+  ends = (('input', input_name, given), ('output', output_name, returned))
+  signature = [(kind, name, np.dtype(end['dtype']).name, tuple(end['shape'].tolist())) for kind, name, end in ends]
+  return Answers(np.concatenate(logits), signature)
+
+
+def compare(labels: np.ndarray, logits: np.ndarray, reference: np.ndarray) -> Figures:
+  """Compares the file's logits with the Keras model's, at the positions whose label counts.
+
+  Raises:
+    ValueError: If no label counts.
+  """
+  counts = labels != schema_lib.IGNORED_LABEL
+  if not counts.any():
+    raise ValueError('Expected labels that count among the held-out examples, found none.')
+  truth, logits, reference = labels[counts], logits[counts], reference[counts]
+  answers, expected = logits.argmax(-1), reference.argmax(-1)
+  return Figures(
+      argmax_agreement=float((answers == expected).mean()),
+      max_logit_difference=float(np.abs(logits - reference).max()),
+      accuracy=float((answers == truth).mean()),
+      reference_accuracy=float((expected == truth).mean()),
+      largest_logit=float(np.abs(reference).max()),
+      examples=len(labels),
+      positions=len(truth),
+  )
+
+
+def disagreement(figures: Figures, bounds: Bounds) -> str | None:
+  """Says how the file breaks its bounds, or `None` if it holds them."""
+  if figures.argmax_agreement < bounds.min_agreement:
+    return (
+        f'Expected the same answer as Keras at {bounds.min_agreement:.1%} of positions, '
+        f'found {figures.argmax_agreement:.2%}'
+    )
+  share = bounds.max_relative_difference
+  allowed = math.inf if share is None else share * figures.largest_logit
+  # Written so that NaN, which compares false with everything, breaks the bound.
+  if not (math.isfinite(figures.max_logit_difference) and figures.max_logit_difference <= allowed):
+    return f'Expected logits within {allowed:.2g} of those of Keras, found {figures.max_logit_difference:.2g} away'
+  return None
+
+
+def _check_schema(trained: schema_lib.Schema, given: schema_lib.Schema) -> None:
+  names = [field.name for field in dataclasses.fields(trained)]
+  differing = [name for name in names if getattr(trained, name) != getattr(given, name)]
+  if differing:
+    raise ValueError(
+        f'Expected shards of the schema that the model was trained on, found another {" and ".join(differing)}: '
+        'pass the --shards_dir of the training run.'
+    )
+
+
+def _check_weights(model: 'released.ReleasedModel') -> None:
+  broken = sum(int(np.size(weight) - np.isfinite(weight).sum()) for weight in model.weights)
+  if broken:
+    raise ValueError(
+        f'Expected finite weights in the released model, found {broken} that are NaN or infinite: the training '
+        'diverged, train again with a smaller learning rate.'
+    )

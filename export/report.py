@@ -1,0 +1,118 @@
+"""The report of a run: one HTML file without any outside part, for people. Needs no TensorFlow.
+
+Written after training, and again with the model files' figures after an export.
+"""
+
+from collections.abc import Mapping, Sequence
+import math
+import os
+from typing import Any, NamedTuple
+
+import jinja2
+import markupsafe
+
+from export import charts
+from export import run_directory
+from pipelines import files
+
+FILE_NAME = 'report.html'
+_TEMPLATE = 'report.html.j2'
+
+
+class Chart(NamedTuple):
+  """A drawing with its title and how to read it; the drawing is empty if nothing was measured."""
+
+  title: str
+  text: str
+  svg: markupsafe.Markup
+
+
+def write_report(run_dir: str, model_dir: str | None = None) -> str:
+  """Writes report.html into a run directory, whole or not at all, and returns its path.
+
+  Args:
+    run_dir: Holds what training wrote; a figure that is missing is shown as not measured.
+    model_dir: Holds what export wrote, if there was one.
+
+  Raises:
+    ValueError: If one of the files read is damaged.
+    OSError: If the directory cannot be written.
+  """
+  privacy = run_directory.read_json(run_dir, 'privacy.json')
+  environment = jinja2.Environment(
+      loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=True, trim_blocks=True, lstrip_blocks=True
+  )
+  environment.filters.update(percent=_percent, number=_number, size=_size, duration=_duration)
+  page = environment.get_template(_TEMPLATE).render(
+      name=os.path.basename(os.path.abspath(run_dir)),
+      run=run_directory.read_json(run_dir, 'run.json'),
+      privacy=privacy,
+      parity=run_directory.read_json(model_dir, 'parity.json') if model_dir else {},
+      flags=run_directory.read_flags(run_dir),
+      charts=_draw_charts(run_directory.read_metrics(run_dir), privacy),
+  )
+  path = os.path.join(run_dir, FILE_NAME)
+  files.write_atomically(path, page)
+  return path
+
+
+def _draw_charts(metrics: Mapping[str, Sequence[float]], privacy: Mapping[str, Any]) -> list[Chart]:
+  rounds = metrics.get('round', ())
+
+  def lines(**labels: str) -> list[charts.Series]:
+    return [charts.Series(label, metrics.get(name, [math.nan] * len(rounds))) for name, label in labels.items()]
+
+  def chart(title: str, text: str, series: Sequence[charts.Series], **options: Any) -> Chart:
+    name = title.lower().replace(' ', '-')
+    # Safe to mark: drawn from numbers and from the words below.
+    return Chart(title, text, markupsafe.Markup(charts.draw(name, rounds, charts.Chart(series, **options))))
+
+  clip_norm = privacy.get('clip_norm')
+  return [
+      chart(
+          'Accuracy', 'Training users as they learn, and users who took no part.',
+          lines(accuracy='training', eval_accuracy='held-out', eval_accuracy_per_user='held-out, by user'),
+          unit='percent',
+      ),
+      chart('Loss', 'Cross entropy in nats; lower is better.', lines(loss='training', eval_loss='held-out')),
+      chart(
+          'Privacy spent', 'Epsilon after each round; lower protects more.',
+          lines(epsilon='epsilon'), from_zero=True,
+      ),
+      chart(
+          'Traffic per client', 'Bytes that one client sends up and receives in a round.',
+          lines(bytes_up_per_client='up', bytes_down_per_client='down'), unit='bytes', from_zero=True,
+      ),
+      chart(
+          'Update norms', 'L2 norm of what clients send, before it is clipped.',
+          lines(update_norm_mean='mean', update_norm_max='largest'),
+          limit=None if clip_norm is None else ('clip', clip_norm), from_zero=True,
+      ),
+      chart(
+          'Clipped updates', 'Share of clients whose update was longer than the clip.',
+          lines(clipped_share='clipped'), unit='percent', from_zero=True,
+      ),
+  ]  # fmt: skip
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+  return '–' if value is None else f'{value:.{digits}%}'.replace('%', '\N{NARROW NO-BREAK SPACE}%')
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+  if value is None:
+    return '–'
+  return f'{value:,}' if isinstance(value, int) else f'{value:.{digits}g}'
+
+
+def _size(count: int) -> str:
+  return f'{count / 1000:,.0f}\N{NARROW NO-BREAK SPACE}kB'
+
+
+def _duration(seconds: float | None) -> str:
+  if seconds is None:
+    return '–'
+  minutes, rest = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  parts = ((hours, 'h'), (minutes, 'min'), (0 if hours else rest, 's'))
+  return ' '.join(f'{count}\N{NARROW NO-BREAK SPACE}{unit}' for count, unit in parts if count) or '0 s'

@@ -1,0 +1,80 @@
+"""Reads the figures that a run leaves in its directory. A leaf.
+
+A run that was stopped has not written all of them yet: what is missing reads as empty, what is damaged is an error.
+"""
+
+import csv
+import json
+import math
+import os
+import re
+from typing import Any
+
+_WITHHELD = re.compile('seed|secret|password', re.IGNORECASE)
+WITHHELD = '(withheld)'
+
+
+def read_flags(run_dir: str) -> list[tuple[str, str]]:
+  """Returns the run's flags as (name, value); a switch stands as `name` or `noname`, with an empty value.
+
+  A seed is withheld: whoever knows it can subtract the noise, and with it the privacy.
+
+  Raises:
+    ValueError: If the file is not text.
+  """
+  path = os.path.join(run_dir, 'config.flags')
+  try:
+    with open(path, encoding='utf-8') as file:
+      lines = [line.strip().lstrip('-') for line in file if line.strip().startswith('-')]
+  except FileNotFoundError:
+    return []
+  except UnicodeDecodeError as error:
+    raise ValueError(f'Expected a flag file at {path}, found other bytes ({error}).') from error
+  flags = [(name, value) for name, _, value in (line.partition('=') for line in lines)]
+  return [(name, WITHHELD if _WITHHELD.search(name) else value) for name, value in flags]
+
+
+def read_flag(run_dir: str, name: str) -> str | None:
+  """Returns the value of one flag of the run, or `None` if it was not set."""
+  return dict(read_flags(run_dir)).get(name)
+
+
+def read_json(folder: str, file_name: str) -> dict[str, Any]:
+  """Returns the object in a JSON file of a run or model folder, empty if there is no such file.
+
+  Raises:
+    ValueError: If the file holds something else.
+  """
+  path = os.path.join(folder, file_name)
+  try:
+    with open(path, encoding='utf-8') as file:
+      value = json.load(file)
+  except FileNotFoundError:
+    return {}
+  except ValueError as error:
+    raise ValueError(f'Expected JSON in {path}, found none ({error}): repeat the step that writes it.') from error
+  if not isinstance(value, dict):
+    raise ValueError(f'Expected a JSON object in {path}, found a {type(value).__name__}.')
+  return value
+
+
+def read_metrics(run_dir: str) -> dict[str, list[float]]:
+  """Returns the columns of metrics.csv, NaN where a round did not measure; no columns if there is no file.
+
+  Raises:
+    ValueError: If the file holds something else.
+  """
+  path = os.path.join(run_dir, 'metrics.csv')
+  try:
+    with open(path, encoding='utf-8', newline='') as file:
+      rows = list(csv.DictReader(file))
+    return {name: [_number(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+  except FileNotFoundError:
+    return {}
+  except (ValueError, TypeError, KeyError, csv.Error) as error:
+    raise ValueError(f'Expected numbers in {path}, found others ({error}): resume the run to rewrite it.') from error
+
+
+def _number(cell: str) -> float:
+  value = float(cell or 'nan')
+  return value if math.isfinite(value) else math.nan

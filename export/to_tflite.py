@@ -1,0 +1,90 @@
+"""Exports the released model of a run as TFLite files, each checked on the device's runtime.
+
+python -m export.to_tflite --run_dir=runs/quickstart/run --output_dir=runs/quickstart/model
+"""
+
+from collections.abc import Mapping
+import os
+import signal
+import sys
+from typing import Any
+
+from absl import flags
+
+from export import exporter
+from export import guard
+from export import model_folder
+from export import report
+from export import run_directory
+from pipelines import cli
+from pipelines import client_shards
+
+_RUN_DIR = flags.DEFINE_string('run_dir', None, 'Run directory of tff_tasks.train.', required=True)
+_OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Model folder to write.', required=True)
+_SHARDS_DIR = flags.DEFINE_string(
+    'shards_dir', None, 'Data set with the held-out users to check on; by default the one that the run was trained on.'
+)
+_MEMORY_MB = flags.DEFINE_integer(
+    'conversion_memory_mb', 4096, 'Memory limit of the conversion of one file, in MB.', lower_bound=1024
+)
+_SECONDS = flags.DEFINE_float(
+    'conversion_seconds', 300, 'Time limit of the conversion of one file, in seconds.', lower_bound=1
+)
+
+
+def main() -> None:
+  """Exports, prints what came of it, and ends with 1 if a variant failed."""
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # So that clean-up runs.
+  shards = _open_shards()
+  limits = guard.Limits(_MEMORY_MB.value << 20, _SECONDS.value)
+  with model_folder.stage(_OUTPUT_DIR.value) as staging:
+    print('Converting, and checking on held-out users ...', flush=True)
+    try:
+      record = exporter.export(_RUN_DIR.value, shards, staging, limits)
+    except guard.Failed as error:
+      sys.exit(f'error: the Keras model could not be run: {error}')
+    if record['variants']:
+      model_folder.publish(staging, _OUTPUT_DIR.value)
+  if record['variants']:
+    _update_report()
+    print(summarize(record, _OUTPUT_DIR.value))
+  for name, reason in record['failed'].items():
+    print(f'error: {name} failed: {reason}', file=sys.stderr)
+  if record['failed']:
+    sys.exit(1)
+
+
+def summarize(record: Mapping[str, Any], output_dir: str) -> str:
+  """Returns the figures of an export as a plain table."""
+  lines = [
+      f'Exported {record["task"]} to {output_dir} in {record["seconds"]:.0f} s.',
+      f'Checked on {record["examples"]:,} examples ({record["positions"]:,} positions) of held-out users, '
+      f'where Keras has an accuracy of {record["keras_accuracy"]:.2%}.',
+      f'{"file":<40}{"size":>10}{"agreement":>11}{"difference":>12}{"accuracy":>10}',
+  ]
+  for variant in record['variants'].values():
+    lines.append(
+        f'{variant["path"]:<40}{variant["bytes"] / 1000:>7,.0f} kB{variant["argmax_agreement"]:>11.2%}'
+        f'{variant["max_logit_difference"]:>12.2g}{variant["accuracy"]:>10.2%}'
+    )
+  return '\n'.join(lines)
+
+
+def _open_shards() -> client_shards.ClientShards:
+  if not os.path.isdir(_RUN_DIR.value):
+    raise ValueError(f'Expected a run directory at {_RUN_DIR.value}, found none: train the run first.')
+  shards_dir = _SHARDS_DIR.value or run_directory.read_flag(_RUN_DIR.value, 'shards_dir')
+  if not shards_dir:
+    raise ValueError(f'Expected --shards_dir in {_RUN_DIR.value}/config.flags, found none: pass --shards_dir.')
+  return client_shards.ClientShards(shards_dir)
+
+
+def _update_report() -> None:
+  try:
+    report.write_report(_RUN_DIR.value, _OUTPUT_DIR.value)
+  except OSError as error:  # A run directory may be kept read-only; the model stands.
+    print(f'warning: the report in {_RUN_DIR.value} was not updated: {error}', file=sys.stderr)
+
+
+if __name__ == '__main__':
+  cli.run(main)
