@@ -28,6 +28,9 @@ $(installed): requirements.txt
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements.txt
 	@touch $@
 
-# Needs uv. Keeps the pins it finds; delete requirements.txt first to move everything to its newest version.
+# Needs uv. Keeps the pins that still hold; delete requirements.txt first to move everything to its newest release.
+# Wheels only, so that installing runs nobody's build script; for the one platform that TFF has a wheel for.
 lock:
-	uv pip compile --quiet pyproject.toml --output-file requirements.txt
+	uv pip compile --quiet --extra dev --python-version 3.11 --python-platform x86_64-manylinux_2_31 \
+	  --only-binary :all: --emit-build-options --generate-hashes --no-annotate --custom-compile-command 'make lock' \
+	  --output-file requirements.txt pyproject.toml
