@@ -116,9 +116,9 @@ def write_manifest(output_dir: str, schema: schema_lib.Schema, details: dict[str
     details: What else the manifest says: `splits` (of `count_splits`), `files` (each file's `files.describe`), the
       accounting, limits and flags.
   """
-  manifest = {'format': FORMAT, 'schema': schema.to_json(), **details}
-  files.write_atomically(os.path.join(output_dir, MANIFEST_NAME), json.dumps(manifest, indent=1, sort_keys=True) + '\n')
-  return manifest
+  manifest = json.dumps({'format': FORMAT, 'schema': schema.to_json(), **details}, indent=1, sort_keys=True)
+  files.write_atomically(os.path.join(output_dir, MANIFEST_NAME), manifest + '\n')
+  return json.loads(manifest)
 
 
 class ClientShards:

@@ -39,11 +39,10 @@ class ReadFemnist(beam.PTransform):
     return sources.Rows(rows['rows'], rows[sources.REPORTS])
 
 
-@beam.typehints.with_output_types(pa.Table)
 class _ReadFemnist(beam.DoFn):
   """A path -> tables of images."""
 
-  def process(self, element: str) -> Iterator[pa.Table | beam.pvalue.TaggedOutput]:
+  def process(self, element: str) -> Iterator[pa.Table | sources.ReportOutput]:
     try:
       with sources.open_raw(element) as file, np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
         for table in _femnist_tables(arrays):

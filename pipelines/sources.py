@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import json
 import re
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 import zlib
 
 import apache_beam as beam
@@ -29,6 +29,7 @@ _SURROGATE = re.compile('[\ud800-\udfff]')
 
 # The tag under which a reading step gives its reports.
 REPORTS = 'reports'
+ReportOutput: TypeAlias = beam.pvalue.TaggedOutput[Literal['reports'], reports.Report]
 
 
 class Rows(NamedTuple):
@@ -108,11 +109,10 @@ class ReadJsonLines(beam.PTransform):
     return Rows(rows['rows'], (chunks[REPORTS], rows[REPORTS]) | 'Reports' >> beam.Flatten())
 
 
-@beam.typehints.with_output_types(bytes)
 class _ReadChunks(beam.DoFn):
   """A file -> chunks of whole lines."""
 
-  def process(self, element: fileio.ReadableFile) -> Iterator[bytes | beam.pvalue.TaggedOutput]:
+  def process(self, element: fileio.ReadableFile) -> Iterator[bytes | ReportOutput]:
     path = element.metadata.path
     try:
       with open_raw(path) as file:
@@ -122,14 +122,13 @@ class _ReadChunks(beam.DoFn):
       yield beam.pvalue.TaggedOutput(REPORTS, reports.Report(problems=[problem]))
 
 
-@beam.typehints.with_output_types(pa.Table)
 class _ParseLines(beam.DoFn):
   """A chunk of lines -> a table of rows."""
 
   def __init__(self, columns: Columns):
     self._columns = columns
 
-  def process(self, element: bytes) -> Iterator[pa.Table | beam.pvalue.TaggedOutput]:
+  def process(self, element: bytes) -> Iterator[pa.Table | ReportOutput]:
     report, rows = reports.Report(), []
     for line in element.split(b'\n'):
       if not line.strip():

@@ -81,10 +81,10 @@ class WriteShards(beam.PTransform):
       self, featurizer: featurizers.Featurizer, limits: Limits, splits: Splits, output_dir: str, num_shards: int
   ):
     super().__init__()
-    self._writer = _WriteShard(featurizer, limits, splits, output_dir, num_shards)
+    self.writer = _WriteShard(featurizer, limits, splits, output_dir, num_shards)
 
   def expand(self, input_or_inputs: beam.PCollection[tuple[int, pa.Table]]) -> beam.PCollection[reports.Report]:
-    return input_or_inputs | 'GroupByBucket' >> beam.GroupByKey() | 'WriteShard' >> beam.ParDo(self._writer)
+    return input_or_inputs | 'GroupByBucket' >> beam.GroupByKey() | 'WriteShard' >> beam.ParDo(self.writer)
 
 
 class WriteResult(beam.PTransform):

@@ -27,7 +27,9 @@ _IMAGES = schema_lib.Schema(
 )
 
 
-def _client(client_id: str, split: str, examples: int, schema: schema_lib.Schema = _TEXT) -> client_shards.ClientExamples:
+def _client(
+    client_id: str, split: str, examples: int, schema: schema_lib.Schema = _TEXT
+) -> client_shards.ClientExamples:
   rng = np.random.default_rng([examples, *client_id.encode()])
   features = rng.integers(0, 100, (examples, *schema.feature.shape)).astype(schema.feature.dtype)
   labels = rng.integers(-1, 100, (examples, *schema.label.shape)).astype(schema.label.dtype)
@@ -72,7 +74,8 @@ class ClientShardsTest(parameterized.TestCase):
 
   def test_read_returns_what_was_written(self) -> None:
     data = _write(self.path)
-    for split, index, written in (('train', 1, _CLIENTS[0][0]), ('tail', 0, _CLIENTS[1][1]), ('test', 0, _CLIENTS[0][2])):
+    for split, index, shard, batch in (('train', 1, 0, 0), ('tail', 0, 1, 1), ('test', 0, 0, 2)):
+      written = _CLIENTS[shard][batch]
       features, labels = data.read(split, index)
       np.testing.assert_array_equal(features, written.features, strict=True)
       np.testing.assert_array_equal(labels, written.labels, strict=True)

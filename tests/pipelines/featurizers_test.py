@@ -1,5 +1,8 @@
 """Tests of making examples from rows, by hand and against a slow and plain version."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import hypothesis
@@ -10,11 +13,16 @@ import pyarrow as pa
 from pipelines import featurizers
 from pipelines import schema as schema_lib
 
+_TEXTS = strategies.text(strategies.characters(codec='utf-8'), max_size=12)
+
+
+def _table(schema: pa.Schema, *columns: Sequence[Any]) -> pa.Table:
+  arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+  return pa.table(arrays, schema=schema)
+
 
 def _text_rows(*texts: str) -> pa.Table:
-  columns = [['me'] * len(texts), range(len(texts)), texts]
-  schema = featurizers.NextCharacter.row_schema
-  return pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema)
+  return _table(featurizers.NextCharacter.row_schema, ['me'] * len(texts), range(len(texts)), texts)
 
 
 def _decode(codes: np.ndarray) -> str:
@@ -39,7 +47,9 @@ class NextCharacterTest(parameterized.TestCase):
     self.assertEqual((made.features.dtype, made.labels.dtype), (np.uint8, np.int8))
 
   @parameterized.named_parameters(
-      ('outside_ascii', 'aéb😀', 'a?b?\n', 2), ('control_characters', '\t\x00\x7f', '???\n', 3), ('none', 'ab', 'ab\n', 0)
+      ('outside_ascii', 'aéb😀', 'a?b?\n', 2),
+      ('control_characters', '\t\x00\x7f', '???\n', 3),
+      ('none', 'ab', 'ab\n', 0),
   )
   def test_a_character_outside_the_alphabet_is_unknown_and_counted(self, text: str, seen: str, count: int) -> None:
     made = featurizers.NextCharacter(5).featurize(_text_rows(text), 10)
@@ -66,7 +76,7 @@ class NextCharacterTest(parameterized.TestCase):
 
   @hypothesis.settings(deadline=None, max_examples=200)
   @hypothesis.given(
-      texts=strategies.lists(strategies.text(strategies.characters(codec='utf-8'), max_size=12), min_size=1, max_size=8),
+      texts=strategies.lists(_TEXTS, min_size=1, max_size=8),
       window=strategies.integers(1, 9),
       cap=strategies.integers(1, 12),
   )
@@ -89,14 +99,14 @@ class HandwritingTest(absltest.TestCase):
 
   def test_one_row_is_one_example(self) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), np.uint8)
-    columns = [['me'] * 3, range(3), [image.tobytes() for image in images], [0, 10, 61]]
-    schema = featurizers.Handwriting.row_schema
-    rows = pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema)
+    content = [image.tobytes() for image in images]
+    rows = _table(featurizers.Handwriting.row_schema, ['me'] * 3, range(3), content, [0, 10, 61])
     made = featurizers.Handwriting().featurize(rows, 2)
     np.testing.assert_array_equal(made.features, images[:2], strict=True)
     self.assertSequenceEqual(made.labels.tolist(), [0, 10])
     self.assertSequenceEqual(made.rows_reached.tolist(), [1, 2])
-    self.assertEqual(''.join(featurizers.Handwriting.schema.classes[place] for place in (0, 9, 10, 35, 36, 61)), '09AZaz')
+    classes = featurizers.Handwriting.schema.classes
+    self.assertEqual(''.join(classes[place] for place in (0, 9, 10, 35, 36, 61)), '09AZaz')
 
 
 if __name__ == '__main__':

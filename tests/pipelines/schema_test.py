@@ -6,7 +6,10 @@ from absl.testing import parameterized
 from pipelines import schema as schema_lib
 
 _SCHEMA = schema_lib.Schema(
-    'handwriting', schema_lib.Feature('image', 'uint8', (28, 28)), schema_lib.Feature('character', 'int8', ()), ('0', '1')
+    'handwriting',
+    schema_lib.Feature('image', 'uint8', (28, 28)),
+    schema_lib.Feature('character', 'int8', ()),
+    ('0', '1'),
 )
 
 

@@ -1,0 +1,80 @@
+"""Tests of how a program starts and ends, in small programs of their own."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import textwrap
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+_ROOT = str(pathlib.Path(__file__).parents[2])
+_PROGRAM = textwrap.dedent("""
+    from absl import flags
+    from pipelines import cli
+    _SIZE = flags.DEFINE_integer('window_length', 1, 'Size.', lower_bound=1)
+    def plain():
+      print('size', _SIZE.value)
+      {body}
+    def open_to_others(arguments):
+      print('size', _SIZE.value, arguments)
+    cli.{start}
+""")
+
+
+class CliTest(parameterized.TestCase):
+
+  def _run(self, *arguments: str, body: str = '', start: str = 'run(plain)') -> subprocess.CompletedProcess[str]:
+    path = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), 'program.py')
+    pathlib.Path(path).write_text(_PROGRAM.format(body=body, start=start))
+    command = [sys.executable, path, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={'PYTHONPATH': _ROOT})
+
+  def test_a_good_run_ends_with_0(self) -> None:
+    done = self._run('--window_length=3')
+    self.assertEqual((done.returncode, done.stdout, done.stderr), (0, 'size 3\n', ''))
+
+  @parameterized.parameters(
+      ('--window_length=0', 'window_length=0'),
+      ('--window_length=x', 'window_length=x'),
+      ('--windw_length=3', 'Did you mean: window_length'),
+      ('--flagfile=/nowhere.flags', 'nowhere.flags'),
+      ('extra', "found 'extra'"),
+  )
+  def test_a_wrong_flag_is_one_line_and_2(self, argument: str, message: str) -> None:
+    self._check_mistake(self._run(argument), message)
+
+  @parameterized.parameters(
+      ("raise ValueError('Expected 1,\\nfound 2.')", 'Expected 1, found 2.'), ("open('/nowhere')", "'/nowhere'")
+  )
+  def test_a_users_mistake_is_one_line_and_2(self, body: str, message: str) -> None:
+    self._check_mistake(self._run(body=body.replace('\n', '\\n')), message)
+
+  def test_our_own_mistake_keeps_its_traceback(self) -> None:
+    done = self._run(body='1 / 0')
+    self.assertEqual(done.returncode, 1)
+    self.assertIn('Traceback', done.stderr)
+
+  def test_help_names_the_flags(self) -> None:
+    self.assertIn('--window_length: Size.', self._run('--help').stdout)
+
+  def test_foreign_flags_arrive_in_order(self) -> None:
+    foreign = ('--workers', '2', '--window_length=3', '--mode=fast')
+    done = self._run(*foreign, start='run_with_foreign_flags(open_to_others)')
+    self.assertEqual((done.returncode, done.stdout), (0, "size 3 ['--workers', '2', '--mode=fast']\n"))
+
+  def test_a_misspelt_flag_is_not_foreign(self) -> None:
+    done = self._run('--windw_length=3', start='run_with_foreign_flags(open_to_others)')
+    self._check_mistake(done, 'found --windw_length: did you mean --window_length?')
+
+  def _check_mistake(self, done: subprocess.CompletedProcess[str], message: str) -> None:
+    self.assertEqual(done.returncode, 2)
+    self.assertStartsWith(done.stderr, 'error: ')
+    self.assertEqual(done.stderr.count('\n'), 1)
+    self.assertIn(message, done.stderr)
+
+
+if __name__ == '__main__':
+  absltest.main()
