@@ -17,8 +17,10 @@ from absl.testing import parameterized
 from tests import layout
 
 _NAME = re.compile('[a-z0-9-]+')
-_PIN = re.compile(r'([a-z0-9-]+)==(\S+) \\')
-_HASH = re.compile(r'    --hash=sha256:[0-9a-f]{64}( \\)?')
+_PIN = re.compile(r'^([a-z0-9-]+)==(\S+) \\$', re.MULTILINE)
+_PINS_WITH_HASHES = re.compile(
+    r'(#.*\n)+--only-binary :all:\n\n([a-z0-9-]+==\S+( \\\n    --hash=sha256:[0-9a-f]{64})+\n)+'
+)
 _RUFF = pathlib.Path(sys.executable).with_name('ruff')
 
 # An interpreter that says what it is told to say, and installs by writing down that it did.
@@ -36,11 +38,9 @@ def _read(name: str) -> str:
 
 
 class PinnedListTest(absltest.TestCase):
-  def test_every_line_is_a_pin_with_hashes(self) -> None:
-    lines = [line for line in _read('requirements.txt').splitlines() if line and not line.startswith('#')]
-    self.assertEqual(lines[0], '--only-binary :all:')
-    for line in lines[1:]:
-      self.assertTrue(_PIN.fullmatch(line) or _HASH.fullmatch(line), line)
+  def test_is_nothing_but_pins_with_hashes(self) -> None:
+    self.assertTrue(_PINS_WITH_HASHES.fullmatch(_read('requirements.txt')))
+    self.assertIsNone(_PINS_WITH_HASHES.fullmatch('# Made.\n--only-binary :all:\n\nsix==1.0\n'))
 
   def test_names_no_address(self) -> None:
     self.assertNotRegex(_read('requirements.txt'), r'://|index-url|find-links')
