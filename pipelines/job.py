@@ -86,8 +86,8 @@ def run(job: Job, options: pipeline_options.PipelineOptions) -> Outcome:
   """Makes the data set, unless it is there already.
 
   Raises:
-    ValueError: If the input or the output folder is not what it should be, or if no client has enough usable data.
-    OSError: If the output folder cannot be written.
+    ValueError: If the input or the output folder is not what it should be, or if no client has enough usable data;
+      no data set is left then, unless it was there before.
   """
   start = time.monotonic()
   origin = {'flags': job.flags, 'input': sources.fingerprint(job.paths)}
@@ -162,21 +162,30 @@ def _occupied(output_dir: str, found: str) -> ValueError:
 
 def _clear(output_dir: str) -> None:
   """Makes the folder, and removes what an interrupted or failed job left in it."""
-  os.makedirs(output_dir, exist_ok=True)
+  try:
+    os.makedirs(output_dir, exist_ok=True)
+  except OSError as error:
+    raise ValueError(f'Expected to make {output_dir}, found {error.strerror}: choose another --output_dir.') from error
   # The manifest first: without it the rest is no data set.
   for name in sorted(os.listdir(output_dir), key=lambda name: name != client_shards.MANIFEST_NAME):
     if _OUR_FILES.fullmatch(name):
       with contextlib.suppress(FileNotFoundError):
         os.remove(os.path.join(output_dir, name))
   if not os.access(output_dir, os.W_OK):
-    raise PermissionError(f'Expected a folder that can be written, found {output_dir}: choose another --output_dir.')
+    raise ValueError(f'Expected a folder that can be written, found {output_dir}: choose another --output_dir.')
 
 
 def _take_result(output_dir: str) -> tuple[reports.Report, dict[str, Any]]:
   path = os.path.join(output_dir, transforms.RESULT_NAME)
-  with open(path, encoding='utf-8') as file:
-    result = json.load(file)
-  os.remove(path)
+  try:
+    with open(path, encoding='utf-8') as file:
+      result = json.load(file)
+    os.remove(path)
+  except FileNotFoundError as error:
+    _clear(output_dir)
+    raise ValueError(
+        f'Expected the workers to write their result into {output_dir}, found none: make room there, and share it.'
+    ) from error
   counts = {(kind, reason): number for kind, reason, number in result['counts']}
   return reports.Report(counts, result['files'], problems=result['problems']), result['splits']
 

@@ -22,7 +22,7 @@ _INPUT = flags.DEFINE_list(
 _FEMNIST_DIR = flags.DEFINE_string('femnist_dir', None, 'For handwriting: the folder that holds femnist_leaf.npz.')
 _OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'The folder to make: shards, index and manifest.', required=True)
 _USER_COLUMN = flags.DEFINE_string('user_column', 'user_id', 'The key of a line that says whose it is.')
-_ORDER_COLUMN = flags.DEFINE_string('order_column', 'utterance', 'The key that orders a user\'s lines: an integer.')
+_ORDER_COLUMN = flags.DEFINE_string('order_column', 'utterance', "The key that orders a user's lines: an integer.")
 _TEXT_COLUMN = flags.DEFINE_string('text_column', 'text', 'The key of a line that holds the text.')
 _WINDOW_LENGTH = flags.DEFINE_integer(
     'window_length', 80, 'Characters in an example of next_character.', lower_bound=1, upper_bound=100_000
@@ -38,11 +38,11 @@ _TEST_USERS_SHARE = flags.DEFINE_float(
     'test_users_share', 0.1, 'Share of the users that is held out.', lower_bound=0.0, upper_bound=1.0
 )
 _TAIL_SHARE = flags.DEFINE_float(
-    'tail_share', 0.1, 'Share of each training user\'s examples, the last ones, that is held out.', lower_bound=0.0,
+    'tail_share', 0.1, "Share of each training user's examples, the last ones, that is held out.", lower_bound=0.0,
     upper_bound=0.9
 )
 _NUM_SHARDS = flags.DEFINE_integer(
-    'num_shards', 8, 'Files to make; each must fit into a worker\'s memory.', lower_bound=1, upper_bound=99_999
+    'num_shards', 8, "Files to make; each must fit into a worker's memory.", lower_bound=1, upper_bound=99_999
 )
 _SPLIT_KEY = flags.DEFINE_string(
     'split_key', 'pocketfed', 'Public key of the hash that chooses the held-out users, 1 to 64 bytes.'

@@ -68,16 +68,15 @@ def match_files(patterns: Sequence[str]) -> list[str]:
 
 
 def fingerprint(paths: Sequence[str]) -> list[dict[str, Any]]:
-  """Returns name, size and SHA-256 of each file: what makes two inputs the same."""
-  entries = []
-  for path in paths:
-    digest, size = hashlib.sha256(), 0
-    with open_raw(path) as file:
-      while block := file.read(_HASH_BLOCK_BYTES):
-        digest.update(block)
-        size += len(block)
-    entries.append({'name': filesystems.FileSystems.split(path)[1], 'bytes': size, 'sha256': digest.hexdigest()})
-  return entries
+  """Returns name, size and SHA-256 of each file: what makes two inputs the same.
+
+  Raises:
+    ValueError: If one of them cannot be read.
+  """
+  try:
+    return [_fingerprint(path) for path in paths]
+  except OSError as error:
+    raise ValueError(f'Expected readable files, found {error}: give files or a glob such as FOLDER/*.jsonl.') from error
 
 
 class ReadJsonLines(beam.PTransform):
@@ -176,6 +175,15 @@ def make_table(columns: Sequence[Any], schema: pa.Schema) -> pa.Table:
   """Returns the columns as a table of exactly that schema."""
   arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
   return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _fingerprint(path: str) -> dict[str, Any]:
+  digest, size = hashlib.sha256(), 0
+  with open_raw(path) as file:
+    while block := file.read(_HASH_BLOCK_BYTES):
+      digest.update(block)
+      size += len(block)
+  return {'name': filesystems.FileSystems.split(path)[1], 'bytes': size, 'sha256': digest.hexdigest()}
 
 
 def open_raw(path: str) -> BinaryIO:

@@ -6,6 +6,7 @@ their order and the number of workers.
 """
 
 from collections.abc import Iterable, Iterator
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -169,13 +170,13 @@ class _WriteShard(beam.DoFn):
 
 
 def _write_result(report: reports.Report, output_dir: str) -> None:
-  index = client_shards.write_index(output_dir, report.index)
-  name = client_shards.INDEX_NAME
-  report.files[name] = files.describe(os.path.join(output_dir, name))
   counts = [[kind, reason, number] for (kind, reason), number in sorted(report.counts.items())]
-  splits = client_shards.count_splits(index)
-  result = {'counts': counts, 'splits': splits, 'files': report.files, 'problems': sorted(report.problems)}
-  files.write_atomically(os.path.join(output_dir, RESULT_NAME), json.dumps(result))
+  name = client_shards.INDEX_NAME
+  with contextlib.suppress(OSError):  # No room even for this: who started the job finds no result, and says so.
+    splits = client_shards.count_splits(client_shards.write_index(output_dir, report.index))
+    written = report.files | {name: files.describe(os.path.join(output_dir, name))}
+    result = {'counts': counts, 'splits': splits, 'files': written, 'problems': sorted(report.problems)}
+    files.write_atomically(os.path.join(output_dir, RESULT_NAME), json.dumps(result))
 
 
 def _hash(client_id: str, key: bytes = b'') -> int:

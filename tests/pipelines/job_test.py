@@ -8,6 +8,7 @@ import pathlib
 import random
 import tempfile
 from typing import Any
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -184,8 +185,14 @@ class BadInputTest(_JobTest):
 
   def test_a_folder_that_cannot_be_made(self) -> None:
     pathlib.Path(self.folder, 'file').write_text('')
-    with self.assertRaises(OSError):
+    with self.assertRaisesRegex(ValueError, 'Expected to make .*, found Not a directory'):
       _run(_job(self._small_log(), str(self.folder / 'file' / 'shards')))
+
+  def test_no_room_for_the_index_is_said(self) -> None:
+    self.enterContext(mock.patch.object(client_shards, 'write_index', side_effect=OSError('full')))
+    with self.assertRaisesRegex(ValueError, 'Expected the workers to write their result .* found none'):
+      _run(_job(self._small_log(), self.output, floor=1))
+    self.assertEmpty(os.listdir(self.output))
 
   def test_a_fresh_manifest_is_nowhere_before_the_end(self) -> None:
     paths = self._small_log()

@@ -119,7 +119,8 @@ class PreprocessTest(parameterized.TestCase):
 
   def test_a_read_only_folder_is_one_line_and_2(self) -> None:
     self.output.mkdir()
-    with mock.patch('os.access', return_value=False), self.assertRaisesRegex(OSError, 'Expected a folder that can be'):
+    self.enterContext(mock.patch('os.access', return_value=False))
+    with self.assertRaisesRegex(ValueError, 'Expected a folder that can be written'):
       self._main(*self._text_flags())
     self.assertEmpty(os.listdir(self.output))
 

@@ -180,6 +180,10 @@ class MatchFilesTest(absltest.TestCase):
     found = sources.fingerprint([os.path.join(self.folder, 'c.txt')])
     self.assertEqual(found, [{'name': 'c.txt', 'bytes': 5, 'sha256': hashlib.sha256(b'c.txt').hexdigest()}])
 
+  def test_a_folder_is_no_file(self) -> None:
+    with self.assertRaisesRegex(ValueError, 'Expected readable files, found .*Is a directory'):
+      sources.fingerprint([self.folder])
+
 
 if __name__ == '__main__':
   absltest.main()
