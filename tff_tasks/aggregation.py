@@ -1,0 +1,153 @@
+"""The update path, composed in one place: clip and quantize on the client, sum, noise and divide on the server.
+
+The noise is calibrated to the norm bound that holds after rounding, and the sum is divided by the expected number of
+clients, which does not depend on who came: the two ways in which a federated mean usually breaks its guarantee.
+"""
+
+import collections
+from collections.abc import Sequence
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_tasks import privacy
+from tff_tasks import quantization
+from tff_tasks import seeds
+
+_SEED_TYPE = tff.TensorType(np.int32, (2,))
+# float32 can round a norm up; shrinking by this much keeps clipped vectors within the clip.
+_FLOAT32_SLACK = 1e-5
+
+
+def clip(vector: tf.Tensor, clip_norm: float | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+  """Scales a vector down to the clip; one that is not finite becomes zero.
+
+  Args:
+    vector: float32 `[dimension]`.
+    clip_norm: The largest L2 norm, or None for no limit.
+
+  Returns:
+    The vector, its norm before (0 if not finite), and whether it was finite.
+  """
+  norm = tf.norm(vector)
+  is_finite = tf.math.is_finite(norm)
+  safe = tf.where(is_finite, vector, tf.zeros_like(vector))
+  norm = tf.where(is_finite, norm, 0.0)
+  if clip_norm is not None:
+    safe *= tf.minimum(1.0, clip_norm * (1 - _FLOAT32_SLACK) / tf.maximum(norm, 1e-30))
+  return safe, norm, is_finite
+
+
+@dataclasses.dataclass(frozen=True)
+class UpdatePath:
+  """The TensorFlow of the aggregation, on the client (`encode`) and on the server (`finish`).
+
+  Attributes:
+    plan: Says how to clip, quantize and noise, and what to divide by.
+    shapes: The shapes of the tensors of an update.
+  """
+
+  plan: privacy.PrivacyPlan
+  shapes: tuple[tuple[int, ...], ...]
+
+  @property
+  def sizes(self) -> list[int]:
+    return [math.prod(shape) for shape in self.shapes]
+
+  @property
+  def codec(self) -> quantization.Codec | None:
+    return self.plan.codec(sum(self.sizes))
+
+  def encode(self, tensors: Sequence[tf.Tensor], rotation_seed: tf.Tensor, rounding_seed: tf.Tensor):
+    """Returns what a client sends, the norm of its update, and what is counted about it."""
+    vector = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
+    clipped, norm, is_finite = clip(vector, self.plan.clip_norm)
+    encoded = self.codec.encode(clipped, rotation_seed, rounding_seed) if self.codec else clipped
+    is_clipped = norm > (math.inf if self.plan.clip_norm is None else self.plan.clip_norm)
+    counted = collections.OrderedDict(
+        clients=tf.constant(1),
+        norm_sum=norm,
+        clipped=tf.cast(is_clipped, tf.int32),
+        rejected=tf.cast(tf.logical_not(is_finite), tf.int32),
+    )
+    return encoded, norm, counted
+
+  def finish(self, total: tf.Tensor, rotation_seed: tf.Tensor, noise_seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Returns the noised mean of the updates whose encoded sum is `total`."""
+    vector = self.codec.decode(total, rotation_seed) if self.codec else total
+    stddev = self.plan.noise_stddev(sum(self.sizes))
+    if stddev:
+      vector += stddev * tf.random.stateless_normal([sum(self.sizes)], noise_seed, alg='philox')
+    parts = tf.split(vector / self.plan.clients_per_round, self.sizes)
+    return tuple(tf.reshape(part, shape) for part, shape in zip(parts, self.shapes, strict=True))
+
+
+def build_aggregator(
+    weights_type: tff.StructType, plan: privacy.PrivacyPlan, seed: seeds.Seed
+) -> tff.templates.AggregationProcess:
+  """Builds the aggregation of updates `(delta, rounding_seed)` to their noised mean.
+
+  Args:
+    weights_type: The type of `delta`: a structure of float32 tensors.
+    plan: Says how to clip, quantize and noise, and what to divide by.
+    seed: Where the rotation and the noise come from.
+
+  Returns:
+    An `AggregationProcess` that ignores the weights of clients (the sensitivity of a weighted mean is not clip over
+    clients); its state counts the rounds.
+  """
+  path = UpdatePath(plan, tuple(tuple(tensor_type.shape) for tensor_type in weights_type))
+  update_type = tff.to_type(collections.OrderedDict(delta=weights_type, rounding_seed=_SEED_TYPE))
+
+  @tff.tensorflow.computation
+  def initial_state():
+    return collections.OrderedDict(
+        round=tf.constant(0),
+        rotation_seed=tf.constant(seed.tensor_seed('rotation')),
+        noise_seed=tf.constant(seed.tensor_seed('noise')),
+    )
+
+  state_type = initial_state.type_signature.result
+
+  @tff.tensorflow.computation(state_type)
+  def rotation_seed_of_round(state):
+    return _fold_in(state['rotation_seed'], state['round'])
+
+  @tff.tensorflow.computation(update_type, _SEED_TYPE)
+  def encode(update, rotation_seed):
+    return path.encode(list(update['delta']), rotation_seed, update['rounding_seed'])
+
+  @tff.tensorflow.computation(state_type, encode.type_signature.result[0])
+  def finish(state, total):
+    rotation_seed, noise_seed = (_fold_in(state[name], state['round']) for name in ('rotation_seed', 'noise_seed'))
+    new_state = collections.OrderedDict(state, round=state['round'] + 1)
+    return new_state, path.finish(total, rotation_seed, noise_seed)
+
+  @tff.federated_computation
+  def initialize():
+    return tff.federated_eval(initial_state, tff.SERVER)
+
+  @tff.federated_computation(
+      tff.FederatedType(state_type, tff.SERVER),
+      tff.FederatedType(update_type, tff.CLIENTS),
+      tff.FederatedType(np.float32, tff.CLIENTS),
+  )
+  def next_round(state, update, weight):
+    del weight
+    rotation_seed = tff.federated_broadcast(tff.federated_map(rotation_seed_of_round, state))
+    encoded, norm, counted = tff.federated_map(encode, (update, rotation_seed))
+    new_state, mean = tff.federated_map(finish, (state, tff.federated_sum(encoded)))
+    measurements = tff.federated_zip(
+        collections.OrderedDict(sums=tff.federated_sum(counted), norm_max=tff.federated_max(norm))
+    )
+    return tff.templates.MeasuredProcessOutput(new_state, mean, measurements)
+
+  return tff.templates.AggregationProcess(initialize, next_round)
+
+
+def _fold_in(seed: Any, number: tf.Tensor) -> tf.Tensor:
+  return tf.random.experimental.stateless_fold_in(seed, number, alg='philox')

@@ -1,0 +1,73 @@
+"""The learning process of a run: FedAvg with a chosen server optimizer, as a real TFF process."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from pipelines import schema as schema_lib
+from tff_tasks import aggregation
+from tff_tasks import client_work
+from tff_tasks import privacy
+from tff_tasks import seeds
+
+# Adaptive server optimizers divide by the root of a noisy second moment: epsilon as in Reddi et al. 2021 (Adaptive
+# Federated Optimization, arXiv 2003.00295), where the small default of other fields diverges.
+_ADAPTIVITY = 1e-3
+
+
+def build_learning_process(
+    build_model: Callable[[], tf.keras.Model],
+    schema: schema_lib.Schema,
+    client_batch_size: int,
+    client_learning_rate: float,
+    server_optimizer: tff.learning.optimizers.Optimizer,
+    plan: privacy.PrivacyPlan,
+    seed: seeds.Seed,
+) -> tff.learning.templates.LearningProcess:
+  """Builds `<S@SERVER, ClientBatches*@CLIENTS> -> <S@SERVER, metrics@SERVER>`.
+
+  Args:
+    build_model: Returns the Keras model to train; its weights are drawn from `seed`.
+    schema: What the clients hold.
+    client_batch_size: Examples a local step.
+    client_learning_rate: Of local SGD.
+    server_optimizer: Takes the mean update as a gradient.
+    plan: How updates are clipped, quantized, summed and noised.
+    seed: The seed of the run.
+  """
+  initial = client_work.initial_weights(build_model, int(seed.stream('model').integers(2**31)))
+
+  @tff.tensorflow.computation
+  def initial_model_weights():
+    return tff.learning.models.ModelWeights(tuple(map(tf.constant, initial)), ())
+
+  weights_type = initial_model_weights.type_signature.result
+  data_type = client_work.batches_type(schema, client_batch_size)
+  return tff.learning.templates.compose_learning_process(
+      initial_model_weights,
+      tff.learning.templates.build_broadcast_process(weights_type),
+      client_work.build_client_work(build_model, weights_type, data_type, client_learning_rate),
+      aggregation.build_aggregator(weights_type.trainable, plan, seed),
+      tff.learning.templates.build_apply_optimizer_finalizer(server_optimizer, weights_type),
+  )
+
+
+def build_server_optimizer(name: str, learning_rate: float | np.ndarray) -> tff.learning.optimizers.Optimizer:
+  """Returns TFF's optimizer of that name.
+
+  Raises:
+    ValueError: If there is none.
+  """
+  optimizers = tff.learning.optimizers
+  builders: dict[str, Callable[[], tff.learning.optimizers.Optimizer]] = {
+      'sgd': lambda: optimizers.build_sgdm(learning_rate),
+      'momentum': lambda: optimizers.build_sgdm(learning_rate, momentum=0.9),
+      'adam': lambda: optimizers.build_adam(learning_rate, beta_2=0.99, epsilon=_ADAPTIVITY),
+      'yogi': lambda: optimizers.build_yogi(learning_rate, beta_2=0.99, epsilon=_ADAPTIVITY),
+      'adagrad': lambda: optimizers.build_adagrad(learning_rate, epsilon=_ADAPTIVITY),
+  }
+  if name not in builders:
+    raise ValueError(f'Expected a server optimizer among {", ".join(builders)}, found {name!r}.')
+  return builders[name]()

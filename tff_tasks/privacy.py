@@ -1,0 +1,258 @@
+"""The privacy plan: one value that yields the sampler, the clip, the noise and the accounting, so they cannot disagree.
+
+Unit of privacy: one client, with all of its data. The released values are the models of all rounds so far.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import dp_accounting
+from dp_accounting import pld
+from dp_accounting import rdp
+
+from tff_tasks import quantization
+
+SAMPLINGS = ('poisson', 'fixed')
+# Grid of the privacy loss distribution: epsilon at 1e-4 differs from this in the fifth digit, at ten times the cost.
+_PLD_INTERVAL = 1e-3
+_MAX_NOISE_MULTIPLIER = 1e3
+
+
+@dataclasses.dataclass(frozen=True)
+class PrivacyPlan:
+  """What is promised, and everything that keeps the promise.
+
+  Attributes:
+    population: Number of training clients, taken as public.
+    clients_per_round: Expected number (poisson) or exact number (fixed) of clients of a round; what sums are divided by.
+    sampling: 'poisson', each client independently with probability `clients_per_round / population`, or 'fixed', that
+      many clients without replacement.
+    clip_norm: L2 bound of a client's update, or None.
+    quantization_bits: Bits of a coordinate of an update; 0 sends float32.
+    noise_multiplier: Standard deviation of the noise on the sum, over the norm bound after rounding. 0: not private.
+    delta: The delta of (epsilon, delta).
+
+  Raises:
+    ValueError: If the values do not make a plan whose accounting matches what runs.
+  """
+
+  population: int
+  clients_per_round: int
+  sampling: str = 'poisson'
+  clip_norm: float | None = None
+  quantization_bits: int = 8
+  noise_multiplier: float = 0.0
+  delta: float | None = None
+
+  def __post_init__(self) -> None:
+    if self.sampling not in SAMPLINGS:
+      raise ValueError(f'Expected sampling to be {" or ".join(SAMPLINGS)}, found {self.sampling!r}.')
+    if not 1 <= self.clients_per_round <= self.population:
+      raise ValueError(f'Expected 1 to {self.population} (all training clients) clients_per_round, found {self.clients_per_round}.')
+    if self.clip_norm is None and (self.quantization_bits or self.noise_multiplier):
+      raise ValueError('Expected a clip_norm, found none: quantization and noise need a bound; set --clip_norm.')
+    if not 0 <= self.noise_multiplier < _MAX_NOISE_MULTIPLIER:
+      raise ValueError(f'Expected 0 <= noise_multiplier < {_MAX_NOISE_MULTIPLIER:g}, found {self.noise_multiplier}.')
+    if self.is_private and (self.delta is None or not 0 < self.delta < 1 / self.population):
+      raise ValueError(
+          f'Expected 0 < delta < 1 / clients = {1 / self.population:.3g}, found {self.delta}: a larger one would allow '
+          'to publish a client; set --delta.'
+      )
+    if self.quantization_bits:
+      codec = self.codec(1)
+      if codec and codec.max_level * self.population >= 2**31:
+        raise ValueError(
+            f'Expected sums of quantized updates to fit 32 bits, found {self.quantization_bits} bits for '
+            f'{self.population} clients: use fewer --quantization_bits.'
+        )
+
+  @property
+  def is_private(self) -> bool:
+    return self.noise_multiplier > 0
+
+  @property
+  def sampling_probability(self) -> float:
+    return self.clients_per_round / self.population
+
+  def codec(self, dimension: int) -> quantization.Codec | None:
+    """Returns the codec of updates of that many coordinates, or None if they are not quantized."""
+    if not self.quantization_bits or self.clip_norm is None:
+      return None
+    return quantization.Codec(dimension, self.clip_norm, self.quantization_bits)
+
+  def norm_bound(self, dimension: int) -> float | None:
+    """Returns the largest L2 norm of what one client adds to the sum, after rounding; None if there is no limit."""
+    codec = self.codec(dimension)
+    return codec.norm_bound if codec else self.clip_norm
+
+  def noise_stddev(self, dimension: int) -> float:
+    """Returns the standard deviation of the noise on each coordinate of the sum."""
+    return self.noise_multiplier * (self.norm_bound(dimension) or 0.0)
+
+  def update_bytes(self, dimension: int) -> int:
+    """Returns the bytes that one client sends up."""
+    codec = self.codec(dimension)
+    return codec.encoded_bytes if codec else 4 * dimension
+
+  @property
+  def adjacency(self) -> str:
+    """What two neighbouring sets of clients are."""
+    if self.sampling == 'poisson':
+      return 'one client added or removed'
+    return 'one client replaced by another'
+
+  def event(self, rounds: int) -> dp_accounting.DpEvent:
+    """Returns what `rounds` rounds release, as a `DpEvent`.
+
+    Replacing a client moves the sum by up to twice the norm bound, so that in units of that sensitivity the noise is
+    half as large (Wang, Balle, Kasiviswanathan 2019, arXiv 1808.00087, theorem 27).
+    """
+    if self.sampling == 'poisson':
+      noise: dp_accounting.DpEvent = dp_accounting.GaussianDpEvent(self.noise_multiplier)
+      one = dp_accounting.PoissonSampledDpEvent(self.sampling_probability, noise)
+    else:
+      noise = dp_accounting.GaussianDpEvent(self.noise_multiplier / 2)
+      one = dp_accounting.SampledWithoutReplacementDpEvent(self.population, self.clients_per_round, noise)
+    return dp_accounting.SelfComposedDpEvent(one, rounds)
+
+  @functools.lru_cache(maxsize=4096)  # noqa: B019: a frozen value, and the progress line asks round after round.
+  def epsilon(self, rounds: int) -> float | None:
+    """Returns the epsilon at `delta` of the models of `rounds` rounds, or None if there is no guarantee."""
+    if not self.is_private or self.delta is None:
+      return None
+    if rounds == 0:
+      return 0.0
+    accountant = self._accountant()
+    accountant.compose(self.event(rounds))
+    return float(accountant.get_epsilon(self.delta))
+
+  def _accountant(self) -> dp_accounting.PrivacyAccountant:
+    if self.sampling == 'poisson':
+      return pld.PLDAccountant(value_discretization_interval=_PLD_INTERVAL)
+    return rdp.RdpAccountant(neighboring_relation=dp_accounting.NeighboringRelation.REPLACE_ONE)
+
+  def calibrated(self, target_epsilon: float, rounds: int) -> 'PrivacyPlan':
+    """Returns this plan with the smallest noise multiplier (to 1e-3) that keeps `rounds` rounds within the epsilon.
+
+    Raises:
+      ValueError: If no noise multiplier does.
+    """
+    quiet, loud = 0, int(_MAX_NOISE_MULTIPLIER * 1000) - 1
+    if not self._is_within(target_epsilon, rounds, loud):
+      raise ValueError(
+          f'Expected a target_epsilon that some noise reaches in {rounds} rounds, found {target_epsilon}: ask for fewer '
+          'rounds or a larger epsilon.'
+      )
+    while loud - quiet > 1:
+      middle = (loud + quiet) // 2
+      if self._is_within(target_epsilon, rounds, middle):
+        loud = middle
+      else:
+        quiet = middle
+    return dataclasses.replace(self, noise_multiplier=loud / 1000)
+
+  def _is_within(self, target_epsilon: float, rounds: int, thousandths: int) -> bool:
+    epsilon = dataclasses.replace(self, noise_multiplier=thousandths / 1000).epsilon(rounds)
+    return epsilon is not None and epsilon <= target_epsilon
+
+  def scaled(self, factor: float) -> 'PrivacyPlan':
+    """Returns the plan with `factor` times the clients, in all and a round, and as much more noise on their sum.
+
+    The noise on the mean stays what it was, and so should the accuracy; delta falls with the population.
+    """
+    delta = self.delta / factor if self.delta is not None else None
+    return dataclasses.replace(
+        self,
+        population=math.ceil(self.population * factor),
+        clients_per_round=math.ceil(self.clients_per_round * factor),
+        noise_multiplier=self.noise_multiplier * factor,
+        delta=delta,
+    )
+
+  def scaling_for(self, target_epsilon: float, rounds: int) -> str:
+    """Says how many clients would bring epsilon down to a target at the same noise-to-signal ratio.
+
+    The method of TFF's DP tutorial: find the noise that the utility bears on few clients, then add clients.
+    """
+    epsilon = self.epsilon(rounds)
+    if epsilon is None:
+      return 'No noise, no guarantee: more clients do not change that.'
+    if epsilon <= target_epsilon:
+      return f'Epsilon is at or below {target_epsilon:g} as it is.'
+    low, high = 1.0, 2.0
+    while (self.scaled(high).epsilon(rounds) or math.inf) > target_epsilon:
+      low, high = high, 2 * high
+    while high / low > 1.01:
+      middle = math.sqrt(low * high)
+      low, high = (middle, high) if (self.scaled(middle).epsilon(rounds) or 0) > target_epsilon else (low, middle)
+    bigger = self.scaled(high)
+    return (
+        f'With {bigger.population:,} users and {bigger.clients_per_round:,} clients a round, the same noise-to-signal '
+        f'ratio would cost epsilon {target_epsilon:g} (noise multiplier {bigger.noise_multiplier:.2f}, delta '
+        f'{bigger.delta:.1e}).'
+    )
+
+  def mechanism(self) -> str:
+    """Says in one line what stands between the clients and the released model."""
+    if not self.is_private:
+      return 'no noise'
+    rounding = f', rounded to {self.quantization_bits} bits' if self.quantization_bits else ''
+    return f'DP-FedAvg: updates clipped to {self.clip_norm:g}{rounding}, Gaussian noise on their sum'
+
+  def ledger(self, rounds: int, dimension: int, is_seed_secret: bool) -> dict[str, Any]:
+    """Returns what `privacy.json` holds: the guarantee, what it covers, and every release made from user data."""
+    epsilon = self.epsilon(rounds)
+    return {
+        'epsilon': epsilon,
+        'delta': self.delta if self.is_private else None,
+        'unit': 'client',
+        'adjacency': self.adjacency,
+        'sampling': self._sampling_in_words(),
+        'mechanism': self.mechanism(),
+        'noise_multiplier': self.noise_multiplier,
+        'clip_norm': self.clip_norm,
+        'sensitivity': self.norm_bound(dimension),
+        'population': self.population,
+        'clients_per_round': self.clients_per_round,
+        'rounds': rounds,
+        'covers': self._covers(rounds),
+        'not_covered': _not_covered(self.is_private, is_seed_secret),
+        'scaling': self.scaling_for(2.0, rounds),
+        'releases': self._releases(rounds),
+    }
+
+  def _sampling_in_words(self) -> str:
+    if self.sampling == 'poisson':
+      return f'Poisson: each of {self.population} clients with probability {self.sampling_probability:.4g} a round'
+    return f'fixed: {self.clients_per_round} of {self.population} clients a round, without replacement'
+
+  def _covers(self, rounds: int) -> str:
+    if not self.is_private:
+      return 'nothing: this run adds no noise'
+    return f'the models of all {rounds} rounds, for each training client with all of its examples ({self.adjacency})'
+
+  def _releases(self, rounds: int) -> list[dict[str, Any]]:
+    measured = 'exact, for the operator only'
+    return [
+        {'what': f'models of rounds 1 to {rounds}', 'mechanism': self.mechanism(), 'private': self.is_private},
+        {'what': 'alphabet and limits of the data set', 'mechanism': 'declared, not learned from data', 'private': True},
+        {'what': 'training loss, accuracy, update norms and cohort sizes', 'mechanism': measured, 'private': False},
+        {'what': 'accuracy on held-out users and held-out tails', 'mechanism': measured, 'private': False},
+    ]
+
+
+def _not_covered(is_private: bool, is_seed_secret: bool) -> list[str]:
+  if not is_private:
+    return ['everything: this run adds no noise']
+  items = [
+      'figures measured on the way (loss, accuracy, update norms, cohort sizes): exact, keep them with the operator',
+      'the number of training clients, which is taken as public',
+      'the choice of hyperparameters, if it was made by trying them on these clients',
+      'attacks on floating-point noise, and on a generator that is not cryptographic',
+      'checkpoints, which hold the secret seed of the noise: keep them with the operator',
+  ]
+  if not is_seed_secret:
+    items.append('anyone who knows the --seed of this run, and so its noise: for a promise, run without --seed')
+  return items

@@ -1,0 +1,66 @@
+"""The line that says how a run is doing: redrawn on a terminal, now and then a plain line in a file."""
+
+import time
+from typing import TextIO
+
+from tff_tasks import metrics
+
+_BAR_WIDTH = 20
+# In a file, at most this many lines for a whole run.
+_LINES_IN_FILE = 20
+
+
+class Progress:
+  """Prints the progress of the rounds of a run.
+
+  Args:
+    stream: A terminal or a file.
+    first_round: The first round that is run now, later than 1 when resuming.
+    total_rounds: The last round.
+  """
+
+  def __init__(self, stream: TextIO, first_round: int, total_rounds: int) -> None:
+    self._stream = stream
+    self._first_round = first_round
+    self._total_rounds = total_rounds
+    self._started = time.monotonic()
+    self._held_out: float | None = None
+
+  def update(self, row: metrics.RoundMetrics) -> None:
+    """Shows a finished round."""
+    if row.eval_accuracy is not None:
+      self._held_out = row.eval_accuracy
+    line = self._line(row)
+    if self._stream.isatty():
+      self._stream.write('\r\033[K' + line + ('\n' if row.round == self._total_rounds else ''))
+      self._stream.flush()
+    elif self._is_due(row.round):
+      print(line, file=self._stream, flush=True)
+
+  def _is_due(self, round_number: int) -> bool:
+    every = -(-self._total_rounds // _LINES_IN_FILE)
+    return round_number % every == 0 or round_number in (self._first_round, self._total_rounds)
+
+  def _line(self, row: metrics.RoundMetrics) -> str:
+    done = row.round / self._total_rounds
+    bar = '#' * round(done * _BAR_WIDTH)
+    parts = [
+        f'round {row.round:{len(str(self._total_rounds))}}/{self._total_rounds} [{bar:.<{_BAR_WIDTH}}]',
+        f'loss {row.loss:.3f}' if row.loss is not None else '',
+        f'accuracy {row.accuracy:.1%}' if row.accuracy is not None else '',
+        f'held-out {self._held_out:.1%}' if self._held_out is not None else '',
+        f'{row.clients / row.seconds:.0f} clients/s' if row.clients and row.seconds else '',
+        f'epsilon {row.epsilon:.2f}' if row.epsilon is not None else '',
+        f'{_clock(self._seconds_left(row.round))} left',
+    ]
+    return '  '.join(part for part in parts if part)
+
+  def _seconds_left(self, round_number: int) -> float:
+    elapsed = time.monotonic() - self._started
+    return elapsed / (round_number - self._first_round + 1) * (self._total_rounds - round_number)
+
+
+def _clock(seconds: float) -> str:
+  minutes, rest = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f'{hours}:{minutes:02}:{rest:02}' if hours else f'{minutes}:{rest:02}'

@@ -1,0 +1,121 @@
+"""A compiled TFF computation as a resident function of this process: its TensorFlow graph, imported once.
+
+Values go in and come out as flat lists of tensors, in the order of the flattened TFF type. A sequence is not a dataset
+here but the tensors of its only element: the graph's `DatasetToSingleElement` is cut out and fed directly, which spares a
+`tf.data` object a client and leaves a graph that XLA can compile.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+import itertools
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+_SINGLE_ELEMENT_OP = 'DatasetToSingleElement'
+_imports = itertools.count()
+
+
+def import_computation(computation: tff.framework.ConcreteComputation) -> Callable[[Sequence[Any]], list[tf.Tensor]]:
+  """Returns a function of flat arguments that runs the computation's graph.
+
+  Args:
+    computation: A computation that is one TensorFlow graph, as the parts of a `MapReduceForm` are.
+
+  Raises:
+    ValueError: If the computation is something else, or reads more than one element of a sequence.
+  """
+  proto = tff.framework.serialize_computation(computation)
+  if proto.WhichOneof('computation') != 'tensorflow':
+    raise ValueError(f'Expected a TensorFlow computation, found {proto.WhichOneof("computation")}.')
+  graph_def = tf.compat.v1.GraphDef()
+  proto.tensorflow.graph_def.Unpack(graph_def)
+  _make_function_names_unique(graph_def)
+  parameters = _tensor_names(proto.tensorflow.parameter, graph_def)
+  results = _tensor_names(proto.tensorflow.result, graph_def)
+  _remove_dead_nodes(graph_def)
+
+  def call(*arguments: tf.Tensor) -> list[tf.Tensor]:
+    inputs = dict(zip(parameters, arguments, strict=True))
+    return tf.graph_util.import_graph_def(graph_def, input_map=inputs, return_elements=results, name='')
+
+  function = tf.compat.v1.wrap_function(call, [_spec(name, graph_def) for name in parameters])
+  # What only led to the inputs that were cut off would still want to be fed.
+  pruned = function.prune(function.inputs, function.outputs)
+  return lambda arguments: pruned(*arguments)
+
+
+def _tensor_names(binding: Any, graph_def: tf.compat.v1.GraphDef) -> list[str]:
+  """Returns the graph's names of the tensors of a parameter or result, in the order of the flattened type."""
+  match binding.WhichOneof('binding'):
+    case None:
+      return []
+    case 'tensor':
+      return [binding.tensor.tensor_name]
+    case 'struct':
+      return [name for element in binding.struct.element for name in _tensor_names(element, graph_def)]
+    case 'sequence':
+      return _single_element_names(binding.sequence.variant_tensor_name, graph_def)
+    case other:
+      raise ValueError(f'Expected tensors, structures and sequences, found {other}.')
+
+
+def _single_element_names(variant_name: str, graph_def: tf.compat.v1.GraphDef) -> list[str]:
+  """Returns the names of the tensors of the one element that the graph reads from a sequence."""
+  readers = [node for node in graph_def.node if variant_name.split(':')[0] in (i.split(':')[0] for i in node.input)]
+  match [node.op for node in readers]:
+    case ['Identity']:
+      return _single_element_names(readers[0].name, graph_def)
+    case [op] if op == _SINGLE_ELEMENT_OP:
+      return [f'{readers[0].name}:{index}' for index in range(len(readers[0].attr['output_types'].list.type))]
+    case others:
+      raise ValueError(f'Expected a graph that reads one element of its sequence, found {others}.')
+
+
+def _spec(tensor_name: str, graph_def: tf.compat.v1.GraphDef) -> tf.TensorSpec:
+  """Returns the shape and dtype of a placeholder, or of one output of what reads a sequence."""
+  name, index = tensor_name.split(':')
+  node = next(node for node in graph_def.node if node.name == name)
+  if node.op == _SINGLE_ELEMENT_OP:
+    attributes = node.attr['output_shapes'].list.shape[int(index)], node.attr['output_types'].list.type[int(index)]
+  else:
+    attributes = node.attr['shape'].shape, node.attr['dtype'].type
+  return tf.TensorSpec(tf.TensorShape(attributes[0]), tf.dtypes.as_dtype(attributes[1]))
+
+
+def _remove_dead_nodes(graph_def: tf.compat.v1.GraphDef) -> None:
+  """Removes from the bodies of functions what no result needs.
+
+  Building a Keras model in a loop leaves its symbolic inputs behind: placeholders, which XLA refuses even when unused.
+  """
+  for function in graph_def.library.function:
+    nodes = {node.name: node for node in function.node_def}
+    pending = [*function.ret.values(), *function.control_ret.values()]
+    alive: set[str] = set()
+    while pending:
+      name = pending.pop().lstrip('^').split(':')[0]
+      if name in nodes and name not in alive:
+        alive.add(name)
+        pending.extend(nodes[name].input)
+    for index in reversed(range(len(function.node_def))):
+      if function.node_def[index].name not in alive:
+        del function.node_def[index]
+
+
+def _make_function_names_unique(graph_def: tf.compat.v1.GraphDef) -> None:
+  """Renames the graph's functions: names are global to a process, and TFF uses the same ones in every graph."""
+  prefix = f'imported_{next(_imports)}_'
+  names = {function.signature.name for function in graph_def.library.function}
+  for function in graph_def.library.function:
+    function.signature.name = prefix + function.signature.name
+  for reference in _function_references(graph_def):
+    if reference.name in names:
+      reference.name = prefix + reference.name
+
+
+def _function_references(graph_def: tf.compat.v1.GraphDef) -> Iterator[Any]:
+  nodes = itertools.chain(graph_def.node, *(function.node_def for function in graph_def.library.function))
+  for attribute in (attribute for node in nodes for attribute in node.attr.values()):
+    if attribute.HasField('func'):
+      yield attribute.func
+    yield from attribute.list.func

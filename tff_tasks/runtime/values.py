@@ -1,0 +1,46 @@
+"""Values of TFF types as flat lists, in the order of the type, and back.
+
+`tf.nest` will not do: it sorts dictionaries by key, TFF keeps the order of the type.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import tensorflow_federated as tff
+
+
+def flatten(value: Any, value_type: tff.Type) -> list[Any]:
+  """Returns the leaves of a structure of Python containers, in the order of its type."""
+  if isinstance(value_type, tff.FederatedType):
+    return flatten(value, value_type.member)
+  if isinstance(value_type, tff.TensorType):
+    return [value]
+  leaves = []
+  for index, (name, element_type) in enumerate(tff.structure.iter_elements(value_type)):
+    leaves.extend(flatten(_element(value, index, name), element_type))
+  return leaves
+
+
+def pack(leaves: Iterable[Any], value_type: tff.Type) -> Any:
+  """Returns the structure of NumPy arrays, in the Python containers of the type, whose leaves are the given tensors."""
+  return _pack(iter(leaves), value_type)
+
+
+def _element(value: Any, index: int, name: str | None) -> Any:
+  if name is None:
+    return value[index]
+  return value[name] if isinstance(value, Mapping) else getattr(value, name)
+
+
+def _pack(leaves: Iterator[Any], value_type: tff.Type) -> Any:
+  if isinstance(value_type, tff.FederatedType):
+    return _pack(leaves, value_type.member)
+  if isinstance(value_type, tff.TensorType):
+    return next(leaves).numpy()
+  elements = [(name, _pack(leaves, element)) for name, element in tff.structure.iter_elements(value_type)]
+  container = value_type.python_container if isinstance(value_type, tff.StructWithPythonType) else tuple
+  if issubclass(container, Mapping):
+    return container(elements)
+  if elements and elements[0][0] is not None and container is not tuple:
+    return container(**dict(elements))
+  return container(element for _, element in elements)
