@@ -62,7 +62,6 @@ def _run(main: Callable[[Sequence[str]], None], parse_flags: Callable[[list[str]
 
 
 def _parse_known(argv: list[str]) -> list[str]:
-  flags.FLAGS.set_gnu_getopt(True)  # `--foreign value` must not end the flags that come after it.
   remaining = flags.FLAGS(argv, known_only=True)
   for argument in remaining[1:]:
     name = argument.lstrip('-').split('=')[0]
