@@ -14,6 +14,7 @@ _SIZE = (5.0, 2.9)  # Inches of 72 units: near the size it is shown at, so that 
 _COLORS = {
     'ink': '#010101', 'grid': '#020202', 'series-1': '#030303', 'series-2': '#040404', 'series-3': '#050505',
 }  # fmt: skip
+_MARGIN = 0.02  # Of the axis, beside the first and the last round.
 _FEW_POINTS = 40  # Up to here every measurement is marked by a dot.
 _WIDE_SHARE = 0.05  # From this span on whole percents tell the ticks apart.
 
@@ -58,7 +59,7 @@ def draw(name: str, rounds: Sequence[float], chart: Chart) -> str:
     figure = figure_lib.Figure(_SIZE, layout='constrained')
     axes = figure.subplots()
     _draw_lines(axes, rounds, chart)
-    _set_scales(axes, chart)
+    _set_scales(axes, rounds, chart)
     _style(axes)
     buffer = io.StringIO()
     figure.savefig(buffer, format='svg', transparent=True, metadata={'Date': None, 'Creator': None})
@@ -70,15 +71,18 @@ def _draw_lines(axes: 'axes_lib.Axes', rounds: Sequence[float], chart: Chart) ->
     points = [(x, y) for x, y in zip(rounds, series.values, strict=True) if math.isfinite(y)]
     if points:
       marker = 'o' if len(points) <= _FEW_POINTS else ''
-      axes.plot(*zip(*points, strict=True), color=_COLORS[f'series-{index}'], label=series.label, marker=marker, ms=3)
+      color = _COLORS[f'series-{index}']
+      axes.plot(*zip(*points, strict=True), color=color, label=series.label, marker=marker, ms=3, lw=1.8)
   if chart.limit:
     label, level = chart.limit
     axes.axhline(level, color=_COLORS['ink'], lw=1.2, ls=(0, (5, 3)), label=label)
 
 
-def _set_scales(axes: 'axes_lib.Axes', chart: Chart) -> None:
+def _set_scales(axes: 'axes_lib.Axes', rounds: Sequence[float], chart: Chart) -> None:
   from matplotlib import ticker
 
+  last = max(1, *rounds)
+  axes.set_xlim(-_MARGIN * last, (1 + _MARGIN) * last)
   axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
   axes.yaxis.set_major_locator(ticker.MaxNLocator(5))
   axes.set_xlabel('round', color=_COLORS['ink'])
@@ -104,14 +108,14 @@ def _style(axes: 'axes_lib.Axes') -> None:
 
 
 def _inline(svg: str, name: str) -> str:
-  """Cuts a drawing down to an element of the page: its colours by name, ids of its own, no size, no outside names."""
+  """Cuts a drawing down to an element of the page: its colours by name, ids of its own, no size, no style."""
   svg = svg[svg.index('<svg') :]
-  svg = re.sub(r'<metadata>.*?</metadata>', '', svg, flags=re.DOTALL)
+  svg = re.sub(r'<metadata>.*?</metadata>|<style.*?</style>', '', svg, flags=re.DOTALL)
   svg = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 aria-hidden="true">', svg, count=1)
   svg = svg.replace('xlink:href', 'href')
   svg = re.sub(r'\bid="', f'id="{name}-', svg)
   svg = re.sub(r'(href="#|url\(#)', rf'\1{name}-', svg)
-  svg = re.sub(r'font: ([\d.]+)px [^;"]*', r'font-size: \1px', svg)
+  svg = re.sub('font-family: [^;"]*;? ?', '', svg)
   for color, value in _COLORS.items():
     svg = svg.replace(value, f'var(--{color})')
   return svg

@@ -6,6 +6,7 @@ export: it goes first when an export is replaced and comes last.
 
 from collections.abc import Iterator
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -23,24 +24,30 @@ def stage(output_dir: str) -> Iterator[str]:
   """Yields an empty staging folder inside `output_dir`, which no other export may use meanwhile.
 
   Raises:
-    ValueError: If another export is running.
-    OSError: If the folder cannot be made or written.
+    ValueError: If the folder cannot be made or written, is full, or another export is running.
   """
-  os.makedirs(output_dir, exist_ok=True)
-  handle = os.open(output_dir, os.O_RDONLY | os.O_DIRECTORY)
-  try:
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    staging = os.path.join(output_dir, _STAGING)
-    shutil.rmtree(staging, ignore_errors=True)  # What a killed export left.
-    os.mkdir(staging)
+  staging = os.path.join(output_dir, _STAGING)
+  with contextlib.ExitStack() as stack:
+    try:
+      os.makedirs(output_dir, exist_ok=True)
+      handle = os.open(output_dir, os.O_RDONLY)
+      stack.callback(os.close, handle)
+      fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      shutil.rmtree(staging, ignore_errors=True)  # What a killed export left.
+      os.mkdir(staging)
+    except BlockingIOError as error:
+      raise ValueError(f'Expected no other export into {output_dir}, found one running: wait for it.') from error
+    except OSError as error:
+      raise ValueError(
+          f'Expected a folder that can be written at {output_dir}, found {error.strerror}: choose another --output_dir.'
+      ) from error
+    stack.callback(shutil.rmtree, staging, ignore_errors=True)
     try:
       yield staging
-    finally:
-      shutil.rmtree(staging, ignore_errors=True)
-  except BlockingIOError as error:
-    raise ValueError(f'Expected no other export into {output_dir}, found one running: wait for it.') from error
-  finally:
-    os.close(handle)
+    except OSError as error:
+      if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise
+      raise ValueError(f'Expected room to write in {output_dir}, found {error.strerror}: make room.') from error
 
 
 def publish(staging: str, output_dir: str) -> None:

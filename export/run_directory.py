@@ -67,11 +67,12 @@ def read_metrics(run_dir: str) -> dict[str, list[float]]:
   path = os.path.join(run_dir, 'metrics.csv')
   try:
     with open(path, encoding='utf-8', newline='') as file:
-      rows = list(csv.DictReader(file))
-    return {name: [_number(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+      names, *rows = csv.reader(file)
+    table = [[_number(cell) for _, cell in zip(names, row, strict=True)] for row in rows]
+    return {name: [row[column] for row in table] for column, name in enumerate(names)}
   except FileNotFoundError:
     return {}
-  except (ValueError, TypeError, KeyError, csv.Error) as error:
+  except (ValueError, csv.Error) as error:
     raise ValueError(f'Expected numbers in {path}, found others ({error}): resume the run to rewrite it.') from error
 
 

@@ -52,8 +52,14 @@ def write_shards(path: str, schema: schema_lib.Schema = CHARACTERS, num_users: i
   return path
 
 
-def release(run_dir: str, schema: schema_lib.Schema = CHARACTERS, model_size: int = 8, seed: int = 1) -> str:
-  """Writes a released model with random weights into a run directory."""
+def release(
+    run_dir: str,
+    schema: schema_lib.Schema = CHARACTERS,
+    model_size: int = 8,
+    seed: int = 1,
+    spoil: float | None = None,
+) -> str:
+  """Writes a released model with random weights into a run directory, two of them spoilt if asked."""
   import tensorflow as tf
 
   from models import registry
@@ -61,6 +67,8 @@ def release(run_dir: str, schema: schema_lib.Schema = CHARACTERS, model_size: in
 
   tf.keras.utils.set_random_seed(seed)
   weights = registry.get_task(schema.task).build_model(schema, model_size, False, None).get_weights()
+  if spoil is not None:
+    weights[0].flat[3] = weights[-1].flat[0] = spoil
   os.makedirs(run_dir, exist_ok=True)
   return released.save(released.ReleasedModel(schema, model_size, 140, weights), run_dir)
 

@@ -1,0 +1,94 @@
+"""Tests that one variant's failure leaves the others whole, and that bad input is refused."""
+
+from collections.abc import Callable
+import dataclasses
+import json
+import os
+import pathlib
+import tempfile
+from typing import Any
+from unittest import mock
+
+from absl.testing import absltest
+import numpy as np
+
+from export import exporter
+from export import guard
+from export import parity
+from export import tflite
+from pipelines import client_shards
+from tests.export import fakes
+
+
+class _OnlyKeras(guard.Call):
+  """A call without a process, of which only that of Keras returns."""
+
+  def __init__(self, limits: guard.Limits, function: Callable[..., Any], *arguments: Any) -> None:
+    del limits
+    self._function, self._arguments = function, arguments
+
+  def __exit__(self, *_: object) -> None:
+    pass
+
+  def result(self) -> Any:
+    if self._function != parity.keras_answers:
+      raise guard.Failed('crashed')
+    _, schema, features = self._arguments
+    return parity.Reference(np.zeros((len(features), *schema.label.shape, schema.num_classes)), 772, 140)
+
+
+class ExporterTest(absltest.TestCase):
+  def setUp(self) -> None:
+    super().setUp()
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    self._shards = client_shards.ClientShards(fakes.write_shards(os.path.join(folder, 'shards')))
+    self._run_dir = os.path.join(folder, 'run')
+    fakes.release(self._run_dir)
+    self._staging = os.path.join(folder, 'staging')
+    os.makedirs(self._staging)
+
+  def test_the_others_go_on(self) -> None:
+    impossible = parity.Bounds(1.01, None)
+    variants = {
+        'unheard_of': tflite.VARIANTS['float32'],  # The child knows no such variant.
+        'dynamic_range': dataclasses.replace(tflite.VARIANTS['dynamic_range'], bounds=impossible),
+        'float32': tflite.VARIANTS['float32'],
+    }
+    with mock.patch.object(tflite, 'VARIANTS', variants):
+      record = exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())
+    self.assertEqual(list(record['variants']), ['float32'])
+    self.assertEqual(record['failed']['unheard_of'], "KeyError: 'unheard_of'")
+    self.assertRegex(record['failed']['dynamic_range'], '^Expected the same answer as Keras at 101.0% .* found')
+    self.assertCountEqual(
+        os.listdir(self._staging), ['next_character_float32.tflite', 'parity.json', 'classes.json', 'MODEL_CARD.md']
+    )
+    written = json.loads(pathlib.Path(self._staging, 'parity.json').read_text())
+    self.assertEqual(written, record)
+    self.assertEqual((written['examples'], written['positions']), (28, 28 * 11))
+    figures = written['variants']['float32']
+    self.assertEqual(figures['accuracy'], written['keras_accuracy'])
+    self.assertEqual(figures['bytes'], os.path.getsize(os.path.join(self._staging, figures['path'])))
+    classes = json.loads(pathlib.Path(self._staging, 'classes.json').read_text())
+    self.assertEqual(tuple(classes), fakes.CHARACTERS.classes)
+
+  def test_leaves_nothing_when_all_fail(self) -> None:
+    with mock.patch.object(guard, 'Call', _OnlyKeras):
+      record = exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())
+    self.assertEmpty(record['variants'])
+    self.assertEqual(record['failed'], dict.fromkeys(tflite.VARIANTS, 'crashed'))
+    self.assertEmpty(os.listdir(self._staging))
+
+  def test_refuses_a_damaged_model_and_leaves_no_child(self) -> None:
+    path = pathlib.Path(self._run_dir, 'model.npz')
+    path.write_bytes(path.read_bytes()[:-200])
+    with self.assertRaisesRegex(ValueError, '^Expected a released model at .*, found a damaged file'):
+      exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())
+    self.assertEmpty(pathlib.Path(f'/proc/self/task/{os.getpid()}/children').read_text().split())
+
+  def test_a_keras_model_that_needs_too_much_fails(self) -> None:
+    with self.assertRaisesRegex(guard.Failed, 'its limit of 0.2 s'):
+      exporter.export(self._run_dir, self._shards, self._staging, guard.Limits(seconds=0.2))
+
+
+if __name__ == '__main__':
+  absltest.main()

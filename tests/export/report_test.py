@@ -1,0 +1,173 @@
+"""Tests that the report says what the run's files say, and nothing that must not be said."""
+
+import html
+from html import parser
+import json
+import os
+import pathlib
+import re
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from export import report
+from tests.export import fakes
+
+_PARITY = {
+    'variants': {
+        'float32': {
+            'path': 'next_character_float32.tflite', 'bytes': 292_832, 'argmax_agreement': 1.0,
+            'max_logit_difference': 1.9e-6, 'accuracy': 0.3815,
+        },
+        'dynamic_range': {
+            'path': 'next_character_dynamic_range.tflite', 'bytes': 84_120, 'argmax_agreement': 0.9912,
+            'max_logit_difference': 0.31, 'accuracy': 0.3809,
+        },
+    },
+    'failed': {'int8': 'took longer than its <limit> of 3 s'},
+    'keras_accuracy': 0.3815, 'examples': 1953,
+}  # fmt: skip
+
+
+class _Page(parser.HTMLParser):
+  """The visible text of a page, and the tags and references in it."""
+
+  def __init__(self, page: str) -> None:
+    super().__init__()
+    self.text = ''
+    self.tags: list[str] = []
+    self.references: list[str] = []
+    self.feed(page)
+    self.text = ' '.join(self.text.split())
+
+  def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+    self.tags.append(tag)
+    self.references += [value or '' for name, value in attributes if name in ('src', 'href', 'xlink:href')]
+
+  def handle_data(self, data: str) -> None:
+    if self.tags[-1:] != ['style']:
+      self.text += f' {data}'
+
+
+class ReportTest(parameterized.TestCase):
+  def setUp(self) -> None:
+    super().setUp()
+    self._folder = self.enterContext(tempfile.TemporaryDirectory())
+    self._run_dir = os.path.join(self._folder, 'run')
+    self._model_dir = os.path.join(self._folder, 'model')
+
+  def _write(self, exported: bool = False, **options: object) -> _Page:
+    fakes.write_figures(self._run_dir, 'shards', **options)  # type: ignore[arg-type]
+    if exported:
+      os.makedirs(self._model_dir)
+      pathlib.Path(self._model_dir, 'parity.json').write_text(json.dumps(_PARITY))
+    path = report.write_report(self._run_dir, self._model_dir if exported else None)
+    self.assertEqual(path, os.path.join(self._run_dir, 'report.html'))
+    return _Page(pathlib.Path(path).read_text())
+
+  def test_headline_figures(self) -> None:
+    text = self._write().text
+    for figure in ('38.1 %', '37.4 % uniform over users', 'ε = 7.62', 'at δ = 0.0001', '915 users', '2 min 31 s'):
+      self.assertIn(figure, text)
+    self.assertIn('anyone who learns whether one user took part', text)
+    self.assertIn('20,248 weights; not exported yet', text)
+
+  def test_ledger(self) -> None:
+    text = self._write().text
+    for release in ('model of each round', 'Gaussian noise on the clipped, 8-bit sum', 'vocabulary', 'exact sums'):
+      self.assertIn(release, text)
+    self.assertEqual(text.count('not private'), 1)
+    self.assertIn('the held-out users, whose data only measured the accuracy', text)
+    self.assertIn('1,000 a round the same noise-to-signal ratio would give epsilon 2', text)
+
+  def test_charts(self) -> None:
+    page = self._write()
+    self.assertEqual(page.tags.count('svg'), 6)
+    for label in ('held-out, by user', 'training', 'epsilon', 'largest', 'clip', 'clipped', 'up', 'down'):
+      self.assertIn(f' {label} ', page.text)
+
+  def test_model_files(self) -> None:
+    text = self._write(exported=True).text
+    for figure in ('293 kB', '84 kB', '100.00 %', '99.12 %', '1.9e-06', '0.31', '38.09 %', '1,953 examples'):
+      self.assertIn(figure, text)
+    self.assertIn('int8 could not be made: took longer than its <limit> of 3 s', text)
+
+  def test_flags_without_the_seed(self) -> None:
+    page = self._write()
+    self.assertIn('--seed=(withheld)', page.text)
+    self.assertIn('--clip_norm=0.3', page.text)
+    self.assertIn('--nocentered', page.text)
+    self.assertNotIn('271828', pathlib.Path(self._run_dir, 'report.html').read_text())
+
+  def test_escapes_what_people_typed(self) -> None:
+    page = self._write()
+    self.assertNotIn('script', page.tags)
+    self.assertIn('--note=<script>alert(1)</script>', page.text)
+
+  def test_stands_alone(self) -> None:
+    page = self._write(exported=True)
+    self.assertEmpty({'link', 'script', 'img', 'iframe'} & set(page.tags))
+    self.assertEmpty([reference for reference in page.references if not reference.startswith('#')])
+    source = pathlib.Path(self._run_dir, 'report.html').read_text()
+    self.assertNotRegex(source, r'https?:|@import|url\((?!#)')
+    self.assertIn('prefers-color-scheme: dark', source)
+    self.assertIn('name="viewport"', source)
+
+  def test_without_privacy(self) -> None:
+    page = self._write(private=False)
+    self.assertIn('no privacy guarantee', page.text)
+    self.assertIn('No privacy guarantee. Training ran without noise.', page.text)
+    self.assertNotIn('ε =', page.text)
+    self.assertNotIn('None', page.text)
+    # No epsilon in any round: its chart gives way to words.
+    self.assertEqual(page.tags.count('svg'), 5)
+    self.assertIn('Not measured in this run.', page.text)
+
+  def test_before_the_first_round(self) -> None:
+    page = self._write(rounds=0)
+    self.assertIn('Rounds 0 of 140; 100 clients in each', page.text)
+    self.assertEqual(page.tags.count('svg'), 2)
+
+  def test_of_a_run_that_left_little(self) -> None:
+    os.makedirs(self._run_dir)
+    page = _Page(pathlib.Path(report.write_report(self._run_dir)).read_text())
+    self.assertIn('no privacy guarantee', page.text)
+    self.assertIn('The run left no record of its flags.', page.text)
+    self.assertNotIn('svg', page.tags)
+    self.assertNotRegex(page.text, 'None|Undefined|nan')
+
+  @parameterized.parameters('metrics.csv', 'privacy.json', 'run.json')
+  def test_refuses_a_damaged_file(self, name: str) -> None:
+    self._write()
+    before = pathlib.Path(self._run_dir, 'report.html').read_text()
+    pathlib.Path(self._run_dir, name).write_text('{"epsilon": 7, \n "1')
+    with self.assertRaisesRegex(ValueError, f'^Expected .*{name}'):
+      report.write_report(self._run_dir)
+    self.assertEqual(pathlib.Path(self._run_dir, 'report.html').read_text(), before)
+
+  def test_replaces_the_report_whole(self) -> None:
+    self._write()
+    before = pathlib.Path(self._run_dir, 'report.html').read_text()
+    with mock.patch.object(os, 'fsync', side_effect=OSError('disk full')), self.assertRaises(OSError):
+      report.write_report(self._run_dir)
+    self.assertEqual(pathlib.Path(self._run_dir, 'report.html').read_text(), before)
+    self.assertEqual([name for name in os.listdir(self._run_dir) if 'part' in name], [])
+
+  def test_same_files_same_report(self) -> None:
+    self._write()
+    before = pathlib.Path(self._run_dir, 'report.html').read_text()
+    report.write_report(self._run_dir)
+    self.assertEqual(pathlib.Path(self._run_dir, 'report.html').read_text(), before)
+
+  @parameterized.parameters((None, '–'), (0.4, '0 s'), (59.6, '1 min'), (151.3, '2 min 31 s'), (3700, '1 h 1 min'))
+  def test_durations(self, seconds: float | None, expected: str) -> None:
+    os.makedirs(self._run_dir)
+    pathlib.Path(self._run_dir, 'run.json').write_text(json.dumps({'seconds': seconds, 'rounds': 1}))
+    text = _Page(pathlib.Path(report.write_report(self._run_dir)).read_text()).text
+    self.assertTrue(re.search(rf'· {html.escape(expected)}(?= \S)', text), text[:200])
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,134 @@
+"""Tests of the program as a user starts it: what it leaves, what it prints, how it ends, also when it is stopped."""
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from tests import layout
+from tests.export import fakes
+
+_FILES = (
+    'MODEL_CARD.md', 'SHA256SUMS', 'classes.json', 'next_character_dynamic_range.tflite',
+    'next_character_float32.tflite', 'parity.json',
+)  # fmt: skip
+
+
+def _start(*flags: str) -> subprocess.Popen[str]:
+  command = [sys.executable, '-m', 'export.to_tflite', *flags]
+  return subprocess.Popen(command, cwd=layout.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _run(*flags: str) -> tuple[int, str, str]:
+  with _start(*flags) as process:
+    output, errors = process.communicate(timeout=120)
+  return process.returncode, output, errors
+
+
+def _children(pid: int) -> list[int]:
+  return [int(child) for child in pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
+
+
+def _wait_for(condition: object) -> bool:
+  for _ in range(200):
+    if condition():  # type: ignore[operator]
+      return True
+    time.sleep(0.05)
+  return False
+
+
+class ToTfliteTest(parameterized.TestCase):
+  @classmethod
+  def setUpClass(cls) -> None:
+    super().setUpClass()
+    cls._base = cls.enterClassContext(tempfile.TemporaryDirectory())
+    cls._shards = fakes.write_shards(os.path.join(cls._base, 'shards'))
+    cls._exported_run = fakes.write_figures(os.path.join(cls._base, 'run'), cls._shards)
+    fakes.release(cls._exported_run)
+    cls._model = os.path.join(cls._base, 'model')
+    cls._result = _run(f'--run_dir={cls._exported_run}', f'--output_dir={cls._model}')
+
+  def setUp(self) -> None:
+    super().setUp()
+    self._folder = self.enterContext(tempfile.TemporaryDirectory())
+    self._run_dir = os.path.join(self._folder, 'run')
+    shutil.copytree(self._exported_run, self._run_dir)
+    self._output = os.path.join(self._folder, 'model')
+
+  def _refused(self, *flags: str) -> str:
+    """Runs, checks that it ended as a user's mistake, and returns the one line."""
+    code, output, errors = _run(f'--run_dir={self._run_dir}', *flags)
+    self.assertEqual(code, 2, errors)
+    self.assertLen(errors.splitlines(), 1)
+    self.assertStartsWith(errors, 'error: Expected ')
+    self.assertNotIn('agreement', output)
+    return errors
+
+  def test_exports(self) -> None:
+    code, output, errors = self._result
+    self.assertEqual((code, errors), (0, ''))
+    self.assertCountEqual(os.listdir(self._model), _FILES)
+    self.assertIn('Checked on 28 examples (308 positions) of held-out users', output)
+    self.assertRegex(output, r'next_character_float32.tflite +\d+ kB +100.00% +\d')
+    for line in pathlib.Path(self._model, 'SHA256SUMS').read_text().splitlines():
+      checksum, name = line.split()
+      self.assertEqual(hashlib.sha256(pathlib.Path(self._model, name).read_bytes()).hexdigest(), checksum)
+    parity = json.loads(pathlib.Path(self._model, 'parity.json').read_text())
+    self.assertCountEqual(parity['variants'], ['float32', 'dynamic_range'])
+    self.assertIn('next_character_dynamic_range.tflite', pathlib.Path(self._exported_run, 'report.html').read_text())
+
+  @parameterized.parameters(signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+  def test_stopped_it_leaves_no_process_and_no_complete_folder(self, stop: signal.Signals) -> None:
+    with _start(f'--run_dir={self._run_dir}', f'--output_dir={self._output}') as process:
+      self.assertTrue(_wait_for(lambda: len(_children(process.pid)) == 3))
+      children = _children(process.pid)
+      process.send_signal(stop)
+      process.communicate(timeout=30)
+    self.assertNotEqual(process.returncode, 0)
+    self.assertTrue(_wait_for(lambda: not any(os.path.exists(f'/proc/{child}/exe') for child in children)))
+    self.assertEqual(os.listdir(self._output), ['.staging'] if stop == signal.SIGKILL else [])
+
+  def test_a_failed_export_leaves_the_one_before(self) -> None:
+    shutil.copytree(self._model, self._output)
+    before = {path.name: path.read_bytes() for path in pathlib.Path(self._output).iterdir()}
+    code, _, errors = _run(f'--run_dir={self._run_dir}', f'--output_dir={self._output}', '--conversion_seconds=1')
+    self.assertEqual(code, 1)
+    self.assertEqual(errors, 'error: the Keras model could not be run: took longer than its limit of 1 s\n')
+    self.assertEqual({path.name: path.read_bytes() for path in pathlib.Path(self._output).iterdir()}, before)
+
+  def test_needs_a_run(self) -> None:
+    self._run_dir = os.path.join(self._folder, 'nothing')
+    self.assertIn('a run directory at', self._refused(f'--output_dir={self._output}'))
+    self.assertFalse(os.path.exists(self._output))
+
+  def test_refuses_a_model_that_diverged(self) -> None:
+    fakes.release(self._run_dir, spoil=float('nan'))
+    shutil.copytree(self._model, self._output)
+    self.assertIn('finite weights', self._refused(f'--output_dir={self._output}'))
+    self.assertCountEqual(os.listdir(self._output), _FILES)
+
+  def test_needs_shards(self) -> None:
+    missing = os.path.join(self._folder, 'missing')
+    self.assertIn('a finished data set', self._refused(f'--output_dir={self._output}', f'--shards_dir={missing}'))
+    os.remove(os.path.join(self._run_dir, 'config.flags'))
+    self.assertIn('pass --shards_dir', self._refused(f'--output_dir={self._output}'))
+
+  def test_refuses_an_output_that_cannot_be_written(self) -> None:
+    blocked = os.path.join(self._run_dir, 'model.npz')
+    before = pathlib.Path(blocked).read_bytes()
+    for path in (blocked, os.path.join(blocked, 'model')):
+      self.assertIn('a folder that can be written', self._refused(f'--output_dir={path}'))
+    self.assertEqual(pathlib.Path(blocked).read_bytes(), before)
+
+
+if __name__ == '__main__':
+  absltest.main()
