@@ -27,4 +27,4 @@ def build_model(
   return tf.keras.Model(image, logits, name='handwriting')
 
 
-TASK = task.Task('handwriting', build_model, default_size=64)
+TASK = task.Task('handwriting', build_model, default_size=64, prefers_xla=False)

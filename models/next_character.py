@@ -25,4 +25,4 @@ def build_model(
   return tf.keras.Model(tokens, logits, name='next_character')
 
 
-TASK = task.Task('next_character', build_model, default_size=64)
+TASK = task.Task('next_character', build_model, default_size=64, prefers_xla=True)

@@ -19,11 +19,13 @@ class Task:
       `[batch, ..., num_classes]`. `unroll` and `batch_size` change the graph, never the weights: the device wants
       recurrent layers unrolled and a batch of one.
     default_size: The `model_size` (width of the main layer) of a model of quickstart size.
+    prefers_xla: Whether XLA trains it faster on a CPU: recurrent layers yes, convolutions no.
   """
 
   name: str
   build_model: Callable[[schema_lib.Schema, int, bool, int | None], tf.keras.Model]
   default_size: int
+  prefers_xla: bool
 
 
 class Sums(NamedTuple):

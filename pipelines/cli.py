@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 import difflib
+import signal
 import sys
 from typing import NoReturn
 
@@ -44,21 +45,30 @@ def run_with_foreign_flags(main: Callable[[Sequence[str]], None]) -> None:
 
 
 def _run(main: Callable[[Sequence[str]], None], parse_flags: Callable[[list[str]], list[str]]) -> None:
-  def parse(argv: Sequence[str]) -> list[str]:
-    if _asks_for_help(argv):
-      return app.parse_flags_with_usage(list(argv))
-    try:
-      return parse_flags(list(argv))
-    except (flags.Error, OSError) as error:  # OSError: a flagfile that cannot be read.
-      fail(error)
+  """Does what `absl.app.run` does, which a program that imports TensorFlow late cannot use.
 
-  def checked_main(argv: Sequence[str]) -> None:
-    try:
-      main(argv[1:])
-    except (ValueError, OSError) as error:
-      fail(error)
+  TensorFlow asks absl to be called back once the program has begun, and takes its import for the beginning if
+  `app.run` came before; Keras then builds layers as if TensorFlow 2 were switched off.
+  """
+  signal.signal(signal.SIGTERM, _end_in_order)
+  app.define_help_flags()
+  try:
+    arguments = _parse(sys.argv, parse_flags)
+    main(arguments[1:])
+  except (ValueError, OSError, flags.Error) as error:  # OSError: also a flagfile that cannot be read.
+    fail(error)
+  except KeyboardInterrupt:
+    print('Interrupted.', file=sys.stderr)
+    sys.exit(128 + signal.SIGINT)
 
-  app.run(checked_main, flags_parser=parse)
+
+def _parse(argv: list[str], parse_flags: Callable[[list[str]], list[str]]) -> list[str]:
+  return app.parse_flags_with_usage(argv) if _asks_for_help(argv) else parse_flags(argv)
+
+
+def _end_in_order(number: int, _: object) -> NoReturn:
+  """Turns a signal into an exit that runs the `finally` blocks, so that no process we started is left behind."""
+  sys.exit(128 + number)
 
 
 def _parse_known(argv: list[str]) -> list[str]:

@@ -171,6 +171,7 @@ class PrivacyPlan:
         delta=delta,
     )
 
+  @functools.lru_cache  # noqa: B019: as above.
   def scaling_for(self, target_epsilon: float, rounds: int) -> str:
     """Says how many clients would bring epsilon down to a target at the same noise-to-signal ratio.
 
@@ -201,7 +202,7 @@ class PrivacyPlan:
     rounding = f', rounded to {self.quantization_bits} bits' if self.quantization_bits else ''
     return f'DP-FedAvg: updates clipped to {self.clip_norm:g}{rounding}, Gaussian noise on their sum'
 
-  def ledger(self, rounds: int, dimension: int, is_seed_secret: bool) -> dict[str, Any]:
+  def ledger(self, rounds: int, total_rounds: int, dimension: int, is_seed_secret: bool) -> dict[str, Any]:
     """Returns what `privacy.json` holds: the guarantee, what it covers, and every release made from user data."""
     epsilon = self.epsilon(rounds)
     return {
@@ -219,9 +220,19 @@ class PrivacyPlan:
         'rounds': rounds,
         'covers': self._covers(rounds),
         'not_covered': _not_covered(self.is_private, is_seed_secret),
-        'scaling': self.scaling_for(2.0, rounds),
+        'scaling': self.scaling_for(2.0, total_rounds),
         'releases': self._releases(rounds),
     }
+
+  def promise(self, rounds: int) -> str:
+    """Says in one line what these many rounds cost."""
+    epsilon = self.epsilon(rounds)
+    if epsilon is None:
+      return 'none, this run adds no noise.'
+    return (
+        f'epsilon {epsilon:.2f} at delta {self.delta:g} for {self._covers(rounds)}; '
+        f'noise multiplier {self.noise_multiplier:g}, clip {self.clip_norm:g}.'
+    )
 
   def _sampling_in_words(self) -> str:
     if self.sampling == 'poisson':

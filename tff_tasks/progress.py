@@ -30,6 +30,8 @@ class Progress:
     """Shows a finished round."""
     if row.eval_accuracy is not None:
       self._held_out = row.eval_accuracy
+    if row.round == 0:
+      return
     line = self._line(row)
     if self._stream.isatty():
       self._stream.write('\r\033[K' + line + ('\n' if row.round == self._total_rounds else ''))

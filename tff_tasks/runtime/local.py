@@ -2,7 +2,7 @@
 
 TFF compiles the process to its MapReduceForm (prepare, work, zero, accumulate, merge, report, update); the parts mean
 what TFF says, and only who calls them is ours. A client is one call of one function, `accumulate(sum, work(client))`,
-compiled by XLA where it can be.
+compiled by XLA where that is faster.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,10 +29,13 @@ class LocalRuntime:
 
   Args:
     process: What to run. Its client data must be a sequence of one element.
+    use_xla: Whether XLA compiles the client's work: faster for recurrent models, slower for convolutions.
     num_threads: Clients that train at the same time; by default one a core.
   """
 
-  def __init__(self, process: tff.learning.templates.LearningProcess, num_threads: int | None = None) -> None:
+  def __init__(
+      self, process: tff.learning.templates.LearningProcess, use_xla: bool, num_threads: int | None = None
+  ) -> None:
     # Without Grappler, which would turn loops into a form that can neither be imported nor compiled by XLA.
     config = tf.compat.v1.ConfigProto()
     config.graph_options.rewrite_options.disable_meta_optimizer = True
@@ -46,7 +49,7 @@ class LocalRuntime:
     self._zero = _resident(form.zero)
     self._merge = _resident(form.merge)
     self._report_and_update = _report_and_update(form)
-    self._train = _train_and_accumulate(form)
+    self._train = _train_and_accumulate(form, use_xla)
     self._pool = concurrent.futures.ThreadPoolExecutor(num_threads or os.cpu_count() or 1)
 
   def initialize(self) -> Any:
@@ -94,12 +97,12 @@ def _resident(computation: tff.framework.ConcreteComputation):
   return tf.function(imported.import_computation(computation), autograph=False)
 
 
-def _train_and_accumulate(form: tff.backends.mapreduce.MapReduceForm):
+def _train_and_accumulate(form: tff.backends.mapreduce.MapReduceForm, use_xla: bool):
   """Returns the fused client call `(sum, client, context) -> sum`."""
   work, accumulate = imported.import_computation(form.work), imported.import_computation(form.accumulate)
   return tf.function(
       lambda total, client, context: accumulate([*total, *work([*client, *context])]),
-      jit_compile=True,
+      jit_compile=use_xla,
       autograph=False,
   )
 

@@ -1,0 +1,235 @@
+"""A whole run: settings and client shards in, run directory out."""
+
+from collections.abc import Sequence
+import contextlib
+import functools
+import os
+from typing import Any, TextIO
+
+import numpy as np
+import tensorflow as tf
+
+from export import report
+from models import registry
+from models import released
+from pipelines import client_shards
+from tff_tasks import algorithms
+from tff_tasks import checkpoints
+from tff_tasks import client_data
+from tff_tasks import cohorts
+from tff_tasks import evaluation
+from tff_tasks import metrics
+from tff_tasks import privacy
+from tff_tasks import progress
+from tff_tasks import rounds
+from tff_tasks import run_directory
+from tff_tasks import seeds
+from tff_tasks import settings as settings_lib
+from tff_tasks.runtime import registry as runtimes
+from tff_tasks.runtime import runtime as runtime_lib
+
+
+def train(
+    settings: settings_lib.Settings, shards: client_shards.ClientShards, flagfile: str, stream: TextIO
+) -> None:
+  """Trains to the last round, from wherever the run directory stands.
+
+  Args:
+    settings: What to do.
+    shards: The clients.
+    flagfile: The settings as flags, kept with the run and compared when it is resumed.
+    stream: Where to say how it goes.
+
+  Raises:
+    ValueError: If settings, data and run directory do not fit each other.
+    OSError: If the run directory cannot be written.
+  """
+  plan = build_plan(settings, shards.num_clients('train'))
+  run_directory.prepare(settings.output_dir, flagfile, shards)
+  kept = checkpoints.Checkpoints(os.path.join(settings.output_dir, 'checkpoints'))
+  seed = kept.load_seed() or _new_seed(settings.seed)
+  # A client trains on one core; threads inside of operations would only get in each other's way.
+  tf.config.threading.set_intra_op_parallelism_threads(1)
+  with contextlib.closing(Run(settings, shards, plan, seed, kept, stream)) as run:
+    run.train()
+
+
+def build_plan(settings: settings_lib.Settings, population: int) -> privacy.PrivacyPlan:
+  """Returns the privacy plan of the settings, calibrated to the target epsilon if there is one."""
+  plan = privacy.PrivacyPlan(
+      population=population,
+      clients_per_round=settings.clients_per_round,
+      sampling=settings.sampling,
+      clip_norm=settings.clip_norm,
+      quantization_bits=settings.quantization_bits,
+      noise_multiplier=settings.noise_multiplier or 0.0,
+      delta=settings.delta,
+  )
+  if settings.target_epsilon is None:
+    return plan
+  return plan.calibrated(settings.target_epsilon, settings.total_rounds)
+
+
+def _new_seed(number: int | None) -> seeds.Seed:
+  return seeds.Seed.from_system() if number is None else seeds.Seed.from_number(number)
+
+
+class Run:
+  """A run with all of its parts, built from its settings."""
+
+  def __init__(
+      self,
+      settings: settings_lib.Settings,
+      shards: client_shards.ClientShards,
+      plan: privacy.PrivacyPlan,
+      seed: seeds.Seed,
+      kept: checkpoints.Checkpoints,
+      stream: TextIO,
+  ) -> None:
+    self._settings, self._shards, self._plan, self._seed, self._kept = settings, shards, plan, seed, kept
+    self._stream = stream
+    task = registry.get_task(shards.schema.task)
+    self._model_size = settings.model_size or task.default_size
+    build_model = functools.partial(task.build_model, shards.schema, self._model_size)
+    process = algorithms.build_learning_process(
+        build_model, shards.schema, settings.client_batch_size, settings.client_learning_rate,
+        _build_server_optimizer(settings), plan, seed,
+    )  # fmt: skip
+    self._runtime = runtimes.build_runtime(settings.runtime, process, task.prefers_xla)
+    model = build_model()
+    self._dimension = model.count_params()
+    self._evaluators = {split: evaluation.Evaluator(model, shards, split) for split in ('test', 'tail')}
+
+  def train(self) -> None:
+    """Runs the missing rounds, then writes the figures and the report."""
+    start = self._kept.load(like=self._runtime.initialize())
+    last_round = start.round_number if start else -1
+    self._announce(last_round)
+    log = metrics.MetricsLog(self._settings.output_dir, last_round)
+    with contextlib.closing(log):
+      state = self._rounds(log, max(last_round, 0) + 1).run(start)
+    self._save_release(self._settings.total_rounds, state)
+    self._write_figures(state, log.rows)
+    path = report.write_report(self._settings.output_dir)
+    print(f'Report: {path}', file=self._stream)
+
+  def close(self) -> None:
+    """Ends the runtime."""
+    self._runtime.close()
+
+  def _rounds(self, log: metrics.MetricsLog, first_round: int) -> rounds.Rounds:
+    settings = self._settings
+    shown = progress.Progress(self._stream, first_round, settings.total_rounds)
+    source = client_data.ClientDataSource(
+        self._shards, settings.client_batch_size, settings.client_epochs_per_round, settings.max_examples_per_client,
+        self._seed,
+    )  # fmt: skip
+
+    def record(row: metrics.RoundMetrics) -> None:
+      log.add(row)
+      shown.update(row)
+
+    return rounds.Rounds(
+        runtime=self._runtime,
+        draw_cohort=functools.partial(cohorts.draw_cohort, self._plan, self._seed),
+        round_batches=source.round_batches,
+        measure=self._measure,
+        record=record,
+        save=self._save,
+        rounds_per_eval=settings.rounds_per_eval,
+        rounds_per_checkpoint=settings.rounds_per_checkpoint,
+        total_rounds=settings.total_rounds,
+    )
+
+  def _measure(self, round_number: int, result: runtime_lib.RoundResult, is_evaluated: bool) -> metrics.RoundMetrics:
+    row = metrics.RoundMetrics(round_number)
+    if result.metrics is not None:
+      row = round_metrics(round_number, result.metrics, self._plan, self._dimension)
+    if is_evaluated:
+      held_out = self._evaluators['test'].evaluate(_weights(result.state))
+      row.eval_loss, row.eval_accuracy, row.eval_accuracy_per_user = held_out
+    return row
+
+  def _save(self, round_number: int, state: Any) -> None:
+    self._save_release(round_number, state)
+    self._kept.save(checkpoints.ProgramState(round_number, self._seed, state))
+
+  def _save_release(self, round_number: int, state: Any) -> None:
+    output_dir = self._settings.output_dir
+    model = released.ReleasedModel(self._shards.schema, self._model_size, round_number, _weights(state))
+    released.save(model, output_dir)
+    ledger = self._plan.ledger(
+        round_number, self._settings.total_rounds, self._dimension, is_seed_secret=self._settings.seed is None
+    )
+    run_directory.write_json(output_dir, 'privacy.json', ledger)
+
+  def _write_figures(self, state: Any, rows: Sequence[metrics.RoundMetrics]) -> None:
+    plan, last = self._plan, rows[-1]
+    tail = self._evaluators['tail'].evaluate(_weights(state))
+    figures = {
+        'task': self._shards.schema.task,
+        'rounds': last.round,
+        'total_rounds': self._settings.total_rounds,
+        'clients_per_round': plan.clients_per_round,
+        'population': plan.population,
+        'accuracy': last.eval_accuracy,
+        'accuracy_per_user': last.eval_accuracy_per_user,
+        'loss': last.eval_loss,
+        'tail_accuracy': tail.accuracy,
+        'epsilon': plan.epsilon(last.round),
+        'delta': plan.delta if plan.is_private else None,
+        'weights': self._dimension,
+        'clip_norm': plan.clip_norm,
+        'quantization_bits': plan.quantization_bits,
+        'seconds': sum(row.seconds or 0.0 for row in rows),
+    }
+    run_directory.write_json(self._settings.output_dir, 'run.json', figures)
+
+  def _announce(self, last_round: int) -> None:
+    settings, plan = self._settings, self._plan
+    begin = 'Starting' if last_round < 0 else f'Resuming after round {last_round}:'
+    lines = [
+        f'{begin} {settings.total_rounds} rounds of {self._shards.schema.task} on the {settings.runtime} runtime: '
+        f'{self._dimension:,} weights, {plan.population:,} clients, about {plan.clients_per_round:,} a round.',
+        f'Privacy: {plan.promise(settings.total_rounds)}',
+    ]
+    print(*lines, sep='\n', file=self._stream, flush=True)
+
+
+def round_metrics(
+    round_number: int, measured: Any, plan: privacy.PrivacyPlan, dimension: int
+) -> metrics.RoundMetrics:
+  """Returns the figures of a round from the metrics of the learning process, which are sums over the cohort."""
+  work, sums = measured['client_work'], measured['aggregator']['sums']
+  clients = int(sums['clients'])
+  share = functools.partial(_ratio, total=clients)
+  return metrics.RoundMetrics(
+      round=round_number,
+      clients=clients,
+      loss=_ratio(work['loss'], work['count']),
+      accuracy=_ratio(work['correct'], work['count']),
+      epsilon=plan.epsilon(round_number),
+      update_norm_mean=share(sums['norm_sum']),
+      update_norm_max=float(measured['aggregator']['norm_max']) if clients else None,
+      clipped_share=share(sums['clipped']),
+      rejected_clients=int(sums['rejected']),
+      bytes_up_per_client=plan.update_bytes(dimension),
+      bytes_down_per_client=4 * dimension,
+  )
+
+
+def _ratio(value: Any, total: Any) -> float | None:
+  return float(value) / float(total) if total else None
+
+
+def _weights(state: Any) -> list[np.ndarray]:
+  return list(state.global_model_weights.trainable)
+
+
+def _build_server_optimizer(settings: settings_lib.Settings) -> Any:
+  return algorithms.build_server_optimizer(
+      settings.server_optimizer,
+      settings.server_learning_rate,
+      settings.server_learning_rate_schedule,
+      settings.total_rounds,
+  )

@@ -1,0 +1,61 @@
+"""The run directory: what a run writes, and whether the run that is asked for is the one that is there."""
+
+import hashlib
+import json
+import os
+from typing import Any
+
+from pipelines import client_shards
+from pipelines import files
+
+CONFIG_NAME = 'config.flags'
+_DATA = '# data: '
+# Flags that change where or how fast a run runs, and not what comes out.
+_FREE = ('--output_dir', '--shards_dir', '--runtime', '--rounds_per_checkpoint')
+
+
+def prepare(path: str, flagfile: str, shards: client_shards.ClientShards) -> None:
+  """Makes the directory, or checks that the run in it has the same flags and data.
+
+  Raises:
+    ValueError: If it holds another run.
+    OSError: If it cannot be written.
+  """
+  os.makedirs(path, exist_ok=True)
+  config = f'{flagfile}{_DATA}{_fingerprint(shards)}\n'
+  config_path = os.path.join(path, CONFIG_NAME)
+  if os.path.exists(config_path):
+    with open(config_path, encoding='utf-8') as file:
+      _check_same_run(path, _essential(file.read()), _essential(config))
+  files.write_atomically(config_path, config)
+
+
+def write_json(path: str, name: str, value: dict[str, Any]) -> None:
+  """Writes one of the JSON files of a run."""
+  files.write_atomically(os.path.join(path, name), json.dumps(value, indent=1, allow_nan=False) + '\n')
+
+
+def _fingerprint(shards: client_shards.ClientShards) -> str:
+  """Returns what tells data sets apart: a hash over the manifest's hash of each file."""
+  return hashlib.sha256(json.dumps(shards.manifest['files'], sort_keys=True).encode()).hexdigest()
+
+
+def _essential(config: str) -> set[str]:
+  return {line for line in config.splitlines() if line and line.split('=')[0] not in _FREE}
+
+
+def _check_same_run(path: str, found: set[str], expected: set[str]) -> None:
+  differing = sorted(expected ^ found)
+  if any(line.startswith(_DATA) for line in differing):
+    raise ValueError(f'Expected the data that the run in {path} began with, found other shards: choose another --output_dir.')
+  if differing:
+    name = differing[0].split('=')[0]
+    asked, stood = (_value(lines, name) for lines in (expected, found))
+    raise ValueError(
+        f'Expected the flags of the run in {path} ({stood}), found {asked}: choose another --output_dir to start a new '
+        'run, or the same flags to resume this one.'
+    )
+
+
+def _value(lines: set[str], name: str) -> str:
+  return next((line for line in sorted(lines) if line.split('=')[0] == name), f'no {name}')

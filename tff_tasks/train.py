@@ -1,0 +1,115 @@
+"""Trains a model on client shards in federated rounds, with DP-FedAvg and quantized updates.
+
+  python -m tff_tasks.train --flagfile=configs/shakespeare_quickstart.flags
+
+Writes a run directory: checkpoints, metrics.csv, TensorBoard events, privacy.json, run.json, model.npz and report.html.
+The same command resumes a run that was stopped, and gives the weights it would have given.
+"""
+
+import dataclasses
+import logging
+import os
+import sys
+
+from absl import flags
+
+from pipelines import cli
+from pipelines import client_shards
+from tff_tasks import settings as settings_lib
+
+_FLAGS = flags.FLAGS
+
+flags.DEFINE_string('shards_dir', None, 'Folder of client shards, made by pipelines.preprocess.', required=True)
+flags.DEFINE_string('output_dir', None, 'Run directory; one that holds this run already is resumed.', required=True)
+
+flags.DEFINE_integer('total_rounds', None, 'Rounds to train for.', lower_bound=1, required=True)
+flags.DEFINE_integer(
+    'clients_per_round', None, 'Clients of a round: expected (poisson) or exact (fixed).', lower_bound=1, required=True
+)
+flags.DEFINE_enum(
+    'sampling', 'poisson', list(settings_lib.SAMPLINGS),
+    'poisson: each client joins a round by a coin of its own; fixed: so many clients, without replacement.',
+)  # fmt: skip
+
+flags.DEFINE_float('client_learning_rate', None, 'Of local SGD.', lower_bound=0, required=True)
+flags.DEFINE_integer('client_batch_size', None, 'Examples of a local step.', lower_bound=1, required=True)
+flags.DEFINE_integer('client_epochs_per_round', 1, 'Passes of a client over its examples in a round.', lower_bound=1)
+flags.DEFINE_integer(
+    'max_examples_per_client', None, 'Most examples a client trains on in a round, drawn anew each round.',
+    lower_bound=1, required=True,
+)  # fmt: skip
+
+flags.DEFINE_enum(
+    'server_optimizer', 'adam', list(settings_lib.SERVER_OPTIMIZERS), 'What applies the mean update to the model.'
+)
+flags.DEFINE_float('server_learning_rate', None, 'Of the server optimizer.', lower_bound=0, required=True)
+flags.DEFINE_enum(
+    'server_learning_rate_schedule', 'constant', list(settings_lib.SCHEDULES),
+    'linear: as given for the first half of the rounds, then down to zero in a line.',
+)  # fmt: skip
+flags.DEFINE_integer('model_size', None, "Width of the model's main layer; by default the task's own.", lower_bound=1)
+
+flags.DEFINE_float('clip_norm', None, 'L2 bound of a client update. Quantization and noise need one.', lower_bound=0)
+flags.DEFINE_integer(
+    'quantization_bits', 8, 'Bits of a coordinate of an update on its way up, 2 to 16; 0 sends float32.',
+    lower_bound=0, upper_bound=16,
+)  # fmt: skip
+flags.DEFINE_float(
+    'noise_multiplier', None,
+    'Standard deviation of the noise on the sum of updates, over the bound of one (after rounding); 0: not private.',
+    lower_bound=0,
+)  # fmt: skip
+flags.DEFINE_float('target_epsilon', None, 'Instead of --noise_multiplier: noise for this epsilon.', lower_bound=0)
+flags.DEFINE_float('delta', None, 'Of (epsilon, delta); below 1 / training clients.', lower_bound=0, upper_bound=1)
+
+flags.DEFINE_integer('rounds_per_eval', 10, 'Rounds between evaluations on held-out users.', lower_bound=1)
+flags.DEFINE_integer('rounds_per_checkpoint', 10, 'Rounds between checkpoints.', lower_bound=1)
+flags.DEFINE_integer(
+    'seed', None,
+    'Makes a run repeatable. Whoever knows it can undo the noise: leave it out for a promise, and the operating system '
+    'draws a secret one.',
+)  # fmt: skip
+flags.DEFINE_enum(
+    'runtime', 'local', list(settings_lib.RUNTIMES), "local: threads of this process; tff: TFF's own, the reference."
+)
+
+
+@flags.multi_flags_validator(
+    ['noise_multiplier', 'target_epsilon'],
+    'Expected one of --noise_multiplier and --target_epsilon: --noise_multiplier=0 trains without privacy.',
+)
+def _is_one_noise_flag_set(values: dict[str, float | None]) -> bool:
+  return [values['noise_multiplier'], values['target_epsilon']].count(None) == 1
+
+
+@flags.validator('quantization_bits', 'Expected 0 or 2 to 16.')
+def _is_quantization_possible(bits: int) -> bool:
+  return bits != 1
+
+
+def main() -> None:
+  """Trains, or resumes, and writes the report."""
+  settings = settings_lib.Settings(
+      **{field.name: _FLAGS[field.name].value for field in dataclasses.fields(settings_lib.Settings)}
+  )
+  shards = client_shards.ClientShards(settings.shards_dir)
+  _quieten()
+  from tff_tasks import program
+
+  program.train(settings, shards, _flagfile(), sys.stdout)
+
+
+def _flagfile() -> str:
+  """Returns the flags of this run, those that were not set included, as a flag file."""
+  names = [field.name for field in dataclasses.fields(settings_lib.Settings)]
+  return ''.join(f'{_FLAGS[name].serialize()}\n' for name in names if _FLAGS[name].value is not None)
+
+
+def _quieten() -> None:
+  """Keeps the notes of TensorFlow's start-up, which say nothing about the run, off the screen."""
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  logging.getLogger('tensorflow').setLevel(logging.ERROR)
+
+
+if __name__ == '__main__':
+  cli.run(main)
