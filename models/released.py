@@ -8,14 +8,16 @@ import dataclasses
 import io
 import json
 import os
+from typing import TYPE_CHECKING
 import zipfile
 
 import numpy as np
-import tensorflow as tf
 
-from models import registry
 from pipelines import files
 from pipelines import schema as schema_lib
+
+if TYPE_CHECKING:
+  import tensorflow as tf
 
 FILE_NAME = 'model.npz'
 
@@ -29,8 +31,10 @@ class ReleasedModel:
   round_number: int
   weights: Sequence[np.ndarray]
 
-  def build(self, unroll: bool = False, batch_size: int | None = None) -> tf.keras.Model:
+  def build(self, unroll: bool = False, batch_size: int | None = None) -> 'tf.keras.Model':
     """Returns the Keras model with these weights; see `Task.build_model` for the arguments."""
+    from models import registry  # Not above: a damaged file is found without waiting for TensorFlow.
+
     task = registry.get_task(self.schema.task)
     model = task.build_model(self.schema, self.model_size, unroll, batch_size)
     model.set_weights(list(self.weights))
@@ -64,4 +68,6 @@ def load(run_dir: str) -> ReleasedModel:
   except FileNotFoundError as error:
     raise ValueError(f'Expected a released model at {path}, found none: train the run first.') from error
   except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-    raise ValueError(f'Expected a released model at {path}, found a damaged file ({error}): resume the run to rewrite it.') from error
+    raise ValueError(
+        f'Expected a released model at {path}, found a damaged file ({error}): resume the run to rewrite it.'
+    ) from error

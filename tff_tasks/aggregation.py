@@ -62,7 +62,7 @@ class UpdatePath:
   def codec(self) -> quantization.Codec | None:
     return self.plan.codec(sum(self.sizes))
 
-  def encode(self, tensors: Sequence[tf.Tensor], rotation_seed: tf.Tensor, rounding_seed: tf.Tensor):
+  def encode(self, tensors: Sequence[tf.Tensor], rotation_seed: tf.Tensor, rounding_seed: tf.Tensor) -> tuple[Any, ...]:
     """Returns what a client sends, the norm of its update, and what is counted about it."""
     vector = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
     clipped, norm, is_finite = clip(vector, self.plan.clip_norm)
@@ -104,7 +104,7 @@ def build_aggregator(
   update_type = tff.to_type(collections.OrderedDict(delta=weights_type, rounding_seed=_SEED_TYPE))
 
   @tff.tensorflow.computation
-  def initial_state():
+  def initial_state() -> Any:
     return collections.OrderedDict(
         round=tf.constant(0),
         rotation_seed=tf.constant(seed.tensor_seed('rotation')),
@@ -114,21 +114,21 @@ def build_aggregator(
   state_type = initial_state.type_signature.result
 
   @tff.tensorflow.computation(state_type)
-  def rotation_seed_of_round(state):
+  def rotation_seed_of_round(state: Any) -> tf.Tensor:
     return _fold_in(state['rotation_seed'], state['round'])
 
   @tff.tensorflow.computation(update_type, _SEED_TYPE)
-  def encode(update, rotation_seed):
+  def encode(update: Any, rotation_seed: tf.Tensor) -> Any:
     return path.encode(list(update['delta']), rotation_seed, update['rounding_seed'])
 
   @tff.tensorflow.computation(state_type, encode.type_signature.result[0])
-  def finish(state, total):
+  def finish(state: Any, total: tf.Tensor) -> Any:
     rotation_seed, noise_seed = (_fold_in(state[name], state['round']) for name in ('rotation_seed', 'noise_seed'))
     new_state = collections.OrderedDict(state, round=state['round'] + 1)
     return new_state, path.finish(total, rotation_seed, noise_seed)
 
   @tff.federated_computation
-  def initialize():
+  def initialize() -> Any:
     return tff.federated_eval(initial_state, tff.SERVER)
 
   @tff.federated_computation(
@@ -136,7 +136,7 @@ def build_aggregator(
       tff.FederatedType(update_type, tff.CLIENTS),
       tff.FederatedType(np.float32, tff.CLIENTS),
   )
-  def next_round(state, update, weight):
+  def next_round(state: Any, update: Any, weight: Any) -> Any:
     del weight
     rotation_seed = tff.federated_broadcast(tff.federated_map(rotation_seed_of_round, state))
     encoded, norm, counted = tff.federated_map(encode, (update, rotation_seed))

@@ -1,6 +1,7 @@
 """The learning process of a run: FedAvg with a chosen server optimizer, as a real TFF process."""
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -39,7 +40,7 @@ def build_learning_process(
   initial = client_work.initial_weights(build_model, int(seed.stream('model').integers(2**31)))
 
   @tff.tensorflow.computation
-  def initial_model_weights():
+  def initial_model_weights() -> Any:
     return tff.learning.models.ModelWeights(tuple(map(tf.constant, initial)), ())
 
   weights_type = initial_model_weights.type_signature.result

@@ -1,4 +1,4 @@
-"""One client's examples as the client work wants them: stacked batches, in an order drawn from (seed, round, client)."""
+"""One client's examples as the client work wants them: stacked batches in an order from (seed, round, client)."""
 
 from collections.abc import Iterator
 import dataclasses

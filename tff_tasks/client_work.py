@@ -43,7 +43,7 @@ def initial_weights(build_model: Callable[[], tf.keras.Model], seed: int) -> lis
   model = build_model()
   if model.non_trainable_weights:
     names = ', '.join(weight.name for weight in model.non_trainable_weights)
-    raise ValueError(f'Expected a model with trainable weights only, found {names}: use GroupNormalization for example.')
+    raise ValueError(f'Expected a model with trainable weights only, found {names}: use GroupNormalization.')
   return [weight.numpy() for weight in model.trainable_weights]
 
 
@@ -59,7 +59,10 @@ def batches_type(schema: schema_lib.Schema, batch_size: int) -> tff.SequenceType
 
 
 def local_sgd(
-    build_model: Callable[[], tf.keras.Model], weights: Weights, batches: client_data.ClientBatches, learning_rate: float
+    build_model: Callable[[], tf.keras.Model],
+    weights: Weights,
+    batches: client_data.ClientBatches,
+    learning_rate: float,
 ) -> tuple[list[tf.Tensor], task_lib.Sums]:
   """Runs one step of SGD a batch.
 
@@ -67,7 +70,7 @@ def local_sgd(
     The trained weights, and the sums of loss, correct predictions and labels as each batch found them before its step.
   """
 
-  def step(index: tf.Tensor, current: list[tf.Tensor], totals: task_lib.Sums):
+  def step(index: tf.Tensor, current: list[tf.Tensor], totals: task_lib.Sums) -> tuple[tf.Tensor, list, task_lib.Sums]:
     labels = tf.cast(batches.labels[index], tf.int32)
     with tf.GradientTape() as tape:
       tape.watch(current)
@@ -109,7 +112,7 @@ def build_client_work(
   """
 
   @tff.tensorflow.computation(weights_type, data_type)
-  def train(model_weights, dataset):
+  def train(model_weights: Any, dataset: tf.data.Dataset) -> Any:
     batches = dataset.get_single_element()
     initial = list(model_weights.trainable)
     with _bounded_loops():
@@ -119,13 +122,15 @@ def build_client_work(
     return tff.learning.templates.ClientResult(update, tf.constant(1.0)), sums._asdict()
 
   @tff.federated_computation
-  def initialize():
+  def initialize() -> Any:
     return tff.federated_value((), tff.SERVER)
 
   @tff.federated_computation(
-      initialize.type_signature.result, tff.FederatedType(weights_type, tff.CLIENTS), tff.FederatedType(data_type, tff.CLIENTS)
+      initialize.type_signature.result,
+      tff.FederatedType(weights_type, tff.CLIENTS),
+      tff.FederatedType(data_type, tff.CLIENTS),
   )
-  def next_round(state, model_weights, dataset):
+  def next_round(state: Any, model_weights: Any, dataset: Any) -> Any:
     result, sums = tff.federated_map(train, (model_weights, dataset))
     return tff.templates.MeasuredProcessOutput(state, result, tff.federated_sum(sums))
 

@@ -49,7 +49,8 @@ class Evaluator:
     users = count > 0
     with np.errstate(invalid='ignore'):
       total = np.float64(count.sum())
-      return Evaluation(loss.sum() / total, correct.sum() / total, np.mean(correct[users] / count[users]))
+      figures = loss.sum() / total, correct.sum() / total, np.mean(correct[users] / count[users])
+    return Evaluation(*map(float, figures))
 
   def _batch(self, start: int) -> tuple[np.ndarray, np.ndarray]:
     features, labels = (values[start : start + _BATCH_SIZE] for values in (self._features, self._labels))

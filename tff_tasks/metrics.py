@@ -6,6 +6,7 @@ import glob
 import io
 import math
 import os
+from typing import Any
 
 import tensorflow as tf
 
@@ -112,7 +113,7 @@ def _read(path: str) -> list[RoundMetrics]:
     raise ValueError(f'Expected rounds in {path}, found {error}: move the file away to resume without them.') from error
 
 
-def _parse(row: list[str]) -> dict[str, float | int | None]:
+def _parse(row: list[str]) -> dict[str, Any]:
   return {
       name: None if cell == '' else int(cell) if name in _WHOLE_NUMBERS else float(cell)
       for name, cell in zip(_COLUMNS, row, strict=True)

@@ -1,12 +1,10 @@
-"""The privacy plan: one value that yields the sampler, the clip, the noise and the accounting, so they cannot disagree.
+"""The privacy plan: one value yields the sampler, the clip, the noise and the accounting, so they cannot disagree.
 
 Unit of privacy: one client, with all of its data. The released values are the models of all rounds so far.
 """
 
 import dataclasses
 import functools
-import math
-from typing import Any
 
 import dp_accounting
 from dp_accounting import pld
@@ -26,7 +24,7 @@ class PrivacyPlan:
 
   Attributes:
     population: Number of training clients, taken as public.
-    clients_per_round: Expected number (poisson) or exact number (fixed) of clients of a round; what sums are divided by.
+    clients_per_round: Expected (poisson) or exact (fixed) clients of a round; what sums are divided by.
     sampling: 'poisson', each client independently with probability `clients_per_round / population`, or 'fixed', that
       many clients without replacement.
     clip_norm: L2 bound of a client's update, or None.
@@ -50,7 +48,9 @@ class PrivacyPlan:
     if self.sampling not in SAMPLINGS:
       raise ValueError(f'Expected sampling to be {" or ".join(SAMPLINGS)}, found {self.sampling!r}.')
     if not 1 <= self.clients_per_round <= self.population:
-      raise ValueError(f'Expected 1 to {self.population} (all training clients) clients_per_round, found {self.clients_per_round}.')
+      raise ValueError(
+          f'Expected 1 to {self.population} (all training clients) clients_per_round, found {self.clients_per_round}.'
+      )
     if self.clip_norm is None and (self.quantization_bits or self.noise_multiplier):
       raise ValueError('Expected a clip_norm, found none: quantization and noise need a bound; set --clip_norm.')
     if not 0 <= self.noise_multiplier < _MAX_NOISE_MULTIPLIER:
@@ -117,18 +117,14 @@ class PrivacyPlan:
       one = dp_accounting.SampledWithoutReplacementDpEvent(self.population, self.clients_per_round, noise)
     return dp_accounting.SelfComposedDpEvent(one, rounds)
 
-  @functools.lru_cache(maxsize=4096)  # noqa: B019: a frozen value, and the progress line asks round after round.
   def epsilon(self, rounds: int) -> float | None:
     """Returns the epsilon at `delta` of the models of `rounds` rounds, or None if there is no guarantee."""
-    if not self.is_private or self.delta is None:
+    if not self.is_private:
       return None
-    if rounds == 0:
-      return 0.0
-    accountant = self._accountant()
-    accountant.compose(self.event(rounds))
-    return float(accountant.get_epsilon(self.delta))
+    return _epsilon(self, rounds) if rounds else 0.0
 
-  def _accountant(self) -> dp_accounting.PrivacyAccountant:
+  def accountant(self) -> dp_accounting.PrivacyAccountant:
+    """Returns an empty accountant for this plan's events and adjacency."""
     if self.sampling == 'poisson':
       return pld.PLDAccountant(value_discretization_interval=_PLD_INTERVAL)
     return rdp.RdpAccountant(neighboring_relation=dp_accounting.NeighboringRelation.REPLACE_ONE)
@@ -142,8 +138,8 @@ class PrivacyPlan:
     quiet, loud = 0, int(_MAX_NOISE_MULTIPLIER * 1000) - 1
     if not self._is_within(target_epsilon, rounds, loud):
       raise ValueError(
-          f'Expected a target_epsilon that some noise reaches in {rounds} rounds, found {target_epsilon}: ask for fewer '
-          'rounds or a larger epsilon.'
+          f'Expected a target_epsilon that some noise reaches in {rounds} rounds, found {target_epsilon}: ask for '
+          'fewer rounds or a larger epsilon.'
       )
     while loud - quiet > 1:
       middle = (loud + quiet) // 2
@@ -157,113 +153,9 @@ class PrivacyPlan:
     epsilon = dataclasses.replace(self, noise_multiplier=thousandths / 1000).epsilon(rounds)
     return epsilon is not None and epsilon <= target_epsilon
 
-  def scaled(self, factor: float) -> 'PrivacyPlan':
-    """Returns the plan with `factor` times the clients, in all and a round, and as much more noise on their sum.
 
-    The noise on the mean stays what it was, and so should the accuracy; delta falls with the population.
-    """
-    delta = self.delta / factor if self.delta is not None else None
-    return dataclasses.replace(
-        self,
-        population=math.ceil(self.population * factor),
-        clients_per_round=math.ceil(self.clients_per_round * factor),
-        noise_multiplier=self.noise_multiplier * factor,
-        delta=delta,
-    )
-
-  @functools.lru_cache  # noqa: B019: as above.
-  def scaling_for(self, target_epsilon: float, rounds: int) -> str:
-    """Says how many clients would bring epsilon down to a target at the same noise-to-signal ratio.
-
-    The method of TFF's DP tutorial: find the noise that the utility bears on few clients, then add clients.
-    """
-    epsilon = self.epsilon(rounds)
-    if epsilon is None:
-      return 'No noise, no guarantee: more clients do not change that.'
-    if epsilon <= target_epsilon:
-      return f'Epsilon is at or below {target_epsilon:g} as it is.'
-    low, high = 1.0, 2.0
-    while (self.scaled(high).epsilon(rounds) or math.inf) > target_epsilon:
-      low, high = high, 2 * high
-    while high / low > 1.01:
-      middle = math.sqrt(low * high)
-      low, high = (middle, high) if (self.scaled(middle).epsilon(rounds) or 0) > target_epsilon else (low, middle)
-    bigger = self.scaled(high)
-    return (
-        f'With {bigger.population:,} users and {bigger.clients_per_round:,} clients a round, the same noise-to-signal '
-        f'ratio would cost epsilon {target_epsilon:g} (noise multiplier {bigger.noise_multiplier:.2f}, delta '
-        f'{bigger.delta:.1e}).'
-    )
-
-  def mechanism(self) -> str:
-    """Says in one line what stands between the clients and the released model."""
-    if not self.is_private:
-      return 'no noise'
-    rounding = f', rounded to {self.quantization_bits} bits' if self.quantization_bits else ''
-    return f'DP-FedAvg: updates clipped to {self.clip_norm:g}{rounding}, Gaussian noise on their sum'
-
-  def ledger(self, rounds: int, total_rounds: int, dimension: int, is_seed_secret: bool) -> dict[str, Any]:
-    """Returns what `privacy.json` holds: the guarantee, what it covers, and every release made from user data."""
-    epsilon = self.epsilon(rounds)
-    return {
-        'epsilon': epsilon,
-        'delta': self.delta if self.is_private else None,
-        'unit': 'client',
-        'adjacency': self.adjacency,
-        'sampling': self._sampling_in_words(),
-        'mechanism': self.mechanism(),
-        'noise_multiplier': self.noise_multiplier,
-        'clip_norm': self.clip_norm,
-        'sensitivity': self.norm_bound(dimension),
-        'population': self.population,
-        'clients_per_round': self.clients_per_round,
-        'rounds': rounds,
-        'covers': self._covers(rounds),
-        'not_covered': _not_covered(self.is_private, is_seed_secret),
-        'scaling': self.scaling_for(2.0, total_rounds),
-        'releases': self._releases(rounds),
-    }
-
-  def promise(self, rounds: int) -> str:
-    """Says in one line what these many rounds cost."""
-    epsilon = self.epsilon(rounds)
-    if epsilon is None:
-      return 'none, this run adds no noise.'
-    return (
-        f'epsilon {epsilon:.2f} at delta {self.delta:g} for {self._covers(rounds)}; '
-        f'noise multiplier {self.noise_multiplier:g}, clip {self.clip_norm:g}.'
-    )
-
-  def _sampling_in_words(self) -> str:
-    if self.sampling == 'poisson':
-      return f'Poisson: each of {self.population} clients with probability {self.sampling_probability:.4g} a round'
-    return f'fixed: {self.clients_per_round} of {self.population} clients a round, without replacement'
-
-  def _covers(self, rounds: int) -> str:
-    if not self.is_private:
-      return 'nothing: this run adds no noise'
-    return f'the models of all {rounds} rounds, for each training client with all of its examples ({self.adjacency})'
-
-  def _releases(self, rounds: int) -> list[dict[str, Any]]:
-    measured = 'exact, for the operator only'
-    return [
-        {'what': f'models of rounds 1 to {rounds}', 'mechanism': self.mechanism(), 'private': self.is_private},
-        {'what': 'alphabet and limits of the data set', 'mechanism': 'declared, not learned from data', 'private': True},
-        {'what': 'training loss, accuracy, update norms and cohort sizes', 'mechanism': measured, 'private': False},
-        {'what': 'accuracy on held-out users and held-out tails', 'mechanism': measured, 'private': False},
-    ]
-
-
-def _not_covered(is_private: bool, is_seed_secret: bool) -> list[str]:
-  if not is_private:
-    return ['everything: this run adds no noise']
-  items = [
-      'figures measured on the way (loss, accuracy, update norms, cohort sizes): exact, keep them with the operator',
-      'the number of training clients, which is taken as public',
-      'the choice of hyperparameters, if it was made by trying them on these clients',
-      'attacks on floating-point noise, and on a generator that is not cryptographic',
-      'checkpoints, which hold the secret seed of the noise: keep them with the operator',
-  ]
-  if not is_seed_secret:
-    items.append('anyone who knows the --seed of this run, and so its noise: for a promise, run without --seed')
-  return items
+@functools.lru_cache(maxsize=4096)  # The progress line asks after every round, the ledger at every checkpoint.
+def _epsilon(plan: PrivacyPlan, rounds: int) -> float:
+  accountant = plan.accountant()
+  accountant.compose(plan.event(rounds))
+  return float(accountant.get_epsilon(plan.delta))

@@ -18,6 +18,7 @@ from tff_tasks import checkpoints
 from tff_tasks import client_data
 from tff_tasks import cohorts
 from tff_tasks import evaluation
+from tff_tasks import ledger
 from tff_tasks import metrics
 from tff_tasks import privacy
 from tff_tasks import progress
@@ -29,9 +30,7 @@ from tff_tasks.runtime import registry as runtimes
 from tff_tasks.runtime import runtime as runtime_lib
 
 
-def train(
-    settings: settings_lib.Settings, shards: client_shards.ClientShards, flagfile: str, stream: TextIO
-) -> None:
+def train(settings: settings_lib.Settings, shards: client_shards.ClientShards, flagfile: str, stream: TextIO) -> None:
   """Trains to the last round, from wherever the run directory stands.
 
   Args:
@@ -158,10 +157,10 @@ class Run:
     output_dir = self._settings.output_dir
     model = released.ReleasedModel(self._shards.schema, self._model_size, round_number, _weights(state))
     released.save(model, output_dir)
-    ledger = self._plan.ledger(
-        round_number, self._settings.total_rounds, self._dimension, is_seed_secret=self._settings.seed is None
-    )
-    run_directory.write_json(output_dir, 'privacy.json', ledger)
+    is_seed_secret = self._settings.seed is None
+    total_rounds = self._settings.total_rounds
+    entries = ledger.build_ledger(self._plan, round_number, total_rounds, self._dimension, is_seed_secret)
+    run_directory.write_json(output_dir, 'privacy.json', entries)
 
   def _write_figures(self, state: Any, rows: Sequence[metrics.RoundMetrics]) -> None:
     plan, last = self._plan, rows[-1]
@@ -191,14 +190,12 @@ class Run:
     lines = [
         f'{begin} {settings.total_rounds} rounds of {self._shards.schema.task} on the {settings.runtime} runtime: '
         f'{self._dimension:,} weights, {plan.population:,} clients, about {plan.clients_per_round:,} a round.',
-        f'Privacy: {plan.promise(settings.total_rounds)}',
+        f'Privacy: {ledger.promise(plan, settings.total_rounds)}',
     ]
     print(*lines, sep='\n', file=self._stream, flush=True)
 
 
-def round_metrics(
-    round_number: int, measured: Any, plan: privacy.PrivacyPlan, dimension: int
-) -> metrics.RoundMetrics:
+def round_metrics(round_number: int, measured: Any, plan: privacy.PrivacyPlan, dimension: int) -> metrics.RoundMetrics:
   """Returns the figures of a round from the metrics of the learning process, which are sums over the cohort."""
   work, sums = measured['client_work'], measured['aggregator']['sums']
   clients = int(sums['clients'])

@@ -104,7 +104,8 @@ class Codec:
 
     def draw(attempt: tf.Tensor) -> tf.Tensor:
       seed = tf.random.experimental.stateless_fold_in(rounding_seed, attempt, alg='philox')
-      return tf.clip_by_value(tf.cast(tf.floor(scaled + _uniform(seed, self.encoded_size)), tf.int32), -self.max_level, self.max_level)
+      drawn = tf.cast(tf.floor(scaled + _uniform(seed, self.encoded_size)), tf.int32)
+      return tf.minimum(drawn, self.max_level)  # float32 can round the largest level up to the next.
 
     attempt, levels = tf.while_loop(
         lambda attempt, levels: tf.logical_and(attempt < _MAX_DRAWS, tf.logical_not(self._is_within_bound(levels))),

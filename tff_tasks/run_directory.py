@@ -47,7 +47,9 @@ def _essential(config: str) -> set[str]:
 def _check_same_run(path: str, found: set[str], expected: set[str]) -> None:
   differing = sorted(expected ^ found)
   if any(line.startswith(_DATA) for line in differing):
-    raise ValueError(f'Expected the data that the run in {path} began with, found other shards: choose another --output_dir.')
+    raise ValueError(
+        f'Expected the data that the run in {path} began with, found other shards: choose another --output_dir.'
+    )
   if differing:
     name = differing[0].split('=')[0]
     asked, stood = (_value(lines, name) for lines in (expected, found))

@@ -1,8 +1,8 @@
 """A compiled TFF computation as a resident function of this process: its TensorFlow graph, imported once.
 
 Values go in and come out as flat lists of tensors, in the order of the flattened TFF type. A sequence is not a dataset
-here but the tensors of its only element: the graph's `DatasetToSingleElement` is cut out and fed directly, which spares a
-`tf.data` object a client and leaves a graph that XLA can compile.
+here but the tensors of its only element: the graph's `DatasetToSingleElement` is cut out and fed directly, which spares
+a `tf.data` object a client and leaves a graph that XLA can compile.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -5,7 +5,7 @@ what TFF says, and only who calls them is ours. A client is one call of one func
 compiled by XLA where that is faster.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 import concurrent.futures
 import itertools
 import os
@@ -70,7 +70,9 @@ class LocalRuntime:
     """Ends the threads."""
     self._pool.shutdown(cancel_futures=True)
 
-  def _in_order(self, chunks: Iterator[list[client_data.ClientBatches]], context: list[tf.Tensor]):
+  def _in_order(
+      self, chunks: Iterator[list[client_data.ClientBatches]], context: list[tf.Tensor]
+  ) -> Iterator[list[tf.Tensor]]:
     """Yields the sums of the chunks in their order, keeping a few chunks in flight and no more."""
     pending: list[concurrent.futures.Future] = []
     for chunk in chunks:
@@ -93,11 +95,11 @@ def _chunks(clients: Iterable[client_data.ClientBatches]) -> Iterator[list[clien
     yield chunk
 
 
-def _resident(computation: tff.framework.ConcreteComputation):
+def _resident(computation: tff.framework.ConcreteComputation) -> Callable[..., list[tf.Tensor]]:
   return tf.function(imported.import_computation(computation), autograph=False)
 
 
-def _train_and_accumulate(form: tff.backends.mapreduce.MapReduceForm, use_xla: bool):
+def _train_and_accumulate(form: tff.backends.mapreduce.MapReduceForm, use_xla: bool) -> Callable[..., list[tf.Tensor]]:
   """Returns the fused client call `(sum, client, context) -> sum`."""
   work, accumulate = imported.import_computation(form.work), imported.import_computation(form.accumulate)
   return tf.function(
@@ -107,6 +109,6 @@ def _train_and_accumulate(form: tff.backends.mapreduce.MapReduceForm, use_xla: b
   )
 
 
-def _report_and_update(form: tff.backends.mapreduce.MapReduceForm):
+def _report_and_update(form: tff.backends.mapreduce.MapReduceForm) -> Callable[..., list[tf.Tensor]]:
   report, update = imported.import_computation(form.report), imported.import_computation(form.update)
   return tf.function(lambda state, total: update([*state, *report(total)]), autograph=False)

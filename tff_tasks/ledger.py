@@ -1,0 +1,152 @@
+"""The ledger: what a run has released of its users' data, at what price, and what the price does not cover."""
+
+import dataclasses
+import math
+from typing import Any
+
+from tff_tasks import privacy
+
+# The line beside the epsilon says what it would take to get here.
+_GOOD_EPSILON = 2.0
+
+
+def build_ledger(
+    plan: privacy.PrivacyPlan, rounds: int, total_rounds: int, dimension: int, is_seed_secret: bool
+) -> dict[str, Any]:
+  """Returns what `privacy.json` holds: the guarantee, what it covers, and every release made from user data.
+
+  Args:
+    plan: What runs.
+    rounds: Rounds whose models were released.
+    total_rounds: The length of the whole run, for which `scaling` is worked out.
+    dimension: Number of weights of the model.
+    is_seed_secret: Whether the noise comes from a seed that nobody was told.
+  """
+  return {
+      'epsilon': plan.epsilon(rounds),
+      'delta': plan.delta if plan.is_private else None,
+      'unit': 'client',
+      'adjacency': plan.adjacency,
+      'sampling': _sampling_in_words(plan),
+      'mechanism': _mechanism(plan),
+      'noise_multiplier': plan.noise_multiplier,
+      'clip_norm': plan.clip_norm,
+      'sensitivity': plan.norm_bound(dimension),
+      'population': plan.population,
+      'clients_per_round': plan.clients_per_round,
+      'rounds': rounds,
+      'covers': _coverage(plan, rounds),
+      'not_covered': _not_covered(plan.is_private, is_seed_secret),
+      'scaling': explain_scaling(plan, _GOOD_EPSILON, total_rounds),
+      'releases': _releases(plan, rounds),
+  }
+
+
+def promise(plan: privacy.PrivacyPlan, rounds: int) -> str:
+  """Says in one line what these many rounds cost."""
+  epsilon = plan.epsilon(rounds)
+  if epsilon is None:
+    return 'none, this run adds no noise.'
+  return (
+      f'epsilon {epsilon:.2f} at delta {plan.delta:g} for {_coverage(plan, rounds)}; '
+      f'noise multiplier {plan.noise_multiplier:g}, clip {plan.clip_norm:g}.'
+  )
+
+
+def scale(plan: privacy.PrivacyPlan, factor: float) -> privacy.PrivacyPlan:
+  """Returns the plan with `factor` times the clients, in all and a round, and as much more noise on their sum.
+
+  The noise on the mean stays what it was, and so should the accuracy; delta falls as the population grows.
+  """
+  return dataclasses.replace(
+      plan,
+      population=math.ceil(plan.population * factor),
+      clients_per_round=math.ceil(plan.clients_per_round * factor),
+      noise_multiplier=plan.noise_multiplier * factor,
+      # A little less than its share, because the population is rounded up.
+      delta=0.99 * plan.delta / factor if plan.delta is not None else None,
+  )
+
+
+def explain_scaling(plan: privacy.PrivacyPlan, target_epsilon: float, rounds: int) -> str:
+  """Says how many clients would bring epsilon down to a target at the same noise-to-signal ratio.
+
+  The method of TFF's tutorial on differential privacy: find the noise that the model bears with few clients, then add
+  clients.
+  """
+  epsilon = plan.epsilon(rounds)
+  if epsilon is None:
+    return 'No noise, no guarantee: more clients do not change that.'
+  if epsilon <= target_epsilon:
+    return f'Epsilon is at or below {target_epsilon:g} as it is.'
+  enough = _smallest_factor(plan, target_epsilon, rounds)
+  if enough is None:
+    return f'No number of clients brings epsilon to {target_epsilon:g} at the same noise-to-signal ratio.'
+  bigger = scale(plan, enough)
+  return (
+      f'With {bigger.population:,} users and {bigger.clients_per_round:,} clients a round, the same noise-to-signal '
+      f'ratio would cost epsilon {target_epsilon:g} (noise multiplier {bigger.noise_multiplier:.2f}, delta '
+      f'{bigger.delta:.1e}).'
+  )
+
+
+def _smallest_factor(plan: privacy.PrivacyPlan, target_epsilon: float, rounds: int) -> float | None:
+  """Returns the factor for `scale`, to one percent, or None beyond a thousand."""
+
+  def is_enough(factor: float) -> bool:
+    return (scale(plan, factor).epsilon(rounds) or 0.0) <= target_epsilon
+
+  low, high = 1.0, 2.0
+  while not is_enough(high):
+    low, high = high, 2 * high
+    if high > 1024:
+      return None
+  while high / low > 1.01:
+    middle = math.sqrt(low * high)
+    low, high = (low, middle) if is_enough(middle) else (middle, high)
+  return high
+
+
+def _mechanism(plan: privacy.PrivacyPlan) -> str:
+  if not plan.is_private:
+    return 'no noise'
+  rounding = f', rounded to {plan.quantization_bits} bits' if plan.quantization_bits else ''
+  return f'DP-FedAvg: updates clipped to {plan.clip_norm:g}{rounding}, Gaussian noise on their sum'
+
+
+def _sampling_in_words(plan: privacy.PrivacyPlan) -> str:
+  if plan.sampling == 'poisson':
+    return f'Poisson: each of {plan.population} clients with probability {plan.sampling_probability:.4g} a round'
+  return f'fixed: {plan.clients_per_round} of {plan.population} clients a round, without replacement'
+
+
+def _coverage(plan: privacy.PrivacyPlan, rounds: int) -> str:
+  if not plan.is_private:
+    return 'nothing: this run adds no noise'
+  return f'the models of all {rounds} rounds, for each training user with all of their examples ({plan.adjacency})'
+
+
+def _releases(plan: privacy.PrivacyPlan, rounds: int) -> list[dict[str, Any]]:
+  measured = 'exact, for the operator only'
+  return [
+      {'what': f'models of rounds 1 to {rounds}', 'mechanism': _mechanism(plan), 'private': plan.is_private},
+      {'what': 'classes and limits of the data set', 'mechanism': 'declared, not learned from data', 'private': True},
+      {'what': 'training loss, accuracy, update norms and cohort sizes', 'mechanism': measured, 'private': False},
+      {'what': 'accuracy on held-out users and held-out tails', 'mechanism': measured, 'private': False},
+  ]
+
+
+def _not_covered(is_private: bool, is_seed_secret: bool) -> list[str]:
+  if not is_private:
+    return ['everything: this run adds no noise']
+  items = [
+      'figures measured on the way (loss, accuracy, update norms, cohort sizes): exact, keep them with the operator',
+      'held-out users: the model never saw them, its printed accuracy did',
+      'the number of training clients, which is taken as public',
+      'the choice of hyperparameters, if it was made by trying them on these clients',
+      'attacks on floating-point noise, and on a generator that is not cryptographic',
+      'checkpoints, which hold the secret seed of the noise: keep them with the operator',
+  ]
+  if not is_seed_secret:
+    items.append('anyone who knows the --seed of this run, and so its noise: for a promise, run without --seed')
+  return items
