@@ -5,11 +5,13 @@ A run's checkpoints hold secrets too (the seed of the noise); the exporter reads
 
 from collections.abc import Sequence
 import dataclasses
+import hashlib
 import io
 import json
 import os
 from typing import TYPE_CHECKING
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
   import tensorflow as tf
 
 FILE_NAME = 'model.npz'
+# What reading a damaged file raises: NumPy and zipfile have no one name for it.
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +47,12 @@ class ReleasedModel:
 
 def save(model: ReleasedModel, run_dir: str) -> str:
   """Writes the model into the run directory, whole or not at all, and returns the path."""
-  header = {'schema': model.schema.to_json(), 'model_size': model.model_size, 'round_number': model.round_number}
+  header = {
+      'schema': model.schema.to_json(),
+      'model_size': model.model_size,
+      'round_number': model.round_number,
+      'sha256': _digest(model.weights),
+  }
   arrays = {f'weight_{index:03d}': weight for index, weight in enumerate(model.weights)}
   buffer = io.BytesIO()
   np.savez(buffer, header=np.array(json.dumps(header)), **arrays)
@@ -63,11 +72,22 @@ def load(run_dir: str) -> ReleasedModel:
     with np.load(path, allow_pickle=False) as arrays:
       header = json.loads(str(arrays['header']))
       weights = [arrays[name] for name in sorted(arrays.files) if name != 'header']
+      if header['sha256'] != _digest(weights):
+        raise ValueError('other weights than were written')
       schema = schema_lib.Schema.from_json(header['schema'])
       return ReleasedModel(schema, header['model_size'], header['round_number'], weights)
   except FileNotFoundError as error:
     raise ValueError(f'Expected a released model at {path}, found none: train the run first.') from error
-  except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+  except _DAMAGED as error:
     raise ValueError(
         f'Expected a released model at {path}, found a damaged file ({error}): resume the run to rewrite it.'
     ) from error
+
+
+def _digest(weights: Sequence[np.ndarray]) -> str:
+  """Returns a hash over all weights: the checksums of the file are one a member, and none of its list of members."""
+  digest = hashlib.sha256()
+  for weight in weights:
+    digest.update(f'{weight.dtype.str} {weight.shape}'.encode())
+    digest.update(weight.tobytes())
+  return digest.hexdigest()
