@@ -46,8 +46,10 @@ def sums(labels: tf.Tensor, logits: tf.Tensor) -> Sums:
   Returns:
     `Sums` of three float32 tensors `[batch]`.
   """
-  counts = tf.cast(tf.not_equal(labels, schema_lib.IGNORED_LABEL), tf.float32)
+  counts = tf.not_equal(labels, schema_lib.IGNORED_LABEL)
   losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.maximum(labels, 0), logits=logits)
   hits = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels), tf.float32)
   positions = list(range(1, len(labels.shape)))
-  return Sums(*(tf.reduce_sum(value * counts, axis=positions) for value in (losses, hits, tf.ones_like(losses))))
+  # Chosen, not multiplied by zero: that would let a NaN through.
+  counted = (tf.where(counts, value, 0.0) for value in (losses, hits, tf.ones_like(losses)))
+  return Sums(*(tf.reduce_sum(value, axis=positions) for value in counted))
