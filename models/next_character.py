@@ -5,7 +5,9 @@ import tensorflow as tf
 from models import task
 from pipelines import schema as schema_lib
 
-_EMBEDDING_SIZE = 8
+_EMBEDDING_SIZE = 16
+# Of unit length, more or less: from Keras' default, ten times smaller, it takes many noisy rounds to grow.
+_EMBEDDING_STDDEV = _EMBEDDING_SIZE**-0.5
 
 
 def build_model(
@@ -17,7 +19,9 @@ def build_model(
   GPU kernel, which neither XLA nor TFLite follows.
   """
   tokens = tf.keras.Input(schema.feature.shape, batch_size=batch_size, dtype=tf.int32, name=schema.feature.name)
-  embedded = tf.keras.layers.Embedding(schema.num_classes, _EMBEDDING_SIZE, name='embedding')(tokens)
+  initializer = tf.keras.initializers.RandomNormal(stddev=_EMBEDDING_STDDEV)
+  embedding = tf.keras.layers.Embedding(schema.num_classes, _EMBEDDING_SIZE, initializer, name='embedding')
+  embedded = embedding(tokens)
   hidden = tf.keras.layers.RNN(tf.keras.layers.GRUCell(model_size), return_sequences=True, unroll=unroll, name='gru')(
       embedded
   )

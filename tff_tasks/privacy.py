@@ -5,6 +5,7 @@ Unit of privacy: one client, with all of its data. The released values are the m
 
 import dataclasses
 import functools
+import math
 
 import dp_accounting
 from dp_accounting import pld
@@ -53,6 +54,8 @@ class PrivacyPlan:
       )
     if self.clip_norm is None and (self.quantization_bits or self.noise_multiplier):
       raise ValueError('Expected a clip_norm, found none: quantization and noise need a bound; set --clip_norm.')
+    if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
+      raise ValueError(f'Expected a finite clip_norm > 0, found {self.clip_norm}.')
     if not 0 <= self.noise_multiplier < _MAX_NOISE_MULTIPLIER:
       raise ValueError(f'Expected 0 <= noise_multiplier < {_MAX_NOISE_MULTIPLIER:g}, found {self.noise_multiplier}.')
     if self.is_private and (self.delta is None or not 0 < self.delta < 1 / self.population):
