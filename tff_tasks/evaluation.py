@@ -21,6 +21,9 @@ class Evaluation(NamedTuple):
   accuracy_per_user: float
 
 
+_NO_FIGURES = Evaluation(np.nan, np.nan, np.nan)
+
+
 class Evaluator:
   """Evaluates weights on a split, which it keeps in memory as stored.
 
@@ -41,15 +44,15 @@ class Evaluator:
     self._model.set_weights(list(weights))
     batches = [self._sums(*self._batch(start)) for start in range(0, len(self._labels), _BATCH_SIZE)]
     if not batches:
-      return Evaluation(np.nan, np.nan, np.nan)
+      return _NO_FIGURES
     loss, correct, count = (
         np.bincount(self._clients, np.concatenate(parts)[: len(self._labels)], self._num_clients)
         for parts in zip(*batches, strict=True)
     )
     users = count > 0
-    with np.errstate(invalid='ignore'):
-      total = np.float64(count.sum())
-      figures = loss.sum() / total, correct.sum() / total, np.mean(correct[users] / count[users])
+    if not users.any():
+      return _NO_FIGURES
+    figures = loss.sum() / count.sum(), correct.sum() / count.sum(), np.mean(correct[users] / count[users])
     return Evaluation(*map(float, figures))
 
   def _batch(self, start: int) -> tuple[np.ndarray, np.ndarray]:
