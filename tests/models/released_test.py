@@ -1,0 +1,100 @@
+"""Tests of the released model: what is loaded is what was saved, or one clear error."""
+
+import dataclasses
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+import numpy as np
+import tensorflow as tf
+
+from models import registry
+from models import released
+from tests.tff_tasks import fakes
+
+_WEIGHTS = (np.arange(1, 7, dtype=np.float32).reshape(2, 3), np.ones(2, np.float32), np.float32([[[0.5]]]))
+_MODEL = released.ReleasedModel(fakes.SCHEMA, 8, 3, _WEIGHTS)
+
+
+class ReleasedTest(absltest.TestCase):
+  def setUp(self) -> None:
+    super().setUp()
+    self._run_dir = self.enterContext(tempfile.TemporaryDirectory())
+    self._path = pathlib.Path(self._run_dir, released.FILE_NAME)
+
+  def _assert_same(self, found: released.ReleasedModel, expected: released.ReleasedModel) -> None:
+    self.assertEqual(dataclasses.replace(found, weights=()), dataclasses.replace(expected, weights=()))
+    for weight, other in zip(found.weights, expected.weights, strict=True):
+      np.testing.assert_array_equal(weight, other, strict=True)
+
+  def _assert_refused(self) -> None:
+    with self.assertRaisesRegex(ValueError, 'Expected a released model at .*model.npz, found a damaged file') as caught:
+      released.load(self._run_dir)
+    self.assertNotIn('\n', str(caught.exception))
+
+  def test_loads_what_was_saved(self) -> None:
+    self.assertEqual(released.save(_MODEL, self._run_dir), str(self._path))
+    self._assert_same(released.load(self._run_dir), _MODEL)
+
+  def test_saves_over_an_older_one(self) -> None:
+    released.save(_MODEL, self._run_dir)
+    newer = dataclasses.replace(_MODEL, round_number=4, weights=_WEIGHTS[::-1])
+    released.save(newer, self._run_dir)
+    self._assert_same(released.load(self._run_dir), newer)
+    self.assertEqual([path.name for path in pathlib.Path(self._run_dir).iterdir()], ['model.npz'])
+
+  def test_keeps_the_order_of_many_weights(self) -> None:
+    many = dataclasses.replace(_MODEL, weights=[np.float32([number]) for number in range(120)])
+    released.save(many, self._run_dir)
+    self._assert_same(released.load(self._run_dir), many)
+
+  def test_a_missing_file(self) -> None:
+    with self.assertRaisesRegex(ValueError, '^Expected a released model at .*, found none: train the run first.$'):
+      released.load(self._run_dir)
+
+  def test_a_truncated_file(self) -> None:
+    released.save(_MODEL, self._run_dir)
+    whole = self._path.read_bytes()
+    for length in range(0, len(whole), 97):
+      self._path.write_bytes(whole[:length])
+      self._assert_refused()
+
+  def test_every_flipped_byte_is_noticed_or_harmless(self) -> None:
+    released.save(_MODEL, self._run_dir)
+    whole = self._path.read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+      for mask in (1, 8, 255):
+        self._path.write_bytes(whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :])
+        try:
+          found = released.load(self._run_dir)
+        except ValueError as error:
+          refused += 1
+          self.assertStartsWith(str(error), 'Expected a released model at ')
+        else:
+          self._assert_same(found, _MODEL)
+    self.assertGreater(refused, 2 * len(whole))
+
+  def test_other_files_are_refused(self) -> None:
+    for content in (b'PK', b'\x93NUMPY', b'not a model'):
+      self._path.write_bytes(content)
+      self._assert_refused()
+    np.savez(self._path, weight_000=_WEIGHTS[0])
+    self._assert_refused()
+
+  def test_builds_the_model_with_the_weights(self) -> None:
+    tf.keras.utils.set_random_seed(4)
+    trained = registry.get_task('next_character').build_model(fakes.SCHEMA, 5, False, None)
+    released.save(released.ReleasedModel(fakes.SCHEMA, 5, 1, trained.get_weights()), self._run_dir)
+    loaded = released.load(self._run_dir)
+    features = np.arange(24).reshape(2, 12) % 10
+    for model in (loaded.build(), loaded.build(unroll=True), loaded.build(batch_size=2)):
+      self.assertEqual(model.name, 'next_character')
+      for weight, other in zip(model.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other, strict=True)
+      np.testing.assert_allclose(model(features), trained(features), rtol=0, atol=1e-6)
+    self.assertEqual(loaded.build(batch_size=2).input.shape[0], 2)
+
+
+if __name__ == '__main__':
+  absltest.main()

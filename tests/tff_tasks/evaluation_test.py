@@ -1,0 +1,113 @@
+"""Tests of the figures over labels and over users, on a model whose answers are known."""
+
+from collections.abc import Sequence
+import os
+import tempfile
+from unittest import mock
+import warnings
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+
+from models import registry
+from models import task as task_lib
+from pipelines import client_shards
+from pipelines import schema as schema_lib
+from tests.tff_tasks import fakes
+from tff_tasks import evaluation
+
+_IGNORED = schema_lib.IGNORED_LABEL
+_CLASSES = 4
+
+
+def _model() -> tf.keras.Model:
+  """Returns a model of one weight per class and one for the input: the logits `bias + slope * one_hot(feature)`."""
+  feature = tf.keras.Input((2,), dtype=tf.int32)
+  hot = tf.keras.layers.CategoryEncoding(_CLASSES, output_mode='one_hot')
+  encoded = tf.keras.layers.TimeDistributed(hot)(tf.keras.layers.Reshape((2, 1))(feature))
+  return tf.keras.Model(feature, tf.keras.layers.Dense(_CLASSES)(encoded))
+
+
+# Answers with the feature itself, at a probability of 7 in 10.
+_ECHO = (np.log(7.0) * np.eye(_CLASSES, dtype=np.float32), np.zeros(_CLASSES, np.float32))
+
+
+def _shards(users: Sequence[tuple[list, list]]) -> mock.Mock:
+  """Returns the shards of users with these features and labels."""
+  shards = mock.create_autospec(client_shards.ClientShards, instance=True, spec_set=True)
+  features = np.concatenate([np.reshape(features, (-1, 2)) for features, _ in users]).astype(np.uint8)
+  labels = np.concatenate([np.reshape(labels, (-1, 2)) for _, labels in users]).astype(np.int8)
+  numbers = np.repeat(np.arange(len(users)), [len(labels) for _, labels in users])
+  shards.read_all.return_value = features, labels, numbers
+  shards.num_clients.return_value = len(users)
+  return shards
+
+
+class EvaluationTest(parameterized.TestCase):
+  def test_by_hand(self) -> None:
+    shards = _shards([
+        ([[0, 1], [2, 3]], [[0, 1], [2, 0]]),  # 3 of 4.
+        ([[1, 1]], [[1, _IGNORED]]),  # 1 of 1.
+        ([], []),
+        ([[0, 0], [2, 2]], [[_IGNORED, _IGNORED], [_IGNORED, _IGNORED]]),
+        ([[3, 2]], [[0, 0]]),  # 0 of 2.
+    ])
+    found = evaluation.Evaluator(_model(), shards, 'tail').evaluate(_ECHO)
+    shards.read_all.assert_called_once_with('tail')
+    shards.num_clients.assert_called_once_with('tail')
+    self.assertAlmostEqual(found.accuracy, 4 / 7)
+    self.assertAlmostEqual(found.accuracy_per_user, (3 / 4 + 1 + 0) / 3)
+    self.assertAlmostEqual(found.loss, -(4 * np.log(0.7) + 3 * np.log(0.1)) / 7, places=5)
+    self.assertEqual([type(value) for value in found], [float] * 3)
+
+  @parameterized.parameters(1, 255, 256, 257, 512, 600)
+  def test_batches_make_no_difference(self, examples: int) -> None:
+    rng = np.random.default_rng(examples)
+    features = rng.integers(0, _CLASSES, (examples, 2))
+    labels = np.where(rng.random((examples, 2)) < 0.6, features, rng.integers(_IGNORED, _CLASSES, (examples, 2)))
+    cut = examples // 3
+    users = [(features[:cut].tolist(), labels[:cut].tolist()), (features[cut:].tolist(), labels[cut:].tolist())]
+    found = evaluation.Evaluator(_model(), _shards(users), 'test').evaluate(_ECHO)
+    hits, counts = labels == features, labels != _IGNORED
+    self.assertAlmostEqual(found.accuracy, hits.sum() / counts.sum())
+    per_user = [hits[part].sum() / counts[part].sum() for part in (slice(cut), slice(cut, None)) if counts[part].any()]
+    self.assertAlmostEqual(found.accuracy_per_user, np.mean(per_user))
+    losses = np.where(hits, -np.log(0.7), -np.log(0.1))
+    self.assertAlmostEqual(found.loss, losses[counts].mean(), places=5)
+
+  def test_uses_the_weights_it_is_given(self) -> None:
+    evaluator = evaluation.Evaluator(_model(), _shards([([[0, 1]], [[0, 1]])]), 'test')
+    always_two = (_ECHO[0], np.float32([0, 0, 9, 0]))
+    self.assertEqual([evaluator.evaluate(weights).accuracy for weights in (_ECHO, always_two, _ECHO)], [1, 0, 1])
+
+  @parameterized.named_parameters(
+      ('without_examples', ([], [])), ('without_labels', ([[0, 1]], [[_IGNORED, _IGNORED]]))
+  )
+  def test_there_is_no_figure(self, user: tuple[list, list]) -> None:
+    evaluator = evaluation.Evaluator(_model(), _shards([user, ([], [])]), 'test')
+    with warnings.catch_warnings():
+      warnings.simplefilter('error')
+      self.assertTrue(np.isnan(evaluator.evaluate(_ECHO)).all())
+
+  def test_a_real_model_on_real_shards(self) -> None:
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    shards = fakes.write_shards(os.path.join(folder, 'shards'))
+    tf.keras.utils.set_random_seed(1)
+    model = registry.get_task('next_character').build_model(fakes.SCHEMA, 6, False, None)
+    found = evaluation.Evaluator(model, shards, 'test').evaluate(model.get_weights())
+    losses, shares = [], []
+    for user in range(shards.num_clients('test')):
+      features, labels = shards.read('test', user)
+      sums = task_lib.sums(tf.constant(labels, tf.int32), model(features.astype(np.int32)))
+      loss, correct, count = (float(tf.reduce_sum(value)) for value in sums)
+      losses.append((loss, correct, count))
+      shares.append(correct / count)
+    loss, correct, count = np.sum(losses, axis=0)
+    self.assertEqual(count, 26 * 12 - 4 * 4)
+    np.testing.assert_allclose(found, [loss / count, correct / count, np.mean(shares)], rtol=1e-5)
+
+
+if __name__ == '__main__':
+  absltest.main()
