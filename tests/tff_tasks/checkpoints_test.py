@@ -1,0 +1,177 @@
+"""Tests of the program state on disk: the same comes back, or one clear error, and never half of a file."""
+
+import collections
+import os
+import pathlib
+import stat
+import tempfile
+from typing import Any, NamedTuple
+from unittest import mock
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+
+from tff_tasks import checkpoints
+from tff_tasks import seeds
+
+_SEED = seeds.Seed.from_number(9)
+
+
+class _Weights(NamedTuple):
+  trainable: tuple[np.ndarray, ...]
+  non_trainable: tuple[np.ndarray, ...]
+
+
+def _state(number: int = 1, units: int = 3) -> Any:
+  """Returns what the state of a learning process looks like."""
+  return collections.OrderedDict(
+      weights=_Weights((np.full((2, units), number, np.float32), np.arange(units, dtype=np.float32)), ()),
+      aggregator=collections.OrderedDict(round=np.int32(number), noise_seed=np.array([number, -1], np.int32)),
+      optimizer=(np.float32(0.25), [np.float32(number) / 3]),
+      empty=(),
+  )
+
+
+class CheckpointsTest(parameterized.TestCase):
+  def setUp(self) -> None:
+    super().setUp()
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    self._folder = pathlib.Path(folder, 'checkpoints')
+    self._kept = checkpoints.Checkpoints(str(self._folder))
+
+  def _save(self, *numbers: int) -> None:
+    for number in numbers:
+      self._kept.save(checkpoints.ProgramState(number, _SEED, _state(number)))
+
+  def _names(self) -> list[str]:
+    return sorted(os.listdir(self._folder))
+
+  def _load(self) -> checkpoints.ProgramState:
+    found = checkpoints.Checkpoints(str(self._folder)).load(_state(0))
+    assert found is not None
+    return found
+
+  def _assert_holds(self, number: int) -> None:
+    found = self._load()
+    self.assertEqual((found.round_number, found.seed), (number, _SEED))
+    tf.nest.assert_same_structure(found.state, _state(number), check_types=True)
+    self.assertEqual(list(found.state), ['weights', 'aggregator', 'optimizer', 'empty'])
+    for leaf, other in zip(tf.nest.flatten(found.state), tf.nest.flatten(_state(number)), strict=True):
+      np.testing.assert_array_equal(leaf, np.asarray(other), strict=True)
+
+  def test_starts_without_any(self) -> None:
+    self.assertIsNone(self._kept.load(_state()))
+    self.assertIsNone(self._kept.load_seed())
+
+  def test_the_same_comes_back(self) -> None:
+    self._save(0)
+    self._assert_holds(0)
+    self.assertEqual(self._kept.load_seed(), _SEED)
+
+  def test_many_leaves_keep_their_order(self) -> None:
+    state = [np.float32(number) for number in range(1_200)]
+    self._kept.save(checkpoints.ProgramState(1, _SEED, state))
+    found = self._kept.load(state)
+    assert found is not None
+    np.testing.assert_array_equal(found.state, state)
+
+  def test_keeps_the_last_two(self) -> None:
+    self._save(0, 9, 10, 100)
+    self.assertEqual(self._names(), ['round_000010.ckpt', 'round_000100.ckpt'])
+    self._assert_holds(100)
+
+  def test_saves_a_round_again(self) -> None:
+    self._save(5, 5)
+    self.assertEqual(self._names(), ['round_000005.ckpt'])
+    self._assert_holds(5)
+
+  def test_other_files_are_left_alone(self) -> None:
+    for name in ('notes.txt', 'round_000003.ckpt.77.part', 'round_3.ckpt'):
+      (self._folder / name).write_text('')
+    self._save(1, 2, 3)
+    self.assertContainsSubset(['notes.txt', 'round_000003.ckpt.77.part', 'round_3.ckpt'], self._names())
+    self._assert_holds(3)
+
+  @parameterized.named_parameters(
+      ('empty', lambda whole: b''),
+      ('cut', lambda whole: whole[:-1]),
+      ('cut_to_half', lambda whole: whole[: len(whole) // 2]),
+      ('cut_to_the_hash', lambda whole: whole[:32]),
+      ('longer', lambda whole: whole + b'\0'),
+      ('flipped_in_the_hash', lambda whole: bytes([whole[0] ^ 1]) + whole[1:]),
+      ('flipped_at_the_end', lambda whole: whole[:-1] + bytes([whole[-1] ^ 128])),
+      ('zeros', lambda whole: bytes(len(whole))),
+  )
+  def test_a_damaged_one_is_refused_and_the_one_before_is_left(self, damage: Any) -> None:
+    self._save(1, 2)
+    path = self._folder / 'round_000002.ckpt'
+    path.write_bytes(damage(path.read_bytes()))
+    for load in (lambda: self._kept.load(_state()), self._kept.load_seed):
+      with self.assertRaisesRegex(ValueError, f'^Expected a whole checkpoint at {path}, found a damaged one: delete'):
+        load()
+    path.unlink()
+    self._assert_holds(1)
+
+  def test_every_flipped_byte_is_noticed(self) -> None:
+    self._save(1)
+    path = self._folder / 'round_000001.ckpt'
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 13):
+      path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+      with self.assertRaisesRegex(ValueError, 'found a damaged one'):
+        self._kept.load(_state())
+
+  @parameterized.named_parameters(
+      ('other_width', _state(units=4)),
+      ('fewer', _state()['weights']),
+      ('other_dtype', collections.OrderedDict(_state(), optimizer=(np.float64(0.25), [np.float32(1)]))),
+      ('more', collections.OrderedDict(_state(), zeros=np.float32(0))),
+  )
+  def test_one_of_another_model_is_refused(self, like: Any) -> None:
+    self._save(1)
+    with self.assertRaisesRegex(ValueError, '^Expected a checkpoint of this model and optimizer in .*, found one of'):
+      self._kept.load(like)
+
+  @parameterized.parameters('os.replace', 'os.fsync')
+  def test_a_full_disk_leaves_the_old_ones(self, call: str) -> None:
+    self._save(1, 2)
+    with mock.patch(call, side_effect=OSError(28, 'No space left on device')), self.assertRaises(OSError):
+      self._save(3)
+    self.assertEqual(self._names(), ['round_000001.ckpt', 'round_000002.ckpt'])
+    self._assert_holds(2)
+
+  def test_a_kill_before_the_rename_leaves_the_old_ones(self) -> None:
+    self._save(1, 2)
+    with mock.patch('os.replace', side_effect=KeyboardInterrupt), mock.patch('os.remove'):
+      self.assertRaises(KeyboardInterrupt, self._save, 3)
+    self.assertLen(self._names(), 3)  # With the half-finished file, which a kill leaves behind.
+    self._assert_holds(2)
+
+  def test_a_kill_before_the_clearing_leaves_the_new_one(self) -> None:
+    self._save(1, 2)
+    with mock.patch('os.remove', side_effect=KeyboardInterrupt):
+      self.assertRaises(KeyboardInterrupt, self._save, 3)
+    self._assert_holds(3)
+    self._save(4)
+    self.assertEqual(self._names(), ['round_000003.ckpt', 'round_000004.ckpt'])
+
+  def test_is_on_the_disk_before_it_has_its_name(self) -> None:
+    calls = mock.Mock()
+    with mock.patch('os.fsync', calls.fsync), mock.patch('os.replace', calls.replace):
+      self._save(1)
+    self.assertEqual([call[0] for call in calls.mock_calls], ['fsync', 'replace'])
+
+  def test_only_the_owner_may_look(self) -> None:
+    self.assertEqual(stat.S_IMODE(self._folder.stat().st_mode), 0o700)
+
+  def test_only_the_seeds_secret_tells_runs_apart(self) -> None:
+    other = seeds.Seed.from_system()
+    self._kept.save(checkpoints.ProgramState(1, other, _state()))
+    self.assertEqual(self._kept.load_seed(), other)
+    self.assertEqual(self._load().seed, other)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,125 @@
+import contextlib
+import functools
+import os
+from typing import Any
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from models import next_character
+from tests.tff_tasks import fakes
+from tff_tasks import algorithms
+from tff_tasks import client_data
+from tff_tasks import privacy
+from tff_tasks import seeds
+from tff_tasks.runtime import local
+from tff_tasks.runtime import tff as tff_runtime
+
+_SEED = seeds.Seed.from_number(3)
+_POPULATION = len(fakes.SIZES)
+_PLAIN = privacy.PrivacyPlan(population=_POPULATION, clients_per_round=3, quantization_bits=0)
+_CLIPPED = privacy.PrivacyPlan(population=_POPULATION, clients_per_round=3, quantization_bits=0, clip_norm=0.05)
+_QUANTIZED = privacy.PrivacyPlan(population=_POPULATION, clients_per_round=3, quantization_bits=8, clip_norm=0.05)
+_PRIVATE = privacy.PrivacyPlan(
+    population=_POPULATION, clients_per_round=3, quantization_bits=8, clip_norm=0.05, noise_multiplier=1.0, delta=1e-3
+)
+# Clients of very different sizes, one without data, all, one alone, and nobody.
+_COHORTS = ([0, 1, 3, 6], [4], [], list(range(_POPULATION)))
+
+
+def _build_process(optimizer: str, plan: privacy.PrivacyPlan) -> tff.learning.templates.LearningProcess:
+  return algorithms.build_learning_process(
+      functools.partial(next_character.build_model, fakes.SCHEMA, 5), fakes.SCHEMA, 4, 0.5,
+      algorithms.build_server_optimizer(optimizer, 0.1, 'linear', 8), plan, _SEED,
+  )  # fmt: skip
+
+
+class LocalRuntimeTest(parameterized.TestCase):
+  def setUp(self) -> None:
+    super().setUp()
+    shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
+    self._source = client_data.ClientDataSource(shards, batch_size=4, epochs=2, max_examples=24, seed=_SEED)
+
+  def _run(self, runtime: Any) -> tuple[Any, list[Any]]:
+    """Returns the last state and the metrics of all rounds."""
+    with contextlib.closing(runtime):
+      state, metrics = runtime.initialize(), []
+      for round_number, cohort in enumerate(_COHORTS, start=1):
+        state, measured = runtime.next(state, self._source.round_batches(round_number, np.array(cohort, int)))
+        metrics.append(measured)
+    return state, metrics
+
+  @parameterized.named_parameters(
+      ('sgd_plain', 'sgd', _PLAIN, True),
+      ('momentum_clipped', 'momentum', _CLIPPED, False),
+      ('yogi_quantized', 'yogi', _QUANTIZED, True),
+      ('adagrad_quantized_without_xla', 'adagrad', _QUANTIZED, False),
+      ('adam_private', 'adam', _PRIVATE, True),
+  )
+  def test_gives_the_numbers_of_tffs_runtime(self, optimizer: str, plan: privacy.PrivacyPlan, use_xla: bool) -> None:
+    process = _build_process(optimizer, plan)
+    ours, our_metrics = self._run(local.LocalRuntime(process, use_xla))
+    theirs, their_metrics = self._run(tff_runtime.TffRuntime(process))
+    for one, other in zip(ours.global_model_weights.trainable, theirs.global_model_weights.trainable, strict=True):
+      np.testing.assert_allclose(one, other, atol=1e-5)
+    initial = process_weights(process)
+    moved = max(np.abs(a - b).max() for a, b in zip(ours.global_model_weights.trainable, initial, strict=True))
+    self.assertGreater(moved, 1e-3)
+    for one, other in zip(tf.nest.flatten(our_metrics), tf.nest.flatten(their_metrics), strict=True):
+      np.testing.assert_allclose(one, other, rtol=1e-4)
+
+  def test_does_not_depend_on_the_number_of_threads(self) -> None:
+    process = _build_process('adam', _CLIPPED)
+    states = [self._run(local.LocalRuntime(process, False, num_threads))[0] for num_threads in (1, 2, 16)]
+    for leaves in zip(*map(tf.nest.flatten, states), strict=True):
+      np.testing.assert_array_equal(leaves[0], leaves[1])
+      np.testing.assert_array_equal(leaves[0], leaves[2])
+
+  def test_repeats_itself(self) -> None:
+    process = _build_process('adam', _PRIVATE)
+    first, again = (self._run(local.LocalRuntime(process, True))[0] for _ in range(2))
+    for one, other in zip(tf.nest.flatten(first), tf.nest.flatten(again), strict=True):
+      np.testing.assert_array_equal(one, other)
+
+  def test_nobody_came_but_the_noise_did(self) -> None:
+    process = _build_process('sgd', _PRIVATE)
+    with contextlib.closing(local.LocalRuntime(process, True)) as runtime:
+      before = runtime.initialize()
+      after, metrics = runtime.next(before, [])
+    self.assertEqual(metrics['aggregator']['sums']['clients'], 0)
+    self.assertNotAlmostEqual(
+        before.global_model_weights.trainable[0][0, 0], after.global_model_weights.trainable[0][0, 0]
+    )
+
+  def test_a_client_without_numbers_leaves_the_others(self) -> None:
+    process = _build_process('sgd', _QUANTIZED)
+    diverging = algorithms.build_learning_process(
+        functools.partial(next_character.build_model, fakes.SCHEMA, 5), fakes.SCHEMA, 4, 1e38,
+        algorithms.build_server_optimizer('sgd', 0.1), _QUANTIZED, _SEED,
+    )  # fmt: skip
+    for built, rejected in ((process, 0), (diverging, 1)):
+      with contextlib.closing(local.LocalRuntime(built, True)) as runtime:
+        state, metrics = runtime.next(runtime.initialize(), self._source.round_batches(1, np.array([1])))
+      self.assertEqual(metrics['aggregator']['sums']['rejected'], rejected)
+      self.assertTrue(all(np.isfinite(weight).all() for weight in state.global_model_weights.trainable))
+
+  def test_an_error_in_a_clients_data_ends_the_round(self) -> None:
+    def broken() -> Any:
+      yield self._source.client_batches(1, 1)
+      raise ValueError('Expected whole client data, found none.')
+
+    with contextlib.closing(local.LocalRuntime(_build_process('sgd', _PLAIN), True)) as runtime:
+      with self.assertRaisesRegex(ValueError, 'whole client data'):
+        runtime.next(runtime.initialize(), broken())
+
+
+def process_weights(process: tff.learning.templates.LearningProcess) -> list[np.ndarray]:
+  with contextlib.closing(local.LocalRuntime(process, False)) as runtime:
+    return list(runtime.initialize().global_model_weights.trainable)
+
+
+if __name__ == '__main__':
+  absltest.main()
