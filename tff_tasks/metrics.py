@@ -115,7 +115,7 @@ def _read(path: str) -> list[RoundMetrics]:
 
 def _parse(row: list[str]) -> dict[str, Any]:
   return {
-      name: None if cell == '' else int(cell) if name in _WHOLE_NUMBERS else float(cell)
+      name: None if cell == '' and name != 'round' else int(cell) if name in _WHOLE_NUMBERS else float(cell)
       for name, cell in zip(_COLUMNS, row, strict=True)
   }
 
