@@ -1,12 +1,13 @@
 """The line that says how a run is doing: redrawn on a terminal, now and then a plain line in a file."""
 
+import shutil
 import time
 from typing import TextIO
 
 from tff_tasks import metrics
 
 _BAR_WIDTH = 20
-# In a file, at most this many lines for a whole run.
+# In a file, at most this many lines for a whole run, besides the first.
 _LINES_IN_FILE = 20
 
 
@@ -25,6 +26,7 @@ class Progress:
     self._total_rounds = total_rounds
     self._started = time.monotonic()
     self._held_out: float | None = None
+    self._drawn = ''
 
   def update(self, row: metrics.RoundMetrics) -> None:
     """Shows a finished round."""
@@ -34,10 +36,16 @@ class Progress:
       return
     line = self._line(row)
     if self._stream.isatty():
-      self._stream.write('\r\033[K' + line + ('\n' if row.round == self._total_rounds else ''))
-      self._stream.flush()
+      self._redraw(line, '\n' if row.round == self._total_rounds else '')
     elif self._is_due(row.round):
       print(line, file=self._stream, flush=True)
+
+  def _redraw(self, line: str, end: str) -> None:
+    """Draws over the line before, which a narrow terminal has broken into several."""
+    breaks = max(len(self._drawn) - 1, 0) // shutil.get_terminal_size().columns
+    self._stream.write((f'\033[{breaks}A' if breaks else '') + '\r\033[J' + line + end)
+    self._stream.flush()
+    self._drawn = line
 
   def _is_due(self, round_number: int) -> bool:
     every = -(-self._total_rounds // _LINES_IN_FILE)
