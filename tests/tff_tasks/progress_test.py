@@ -1,0 +1,119 @@
+"""Tests of the line that says how a run is doing, on a terminal and in a file."""
+
+import io
+import os
+import re
+from unittest import mock
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from tff_tasks import metrics
+from tff_tasks import progress
+
+
+class _Terminal(io.StringIO):
+  def isatty(self) -> bool:
+    return True
+
+
+def _show(text: str, columns: int) -> list[str]:
+  """Returns what a terminal with this many columns shows below its prompt."""
+  lines, row, column = ['$', ''], 1, 0
+  for sign in re.findall('\033\\[\\d*[A-Z]|.|\n', text):
+    if sign.endswith('A') and len(sign) > 1:
+      row -= int(sign[2:-1])
+    elif sign == '\033[J':
+      lines[row:] = [lines[row][:column]]
+    elif sign == '\r':
+      column = 0
+    elif sign == '\n' or column == columns:
+      row, column = row + 1, 0
+      lines.append('')
+    if sign.isprintable():
+      lines[row] = lines[row][:column] + sign + lines[row][column + 1 :]
+      column += 1
+  return lines
+
+
+def _row(number: int, **figures: float | int | None) -> metrics.RoundMetrics:
+  values = {'clients': 50, 'loss': 2.5, 'accuracy': 0.25, 'epsilon': 1.234, 'seconds': 0.5} | figures
+  return metrics.RoundMetrics(number, **values)  # type: ignore[arg-type]
+
+
+class ProgressTest(parameterized.TestCase):
+  def setUp(self) -> None:
+    super().setUp()
+    self._now = 1_000.0
+    self.enterContext(mock.patch('time.monotonic', side_effect=lambda: self._now))
+
+  def _run(self, stream: io.StringIO, total: int, first: int = 1, seconds_a_round: float = 1.0) -> list[str]:
+    """Shows all rounds from the first; returns the lines."""
+    shown = progress.Progress(stream, first, total)
+    if first == 1:
+      shown.update(metrics.RoundMetrics(0, eval_accuracy=0.01, seconds=0.1))
+    for number in range(first, total + 1):
+      self._now += seconds_a_round
+      shown.update(_row(number))
+    return stream.getvalue().splitlines()
+
+  def test_a_line_says_all(self) -> None:
+    stream = io.StringIO()
+    shown = progress.Progress(stream, 1, 40)
+    shown.update(metrics.RoundMetrics(0, eval_accuracy=0.01))
+    self.assertEqual(stream.getvalue(), '')
+    self._now += 3
+    shown.update(_row(1))
+    self.assertEqual(
+        stream.getvalue(),
+        'round  1/40 [....................]  loss 2.500  accuracy 25.0%  held-out 1.0%  100 clients/s  epsilon 1.23  '
+        '1:57 left\n',
+    )
+
+  def test_what_is_not_known_is_left_out(self) -> None:
+    stream = io.StringIO()
+    unknown = _row(1, clients=0, loss=None, accuracy=None, epsilon=None)
+    progress.Progress(stream, 1, 2).update(unknown)
+    self.assertEqual(stream.getvalue(), 'round 1/2 [##########..........]  0:00 left\n')
+
+  def test_held_out_accuracy_is_the_last_measured(self) -> None:
+    stream = io.StringIO()
+    shown = progress.Progress(stream, 1, 4)
+    for number, accuracy in enumerate((None, 0.1, None, 0.2), 1):
+      shown.update(_row(number, eval_accuracy=accuracy))
+    found = [re.findall('held-out ([0-9.]+)', line) for line in stream.getvalue().splitlines()]
+    self.assertEqual(found, [[], ['10.0'], ['10.0'], ['20.0']])
+
+  @parameterized.parameters((1, 1), (7, 7), (20, 20), (21, 12), (140, 21), (1_000, 21), (1_019, 21))
+  def test_a_file_gets_few_lines(self, total: int, expected: int) -> None:
+    lines = self._run(io.StringIO(), total)
+    self.assertLen(lines, expected)
+    self.assertRegex(lines[0], f'^round +1/{total} ')
+    self.assertRegex(lines[-1], f'^round {total}/{total} .* 0:00 left$')
+    self.assertNotIn('\r', ''.join(lines))
+
+  @parameterized.parameters(200, 120, 119, 118, 80, 40, 17)
+  def test_a_terminal_shows_one_line_that_is_redrawn(self, columns: int) -> None:
+    stream = _Terminal()
+    with mock.patch.dict(os.environ, {'COLUMNS': str(columns)}):
+      self._run(stream, 140)
+    self.assertEqual(stream.getvalue().count('round '), 140)
+    screen = _show(stream.getvalue(), columns)
+    expected = self._run(io.StringIO(), 140)[-1]
+    self.assertLen(expected, 119)
+    self.assertEqual(screen, ['$', *(expected[start : start + columns] for start in range(0, 119, columns)), ''])
+
+  def test_a_resumed_run_says_so_at_its_first_round(self) -> None:
+    lines = self._run(io.StringIO(), 1_000, first=503)
+    self.assertStartsWith(lines[0], 'round  503/1000 [##########..........]')
+    self.assertStartsWith(lines[1], 'round  550/1000 ')
+
+  @parameterized.parameters((1, 10, '1:30'), (1, 400, '1:06:30'), (101, 110, '1:30'), (10, 10, '0:00'))
+  def test_time_left_is_that_of_the_rounds_of_this_session(self, first: int, total: int, clock: str) -> None:
+    lines = self._run(io.StringIO(), total, first, seconds_a_round=10)
+    self.assertEndsWith(lines[0], f'  {clock} left')
+    self.assertEndsWith(lines[-1], '  0:00 left')
+
+
+if __name__ == '__main__':
+  absltest.main()
