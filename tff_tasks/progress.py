@@ -1,5 +1,6 @@
 """The line that says how a run is doing: redrawn on a terminal, now and then a plain line in a file."""
 
+import math
 import shutil
 import time
 from typing import TextIO
@@ -30,7 +31,7 @@ class Progress:
 
   def update(self, row: metrics.RoundMetrics) -> None:
     """Shows a finished round."""
-    if row.eval_accuracy is not None:
+    if row.eval_accuracy is not None and not math.isnan(row.eval_accuracy):  # NaN without held-out users.
       self._held_out = row.eval_accuracy
     if row.round == 0:
       return

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from typing import Any
 
@@ -31,8 +32,9 @@ def prepare(path: str, flagfile: str, shards: client_shards.ClientShards) -> Non
 
 
 def write_json(path: str, name: str, value: dict[str, Any]) -> None:
-  """Writes one of the JSON files of a run."""
-  files.write_atomically(os.path.join(path, name), json.dumps(value, indent=1, allow_nan=False) + '\n')
+  """Writes one of the JSON files of a run; a figure that is no finite number, which JSON has no word for, is null."""
+  written = {key: None if isinstance(item, float) and not math.isfinite(item) else item for key, item in value.items()}
+  files.write_atomically(os.path.join(path, name), json.dumps(written, indent=1, allow_nan=False) + '\n')
 
 
 def _fingerprint(shards: client_shards.ClientShards) -> str:
