@@ -1,6 +1,7 @@
 """Tests of the line that says how a run is doing, on a terminal and in a file."""
 
 import io
+import math
 import os
 import re
 from unittest import mock
@@ -79,7 +80,7 @@ class ProgressTest(parameterized.TestCase):
   def test_held_out_accuracy_is_the_last_measured(self) -> None:
     stream = io.StringIO()
     shown = progress.Progress(stream, 1, 4)
-    for number, accuracy in enumerate((None, 0.1, None, 0.2), 1):
+    for number, accuracy in enumerate((math.nan, 0.1, None, 0.2), 1):
       shown.update(_row(number, eval_accuracy=accuracy))
     found = [re.findall('held-out ([0-9.]+)', line) for line in stream.getvalue().splitlines()]
     self.assertEqual(found, [[], ['10.0'], ['10.0'], ['20.0']])

@@ -1,6 +1,7 @@
 """Tests that a run directory is resumed by the run that began it and by no other."""
 
 import json
+import math
 import os
 import pathlib
 import tempfile
@@ -9,6 +10,7 @@ from unittest import mock
 from absl import flags
 from absl.testing import absltest
 from absl.testing import parameterized
+import numpy as np
 
 from pipelines import client_shards
 from tests.tff_tasks import fakes
@@ -26,10 +28,8 @@ class RunDirectoryTest(parameterized.TestCase):
   @classmethod
   def setUpClass(cls) -> None:
     super().setUpClass()
-    cls.folder = cls.enterClassContext(tempfile.TemporaryDirectory())
-    cls.shards = fakes.write_shards(os.path.join(cls.folder, 'shards'))
-
-  folder: str
+    folder = cls.enterClassContext(tempfile.TemporaryDirectory())
+    cls.shards = fakes.write_shards(os.path.join(folder, 'shards'))
 
   def setUp(self) -> None:
     super().setUp()
@@ -122,6 +122,14 @@ class RunDirectoryTest(parameterized.TestCase):
     text = pathlib.Path(self._run_dir, 'run.json').read_text()
     self.assertEndsWith(text, '\n')
     self.assertEqual(json.loads(text), {'epsilon': None, 'rounds': 3, 'accuracy': 0.5})
+
+  @parameterized.parameters(math.nan, math.inf, -math.inf, np.float64('nan'))
+  def test_what_is_no_number_is_null(self, value: float) -> None:
+    """The loss of a diverged model, the accuracy of no held-out users: the run still ends with its figures."""
+    self._prepare()
+    run_directory.write_json(self._run_dir, 'run.json', {'loss': value, 'rounds': 3})
+    found = json.loads(pathlib.Path(self._run_dir, 'run.json').read_text())
+    self.assertEqual(found, {'loss': None, 'rounds': 3})
 
 
 if __name__ == '__main__':
