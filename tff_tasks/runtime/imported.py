@@ -2,7 +2,8 @@
 
 Values go in and come out as flat lists of tensors, in the order of the flattened TFF type. A sequence is not a dataset
 here but the tensors of its only element: the graph's `DatasetToSingleElement` is cut out and fed directly, which spares
-a `tf.data` object a client and leaves a graph that XLA can compile.
+a `tf.data` object a client and leaves a graph that XLA can compile. Its element is to be a named tuple: `tf.data` sorts
+the keys of a dictionary.
 """
 
 from collections.abc import Callable, Iterator, Sequence
