@@ -7,7 +7,6 @@ import os
 from typing import Any, TextIO
 
 import numpy as np
-import tensorflow as tf
 
 from export import report
 from models import registry
@@ -47,8 +46,6 @@ def train(settings: settings_lib.Settings, shards: client_shards.ClientShards, f
   run_directory.prepare(settings.output_dir, flagfile, shards)
   kept = checkpoints.Checkpoints(os.path.join(settings.output_dir, 'checkpoints'))
   seed = kept.load_seed() or _new_seed(settings.seed)
-  # A client trains on one core; threads inside of operations would only get in each other's way.
-  tf.config.threading.set_intra_op_parallelism_threads(1)
   with contextlib.closing(Run(settings, shards, plan, seed, kept, stream)) as run:
     run.train()
 

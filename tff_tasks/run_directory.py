@@ -19,16 +19,20 @@ def prepare(path: str, flagfile: str, shards: client_shards.ClientShards) -> Non
   """Makes the directory, or checks that the run in it has the same flags and data.
 
   Raises:
-    ValueError: If it holds another run.
-    OSError: If it cannot be written.
+    ValueError: If it holds another run, or cannot be written.
   """
-  os.makedirs(path, exist_ok=True)
   config = f'{flagfile}{_DATA}{_fingerprint(shards)}\n'
   config_path = os.path.join(path, CONFIG_NAME)
-  if os.path.exists(config_path):
-    with open(config_path, encoding='utf-8') as file:
-      _check_same_run(path, _essential(file.read()), _essential(config))
-  files.write_atomically(config_path, config)
+  try:
+    os.makedirs(path, exist_ok=True)
+    if os.path.exists(config_path):
+      with open(config_path, encoding='utf-8') as file:
+        _check_same_run(path, _essential(file.read()), _essential(config))
+    files.write_atomically(config_path, config)
+  except OSError as error:
+    raise ValueError(
+        f'Expected a run directory that can be written at {path}, found: {error.strerror}; choose another --output_dir.'
+    ) from error
 
 
 def write_json(path: str, name: str, value: dict[str, Any]) -> None:

@@ -93,7 +93,7 @@ def main() -> None:
       **{field.name: _FLAGS[field.name].value for field in dataclasses.fields(settings_lib.Settings)}
   )
   shards = client_shards.ClientShards(settings.shards_dir)
-  _quieten()
+  _set_up_tensorflow()
   from tff_tasks import program
 
   program.train(settings, shards, _flagfile(), sys.stdout)
@@ -105,10 +105,15 @@ def _flagfile() -> str:
   return ''.join(f'{_FLAGS[name].serialize()}\n' for name in names if _FLAGS[name].value is not None)
 
 
-def _quieten() -> None:
-  """Keeps the notes of TensorFlow's start-up, which say nothing about the run, off the screen."""
+def _set_up_tensorflow() -> None:
+  """Starts TensorFlow, which takes seconds and so comes after the flags and the data were checked."""
+  # The notes of its start-up say nothing about the run.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   logging.getLogger('tensorflow').setLevel(logging.ERROR)
+  import tensorflow as tf
+
+  # A client trains on one core; threads inside of operations would only get in each other's way.
+  tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
 if __name__ == '__main__':

@@ -123,7 +123,8 @@ class BuildAggregatorTest(absltest.TestCase):
     weights_type = tff.to_type([(np.float32, shape) for shape in _SHAPES])
     aggregator = aggregation.build_aggregator(weights_type, _CLIPPED, seeds.Seed.from_number(1))
     self.assertTrue(aggregator.is_weighted)
-    self.assertEqual(aggregator.next.type_signature.result.result.member.compact_representation(), '<float32[3,2],float32[4]>')
+    mean_type = aggregator.next.type_signature.result.result.member
+    self.assertEqual(mean_type.compact_representation(), '<float32[3,2],float32[4]>')
     self.assertEqual(list(collections.OrderedDict(tff.structure.iter_elements(
         aggregator.initialize.type_signature.result.member
     ))), ['round', 'rotation_seed', 'noise_seed'])  # fmt: skip

@@ -123,7 +123,7 @@ class CodecTest(parameterized.TestCase):
     self.assertEqual(quantization.Codec(21_362, _CLIP, 4).encoded_bytes, 10_752)
     self.assertEqual(quantization.Codec(5, _CLIP, 4).encoded_size, 8)
 
-  @parameterized.parameters((0, _CLIP, 8), (10, 0.0, 8), (10, np.inf, 8), (10, -1.0, 8), (10, _CLIP, 1), (10, _CLIP, 17))
+  @parameterized.parameters((0, 1.0, 8), (10, 0.0, 8), (10, np.inf, 8), (10, -1.0, 8), (10, 1.0, 1), (10, 1.0, 17))
   def test_refuses_what_it_cannot_do(self, dimension: int, clip_norm: float, bits: int) -> None:
     with self.assertRaisesRegex(ValueError, 'Expected .* found'):
       quantization.Codec(dimension, clip_norm, bits)

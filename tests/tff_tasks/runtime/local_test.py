@@ -27,7 +27,7 @@ _PRIVATE = privacy.PrivacyPlan(
     population=_POPULATION, clients_per_round=3, quantization_bits=8, clip_norm=0.05, noise_multiplier=1.0, delta=1e-3
 )
 # Clients of very different sizes, one without data, all, one alone, and nobody.
-_COHORTS = ([0, 1, 3, 6], [4], [], list(range(_POPULATION)))
+_COHORTS: tuple[list[int], ...] = ([0, 1, 3, 6], [4], [], list(range(_POPULATION)))
 
 
 def _build_process(optimizer: str, plan: privacy.PrivacyPlan) -> tff.learning.templates.LearningProcess:
@@ -65,7 +65,7 @@ class LocalRuntimeTest(parameterized.TestCase):
     theirs, their_metrics = self._run(tff_runtime.TffRuntime(process))
     for one, other in zip(ours.global_model_weights.trainable, theirs.global_model_weights.trainable, strict=True):
       np.testing.assert_allclose(one, other, atol=1e-5)
-    initial = process_weights(process)
+    initial = _initial_weights(process)
     moved = max(np.abs(a - b).max() for a, b in zip(ours.global_model_weights.trainable, initial, strict=True))
     self.assertGreater(moved, 1e-3)
     for one, other in zip(tf.nest.flatten(our_metrics), tf.nest.flatten(their_metrics), strict=True):
@@ -111,12 +111,14 @@ class LocalRuntimeTest(parameterized.TestCase):
       yield self._source.client_batches(1, 1)
       raise ValueError('Expected whole client data, found none.')
 
-    with contextlib.closing(local.LocalRuntime(_build_process('sgd', _PLAIN), True)) as runtime:
-      with self.assertRaisesRegex(ValueError, 'whole client data'):
-        runtime.next(runtime.initialize(), broken())
+    with (
+        contextlib.closing(local.LocalRuntime(_build_process('sgd', _PLAIN), True)) as runtime,
+        self.assertRaisesRegex(ValueError, 'whole client data'),
+    ):
+      runtime.next(runtime.initialize(), broken())
 
 
-def process_weights(process: tff.learning.templates.LearningProcess) -> list[np.ndarray]:
+def _initial_weights(process: tff.learning.templates.LearningProcess) -> list[np.ndarray]:
   with contextlib.closing(local.LocalRuntime(process, False)) as runtime:
     return list(runtime.initialize().global_model_weights.trainable)
 

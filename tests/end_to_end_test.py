@@ -1,0 +1,188 @@
+"""The three programs on the real data, small: killed at the worst moments, resumed, exported, and given bad input."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+from typing import ClassVar
+
+from absl.testing import absltest
+import numpy as np
+
+from models import released
+from tests import layout
+
+_TRAIN = (
+    '--total_rounds=6', '--clients_per_round=12', '--client_learning_rate=1.0', '--client_batch_size=4',
+    '--max_examples_per_client=4', '--server_learning_rate=0.02', '--model_size=8', '--clip_norm=0.3',
+    '--noise_multiplier=1.0', '--delta=1e-4', '--rounds_per_eval=3', '--rounds_per_checkpoint=2', '--seed=1',
+)  # fmt: skip
+
+# Runs the trainer, and kills it like a power cut when it saves round N: before anything of the checkpoint is on the
+# disk, while it is written, or when it is complete but the run does not know yet.
+_KILLED = """
+import os, signal, sys
+from pipelines import cli
+from pipelines import files
+from tff_tasks import checkpoints
+from tff_tasks import train
+
+moment, round_number = sys.argv.pop(), int(sys.argv.pop())
+die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+save = checkpoints.Checkpoints.save
+
+def save_and_die(self, program_state):
+  if program_state.round_number == round_number:
+    if moment == 'before':
+      die()
+    if moment == 'during':
+      os.replace = die
+  save(self, program_state)
+  if program_state.round_number == round_number:
+    die()
+
+checkpoints.Checkpoints.save = save_and_die
+cli.run(train.main)
+"""
+
+
+# Without what the tests themselves run under.
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != 'TF_CPP_MIN_LOG_LEVEL'}
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+  return subprocess.run(
+      [sys.executable, *command], cwd=layout.ROOT, capture_output=True, text=True, timeout=250, check=False,
+      stdin=subprocess.DEVNULL, env={**_ENVIRONMENT, 'PYTHONPATH': str(layout.ROOT)},
+  )  # fmt: skip
+
+
+class EndToEndTest(absltest.TestCase):
+  folder: ClassVar[pathlib.Path]
+  shards: ClassVar[str]
+  run_dir: ClassVar[str]
+
+  @classmethod
+  def setUpClass(cls) -> None:
+    super().setUpClass()
+    cls.folder = pathlib.Path(absltest.get_default_test_tmpdir()) / f'end_to_end_{os.getpid()}'
+    cls.shards, cls.run_dir = str(cls.folder / 'shards'), str(cls.folder / 'run')
+    cls.folder.mkdir(parents=True)
+    cls.addClassCleanup(shutil.rmtree, cls.folder)
+    preset = '--flagfile=configs/shakespeare_data.flags'
+    for command in (
+        ('-m', 'pipelines.preprocess', preset, f'--output_dir={cls.shards}', '--window_length=20'),
+        ('-m', 'tff_tasks.train', *_TRAIN, f'--shards_dir={cls.shards}', f'--output_dir={cls.run_dir}'),
+    ):
+      result = _run(*command)
+      if result.returncode:
+        raise AssertionError(result.stderr)
+
+  def _train(self, run_dir: str, shards: str | None = None) -> subprocess.CompletedProcess[str]:
+    return _run('-m', 'tff_tasks.train', *_TRAIN, f'--shards_dir={shards or self.shards}', f'--output_dir={run_dir}')
+
+  def _metrics(self, run_dir: str) -> list[list[str]]:
+    """Returns the rows of metrics.csv but for the seconds, the last column."""
+    lines = (pathlib.Path(run_dir) / 'metrics.csv').read_text().splitlines()
+    return [line.split(',')[:-1] for line in lines]
+
+  def assert_refused(self, result: subprocess.CompletedProcess[str], *words: str) -> None:
+    self.assertEqual(result.returncode, 2, result.stderr)
+    lines = result.stderr.splitlines()
+    self.assertLen(lines, 1, result.stderr)
+    for word in ('error: Expected', 'found', *words):
+      self.assertIn(word, lines[0])
+
+  def test_a_run_that_is_killed_ends_as_if_it_had_not_been(self) -> None:
+    run_dir = str(self.folder / 'killed')
+    for round_number, moment in ((0, 'before'), (2, 'during'), (4, 'after'), (6, 'before')):
+      program = (*_TRAIN, f'--shards_dir={self.shards}', f'--output_dir={run_dir}', str(round_number), moment)
+      self.assertEqual(_run('-c', _KILLED, *program).returncode, -signal.SIGKILL)
+    resumed = self._train(run_dir)
+    self.assertEqual(resumed.returncode, 0, resumed.stderr)
+    self.assertIn('Resuming after round 4', resumed.stdout)
+    whole, broken = released.load(self.run_dir), released.load(run_dir)
+    self.assertEqual(whole.round_number, broken.round_number)
+    for one, other in zip(whole.weights, broken.weights, strict=True):
+      np.testing.assert_array_equal(one, other)
+    self.assertEqual(self._metrics(self.run_dir), self._metrics(run_dir))
+    self.assertEmpty([path for path in pathlib.Path(run_dir).rglob('*.part') if 'checkpoints' not in str(path)])
+
+  def test_the_same_numbers_on_tffs_runtime(self) -> None:
+    run_dir = str(self.folder / 'reference')
+    result = _run(
+        '-m', 'tff_tasks.train', *_TRAIN, f'--shards_dir={self.shards}', f'--output_dir={run_dir}', '--runtime=tff'
+    )
+    self.assertEqual(result.returncode, 0, result.stderr)
+    for one, other in zip(released.load(self.run_dir).weights, released.load(run_dir).weights, strict=True):
+      np.testing.assert_allclose(one, other, atol=1e-4)
+
+  def test_exports_what_it_trained(self) -> None:
+    model_dir = str(self.folder / 'model')
+    result = _run('-m', 'export.to_tflite', f'--run_dir={self.run_dir}', f'--output_dir={model_dir}')
+    self.assertEqual(result.returncode, 0, result.stderr)
+    variants = json.loads((self.folder / 'model' / 'parity.json').read_text())['variants']
+    self.assertGreaterEqual(variants['float32']['argmax_agreement'], 0.99)
+    self.assertLess(variants['float32']['max_logit_difference'], 1e-3)
+    self.assertLess(variants['dynamic_range']['bytes'], variants['float32']['bytes'])
+    report = (self.folder / 'run' / 'report.html').read_text()
+    self.assertIn('next_character_dynamic_range.tflite', report)
+    self.assertIn('(withheld)', report)
+
+  def test_a_damaged_shard(self) -> None:
+    shards = self.folder / 'damaged'
+    shutil.copytree(self.shards, shards)
+    shard = max(shards.glob('shard-*'), key=lambda path: path.stat().st_size)
+    content = bytearray(shard.read_bytes())
+    content[1000:-1000:64] = bytes(byte ^ 1 for byte in content[1000:-1000:64])
+    shard.write_bytes(content)
+    # The held-out users are read first, before any round.
+    self.assert_refused(self._train(str(self.folder / 'on_damaged'), str(shards)), shard.name, 'other content')
+
+  def test_a_damaged_checkpoint(self) -> None:
+    run_dir = self.folder / 'damaged_checkpoint'
+    shutil.copytree(self.run_dir, run_dir)
+    checkpoint = run_dir / 'checkpoints' / 'round_000006.ckpt'
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(content[:-100])
+    before = {path: path.read_bytes() for path in run_dir.rglob('*') if path.is_file()}
+    self.assert_refused(self._train(str(run_dir)), 'round_000006.ckpt', 'delete it')
+    self.assertEqual(before, {path: path.read_bytes() for path in run_dir.rglob('*') if path.is_file()})
+    checkpoint.unlink()
+    result = self._train(str(run_dir))
+    self.assertEqual(result.returncode, 0, result.stderr)
+    for one, other in zip(released.load(self.run_dir).weights, released.load(str(run_dir)).weights, strict=True):
+      np.testing.assert_array_equal(one, other)
+
+  def test_shards_of_another_schema(self) -> None:
+    shards = str(self.folder / 'other')
+    preset = '--flagfile=configs/shakespeare_data.flags'
+    result = _run('-m', 'pipelines.preprocess', preset, f'--output_dir={shards}', '--window_length=30')
+    self.assertEqual(result.returncode, 0, result.stderr)
+    self.assert_refused(self._train(self.run_dir, shards), 'other shards')
+    self.assert_refused(
+        _run('-m', 'export.to_tflite', f'--run_dir={self.run_dir}', f'--shards_dir={shards}',
+             f'--output_dir={self.folder / "no_model"}')
+    )  # fmt: skip
+
+  def test_nowhere_to_write(self) -> None:
+    for run_dir in ('/proc/run', os.path.join(self.shards, 'manifest.json')):
+      self.assert_refused(self._train(run_dir), 'choose another --output_dir')
+
+  def test_impossible_plans(self) -> None:
+    run_dir = str(self.folder / 'impossible')
+    for change, word in (
+        ('--clients_per_round=5000', 'clients_per_round'),
+        ('--delta=0.5', 'delta'),
+        ('--clip_norm=0', 'clip_norm'),
+    ):
+      arguments = (*_TRAIN, change, f'--shards_dir={self.shards}', f'--output_dir={run_dir}')
+      self.assert_refused(_run('-m', 'tff_tasks.train', *arguments), word)
+    self.assertFalse(os.path.exists(run_dir))
+
+
+if __name__ == '__main__':
+  absltest.main()

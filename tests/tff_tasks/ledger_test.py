@@ -1,0 +1,74 @@
+import dataclasses
+import json
+import re
+
+from absl.testing import absltest
+
+from tff_tasks import ledger
+from tff_tasks import privacy
+
+_PLAN = privacy.PrivacyPlan(
+    population=932, clients_per_round=250, clip_norm=0.3, quantization_bits=4, noise_multiplier=2.08, delta=1e-4
+)
+_PUBLIC = privacy.PrivacyPlan(population=932, clients_per_round=250, quantization_bits=0)
+
+
+class LedgerTest(absltest.TestCase):
+  def test_says_what_holds(self) -> None:
+    entries = ledger.build_ledger(_PLAN, 20, 140, 21_000, is_seed_secret=True)
+    self.assertEqual(entries['epsilon'], _PLAN.epsilon(20))
+    self.assertEqual(entries['sensitivity'], _PLAN.codec(21_000).norm_bound)
+    self.assertGreater(entries['sensitivity'], entries['clip_norm'])
+    self.assertIn('all 20 rounds', entries['covers'])
+    self.assertIn('one client added or removed', entries['covers'])
+    self.assertIn('Poisson', entries['sampling'])
+    self.assertNotIn('--seed', ' '.join(entries['not_covered']))
+    json.dumps(entries, allow_nan=False)
+
+  def test_every_release_is_private_or_named_as_not(self) -> None:
+    releases = {entry['what']: entry['private'] for entry in ledger.build_ledger(_PLAN, 20, 20, 9, True)['releases']}
+    self.assertTrue(releases['models of rounds 1 to 20'])
+    self.assertFalse(releases['training loss, accuracy, update norms and cohort sizes'])
+    self.assertFalse(releases['accuracy on held-out users and held-out tails'])
+
+  def test_a_known_seed_is_named(self) -> None:
+    self.assertIn('--seed', ' '.join(ledger.build_ledger(_PLAN, 20, 20, 9, is_seed_secret=False)['not_covered']))
+
+  def test_without_noise_there_is_no_promise(self) -> None:
+    entries = ledger.build_ledger(_PUBLIC, 20, 20, 9, is_seed_secret=True)
+    self.assertIsNone(entries['epsilon'])
+    self.assertIsNone(entries['delta'])
+    self.assertStartsWith(entries['covers'], 'nothing')
+    self.assertFalse(entries['releases'][0]['private'])
+    self.assertIn('no noise', ledger.promise(_PUBLIC, 20))
+
+  def test_fixed_cohorts_replace_a_client(self) -> None:
+    fixed = dataclasses.replace(_PLAN, sampling='fixed')
+    self.assertIn('replaced', ledger.promise(fixed, 20))
+    self.assertIn('without replacement', ledger.build_ledger(fixed, 20, 20, 9, True)['sampling'])
+
+
+class ScalingTest(absltest.TestCase):
+  def test_keeps_the_noise_on_the_mean(self) -> None:
+    bigger = ledger.scale(_PLAN, 3.0)
+    on_mean, expected = (plan.noise_stddev(100) / plan.clients_per_round for plan in (bigger, _PLAN))
+    self.assertAlmostEqual(on_mean, expected, places=12)
+    self.assertAlmostEqual(bigger.sampling_probability, _PLAN.sampling_probability, places=3)
+
+  def test_the_line_holds(self) -> None:
+    line = ledger.explain_scaling(_PLAN, 2.0, 140)
+    population, clients = (int(number.replace(',', '')) for number in re.findall(r'([\d,]+) (?:users|clients)', line))
+    noise, delta = map(float, re.findall(r'(?:multiplier|delta) ([\d.]+(?:e-\d+)?)', line))
+    claimed = dataclasses.replace(
+        _PLAN, population=population, clients_per_round=clients, noise_multiplier=noise, delta=delta
+    )
+    self.assertAlmostEqual(claimed.epsilon(140), 2.0, delta=0.05)
+    self.assertLess(delta, 1 / population)
+
+  def test_enough_is_enough(self) -> None:
+    self.assertIn('as it is', ledger.explain_scaling(_PLAN, 50.0, 140))
+    self.assertIn('No noise', ledger.explain_scaling(_PUBLIC, 2.0, 140))
+
+
+if __name__ == '__main__':
+  absltest.main()
