@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from absl import app
 from absl import flags
+from absl import logging
 
 USAGE_ERROR = 2
 
@@ -51,6 +52,7 @@ def _run(main: Callable[[Sequence[str]], None], parse_flags: Callable[[list[str]
   `app.run` came before; Keras then builds layers as if TensorFlow 2 were switched off.
   """
   signal.signal(signal.SIGTERM, _end_in_order)
+  logging.use_absl_handler()
   app.define_help_flags()
   try:
     arguments = _parse(sys.argv, parse_flags)
