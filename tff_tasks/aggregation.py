@@ -103,14 +103,7 @@ def build_aggregator(
   path = UpdatePath(plan, tuple(tuple(tensor_type.shape) for tensor_type in weights_type))
   update_type = tff.to_type(collections.OrderedDict(delta=weights_type, rounding_seed=_SEED_TYPE))
 
-  @tff.tensorflow.computation
-  def initial_state() -> Any:
-    return collections.OrderedDict(
-        round=tf.constant(0),
-        rotation_seed=tf.constant(seed.tensor_seed('rotation')),
-        noise_seed=tf.constant(seed.tensor_seed('noise')),
-    )
-
+  initial_state = tff.tensorflow.computation(lambda: _initial_state(seed))
   state_type = initial_state.type_signature.result
 
   @tff.tensorflow.computation(state_type)
@@ -147,6 +140,14 @@ def build_aggregator(
     return tff.templates.MeasuredProcessOutput(new_state, mean, measurements)
 
   return tff.templates.AggregationProcess(initialize, next_round)
+
+
+def _initial_state(seed: seeds.Seed) -> Any:
+  return collections.OrderedDict(
+      round=tf.constant(0),
+      rotation_seed=tf.constant(seed.tensor_seed('rotation')),
+      noise_seed=tf.constant(seed.tensor_seed('noise')),
+  )
 
 
 def _fold_in(seed: Any, number: tf.Tensor) -> tf.Tensor:
