@@ -12,7 +12,7 @@ from models import registry
 from models import released
 from tests.tff_tasks import fakes
 
-_WEIGHTS = (np.arange(1, 7, dtype=np.float32).reshape(2, 3), np.ones(2, np.float32), np.float32([[[0.5]]]))
+_WEIGHTS = (np.arange(1, 7, dtype=np.float32).reshape(2, 3), np.ones(2, np.float32), np.full((1, 1, 1), 0.5, np.float32))
 _MODEL = released.ReleasedModel(fakes.SCHEMA, 8, 3, _WEIGHTS)
 
 
@@ -44,7 +44,7 @@ class ReleasedTest(absltest.TestCase):
     self.assertEqual([path.name for path in pathlib.Path(self._run_dir).iterdir()], ['model.npz'])
 
   def test_keeps_the_order_of_many_weights(self) -> None:
-    many = dataclasses.replace(_MODEL, weights=[np.float32([number]) for number in range(120)])
+    many = dataclasses.replace(_MODEL, weights=[np.full(1, number, np.float32) for number in range(120)])
     released.save(many, self._run_dir)
     self._assert_same(released.load(self._run_dir), many)
 

@@ -79,7 +79,7 @@ class EvaluationTest(parameterized.TestCase):
 
   def test_uses_the_weights_it_is_given(self) -> None:
     evaluator = evaluation.Evaluator(_model(), _shards([([[0, 1]], [[0, 1]])]), 'test')
-    always_two = (_ECHO[0], np.float32([0, 0, 9, 0]))
+    always_two = (_ECHO[0], np.array([0, 0, 9, 0], np.float32))
     self.assertEqual([evaluator.evaluate(weights).accuracy for weights in (_ECHO, always_two, _ECHO)], [1, 0, 1])
 
   @parameterized.named_parameters(
@@ -97,16 +97,15 @@ class EvaluationTest(parameterized.TestCase):
     tf.keras.utils.set_random_seed(1)
     model = registry.get_task('next_character').build_model(fakes.SCHEMA, 6, False, None)
     found = evaluation.Evaluator(model, shards, 'test').evaluate(model.get_weights())
-    losses, shares = [], []
+    sums, shares = [], []
     for user in range(shards.num_clients('test')):
       features, labels = shards.read('test', user)
-      sums = task_lib.sums(tf.constant(labels, tf.int32), model(features.astype(np.int32)))
-      loss, correct, count = (float(tf.reduce_sum(value)) for value in sums)
-      losses.append((loss, correct, count))
-      shares.append(correct / count)
-    loss, correct, count = np.sum(losses, axis=0)
+      of_user = task_lib.sums(tf.constant(labels, tf.int32), model(features.astype(np.int32)))
+      sums.append([float(tf.reduce_sum(value)) for value in of_user])
+      shares.append(sums[-1][1] / sums[-1][2])
+    loss, correct, count = np.sum(sums, axis=0).tolist()
     self.assertEqual(count, 26 * 12 - 4 * 4)
-    np.testing.assert_allclose(found, [loss / count, correct / count, np.mean(shares)], rtol=1e-5)
+    np.testing.assert_allclose(found, [loss / count, correct / count, float(np.mean(shares))], rtol=1e-5)
 
 
 if __name__ == '__main__':

@@ -32,7 +32,7 @@ class _Arithmetic:
     self.initialized += 1
     return 1
 
-  def next(self, state: int, clients: Iterable[int]) -> runtime_lib.RoundResult:  # type: ignore[override]
+  def next(self, state: int, clients: Iterable[int]) -> runtime_lib.RoundResult:
     total = sum(clients)
     return runtime_lib.RoundResult(3 * state + total, {'sum': total})
 

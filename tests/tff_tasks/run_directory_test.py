@@ -5,6 +5,7 @@ import math
 import os
 import pathlib
 import tempfile
+from typing import Any
 from unittest import mock
 
 from absl import flags
@@ -86,10 +87,11 @@ class RunDirectoryTest(parameterized.TestCase):
   def test_other_data_is_refused(self) -> None:
     self._prepare()
     before = self._config()
-    for number, options in enumerate(({'seed': 1}, {'sizes': fakes.SIZES[:-1]})):
+    changes: tuple[dict[str, Any], ...] = ({'seed': 1}, {'sizes': fakes.SIZES[:-1]})
+    for number, options in enumerate(changes):
       path = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), str(number))
       with self.assertRaisesRegex(ValueError, '^Expected the data that the run in .* began with, found other shards'):
-        self._prepare(shards=fakes.write_shards(path, **options))  # type: ignore[arg-type]
+        self._prepare(shards=fakes.write_shards(path, **options))
     self.assertEqual(self._config(), before)
 
   def test_the_same_data_elsewhere_resumes(self) -> None:
@@ -97,23 +99,25 @@ class RunDirectoryTest(parameterized.TestCase):
     path = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), 'copy')
     self._prepare(shards=fakes.write_shards(path))
 
-  def test_a_folder_that_cannot_be_written_is_an_error_of_the_system(self) -> None:
+  def test_a_folder_that_cannot_be_written(self) -> None:
     os.makedirs(self._run_dir)
     real_open = open
 
-    def refuse(path: str, mode: str = 'r', **options: str) -> object:
+    def refuse(path: str, mode: str = 'r', **options: Any) -> object:
       if 'w' in mode:
         raise PermissionError(13, 'Permission denied', path)
       return real_open(path, mode, **options)
 
-    with mock.patch('builtins.open', refuse), self.assertRaises(OSError):
+    message = '^Expected a run directory that can be written at .*, found: Permission denied; choose another'
+    with mock.patch('builtins.open', refuse), self.assertRaisesRegex(ValueError, message):
       self._prepare()
     self.assertEmpty(os.listdir(self._run_dir))
 
-  def test_a_file_in_the_way_is_an_error_of_the_system(self) -> None:
+  def test_a_file_in_the_way(self) -> None:
     os.makedirs(os.path.dirname(self._run_dir))
     pathlib.Path(self._run_dir).write_text('in the way')
-    with self.assertRaises(OSError):
+    message = '^Expected a run directory that can be written at .*, found: File exists; choose another'
+    with self.assertRaisesRegex(ValueError, message):
       self._prepare()
 
   def test_json_is_written_whole(self) -> None:

@@ -1,6 +1,7 @@
 """Tests that a seed gives the same numbers to the same purpose, others to others, and keeps its secret."""
 
 import itertools
+from typing import Any
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -24,7 +25,7 @@ class SeedTest(parameterized.TestCase):
     self.assertEqual(seeds.Seed(bytes(32)).tensor_seed('noise').tolist(), [-881748267, -1803079040])
 
   def test_every_purpose_and_number_has_a_stream_of_its_own(self) -> None:
-    purposes = [
+    purposes: list[tuple[Any, ...]] = [
         ('cohort',), ('cohort', 1), ('cohort', 11), ('cohort', 1, 1), ('client', 1, 1), ('client', 11, 2),
         ('client', 1, 12), ('client', 2, 1), ('client', 1, 2), ('client', -1, 2), ('model',),
     ]  # fmt: skip

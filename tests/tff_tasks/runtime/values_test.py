@@ -18,7 +18,7 @@ class _Pair(NamedTuple):
 
 
 # Keys and fields in an order that is not the alphabet's, which `tf.nest` would sort.
-_NESTED = collections.OrderedDict(
+_NESTED: dict[str, Any] = collections.OrderedDict(
     z=np.float32(1.5),
     a=_Pair(second=np.int32(2), first=(np.float32(3), [np.int32(4), ()])),
     m=np.array([5, 6], np.int32),
@@ -78,7 +78,7 @@ class ValuesTest(parameterized.TestCase):
     self.assertEqual(_pack([1, 2.5], value_type), (1, 2.5))
 
   def test_the_state_of_a_learning_process(self) -> None:
-    weights = tff.learning.models.ModelWeights((np.float32([1, 2]), np.float32([[3]])), ())
+    weights = tff.learning.models.ModelWeights((np.array([1, 2], np.float32), np.array([[3]], np.float32)), ())
     state = tff.learning.templates.LearningAlgorithmState(weights, (), (), collections.OrderedDict(r=np.int32(4)), ())
     shapes = ((2,), (1, 1))
     weights_type = tff.learning.models.ModelWeights(tuple(tff.TensorType(np.float32, shape) for shape in shapes), ())
