@@ -50,7 +50,8 @@ class LocalRuntime:
     self._merge = _resident(form.merge)
     self._report_and_update = _report_and_update(form)
     self._train = _train_and_accumulate(form, use_xla)
-    self._pool = concurrent.futures.ThreadPoolExecutor(num_threads or os.cpu_count() or 1)
+    self._num_threads = num_threads or len(os.sched_getaffinity(0))
+    self._pool = concurrent.futures.ThreadPoolExecutor(self._num_threads)
 
   def initialize(self) -> Any:
     """Returns the state of round 0."""
@@ -73,11 +74,11 @@ class LocalRuntime:
   def _in_order(
       self, chunks: Iterator[list[client_data.ClientBatches]], context: list[tf.Tensor]
   ) -> Iterator[list[tf.Tensor]]:
-    """Yields the sums of the chunks in their order, keeping a few chunks in flight and no more."""
+    """Yields the sums of the chunks in their order, with two chunks a thread in flight and no more."""
     pending: list[concurrent.futures.Future] = []
     for chunk in chunks:
       pending.append(self._pool.submit(self._sum_chunk, chunk, context))
-      if len(pending) > 4:
+      if len(pending) > 2 * self._num_threads:
         yield pending.pop(0).result()
     for future in pending:
       yield future.result()
