@@ -12,7 +12,8 @@ from models import registry
 from models import released
 from tests.tff_tasks import fakes
 
-_WEIGHTS = (np.arange(1, 7, dtype=np.float32).reshape(2, 3), np.ones(2, np.float32), np.full((1, 1, 1), 0.5, np.float32))
+_SHAPES = ((2, 3), (2,), (1, 1, 1))
+_WEIGHTS = tuple(np.random.default_rng(1).normal(size=shape).astype(np.float32) for shape in _SHAPES)
 _MODEL = released.ReleasedModel(fakes.SCHEMA, 8, 3, _WEIGHTS)
 
 
