@@ -160,19 +160,20 @@ class Run:
     run_directory.write_json(output_dir, 'privacy.json', entries)
 
   def _write_figures(self, state: Any, rows: Sequence[metrics.RoundMetrics]) -> None:
-    plan, last = self._plan, rows[-1]
-    tail = self._evaluators['tail'].evaluate(_weights(state))
+    plan, total_rounds = self._plan, self._settings.total_rounds
+    # Measured here: a row of metrics.csv can be lost with the power, or with the file.
+    held_out, tail = (self._evaluators[split].evaluate(_weights(state)) for split in ('test', 'tail'))
     figures = {
         'task': self._shards.schema.task,
-        'rounds': last.round,
-        'total_rounds': self._settings.total_rounds,
+        'rounds': total_rounds,
+        'total_rounds': total_rounds,
         'clients_per_round': plan.clients_per_round,
         'population': plan.population,
-        'accuracy': last.eval_accuracy,
-        'accuracy_per_user': last.eval_accuracy_per_user,
-        'loss': last.eval_loss,
+        'accuracy': held_out.accuracy,
+        'accuracy_per_user': held_out.accuracy_per_user,
+        'loss': held_out.loss,
         'tail_accuracy': tail.accuracy,
-        'epsilon': plan.epsilon(last.round),
+        'epsilon': plan.epsilon(total_rounds),
         'delta': plan.delta if plan.is_private else None,
         'weights': self._dimension,
         'clip_norm': plan.clip_norm,
