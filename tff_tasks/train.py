@@ -8,6 +8,7 @@ The same command resumes a run that was stopped, and gives the weights it would 
 
 import dataclasses
 import logging
+import math
 import os
 import sys
 
@@ -85,6 +86,12 @@ def _is_one_noise_flag_set(values: dict[str, float | None]) -> bool:
 @flags.validator('quantization_bits', 'Expected 0 or 2 to 16.')
 def _is_quantization_possible(bits: int) -> bool:
   return bits != 1
+
+
+@flags.validator('client_learning_rate', 'Expected a finite number.')
+@flags.validator('server_learning_rate', 'Expected a finite number.')
+def _is_finite(value: float | None) -> bool:
+  return value is None or math.isfinite(value)
 
 
 def main() -> None:
