@@ -77,7 +77,8 @@ class FlagsTest(parameterized.TestCase):
       ('server_learning_rate_schedule', 'cosine'), ('server_optimizer', 'lamb'), ('sampling', 'all'),
       ('model_size', 0), ('clip_norm', -0.3), ('quantization_bits', 1), ('quantization_bits', 17),
       ('noise_multiplier', -1), ('delta', 1.1), ('rounds_per_eval', 0), ('rounds_per_checkpoint', 0),
-      ('runtime', 'beam'), ('seed', 'random'), ('total_rounds', 'many'),
+      ('client_learning_rate', 'nan'),
+      ('server_learning_rate', 'inf'), ('runtime', 'beam'), ('seed', 'random'), ('total_rounds', 'many'),
   )  # fmt: skip
   def test_must_be_in_range(self, name: str, value: object) -> None:
     self._assert_refused(_flags(**_REQUIRED | _PRIVATE | {name: value}), name)
