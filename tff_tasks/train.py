@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import sys
+import warnings
 
 from absl import flags
 
@@ -114,9 +115,10 @@ def _flagfile() -> str:
 
 def _set_up_tensorflow() -> None:
   """Starts TensorFlow, which takes seconds and so comes after the flags and the data were checked."""
-  # The notes of its start-up say nothing about the run.
+  # The notes of its start-up say nothing about the run, and neither does what it imports.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   logging.getLogger('tensorflow').setLevel(logging.ERROR)
+  warnings.filterwarnings('ignore', 'pkg_resources is deprecated', UserWarning)
   import tensorflow as tf
 
   # A client trains on one core; threads inside of operations would only get in each other's way.
