@@ -79,8 +79,8 @@ def privacy(private: bool = True) -> dict:
       'adjacency': 'add or remove one client', 'sampling': 'Poisson, each client with probability 0.109',
       'mechanism': 'subsampled Gaussian' if private else 'none', 'noise_multiplier': 0.9 if private else 0.0,
       'clip_norm': 0.3, 'sensitivity': 0.3012, 'population': 915, 'clients_per_round': 100, 'rounds': 140,
-      'covers': 'The model of every round, for anyone who learns whether one user took part and with what data.'
-      if private else 'Training ran without noise.',
+      'covers': 'the models of all 140 rounds, for each training user with all of their examples'
+      if private else 'nothing: this run adds no noise',
       'not_covered': ['the held-out users, whose data only measured the accuracy', 'metrics.csv'],
       'scaling': 'With 9,150 users and 1,000 a round the same noise-to-signal ratio would give epsilon 2.',
       'releases': [

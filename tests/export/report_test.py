@@ -118,7 +118,7 @@ class ReportTest(parameterized.TestCase):
   def test_without_privacy(self) -> None:
     page = self._write(private=False)
     self.assertIn('no privacy guarantee', page.text)
-    self.assertIn('No privacy guarantee. Training ran without noise.', page.text)
+    self.assertIn('No privacy guarantee. Covers nothing: this run adds no noise.', page.text)
     self.assertNotIn('ε =', page.text)
     self.assertNotIn('None', page.text)
     # No epsilon in any round: its chart gives way to words.
