@@ -71,7 +71,7 @@ class ReportTest(parameterized.TestCase):
     text = self._write().text
     for figure in ('38.1 %', '37.4 % uniform over users', 'ε = 7.62', 'at δ = 0.0001', '915 users', '2 min 31 s'):
       self.assertIn(figure, text)
-    self.assertIn('anyone who learns whether one user took part', text)
+    self.assertIn('each training user with all of their examples', text)
     self.assertIn('20,248 weights; not exported yet', text)
 
   def test_ledger(self) -> None:
