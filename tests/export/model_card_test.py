@@ -48,7 +48,8 @@ class ModelCardTest(absltest.TestCase):
     self.assertIn('- the held-out users, whose data only measured the accuracy\n', card)
 
   def test_no_privacy(self) -> None:
-    self.assertIn('**No privacy guarantee.** Covers nothing: this run adds no noise.', _render(fakes.privacy(private=False)))
+    card = _render(fakes.privacy(private=False))
+    self.assertIn('**No privacy guarantee.** Covers nothing: this run adds no noise.', card)
     self.assertIn('gives **no privacy guarantee**', _render(privacy={}))
 
   def test_how_it_was_made(self) -> None:

@@ -121,9 +121,9 @@ class BuildClientWorkTest(absltest.TestCase):
     source = client_data.ClientDataSource(shards, 4, 2, 16, seeds.Seed.from_number(1))
     expected = client_work.batches_type(shards.schema, 4).element
     for client in range(shards.num_clients('train')):
-      found = tff.to_type(client_data.ClientBatches(*(
-          (array.dtype.type, array.shape) for array in source.client_batches(1, client)
-      )))  # fmt: skip
+      batches = source.client_batches(1, client)._asdict()
+      specs = {name: tff.TensorType(array.dtype.type, array.shape) for name, array in batches.items()}
+      found = tff.StructWithPythonType(list(specs.items()), client_data.ClientBatches)
       self.assertTrue(expected.is_assignable_from(found), found.compact_representation())
 
 

@@ -6,6 +6,7 @@ from absl.testing import absltest
 
 from tff_tasks import ledger
 from tff_tasks import privacy
+from tff_tasks import quantization
 
 _PLAN = privacy.PrivacyPlan(
     population=932, clients_per_round=250, clip_norm=0.3, quantization_bits=4, noise_multiplier=2.08, delta=1e-4
@@ -17,7 +18,7 @@ class LedgerTest(absltest.TestCase):
   def test_says_what_holds(self) -> None:
     entries = ledger.build_ledger(_PLAN, 20, 140, 21_000, is_seed_secret=True)
     self.assertEqual(entries['epsilon'], _PLAN.epsilon(20))
-    self.assertEqual(entries['sensitivity'], _PLAN.codec(21_000).norm_bound)
+    self.assertEqual(entries['sensitivity'], quantization.Codec(21_000, 0.3, 4).norm_bound)
     self.assertGreater(entries['sensitivity'], entries['clip_norm'])
     self.assertIn('all 20 rounds', entries['covers'])
     self.assertIn('one client added or removed', entries['covers'])
