@@ -4,6 +4,7 @@ import collections
 from typing import Any, NamedTuple
 
 from absl.testing import absltest
+from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -21,7 +22,7 @@ def _call(computation: Any, *arguments: Any) -> list[Any]:
   return [value.numpy().tolist() for value in function([tf.convert_to_tensor(argument) for argument in arguments])]
 
 
-class ImportedTest(absltest.TestCase):
+class ImportedTest(parameterized.TestCase):
   def test_without_arguments(self) -> None:
     self.assertEqual(_call(tff.tensorflow.computation(lambda: (tf.constant(3), tf.constant([1.5])))), [3, [1.5]])
 
@@ -43,7 +44,8 @@ class ImportedTest(absltest.TestCase):
     compute = tff.tensorflow.computation(lambda one, other: (other, one, one), (np.int32, np.float32))
     self.assertEqual(_call(compute, 1, 5.0), [5.0, 1, 1])
 
-  def test_a_sequence_is_its_only_element(self) -> None:
+  @parameterized.parameters(False, True)
+  def test_a_sequence_is_its_only_element(self, use_xla: bool) -> None:
     element = _Element(z=tff.TensorType(np.int32, (None,)), a=np.float32)
 
     @tff.tensorflow.computation(np.float32, tff.SequenceType(element))
@@ -51,7 +53,7 @@ class ImportedTest(absltest.TestCase):
       value = dataset.get_single_element()
       return tf.reduce_sum(value.z), scale * value.a
 
-    function = imported.import_computation(compute)
+    function = tf.function(imported.import_computation(compute), jit_compile=use_xla, autograph=False)
     for length in (3, 1, 0):
       numbers = np.arange(length, dtype=np.int32)
       total, scaled = function([tf.constant(10.0), tf.constant(numbers), tf.constant(0.5)])
