@@ -5,7 +5,6 @@ python -m export.to_tflite --run_dir=runs/quickstart/run --output_dir=runs/quick
 
 from collections.abc import Mapping
 import os
-import signal
 import sys
 from typing import Any
 
@@ -34,7 +33,6 @@ _SECONDS = flags.DEFINE_float(
 
 def main() -> None:
   """Exports, prints what came of it, and ends with 1 if a variant failed."""
-  signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # So that clean-up runs.
   shards = _open_shards()
   limits = guard.Limits(_MEMORY_MB.value << 20, _SECONDS.value)
   with model_folder.stage(_OUTPUT_DIR.value) as staging:

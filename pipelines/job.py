@@ -90,7 +90,7 @@ def run(job: Job, options: pipeline_options.PipelineOptions) -> Outcome:
       no data set is left then, unless it was there before.
   """
   start = time.monotonic()
-  origin = {'flags': job.flags, 'input': sources.fingerprint(job.paths)}
+  origin = {'flags': job.flags, 'input': sources.fingerprint(job.paths), 'code_version': _code_version()}
   existing = _find_existing(job.output_dir, origin)
   if existing:
     return Outcome(existing, is_new=False)
@@ -104,7 +104,6 @@ def run(job: Job, options: pipeline_options.PipelineOptions) -> Outcome:
       'splits': splits,
       'files': report.files,
       'limits': dataclasses.asdict(job.limits),
-      'code_version': _code_version(),
       'seconds': round(time.monotonic() - start, 2),
   }
   return Outcome(client_shards.write_manifest(job.output_dir, job.featurizer.schema, details), is_new=True)
@@ -143,6 +142,8 @@ def _find_existing(output_dir: str, origin: dict[str, Any]) -> dict[str, Any] | 
   other = [f'--{name}' for name in sorted(_flags_apart(manifest['flags'], origin['flags']))]
   if manifest['input'] != origin['input']:
     other.append('input')
+  if manifest['code_version'] != origin['code_version']:
+    other.append('code')
   if other:
     raise _occupied(output_dir, f'one made with other {", ".join(other)}')
   client_shards.ClientShards(output_dir)

@@ -49,6 +49,14 @@ cli.run(train.main)
 """
 
 
+# Runs a program whose files may not grow beyond 12 kB: less than a checkpoint, more than the rest.
+_CONFINED = """
+import os, resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
 # Without what the tests themselves run under.
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != 'TF_CPP_MIN_LOG_LEVEL'}
 
@@ -109,7 +117,7 @@ class EndToEndTest(absltest.TestCase):
     for one, other in zip(whole.weights, broken.weights, strict=True):
       np.testing.assert_array_equal(one, other)
     self.assertEqual(self._metrics(self.run_dir), self._metrics(run_dir))
-    self.assertEmpty([path for path in pathlib.Path(run_dir).rglob('*.part') if 'checkpoints' not in str(path)])
+    self.assertEmpty(list((pathlib.Path(run_dir) / 'checkpoints').glob('*.part')), 'these hold the seed')
 
   def test_the_same_numbers_on_tffs_runtime(self) -> None:
     run_dir = str(self.folder / 'reference')
@@ -171,6 +179,16 @@ class EndToEndTest(absltest.TestCase):
   def test_nowhere_to_write(self) -> None:
     for run_dir in ('/proc/run', os.path.join(self.shards, 'manifest.json')):
       self.assert_refused(self._train(run_dir), 'choose another --output_dir')
+
+  def test_a_disk_that_fills_up(self) -> None:
+    run_dir = str(self.folder / 'full')
+    train = ('-m', 'tff_tasks.train', *_TRAIN, f'--shards_dir={self.shards}', f'--output_dir={run_dir}')
+    result = _run('-c', _CONFINED, *train)
+    self.assert_refused(result, 'File too large', run_dir)
+    # With room again, the same command ends as if nothing had happened.
+    self.assertEqual(self._train(run_dir).returncode, 0)
+    for one, other in zip(released.load(self.run_dir).weights, released.load(run_dir).weights, strict=True):
+      np.testing.assert_array_equal(one, other)
 
   def test_impossible_plans(self) -> None:
     run_dir = str(self.folder / 'impossible')

@@ -8,7 +8,7 @@ import collections
 from collections.abc import Sequence
 import dataclasses
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -40,6 +40,30 @@ def clip(vector: tf.Tensor, clip_norm: float | None) -> tuple[tf.Tensor, tf.Tens
   if clip_norm is not None:
     safe *= tf.minimum(1.0, clip_norm * (1 - _FLOAT32_SLACK) / tf.maximum(norm, 1e-30))
   return safe, norm, is_finite
+
+
+class NoiseKey(NamedTuple):
+  """Where the noise of a round comes from: the Philox generator, at a place that 128 secret bits and the round decide.
+
+  Not TensorFlow's `stateless_fold_in`, which keeps 32 bits of a seed: few enough to try them all.
+
+  Attributes:
+    secret: uint64 `[2]`, the same for the whole run: the generator's key, and the high half of its counter.
+    round: int32, the low half of the counter in units of 2**40 steps, more than a model has weights.
+  """
+
+  secret: tf.Tensor
+  round: tf.Tensor
+
+  def normal(self, size: int) -> tf.Tensor:
+    """Returns float32 `[size]` of standard normal noise."""
+    start = tf.bitwise.left_shift(tf.cast(self.round, tf.uint64), tf.constant(40, tf.uint64))
+    return tf.raw_ops.StatelessRandomNormalV2(
+        shape=[size],
+        key=self.secret[:1],
+        counter=tf.stack([start, self.secret[1]]),
+        alg=tf.random.Algorithm.PHILOX.value,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,12 +100,12 @@ class UpdatePath:
     )
     return encoded, norm, counted
 
-  def finish(self, total: tf.Tensor, rotation_seed: tf.Tensor, noise_seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+  def finish(self, total: tf.Tensor, rotation_seed: tf.Tensor, noise_key: NoiseKey) -> tuple[tf.Tensor, ...]:
     """Returns the noised mean of the updates whose encoded sum is `total`."""
     vector = self.codec.decode(total, rotation_seed) if self.codec else total
     stddev = self.plan.noise_stddev(sum(self.sizes))
     if stddev:
-      vector += stddev * tf.random.stateless_normal([sum(self.sizes)], noise_seed, alg='philox')
+      vector += stddev * noise_key.normal(sum(self.sizes))
     parts = tf.split(vector / self.plan.clients_per_round, self.sizes)
     return tuple(tf.reshape(part, shape) for part, shape in zip(parts, self.shapes, strict=True))
 
@@ -116,9 +140,9 @@ def build_aggregator(
 
   @tff.tensorflow.computation(state_type, encode.type_signature.result[0])
   def finish(state: Any, total: tf.Tensor) -> Any:
-    rotation_seed, noise_seed = (_fold_in(state[name], state['round']) for name in ('rotation_seed', 'noise_seed'))
     new_state = collections.OrderedDict(state, round=state['round'] + 1)
-    return new_state, path.finish(total, rotation_seed, noise_seed)
+    noise_key = NoiseKey(state['noise_secret'], state['round'])
+    return new_state, path.finish(total, _fold_in(state['rotation_seed'], state['round']), noise_key)
 
   @tff.federated_computation
   def initialize() -> Any:
@@ -146,7 +170,7 @@ def _initial_state(seed: seeds.Seed) -> Any:
   return collections.OrderedDict(
       round=tf.constant(0),
       rotation_seed=tf.constant(seed.tensor_seed('rotation')),
-      noise_seed=tf.constant(seed.tensor_seed('noise')),
+      noise_secret=tf.constant(seed.noise_secret()),
   )
 
 

@@ -9,11 +9,13 @@ import tensorflow_federated as tff
 from pipelines import schema as schema_lib
 from tff_tasks import aggregation
 from tff_tasks import client_work
+from tff_tasks import functional
 from tff_tasks import privacy
 from tff_tasks import seeds
 
 # Adaptive server optimizers divide by the root of a noisy second moment: epsilon as in Reddi et al. 2021 (Adaptive
-# Federated Optimization, arXiv 2003.00295), smaller because clipped updates are.
+# Federated Optimization, arXiv 2003.00295), smaller because clipped updates are. Sums of squares
+# begin at its square: TFF's own beginnings are far larger than a clipped update. TFF's Adagrad adds it under the root.
 _ADAPTIVITY = 1e-4
 
 
@@ -37,18 +39,18 @@ def build_learning_process(
     plan: How updates are clipped, quantized, summed and noised.
     seed: The seed of the run.
   """
-  initial = client_work.initial_weights(build_model, int(seed.stream('model').integers(2**31)))
+  model = functional.FunctionalModel(build_model, int(seed.stream('model').integers(2**31)))
 
   @tff.tensorflow.computation
   def initial_model_weights() -> Any:
-    return tff.learning.models.ModelWeights(tuple(map(tf.constant, initial)), ())
+    return tff.learning.models.ModelWeights(tuple(map(tf.constant, model.initial_weights)), ())
 
   weights_type = initial_model_weights.type_signature.result
   data_type = client_work.batches_type(schema, client_batch_size)
   return tff.learning.templates.compose_learning_process(
       initial_model_weights,
       tff.learning.templates.build_broadcast_process(weights_type),
-      client_work.build_client_work(build_model, weights_type, data_type, client_learning_rate),
+      client_work.build_client_work(model, weights_type, data_type, client_learning_rate),
       aggregation.build_aggregator(weights_type.trainable, plan, seed),
       tff.learning.templates.build_apply_optimizer_finalizer(server_optimizer, weights_type),
   )
@@ -70,8 +72,10 @@ def build_server_optimizer(
       'sgd': lambda: optimizers.build_sgdm(learning_rate),
       'momentum': lambda: optimizers.build_sgdm(learning_rate, momentum=0.9),
       'adam': lambda: optimizers.build_adam(learning_rate, beta_2=0.99, epsilon=_ADAPTIVITY),
-      'yogi': lambda: optimizers.build_yogi(learning_rate, beta_2=0.99, epsilon=_ADAPTIVITY),
-      'adagrad': lambda: optimizers.build_adagrad(learning_rate, epsilon=_ADAPTIVITY),
+      'yogi': lambda: optimizers.build_yogi(
+          learning_rate, beta_2=0.99, epsilon=_ADAPTIVITY, initial_preconditioner_value=_ADAPTIVITY**2
+      ),
+      'adagrad': lambda: optimizers.build_adagrad(learning_rate, _ADAPTIVITY**2, _ADAPTIVITY**2),
   }
   optimizer = builders[name]()
   if schedule == 'constant':

@@ -4,6 +4,7 @@ A checkpoint holds the seed of the run, and so the noise. One file a checkpoint:
 """
 
 import dataclasses
+import glob
 import hashlib
 import io
 import os
@@ -16,7 +17,7 @@ import tensorflow as tf
 from pipelines import files
 from tff_tasks import seeds
 
-_NAME = re.compile(r'round_(\d{6})\.ckpt')
+_NAME = re.compile(r'round_(\d{6,})\.ckpt')
 # The last one, and one to go back to should the last be damaged.
 _KEPT = 2
 
@@ -45,7 +46,16 @@ class Checkpoints:
 
   def __init__(self, folder: str) -> None:
     self._folder = folder
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    os.makedirs(folder, exist_ok=True)
+    os.chmod(folder, 0o700)
+    # What a killed process was writing holds the seed like the rest.
+    for part in glob.glob(os.path.join(glob.escape(folder), '*.part')):
+      os.remove(part)
+
+  @property
+  def has_any(self) -> bool:
+    """Whether a round, be it round 0, has been saved."""
+    return bool(self._names())
 
   def save(self, program_state: ProgramState) -> None:
     """Writes a checkpoint and removes the ones that it replaces."""
@@ -83,13 +93,10 @@ class Checkpoints:
           '--output_dir.'
       )
     state = tf.nest.pack_sequence_as(like, leaves)
-    return ProgramState(self._latest_round(), seeds.Seed(arrays['seed'].tobytes()), state)
+    return ProgramState(_round_of(self._names()[-1]), seeds.Seed(arrays['seed'].tobytes()), state)
 
   def _names(self) -> list[str]:
-    return sorted(name for name in os.listdir(self._folder) if _NAME.fullmatch(name))
-
-  def _latest_round(self) -> int:
-    return int(self._names()[-1].removeprefix('round_').removesuffix('.ckpt'))
+    return sorted(filter(_NAME.fullmatch, os.listdir(self._folder)), key=_round_of)
 
   def _load_latest(self) -> dict[str, np.ndarray] | None:
     if not self._names():
@@ -98,8 +105,11 @@ class Checkpoints:
     with open(path, 'rb') as file:
       digest, content = file.read(hashlib.sha256().digest_size), file.read()
     if hashlib.sha256(content).digest() != digest:
-      raise ValueError(
-          f'Expected a whole checkpoint at {path}, found a damaged one: delete it to resume from the one before.'
-      )
+      remedy = 'delete it to resume from the one before' if len(self._names()) > 1 else 'choose another --output_dir'
+      raise ValueError(f'Expected a whole checkpoint at {path}, found a damaged one: {remedy}.')
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
       return dict(arrays)
+
+
+def _round_of(name: str) -> int:
+  return int(name.removeprefix('round_').removesuffix('.ckpt'))

@@ -16,8 +16,8 @@ class ClientBatches(NamedTuple):
 
   Attributes:
     features: `[steps, batch, *feature.shape]`.
-    labels: int32 `[steps, batch, *label.shape]`; `IGNORED_LABEL` in what only fills a batch up. A batch of nothing but
-      fillers has a gradient of zero, so that plain SGD does not move.
+    labels: Integers `[steps, batch, *label.shape]`; `IGNORED_LABEL` in what only fills a batch up. A batch of fillers
+      has a gradient of zero, so that plain SGD does not move.
     rounding_seed: int32 `[2]`, for the stochastic rounding of the update.
   """
 

@@ -6,7 +6,7 @@ that no variable is created or assigned in a round.
 """
 
 import collections
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 import contextlib
 from typing import Any
 
@@ -18,33 +18,9 @@ import tensorflow_federated as tff
 from models import task as task_lib
 from pipelines import schema as schema_lib
 from tff_tasks import client_data
+from tff_tasks import functional
 
 Weights = Sequence[tf.Tensor]
-
-
-def apply_model(build_model: Callable[[], tf.keras.Model], weights: Weights, features: tf.Tensor) -> tf.Tensor:
-  """Returns the logits of a Keras model that uses `weights` (in the order of `get_weights`) instead of its own.
-
-  Only inside a graph: the layers ask for variables while they are built, and are handed tensors.
-  """
-  remaining = list(weights)
-  with tf.variable_creator_scope(lambda _, **unused: remaining.pop(0)):
-    model = build_model()
-  return model(tf.cast(features, model.input.dtype), training=True)
-
-
-def initial_weights(build_model: Callable[[], tf.keras.Model], seed: int) -> list[Any]:
-  """Returns the weights that Keras' initializers draw for this seed.
-
-  Raises:
-    ValueError: If the model has weights that gradients do not train: federated rounds would never update them.
-  """
-  tf.keras.utils.set_random_seed(seed)
-  model = build_model()
-  if model.non_trainable_weights:
-    names = ', '.join(weight.name for weight in model.non_trainable_weights)
-    raise ValueError(f'Expected a model with trainable weights only, found {names}: use GroupNormalization.')
-  return [weight.numpy() for weight in model.trainable_weights]
 
 
 def batches_type(schema: schema_lib.Schema, batch_size: int) -> tff.SequenceType:
@@ -59,7 +35,7 @@ def batches_type(schema: schema_lib.Schema, batch_size: int) -> tff.SequenceType
 
 
 def local_sgd(
-    build_model: Callable[[], tf.keras.Model],
+    model: functional.FunctionalModel,
     weights: Weights,
     batches: client_data.ClientBatches,
     learning_rate: float,
@@ -74,7 +50,7 @@ def local_sgd(
     labels = tf.cast(batches.labels[index], tf.int32)
     with tf.GradientTape() as tape:
       tape.watch(current)
-      logits = apply_model(build_model, current, batches.features[index])
+      logits = model(current, batches.features[index])
       sums = task_lib.Sums(*(tf.reduce_sum(value) for value in task_lib.sums(labels, logits)))
       loss = tf.math.divide_no_nan(sums.loss, sums.count)
     gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, current)]
@@ -101,7 +77,7 @@ def _bounded_loops() -> Iterator[None]:
 
 
 def build_client_work(
-    build_model: Callable[[], tf.keras.Model],
+    model: functional.FunctionalModel,
     weights_type: tff.StructType,
     data_type: tff.SequenceType,
     learning_rate: float,
@@ -116,7 +92,7 @@ def build_client_work(
     batches = dataset.get_single_element()
     initial = list(model_weights.trainable)
     with _bounded_loops():
-      trained, sums = local_sgd(build_model, initial, batches, learning_rate)
+      trained, sums = local_sgd(model, initial, batches, learning_rate)
     delta = tuple(before - after for before, after in zip(initial, trained, strict=True))
     update = collections.OrderedDict(delta=delta, rounding_seed=batches.rounding_seed)
     return tff.learning.templates.ClientResult(update, tf.constant(1.0)), sums._asdict()

@@ -31,7 +31,7 @@ def build_ledger(
       'mechanism': _mechanism(plan),
       'noise_multiplier': plan.noise_multiplier,
       'clip_norm': plan.clip_norm,
-      'sensitivity': plan.norm_bound(dimension),
+      'sensitivity': plan.sensitivity(dimension),
       'population': plan.population,
       'clients_per_round': plan.clients_per_round,
       'rounds': rounds,
@@ -58,13 +58,15 @@ def scale(plan: privacy.PrivacyPlan, factor: float) -> privacy.PrivacyPlan:
 
   The noise on the mean stays what it was, and so should the accuracy; delta falls as the population grows.
   """
+  population = math.ceil(plan.population * factor)
   return dataclasses.replace(
       plan,
-      population=math.ceil(plan.population * factor),
+      population=population,
       clients_per_round=math.ceil(plan.clients_per_round * factor),
       noise_multiplier=plan.noise_multiplier * factor,
-      # A little less than its share, because the population is rounded up.
-      delta=0.99 * plan.delta / factor if plan.delta is not None else None,
+      delta=plan.delta * plan.population / population if plan.delta is not None else None,
+      # Epsilon does not depend on it, and more clients than its sums can hold are no mistake of this run.
+      quantization_bits=0,
   )
 
 
@@ -91,16 +93,17 @@ def explain_scaling(plan: privacy.PrivacyPlan, target_epsilon: float, rounds: in
 
 
 def _smallest_factor(plan: privacy.PrivacyPlan, target_epsilon: float, rounds: int) -> float | None:
-  """Returns the factor for `scale`, to one percent, or None beyond a thousand."""
+  """Returns the factor for `scale`, to one percent, or None if none within reason is enough."""
+  limit = min(1024, 0.999 * privacy.MAX_NOISE_MULTIPLIER / plan.noise_multiplier)
 
   def is_enough(factor: float) -> bool:
     return (scale(plan, factor).epsilon(rounds) or 0.0) <= target_epsilon
 
-  low, high = 1.0, 2.0
+  low, high = 1.0, min(2.0, limit)
   while not is_enough(high):
-    low, high = high, 2 * high
-    if high > 1024:
+    if high == limit:
       return None
+    low, high = high, min(2 * high, limit)
   while high / low > 1.01:
     middle = math.sqrt(low * high)
     low, high = (low, middle) if is_enough(middle) else (middle, high)
@@ -132,7 +135,8 @@ def _releases(plan: privacy.PrivacyPlan, rounds: int) -> list[dict[str, Any]]:
       {'what': f'models of rounds 1 to {rounds}', 'mechanism': _mechanism(plan), 'private': plan.is_private},
       {'what': 'classes and limits of the data set', 'mechanism': 'declared, not learned from data', 'private': True},
       {'what': 'training loss, accuracy, update norms and cohort sizes', 'mechanism': measured, 'private': False},
-      {'what': 'accuracy on held-out users and held-out tails', 'mechanism': measured, 'private': False},
+      {'what': 'accuracy on the held-out tails of training users', 'mechanism': measured, 'private': False},
+      {'what': 'accuracy on held-out users', 'mechanism': 'exact, published with the model', 'private': False},
   ]
 
 
@@ -140,8 +144,9 @@ def _not_covered(is_private: bool, is_seed_secret: bool) -> list[str]:
   if not is_private:
     return ['everything: this run adds no noise']
   items = [
-      'figures measured on the way (loss, accuracy, update norms, cohort sizes): exact, keep them with the operator',
-      'held-out users: the model never saw them, its printed accuracy did',
+      'figures measured on training users (loss, accuracy, update norms, cohorts): exact, keep them with the operator',
+      'held-out users: the model never saw them, the accuracy that is published with it did',
+      'other runs on the same users: their epsilons add up',
       'the number of training clients, which is taken as public',
       'the choice of hyperparameters, if it was made by trying them on these clients',
       'attacks on floating-point noise, and on a generator that is not cryptographic',

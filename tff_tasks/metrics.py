@@ -1,5 +1,7 @@
 """A run's figures, one row a round: metrics.csv for everyone, TensorBoard for who has it open."""
 
+from collections.abc import Iterator
+import contextlib
 import csv
 import dataclasses
 import glob
@@ -89,13 +91,23 @@ class MetricsLog:
 
   def close(self) -> None:
     """Writes out what is still buffered."""
-    self._writer.close()
+    with _tensorflow_errors():
+      self._writer.close()
 
   def _write_events(self, row: RoundMetrics) -> None:
-    with self._writer.as_default(step=row.round):
+    with _tensorflow_errors(), self._writer.as_default(step=row.round):
       for name, value in dataclasses.asdict(row).items():
         if value is not None and name != 'round':
           tf.summary.scalar(name, value)
+
+
+@contextlib.contextmanager
+def _tensorflow_errors() -> Iterator[None]:
+  """Turns what TensorFlow raises when it cannot write into what Python raises."""
+  try:
+    yield
+  except tf.errors.OpError as error:
+    raise OSError(error.error_code, error.message) from error
 
 
 def _read(path: str) -> list[RoundMetrics]:

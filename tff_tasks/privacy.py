@@ -12,11 +12,12 @@ from dp_accounting import pld
 from dp_accounting import rdp
 
 from tff_tasks import quantization
+from tff_tasks import settings
 
-SAMPLINGS = ('poisson', 'fixed')
-# Grid of the privacy loss distribution: epsilon at 1e-4 differs from this in the fifth digit, at ten times the cost.
+# Grid of the privacy loss at a noise multiplier of 1 and more: a finer one changes epsilon in the fifth digit. Losses
+# grow as the square of 1 / noise, and so does the grid with them; it is rounded up, so epsilon is never too small.
 _PLD_INTERVAL = 1e-3
-_MAX_NOISE_MULTIPLIER = 1e3
+MAX_NOISE_MULTIPLIER = 1e3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +47,10 @@ class PrivacyPlan:
   delta: float | None = None
 
   def __post_init__(self) -> None:
-    if self.sampling not in SAMPLINGS:
-      raise ValueError(f'Expected sampling to be {" or ".join(SAMPLINGS)}, found {self.sampling!r}.')
+    if self.sampling not in settings.SAMPLINGS:
+      raise ValueError(f'Expected sampling to be {" or ".join(settings.SAMPLINGS)}, found {self.sampling!r}.')
+    if self.population < 1:
+      raise ValueError('Expected training clients, found none: hold fewer users out, or set fewer aside.')
     if not 1 <= self.clients_per_round <= self.population:
       raise ValueError(
           f'Expected 1 to {self.population} (all training clients) clients_per_round, found {self.clients_per_round}.'
@@ -56,8 +59,8 @@ class PrivacyPlan:
       raise ValueError('Expected a clip_norm, found none: quantization and noise need a bound; set --clip_norm.')
     if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
       raise ValueError(f'Expected a finite clip_norm > 0, found {self.clip_norm}.')
-    if not 0 <= self.noise_multiplier < _MAX_NOISE_MULTIPLIER:
-      raise ValueError(f'Expected 0 <= noise_multiplier < {_MAX_NOISE_MULTIPLIER:g}, found {self.noise_multiplier}.')
+    if not 0 <= self.noise_multiplier < MAX_NOISE_MULTIPLIER:
+      raise ValueError(f'Expected 0 <= noise_multiplier < {MAX_NOISE_MULTIPLIER:g}, found {self.noise_multiplier}.')
     if self.is_private and (self.delta is None or not 0 < self.delta < 1 / self.population):
       raise ValueError(
           f'Expected 0 < delta < 1 / clients = {1 / self.population:.3g}, found {self.delta}: a larger one would allow '
@@ -89,6 +92,11 @@ class PrivacyPlan:
     """Returns the largest L2 norm of what one client adds to the sum, after rounding; None if there is no limit."""
     codec = self.codec(dimension)
     return codec.norm_bound if codec else self.clip_norm
+
+  def sensitivity(self, dimension: int) -> float | None:
+    """Returns by how much the sum differs between neighbours, in L2 norm; None if there is no limit."""
+    bound = self.norm_bound(dimension)
+    return bound if bound is None or self.sampling == 'poisson' else 2 * bound
 
   def noise_stddev(self, dimension: int) -> float:
     """Returns the standard deviation of the noise on each coordinate of the sum."""
@@ -129,7 +137,7 @@ class PrivacyPlan:
   def accountant(self) -> dp_accounting.PrivacyAccountant:
     """Returns an empty accountant for this plan's events and adjacency."""
     if self.sampling == 'poisson':
-      return pld.PLDAccountant(value_discretization_interval=_PLD_INTERVAL)
+      return pld.PLDAccountant(value_discretization_interval=_PLD_INTERVAL * max(1.0, self.noise_multiplier**-2))
     return rdp.RdpAccountant(neighboring_relation=dp_accounting.NeighboringRelation.REPLACE_ONE)
 
   def calibrated(self, target_epsilon: float, rounds: int) -> 'PrivacyPlan':
@@ -138,7 +146,7 @@ class PrivacyPlan:
     Raises:
       ValueError: If no noise multiplier does.
     """
-    quiet, loud = 0, int(_MAX_NOISE_MULTIPLIER * 1000) - 1
+    quiet, loud = 0, int(MAX_NOISE_MULTIPLIER * 1000) - 1
     if not self._is_within(target_epsilon, rounds, loud):
       raise ValueError(
           f'Expected a target_epsilon that some noise reaches in {rounds} rounds, found {target_epsilon}: ask for '

@@ -39,15 +39,15 @@ def train(settings: settings_lib.Settings, shards: client_shards.ClientShards, f
     stream: Where to say how it goes.
 
   Raises:
-    ValueError: If settings, data and run directory do not fit each other.
-    OSError: If the run directory cannot be written.
+    ValueError: If settings, data and run directory do not fit each other, or the run directory cannot be written.
   """
   plan = build_plan(settings, shards.num_clients('train'))
-  run_directory.prepare(settings.output_dir, flagfile, shards)
-  kept = checkpoints.Checkpoints(os.path.join(settings.output_dir, 'checkpoints'))
-  seed = kept.load_seed() or _new_seed(settings.seed)
-  with contextlib.closing(Run(settings, shards, plan, seed, kept, stream)) as run:
-    run.train()
+  with run_directory.hold(settings.output_dir):
+    kept = checkpoints.Checkpoints(os.path.join(settings.output_dir, 'checkpoints'))
+    seed = kept.load_seed() or _new_seed(settings.seed)
+    run_directory.claim(settings.output_dir, flagfile, shards, kept.has_any)
+    with contextlib.closing(Run(settings, shards, plan, seed, kept, stream)) as run:
+      run.train()
 
 
 def build_plan(settings: settings_lib.Settings, population: int) -> privacy.PrivacyPlan:
@@ -147,8 +147,9 @@ class Run:
     return row
 
   def _save(self, round_number: int, state: Any) -> None:
-    self._save_release(round_number, state)
+    # The checkpoint first: a round whose model is out is never run again, with the same noise on perhaps another sum.
     self._kept.save(checkpoints.ProgramState(round_number, self._seed, state))
+    self._save_release(round_number, state)
 
   def _save_release(self, round_number: int, state: Any) -> None:
     output_dir = self._settings.output_dir

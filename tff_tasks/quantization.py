@@ -56,8 +56,12 @@ class Codec:
 
   @property
   def encoded_size(self) -> int:
-    """The number of integers that encode one vector: `dimension` rounded up to whole blocks."""
-    return -(-self.dimension // self.block) * self.block
+    """The number of integers that encode one vector: `dimension` rounded up to an odd number of whole blocks.
+
+    Coordinates go to the blocks in turn; an even number of them would send all of a column to the same block in a layer
+    of even width.
+    """
+    return (-(-self.dimension // self.block) | 1) * self.block
 
   @property
   def step(self) -> float:
@@ -113,8 +117,10 @@ class Codec:
         (tf.constant(1), draw(tf.constant(0))),
     )
     del attempt
-    # Rounding toward zero cannot lengthen the vector; the small shrinkage covers float32 in the rotation.
+    # Rounding toward zero cannot lengthen the vector; the small shrinkage covers float32 in the rotation. A vector that
+    # was not clipped is still too long, and becomes nothing: the bound holds whatever comes.
     shortened = tf.cast(scaled * 0.999, tf.int32)
+    shortened = tf.where(self._is_within_bound(shortened), shortened, 0)
     return tf.where(self._is_within_bound(levels), levels, shortened)
 
   def decode(self, levels: tf.Tensor, rotation_seed: tf.Tensor) -> tf.Tensor:

@@ -1,38 +1,71 @@
 """The run directory: what a run writes, and whether the run that is asked for is the one that is there."""
 
+from collections.abc import Iterator
+import contextlib
+import fcntl
 import hashlib
 import json
 import math
 import os
 from typing import Any
 
+from models import released
 from pipelines import client_shards
 from pipelines import files
 
 CONFIG_NAME = 'config.flags'
 _DATA = '# data: '
-# Flags that change where or how fast a run runs, and not what comes out.
-_FREE = ('--output_dir', '--shards_dir', '--runtime', '--rounds_per_checkpoint')
+# Flags that do not change what comes out, to the last bit: the same noise must never meet another sum.
+_FREE = ('--output_dir', '--shards_dir', '--rounds_per_checkpoint')
 
 
-def prepare(path: str, flagfile: str, shards: client_shards.ClientShards) -> None:
-  """Makes the directory, or checks that the run in it has the same flags and data.
+@contextlib.contextmanager
+def hold(path: str) -> Iterator[None]:
+  """Makes the directory and keeps other trainers out of it.
 
   Raises:
-    ValueError: If it holds another run, or cannot be written.
+    ValueError: If it cannot be written, then or later, or another trainer is at work in it.
+  """
+  try:
+    os.makedirs(path, exist_ok=True)
+    with open(os.path.join(path, '.lock'), 'w', encoding='utf-8') as lock:
+      try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError as error:
+        raise ValueError(
+            f'Expected no other trainer at work in {path}, found one: wait for it, or choose another --output_dir.'
+        ) from error
+      yield
+  except OSError as error:
+    raise ValueError(
+        f'Expected a run directory that can be written at {path}, found: {error.strerror}; mend that and repeat the '
+        'command, or choose another --output_dir.'
+    ) from error
+
+
+def claim(path: str, flagfile: str, shards: client_shards.ClientShards, has_checkpoint: bool) -> None:
+  """Writes the flags of the run into its directory, or checks that they are those of the run that began there.
+
+  Args:
+    path: The run directory.
+    flagfile: The flags, one a line.
+    shards: The data.
+    has_checkpoint: Whether a run has begun: from its first checkpoint on, its flags and data are fixed.
+
+  Raises:
+    ValueError: If it holds another run, or one that has lost its checkpoints.
   """
   config = f'{flagfile}{_DATA}{_fingerprint(shards)}\n'
   config_path = os.path.join(path, CONFIG_NAME)
-  try:
-    os.makedirs(path, exist_ok=True)
-    if os.path.exists(config_path):
-      with open(config_path, encoding='utf-8') as file:
-        _check_same_run(path, _essential(file.read()), _essential(config))
-    files.write_atomically(config_path, config)
-  except OSError as error:
+  if has_checkpoint and os.path.exists(config_path):
+    with open(config_path, encoding='utf-8') as file:
+      _check_same_run(path, _essential(file.read()), _essential(config))
+  if not has_checkpoint and os.path.exists(os.path.join(path, released.FILE_NAME)):
     raise ValueError(
-        f'Expected a run directory that can be written at {path}, found: {error.strerror}; choose another --output_dir.'
-    ) from error
+        f'Expected the checkpoints of the run whose model is in {path}, found none: its privacy is spent and its noise '
+        'unknown; choose another --output_dir.'
+    )
+  files.write_atomically(config_path, config)
 
 
 def write_json(path: str, name: str, value: dict[str, Any]) -> None:

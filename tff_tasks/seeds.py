@@ -39,8 +39,12 @@ class Seed:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(self._digest(purpose, numbers)[:16], 'little')))
 
   def tensor_seed(self, purpose: str) -> np.ndarray:
-    """Returns int32 `[2]` for TensorFlow's stateless random functions."""
+    """Returns int32 `[2]` for TensorFlow's stateless random functions: nothing that has to stay secret."""
     return np.frombuffer(self._digest(purpose, ())[:8], np.int32)
+
+  def noise_secret(self) -> np.ndarray:
+    """Returns uint64 `[2]`, the 128 bits that the noise of all rounds is drawn from."""
+    return np.frombuffer(self._digest('noise', ())[:16], np.uint64)
 
   def _digest(self, purpose: str, numbers: tuple[int, ...]) -> bytes:
     message = '/'.join([purpose, *map(str, numbers)]).encode()

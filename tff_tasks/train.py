@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def _flagfile() -> str:
-  """Returns the flags of this run, those that were not set included, as a flag file."""
+  """Returns the flags of this run, defaults included, as a flag file."""
   names = [field.name for field in dataclasses.fields(settings_lib.Settings)]
   return ''.join(f'{_FLAGS[name].serialize()}\n' for name in names if _FLAGS[name].value is not None)
 

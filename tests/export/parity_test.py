@@ -140,8 +140,8 @@ class AnswersTest(parameterized.TestCase):
     run_dir = os.path.join(self._folder, 'run')
     fakes.release(run_dir)
     reference = parity.keras_answers(run_dir, fakes.CHARACTERS, np.zeros((1, 12), np.int32))
-    # Embedding 20x8, GRU 3x8x(8+8+2), dense (8+1)x20.
-    self.assertEqual((reference.num_weights, reference.round_number), (160 + 432 + 180, 140))
+    # Embedding 20x16, GRU 3x8x(16+8+2), dense (8+1)x20.
+    self.assertEqual((reference.num_weights, reference.round_number), (320 + 624 + 180, 140))
     self.assertEqual(reference.logits.dtype, np.float32)
 
   @parameterized.parameters(np.nan, np.inf)

@@ -25,7 +25,14 @@ _FILES = (
 
 def _start(*flags: str) -> subprocess.Popen[str]:
   command = [sys.executable, '-m', 'export.to_tflite', *flags]
-  return subprocess.Popen(command, cwd=layout.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+  return subprocess.Popen(
+      command, cwd=layout.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts
+  )
+
+
+def _heed_interrupts() -> None:
+  """Undoes what the tests inherit if they run in the background."""
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _run(*flags: str) -> tuple[int, str, str]:

@@ -17,13 +17,17 @@ _SEED = tf.constant([1, 2])
 _SHAPES = ((3, 2), (4,))
 
 
-def _mean(path: aggregation.UpdatePath, updates: list[list[np.ndarray]], noise_seed: int = 3) -> list[np.ndarray]:
+def _noise_key(round_number: int, secret: tuple[int, int] = (2**63 + 5, 7)) -> aggregation.NoiseKey:
+  return aggregation.NoiseKey(tf.constant(secret, tf.uint64), tf.constant(round_number))
+
+
+def _mean(path: aggregation.UpdatePath, updates: list[list[np.ndarray]], round_number: int = 3) -> list[np.ndarray]:
   """Returns the mean of the updates, the way TFF composes the parts."""
   encoded = [
       path.encode([tf.constant(part, tf.float32) for part in update], _SEED, tf.constant([index, 9]))[0]
       for index, update in enumerate(updates)
   ]
-  return [part.numpy() for part in path.finish(tf.add_n(encoded), _SEED, tf.constant([noise_seed, 4]))]
+  return [part.numpy() for part in path.finish(tf.add_n(encoded), _SEED, _noise_key(round_number))]
 
 
 class ClipTest(absltest.TestCase):
@@ -118,6 +122,31 @@ class UpdatePathTest(parameterized.TestCase):
       self.assertEqual((counted['clipped'], counted['rejected']), (clipped, 0))
 
 
+class NoiseKeyTest(absltest.TestCase):
+  _SIZE = 100_000
+
+  def test_rounds_share_no_noise(self) -> None:
+    draws = [_noise_key(round_number).normal(self._SIZE).numpy() for round_number in (0, 1, 2, 1_000_000)]
+    correlations = np.corrcoef(draws)
+    # Of independent draws a correlation deviates by 1 / sqrt(100,000) = 0.3 %; 2 % is six of those.
+    np.testing.assert_allclose(correlations, np.eye(len(draws)), atol=0.02)
+    # Nor does a stretch of one turn up elsewhere in another: triples of float32 do not meet by chance.
+    triples = [set(zip(noise, noise[1:], noise[2:], strict=False)) for noise in draws]
+    self.assertEmpty(set.intersection(triples[0], triples[1]))
+
+  def test_every_bit_of_the_secret_counts(self) -> None:
+    first = _noise_key(1, (5, 7)).normal(4)
+    for bit in (0, 31, 32, 63):
+      for secret in ((5 ^ 1 << bit, 7), (5, 7 ^ 1 << bit)):
+        self.assertFalse(np.array_equal(first, _noise_key(1, secret).normal(4)), f'bit {bit} of {secret}')
+
+  def test_is_standard_normal(self) -> None:
+    noise = _noise_key(4).normal(self._SIZE).numpy()
+    self.assertAlmostEqual(np.mean(noise), 0.0, delta=6 / np.sqrt(self._SIZE))
+    self.assertAlmostEqual(np.std(noise), 1.0, delta=6 / np.sqrt(2 * self._SIZE))
+    self.assertAlmostEqual(np.mean(np.abs(noise) < 1.96), 0.95, delta=0.005)
+
+
 class BuildAggregatorTest(absltest.TestCase):
   def test_types(self) -> None:
     weights_type = tff.to_type([(np.float32, shape) for shape in _SHAPES])
@@ -127,7 +156,7 @@ class BuildAggregatorTest(absltest.TestCase):
     self.assertEqual(mean_type.compact_representation(), '<float32[3,2],float32[4]>')
     self.assertEqual(list(collections.OrderedDict(tff.structure.iter_elements(
         aggregator.initialize.type_signature.result.member
-    ))), ['round', 'rotation_seed', 'noise_seed'])  # fmt: skip
+    ))), ['round', 'rotation_seed', 'noise_secret'])  # fmt: skip
 
 
 if __name__ == '__main__':

@@ -32,6 +32,15 @@ class ServerOptimizerTest(parameterized.TestCase):
     # Adam's first steps are as long as the learning rate.
     np.testing.assert_allclose(self._steps('adam', 0.1), [0.9, 0.8, 0.7], atol=1e-3)
 
+  @parameterized.parameters('adam', 'yogi', 'adagrad')
+  def test_adapts_to_updates_as_small_as_clipped_ones(self, name: str) -> None:
+    # An update of norm 0.3 over 20,000 weights: plain SGD at this rate would move by 2e-4 a step.
+    optimizer = algorithms.build_server_optimizer(name, 0.1)
+    state, weights = optimizer.initialize((tf.TensorSpec([1]),)), (tf.ones([1]),)
+    for _ in range(10):
+      state, weights = optimizer.next(state, weights, (tf.fill([1], 2e-3),))
+    self.assertLess(float(weights[0][0]), 0.7)
+
   def test_linear_schedule_ends_at_zero(self) -> None:
     weights = [1.0, *self._steps('sgd', 0.1, 'linear', 4, count=5)]
     np.testing.assert_allclose(-np.diff(weights), [0.1, 0.1, 0.1, 0.05, 0.0], atol=1e-6)

@@ -1,4 +1,3 @@
-from collections.abc import Callable, Sequence
 import functools
 import os
 
@@ -14,6 +13,7 @@ from pipelines import schema as schema_lib
 from tests.tff_tasks import fakes
 from tff_tasks import client_data
 from tff_tasks import client_work
+from tff_tasks import functional
 from tff_tasks import seeds
 
 _IMAGE, _CHARACTER = schema_lib.Feature('image', 'uint8', (28, 28)), schema_lib.Feature('character', 'int8', ())
@@ -34,12 +34,12 @@ def _batches(schema: schema_lib.Schema, steps: int, ignored: int = 2) -> client_
 
 
 def _train(
-    build_model: Callable[[], tf.keras.Model], weights: Sequence[np.ndarray], batches: client_data.ClientBatches
+    model: functional.FunctionalModel, batches: client_data.ClientBatches
 ) -> tuple[list[np.ndarray], task_lib.Sums]:
   """Runs our local SGD in a graph, which is where TFF runs it."""
   with tf.Graph().as_default(), tf.compat.v1.Session() as session:
     data = client_data.ClientBatches(*map(tf.constant, batches))
-    return session.run(client_work.local_sgd(build_model, list(map(tf.constant, weights)), data, _RATE))
+    return session.run(client_work.local_sgd(model, list(map(tf.constant, model.initial_weights)), data, _RATE))
 
 
 def _train_with_keras(model: tf.keras.Model, batches: client_data.ClientBatches) -> list[np.ndarray]:
@@ -58,9 +58,9 @@ class LocalSgdTest(absltest.TestCase):
   def test_is_what_keras_does(self) -> None:
     for name, (build_model, schema) in _CASES.items():
       with self.subTest(name):
-        weights, batches = client_work.initial_weights(build_model, 1), _batches(schema, 4)
-        trained, _ = _train(build_model, weights, batches)
-        model = build_model()
+        functional_model, batches = functional.FunctionalModel(build_model, 1), _batches(schema, 4)
+        trained, _ = _train(functional_model, batches)
+        weights, model = functional_model.initial_weights, build_model()
         model.set_weights(weights)
         for ours, theirs in zip(trained, _train_with_keras(model, batches), strict=True):
           np.testing.assert_allclose(ours, theirs, atol=1e-6)
@@ -69,49 +69,34 @@ class LocalSgdTest(absltest.TestCase):
   def test_batches_of_fillers_change_nothing(self) -> None:
     for name, (build_model, schema) in _CASES.items():
       with self.subTest(name):
-        weights = client_work.initial_weights(build_model, 1)
-        batches = _batches(schema, 2)
+        model, batches = functional.FunctionalModel(build_model, 1), _batches(schema, 2)
         fillers = np.full_like(batches.labels, schema_lib.IGNORED_LABEL)
         padded = batches._replace(
             features=np.concatenate([batches.features, np.zeros_like(batches.features)]),
             labels=np.concatenate([batches.labels, fillers]),
         )
-        results = [tf.nest.flatten(_train(build_model, weights, data)) for data in (batches, padded)]
+        results = [tf.nest.flatten(_train(model, data)) for data in (batches, padded)]
         for ours, theirs in zip(*results, strict=True):
           np.testing.assert_allclose(ours, theirs, atol=1e-7)
 
   def test_measures_each_batch_before_its_step(self) -> None:
     build_model, schema = _CASES['text']
-    weights, batches = client_work.initial_weights(build_model, 1), _batches(schema, 1)
-    _, sums = _train(build_model, weights, batches)
+    functional_model, batches = functional.FunctionalModel(build_model, 1), _batches(schema, 1)
+    _, sums = _train(functional_model, batches)
     model = build_model()
-    model.set_weights(weights)
+    model.set_weights(functional_model.initial_weights)
     expected = task_lib.sums(tf.constant(batches.labels[0], tf.int32), model(batches.features[0].astype(np.int32)))
     np.testing.assert_allclose(sums.loss, tf.reduce_sum(expected.loss), rtol=1e-5)
     self.assertEqual(sums.count, batches.labels.size - 2)
 
 
-class InitialWeightsTest(absltest.TestCase):
-  def test_depend_on_the_seed_alone(self) -> None:
-    build_model, _ = _CASES['text']
-    first, again, other = (client_work.initial_weights(build_model, seed) for seed in (1, 1, 2))
-    for one, two in zip(first, again, strict=True):
-      np.testing.assert_array_equal(one, two)
-    self.assertFalse(np.array_equal(first[0], other[0]))
-
-  def test_refuses_weights_that_rounds_would_never_update(self) -> None:
-    with self.assertRaisesRegex(ValueError, 'trainable weights only, found .*moving_mean'):
-      client_work.initial_weights(
-          lambda: tf.keras.Sequential([tf.keras.layers.BatchNormalization(input_shape=(3,))]), 1
-      )
-
-
 class BuildClientWorkTest(absltest.TestCase):
   def test_types(self) -> None:
     build_model, schema = _CASES['text']
-    weights = client_work.initial_weights(build_model, 1)
-    weights_type = tff.to_type(tff.learning.models.ModelWeights(tuple((np.float32, w.shape) for w in weights), ()))
-    work = client_work.build_client_work(build_model, weights_type, client_work.batches_type(schema, 4), _RATE)
+    model = functional.FunctionalModel(build_model, 1)
+    trainable = tuple((np.float32, weight.shape) for weight in model.initial_weights)
+    weights_type = tff.to_type(tff.learning.models.ModelWeights(trainable, ()))
+    work = client_work.build_client_work(model, weights_type, client_work.batches_type(schema, 4), _RATE)
     update = work.next.type_signature.result.result.member.update
     self.assertEqual(update.rounding_seed.compact_representation(), 'int32[2]')
     self.assertTrue(weights_type.trainable.is_equivalent_to(update.delta))

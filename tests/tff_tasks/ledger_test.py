@@ -30,7 +30,8 @@ class LedgerTest(absltest.TestCase):
     releases = {entry['what']: entry['private'] for entry in ledger.build_ledger(_PLAN, 20, 20, 9, True)['releases']}
     self.assertTrue(releases['models of rounds 1 to 20'])
     self.assertFalse(releases['training loss, accuracy, update norms and cohort sizes'])
-    self.assertFalse(releases['accuracy on held-out users and held-out tails'])
+    self.assertFalse(releases['accuracy on held-out users'])
+    self.assertFalse(releases['accuracy on the held-out tails of training users'])
 
   def test_a_known_seed_is_named(self) -> None:
     self.assertIn('--seed', ' '.join(ledger.build_ledger(_PLAN, 20, 20, 9, is_seed_secret=False)['not_covered']))
@@ -52,7 +53,8 @@ class LedgerTest(absltest.TestCase):
 class ScalingTest(absltest.TestCase):
   def test_keeps_the_noise_on_the_mean(self) -> None:
     bigger = ledger.scale(_PLAN, 3.0)
-    on_mean, expected = (plan.noise_stddev(100) / plan.clients_per_round for plan in (bigger, _PLAN))
+    exact = dataclasses.replace(_PLAN, quantization_bits=0)
+    on_mean, expected = (plan.noise_stddev(100) / plan.clients_per_round for plan in (bigger, exact))
     self.assertAlmostEqual(on_mean, expected, places=12)
     self.assertAlmostEqual(bigger.sampling_probability, _PLAN.sampling_probability, places=3)
 
@@ -65,6 +67,16 @@ class ScalingTest(absltest.TestCase):
     )
     self.assertAlmostEqual(claimed.epsilon(140), 2.0, delta=0.05)
     self.assertLess(delta, 1 / population)
+
+  def test_more_clients_than_this_run_could_sum_are_no_mistake(self) -> None:
+    wide = privacy.PrivacyPlan(
+        population=20_000, clients_per_round=5000, clip_norm=1.0, quantization_bits=16, noise_multiplier=1.0, delta=1e-6
+    )
+    self.assertRegex(ledger.explain_scaling(wide, 2.0, 140), 'With [0-9,]+ users')
+
+  def test_knows_when_to_stop(self) -> None:
+    loud = dataclasses.replace(_PLAN, noise_multiplier=400.0)
+    self.assertIn('No number of clients', ledger.explain_scaling(loud, 1e-9, 140))
 
   def test_enough_is_enough(self) -> None:
     self.assertIn('as it is', ledger.explain_scaling(_PLAN, 50.0, 140))

@@ -1,5 +1,7 @@
 import dataclasses
 import math
+import time
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -101,6 +103,7 @@ class PrivacyPlanTest(parameterized.TestCase):
 
   @parameterized.named_parameters(
       ('sampling', {'sampling': 'shuffled'}, 'Expected sampling'),
+      ('nobody', {'population': 0}, 'Expected training clients'),
       ('no_clients', {'clients_per_round': 0}, 'Expected 1 to 932'),
       ('too_many_clients', {'clients_per_round': 933}, 'Expected 1 to 932'),
       ('noise_without_clip', {'clip_norm': None, 'quantization_bits': 0}, 'Expected a clip_norm'),
@@ -116,6 +119,22 @@ class PrivacyPlanTest(parameterized.TestCase):
   def test_refuses_what_would_not_be_accounted_for(self, change: dict, message: str) -> None:
     with self.assertRaisesRegex(ValueError, message):
       dataclasses.replace(_PLAN, **change)
+
+  def test_little_noise_is_accounted_for_in_time_and_not_too_low(self) -> None:
+    plan = dataclasses.replace(_PLAN, noise_multiplier=0.1)
+    started = time.process_time()
+    epsilon = _epsilon(plan, 1)
+    self.assertLess(time.process_time() - started, 20)
+    # At least what a grid of a hundredth the width finds, and not more than one cell beyond it.
+    with mock.patch.object(privacy, '_PLD_INTERVAL', 1e-5):
+      finer = _epsilon(dataclasses.replace(plan, delta=1.00000001e-4), 1)
+    self.assertBetween(epsilon, finer, finer + 0.1)
+
+  def test_sensitivity_is_that_of_the_adjacency(self) -> None:
+    bound = _PLAN.norm_bound(1000)
+    self.assertEqual(_PLAN.sensitivity(1000), bound)
+    assert bound is not None
+    self.assertEqual(dataclasses.replace(_PLAN, sampling='fixed').sensitivity(1000), 2 * bound)
 
   def test_needs_no_clip_without_noise_and_rounding(self) -> None:
     plan = privacy.PrivacyPlan(population=10, clients_per_round=2, quantization_bits=0)

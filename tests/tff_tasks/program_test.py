@@ -3,7 +3,9 @@ import io
 import json
 import os
 import pathlib
+import shutil
 from typing import Any
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -11,6 +13,7 @@ import numpy as np
 
 from models import released
 from tests.tff_tasks import fakes
+from tff_tasks import checkpoints
 from tff_tasks import metrics
 from tff_tasks import privacy
 from tff_tasks import program
@@ -117,6 +120,30 @@ class TrainTest(parameterized.TestCase):
     self._train()
     with self.assertRaisesRegex(ValueError, 'clip_norm=0.1.*clip_norm=0.2'):
       self._train('--clip_norm=0.2\n')
+
+  def test_the_figures_survive_the_loss_of_the_metrics(self) -> None:
+    self._train()
+    before = self._read('run.json')
+    os.remove(os.path.join(self._settings.output_dir, metrics.FILE_NAME))
+    self._train()
+    self.assertEqual({**self._read('run.json'), 'seconds': None}, {**before, 'seconds': None})
+
+  def test_a_round_is_saved_before_its_model_is_released(self) -> None:
+    events: list[str] = []
+    with (
+        mock.patch.object(checkpoints.Checkpoints, 'save', side_effect=lambda *_: events.append('save')),
+        mock.patch.object(released, 'save', side_effect=lambda *_: events.append('release')),
+    ):
+      self._train()
+    self.assertEqual(events, ['save', 'release'] * 3 + ['release'])
+
+  def test_a_run_that_lost_its_checkpoints_is_not_run_again_with_other_noise(self) -> None:
+    self._train()
+    model = released.load(self._settings.output_dir)
+    shutil.rmtree(os.path.join(self._settings.output_dir, 'checkpoints'))
+    with self.assertRaisesRegex(ValueError, 'Expected the checkpoints of the run'):
+      self._train()
+    np.testing.assert_array_equal(model.weights[0], released.load(self._settings.output_dir).weights[0])
 
   def test_refuses_an_impossible_plan_before_it_writes(self) -> None:
     with self.assertRaisesRegex(ValueError, 'clients_per_round, found 900'):

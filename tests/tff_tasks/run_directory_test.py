@@ -1,5 +1,6 @@
 """Tests that a run directory is resumed by the run that began it and by no other."""
 
+import errno
 import json
 import math
 import os
@@ -13,6 +14,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from models import released
 from pipelines import client_shards
 from tests.tff_tasks import fakes
 from tff_tasks import run_directory
@@ -39,8 +41,11 @@ class RunDirectoryTest(parameterized.TestCase):
   def _config(self) -> str:
     return pathlib.Path(self._run_dir, run_directory.CONFIG_NAME).read_text()
 
-  def _prepare(self, flagfile: str = _FLAGS, shards: client_shards.ClientShards | None = None) -> None:
-    run_directory.prepare(self._run_dir, flagfile, shards or self.shards)
+  def _prepare(
+      self, flagfile: str = _FLAGS, shards: client_shards.ClientShards | None = None, has_checkpoint: bool = True
+  ) -> None:
+    with run_directory.hold(self._run_dir):
+      run_directory.claim(self._run_dir, flagfile, shards or self.shards, has_checkpoint)
 
   def test_makes_the_directory_and_keeps_the_flags(self) -> None:
     self._prepare()
@@ -62,18 +67,19 @@ class RunDirectoryTest(parameterized.TestCase):
   def test_flags_that_do_not_change_the_outcome_may_change(self) -> None:
     self._prepare()
     changed = (
-        '--shards_dir=elsewhere\n--output_dir=there\n--total_rounds=10\n--clip_norm=0.3\n--seed=7\n--runtime=tff\n'
+        '--shards_dir=elsewhere\n--output_dir=there\n--total_rounds=10\n--clip_norm=0.3\n--seed=7\n--runtime=local\n'
         '--rounds_per_checkpoint=1\n'
     )
     self._prepare(changed)
     self.assertStartsWith(self._config(), changed)
-    self._prepare('--total_rounds=10\n--clip_norm=0.3\n--seed=7\n')
+    self._prepare('--total_rounds=10\n--clip_norm=0.3\n--seed=7\n--runtime=local\n')
 
   @parameterized.parameters(
       ('--total_rounds=10', '--total_rounds=100', '(--total_rounds=10), found --total_rounds=100:'),
       ('--clip_norm=0.3', '--clip_norm=0.31', '(--clip_norm=0.3), found --clip_norm=0.31:'),
       ('--clip_norm=0.3\n', '', '(--clip_norm=0.3), found no --clip_norm:'),
       ('--seed=7\n', '', '(--seed=7), found no --seed:'),
+      ('--runtime=local', '--runtime=tff', '(--runtime=local), found --runtime=tff:'),
       ('--seed=7', '--seed=7\n--target_epsilon=7', '(no --target_epsilon), found --target_epsilon=7:'),
   )
   def test_another_flag_is_refused_by_its_name(self, old: str, new: str, message: str) -> None:
@@ -83,6 +89,31 @@ class RunDirectoryTest(parameterized.TestCase):
       self._prepare(_FLAGS.replace(old, new))
     self.assertStartsWith(str(caught.exception), f'Expected the flags of the run in {self._run_dir} {message}')
     self.assertEqual(self._config(), before)
+
+  def test_a_run_that_never_began_binds_nobody(self) -> None:
+    self._prepare()
+    self._prepare('--clip_norm=0.9\n', has_checkpoint=False)
+    self.assertStartsWith(self._config(), '--clip_norm=0.9\n')
+
+  def test_a_run_that_lost_its_checkpoints_is_not_run_again(self) -> None:
+    self._prepare(has_checkpoint=False)
+    pathlib.Path(self._run_dir, released.FILE_NAME).touch()
+    with self.assertRaisesRegex(ValueError, 'Expected the checkpoints of the run .* found none'):
+      self._prepare(has_checkpoint=False)
+
+  def test_one_trainer_at_a_time(self) -> None:
+    with (
+        run_directory.hold(self._run_dir),
+        self.assertRaisesRegex(ValueError, 'Expected no other trainer at work'),
+        run_directory.hold(self._run_dir),
+    ):
+      self.fail('two trainers hold the same directory')
+    self._prepare()
+
+  def test_a_disk_that_fills_up_is_one_clear_line(self) -> None:
+    message = 'Expected a run directory that can be written at .*No space left on device'
+    with self.assertRaisesRegex(ValueError, message), run_directory.hold(self._run_dir):
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'metrics.csv')
 
   def test_other_data_is_refused(self) -> None:
     self._prepare()
@@ -108,7 +139,7 @@ class RunDirectoryTest(parameterized.TestCase):
         raise PermissionError(13, 'Permission denied', path)
       return real_open(path, mode, **options)
 
-    message = '^Expected a run directory that can be written at .*, found: Permission denied; choose another'
+    message = '^Expected a run directory that can be written at .*, found: Permission denied; mend that'
     with mock.patch('builtins.open', refuse), self.assertRaisesRegex(ValueError, message):
       self._prepare()
     self.assertEmpty(os.listdir(self._run_dir))
@@ -116,7 +147,7 @@ class RunDirectoryTest(parameterized.TestCase):
   def test_a_file_in_the_way(self) -> None:
     os.makedirs(os.path.dirname(self._run_dir))
     pathlib.Path(self._run_dir).write_text('in the way')
-    message = '^Expected a run directory that can be written at .*, found: File exists; choose another'
+    message = '^Expected a run directory that can be written at .*, found: File exists; mend that'
     with self.assertRaisesRegex(ValueError, message):
       self._prepare()
 

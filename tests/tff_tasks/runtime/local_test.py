@@ -84,15 +84,23 @@ class LocalRuntimeTest(parameterized.TestCase):
     for one, other in zip(tf.nest.flatten(first), tf.nest.flatten(again), strict=True):
       np.testing.assert_array_equal(one, other)
 
-  def test_nobody_came_but_the_noise_did(self) -> None:
-    process = _build_process('sgd', _PRIVATE)
+  def test_nobody_came_but_other_noise_did_each_round(self) -> None:
+    process = algorithms.build_learning_process(
+        functools.partial(next_character.build_model, fakes.SCHEMA, 40), fakes.SCHEMA, 4, 0.5,
+        algorithms.build_server_optimizer('sgd', 1.0), _PRIVATE, _SEED,
+    )  # fmt: skip
     with contextlib.closing(local.LocalRuntime(process, True)) as runtime:
-      before = runtime.initialize()
-      after, metrics = runtime.next(before, [])
-    self.assertEqual(metrics['aggregator']['sums']['clients'], 0)
-    self.assertNotAlmostEqual(
-        before.global_model_weights.trainable[0][0, 0], after.global_model_weights.trainable[0][0, 0]
-    )
+      models = [runtime.initialize()]
+      for _ in range(3):
+        state, metrics = runtime.next(models[-1], [])
+        self.assertEqual(metrics['aggregator']['sums']['clients'], 0)
+        models.append(state)
+    flat = [np.concatenate([weight.ravel() for weight in model.global_model_weights.trainable]) for model in models]
+    noise = np.diff(flat, axis=0)
+    # With n weights a correlation deviates by 1 / sqrt(n), the logarithm of a deviation by 1 / sqrt(2 n).
+    np.testing.assert_allclose(np.corrcoef(noise), np.eye(3), atol=6 / np.sqrt(noise.shape[1]))
+    expected = _PRIVATE.noise_stddev(noise.shape[1]) / _PRIVATE.clients_per_round
+    np.testing.assert_allclose(np.std(noise, axis=1) / expected, 1.0, atol=6 / np.sqrt(2 * noise.shape[1]))
 
   def test_a_client_without_numbers_leaves_the_others(self) -> None:
     process = _build_process('sgd', _QUANTIZED)

@@ -49,6 +49,11 @@ cli.run(run)
 """
 
 
+def _heed_interrupts() -> None:
+  """Undoes what the tests inherit if they run in the background."""
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class TffRuntimeTest(parameterized.TestCase):
   @parameterized.named_parameters(
       ('at_its_end', 'end', None, 0),
@@ -61,7 +66,7 @@ class TffRuntimeTest(parameterized.TestCase):
   def test_leaves_no_server_behind(self, ending: str, sent: signal.Signals | None, code: int) -> None:
     program = subprocess.Popen(
         [sys.executable, '-c', _PROGRAM, ending], cwd=layout.ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        text=True, env={**os.environ, 'PYTHONPATH': str(layout.ROOT)},
+        text=True, env={**os.environ, 'PYTHONPATH': str(layout.ROOT)}, preexec_fn=_heed_interrupts,
     )  # fmt: skip
     assert program.stdout is not None
     try:
