@@ -1,7 +1,8 @@
 """One client's examples as the client work wants them: stacked batches in an order from (seed, round, client)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,10 @@ class ClientBatches(NamedTuple):
   rounding_seed: np.ndarray
 
 
+# Reads a client: called by whoever trains it, on the thread that does.
+LoadClient = Callable[[], ClientBatches]
+
+
 @dataclasses.dataclass(frozen=True)
 class ClientDataSource:
   """Draws and stacks the examples of the clients of a round.
@@ -44,10 +49,17 @@ class ClientDataSource:
   max_examples: int
   seed: seeds.Seed
 
-  def round_batches(self, round_number: int, cohort: np.ndarray) -> Iterator[ClientBatches]:
-    """Yields the batches of each client of `cohort` (indices into the 'train' split), one at a time."""
-    for client in cohort:
-      yield self.client_batches(round_number, int(client))
+  def round_clients(self, round_number: int, cohort: np.ndarray) -> list[LoadClient]:
+    """Returns what loads each client of `cohort` (indices into the 'train' split), the largest first.
+
+    Clients of a size can then train together, and no core waits for a large one at the end.
+    """
+    largest_first = np.argsort(-self._sizes[cohort], kind='stable')
+    return [functools.partial(self.client_batches, round_number, int(cohort[place])) for place in largest_first]
+
+  @functools.cached_property
+  def _sizes(self) -> np.ndarray:
+    return self.shards.clients('train').examples
 
   def client_batches(self, round_number: int, client: int) -> ClientBatches:
     """Returns what the client trains on in this round: the same at every call."""
@@ -58,19 +70,26 @@ class ClientDataSource:
     rounding_seed = stream.integers(0, 2**31, size=2, dtype=np.int32)
     schema = self.shards.schema
     return ClientBatches(
-        np.concatenate([self._stack(features[epoch], 0, schema.feature) for epoch in epochs]),
-        np.concatenate([self._stack(labels[epoch], schema_lib.IGNORED_LABEL, schema.label) for epoch in epochs]),
+        self._stack(features, epochs, 0, schema.feature),
+        self._stack(labels, epochs, schema_lib.IGNORED_LABEL, schema.label),
         rounding_seed,
     )
 
-  def _stack(self, examples: np.ndarray, filler: int, feature: schema_lib.Feature) -> np.ndarray:
-    """Cuts examples into batches, filling up the last one.
+  def _stack(
+      self, examples: np.ndarray, epochs: Sequence[np.ndarray], filler: int, feature: schema_lib.Feature
+  ) -> np.ndarray:
+    """Cuts the examples into batches, epoch after epoch, filling up the last batch of each.
 
     The number of batches is rounded up to a power of two, so that the number of shapes to compile for stays small.
     """
-    steps = _next_power_of_two(-(-len(examples) // self.batch_size))
-    stacked = np.full((steps * self.batch_size, *feature.shape), filler, examples.dtype)
-    stacked[: len(examples)] = examples
+    room = -(-len(epochs[0]) // self.batch_size) * self.batch_size
+    steps = _next_power_of_two(len(epochs) * room // self.batch_size)
+    stacked = np.empty((steps * self.batch_size, *feature.shape), examples.dtype)
+    for number, order in enumerate(epochs):
+      start = number * room
+      np.take(examples, order, axis=0, out=stacked[start : start + len(order)], mode='clip')
+      stacked[start + len(order) : start + room] = filler
+    stacked[len(epochs) * room :] = filler
     return stacked.reshape(steps, self.batch_size, *feature.shape)
 
 

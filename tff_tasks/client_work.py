@@ -57,12 +57,18 @@ def local_sgd(
     trained = [weight - learning_rate * gradient for weight, gradient in zip(current, gradients, strict=True)]
     return index + 1, trained, task_lib.Sums(*(a + b for a, b in zip(totals, sums, strict=True)))
 
-  steps = tf.shape(batches.labels)[0]
+  steps = _count_steps(batches.labels)
   zeros = task_lib.Sums(*(tf.zeros([]) for _ in task_lib.Sums._fields))
   _, trained, totals = tf.while_loop(
       lambda index, *_: index < steps, step, (tf.constant(0), list(weights), zeros), parallel_iterations=1
   )
   return trained, totals
+
+
+def _count_steps(labels: tf.Tensor) -> tf.Tensor:
+  """Returns the number of steps up to the last one with a label that counts; the rest only fills a shape up."""
+  counts = tf.reduce_any(tf.not_equal(labels, schema_lib.IGNORED_LABEL), axis=list(range(1, labels.shape.rank)))
+  return tf.reduce_max(tf.where(counts, tf.range(1, tf.shape(labels)[0] + 1), 0))
 
 
 @contextlib.contextmanager

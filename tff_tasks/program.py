@@ -128,7 +128,7 @@ class Run:
     return rounds.Rounds(
         runtime=self._runtime,
         draw_cohort=functools.partial(cohorts.draw_cohort, self._plan, self._seed),
-        round_batches=source.round_batches,
+        round_clients=source.round_clients,
         measure=self._measure,
         record=record,
         save=self._save,

@@ -1,6 +1,6 @@
 """The loop: select, train, evaluate, record, save. Knows nothing of models, privacy or files."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 import dataclasses
 import time
 from typing import Any
@@ -20,7 +20,7 @@ class Rounds:
   Attributes:
     runtime: Executes the learning process.
     draw_cohort: Returns the cohort of a round.
-    round_batches: Yields what the clients of a cohort train on in a round.
+    round_clients: Returns what loads the clients of a cohort, with what they train on in a round.
     measure: Returns the figures of a finished round (0: the initial state); told whether to evaluate.
     record: Takes the figures of a finished round.
     save: Keeps a program state, so that the run can go on from it.
@@ -31,7 +31,7 @@ class Rounds:
 
   runtime: runtime_lib.Runtime
   draw_cohort: Callable[[int], np.ndarray]
-  round_batches: Callable[[int, np.ndarray], Iterable[client_data.ClientBatches]]
+  round_clients: Callable[[int, np.ndarray], Sequence[client_data.LoadClient]]
   measure: Callable[[int, runtime_lib.RoundResult, bool], metrics.RoundMetrics]
   record: Callable[[metrics.RoundMetrics], None]
   save: Callable[[int, Any], None]
@@ -62,7 +62,7 @@ class Rounds:
   def _run_round(self, round_number: int, state: Any) -> Any:
     started = time.monotonic()
     cohort = self.draw_cohort(round_number)
-    result = self.runtime.next(state, self.round_batches(round_number, cohort))
+    result = self.runtime.next(state, self.round_clients(round_number, cohort))
     self._finish(round_number, result, started)
     return result.state
 

@@ -47,7 +47,7 @@ class ClientDataTest(parameterized.TestCase):
   def test_every_example_comes_once_an_epoch(self, client: int, epochs: int) -> None:
     batches = self._source(epochs=epochs).client_batches(2, client)
     expected = sorted(self._examples(client))
-    steps = len(batches.labels) // epochs
+    steps = -(-len(expected) // 4)
     for epoch in range(epochs):
       part = slice(epoch * steps, (epoch + 1) * steps)
       found = _real(client_data.ClientBatches(batches.features[part], batches.labels[part], batches.rounding_seed))
@@ -91,8 +91,8 @@ class ClientDataTest(parameterized.TestCase):
 
   def test_a_client_without_examples_has_one_batch_of_fillers(self) -> None:
     batches = self._source(epochs=2).client_batches(1, _EMPTY)
-    self.assertEqual(batches.features.shape, (2, 4, 12))
-    np.testing.assert_array_equal(batches.labels, np.full((2, 4, 12), schema_lib.IGNORED_LABEL))
+    self.assertEqual(batches.features.shape, (1, 4, 12))
+    np.testing.assert_array_equal(batches.labels, np.full((1, 4, 12), schema_lib.IGNORED_LABEL))
 
   def test_types_are_those_of_the_shards(self) -> None:
     for client in (_EMPTY, _LARGEST):
@@ -114,15 +114,14 @@ class ClientDataTest(parameterized.TestCase):
     rounding = {tuple(self._source().client_batches(*place).rounding_seed) for place in places}
     self.assertLen(rounding, len(places))
 
-  def test_a_round_is_its_cohort_in_order(self) -> None:
+  def test_a_round_is_its_cohort_the_largest_first(self) -> None:
     source = self._source()
-    cohort = np.array([1, 3, 4])
-    found = list(source.round_batches(6, cohort))
-    self.assertLen(found, 3)
-    for client, batches in zip(cohort, found, strict=True):
+    found = [load() for load in source.round_clients(6, np.array([0, 1, 3, 4, 7]))]
+    self.assertEqual([fakes.SIZES[client] for client in (1, 4, 7, 0, 3)], [40, 17, 5, 1, 0])
+    for client, batches in zip((1, 4, 7, 0, 3), found, strict=True):
       for one, other in zip(batches, source.client_batches(6, client), strict=True):
         np.testing.assert_array_equal(one, other)
-    self.assertEmpty(list(source.round_batches(6, np.array([], int))))
+    self.assertEmpty(source.round_clients(6, np.array([], int)))
 
   def test_the_shards_are_not_written_to(self) -> None:
     before = self._examples(_LARGEST)

@@ -1,16 +1,16 @@
 """Runs a learning process in this process: its compiled parts as resident functions, clients spread over threads.
 
 TFF compiles the process to its MapReduceForm (prepare, work, zero, accumulate, merge, report, update); the parts mean
-what TFF says, and only who calls them is ours. A client is one call of one function, `accumulate(sum, work(client))`,
-compiled by XLA where that is faster.
+what TFF says, and only who calls them is ours. A block of clients is one call of one function, which repeats
+`accumulate(sum, work(client))`, compiled by XLA where that is faster.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import concurrent.futures
-import itertools
 import os
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -57,12 +57,12 @@ class LocalRuntime:
     """Returns the state of round 0."""
     return values.pack(self._initialize([]), self._state_type)
 
-  def next(self, state: Any, clients: Iterable[client_data.ClientBatches]) -> runtime.RoundResult:
-    """Runs one round, reading clients while others train."""
+  def next(self, state: Any, clients: Sequence[client_data.LoadClient]) -> runtime.RoundResult:
+    """Runs one round; a client is read by the thread that trains it, and forgotten with its chunk."""
     flat_state = [tf.convert_to_tensor(value) for value in values.flatten(state, self._state_type)]
     context = self._prepare(flat_state)
     total = self._zero([])
-    for partial in self._in_order(_chunks(clients), context):
+    for partial in self._in_order(clients, context):
       total = self._merge([*total, *partial])
     outputs = self._report_and_update(flat_state, total)
     return runtime.RoundResult(*values.pack(outputs, self._result_type))
@@ -72,28 +72,33 @@ class LocalRuntime:
     self._pool.shutdown(cancel_futures=True)
 
   def _in_order(
-      self, chunks: Iterator[list[client_data.ClientBatches]], context: list[tf.Tensor]
+      self, clients: Sequence[client_data.LoadClient], context: list[tf.Tensor]
   ) -> Iterator[list[tf.Tensor]]:
     """Yields the sums of the chunks in their order, with two chunks a thread in flight and no more."""
     pending: list[concurrent.futures.Future] = []
-    for chunk in chunks:
-      pending.append(self._pool.submit(self._sum_chunk, chunk, context))
+    for start in range(0, len(clients), _CHUNK):
+      pending.append(self._pool.submit(self._sum_chunk, clients[start : start + _CHUNK], context))
       if len(pending) > 2 * self._num_threads:
         yield pending.pop(0).result()
     for future in pending:
       yield future.result()
 
-  def _sum_chunk(self, chunk: list[client_data.ClientBatches], context: list[tf.Tensor]) -> list[tf.Tensor]:
+  def _sum_chunk(self, chunk: Sequence[client_data.LoadClient], context: list[tf.Tensor]) -> list[tf.Tensor]:
     total = self._zero([])
-    for batches in chunk:
-      total = self._train(total, list(batches), context)
+    for block in _blocks([load() for load in chunk]):
+      total = self._train(total, block, context)
     return total
 
 
-def _chunks(clients: Iterable[client_data.ClientBatches]) -> Iterator[list[client_data.ClientBatches]]:
-  iterator = iter(clients)
-  while chunk := list(itertools.islice(iterator, _CHUNK)):
-    yield chunk
+def _blocks(clients: list[client_data.ClientBatches]) -> Iterator[list[np.ndarray]]:
+  """Yields clients stacked along a new first axis: all of a chunk in one, or else one by one.
+
+  Nothing in between, so that there are no more than two shapes to compile for each number of steps.
+  """
+  shapes = {client.labels.shape for client in clients}
+  together = [clients] if len(clients) == _CHUNK and len(shapes) == 1 else [[client] for client in clients]
+  for block in together:
+    yield [np.stack(arrays) for arrays in zip(*block, strict=True)]
 
 
 def _resident(computation: tff.framework.ConcreteComputation) -> Callable[..., list[tf.Tensor]]:
@@ -101,13 +106,21 @@ def _resident(computation: tff.framework.ConcreteComputation) -> Callable[..., l
 
 
 def _train_and_accumulate(form: tff.backends.mapreduce.MapReduceForm, use_xla: bool) -> Callable[..., list[tf.Tensor]]:
-  """Returns the fused client call `(sum, client, context) -> sum`."""
+  """Returns the call `(sum, block of clients, context) -> sum` that trains a block one after the other."""
   work, accumulate = imported.import_computation(form.work), imported.import_computation(form.accumulate)
-  return tf.function(
-      lambda total, client, context: accumulate([*total, *work([*client, *context])]),
-      jit_compile=use_xla,
-      autograph=False,
-  )
+
+  def train(total: list[tf.Tensor], block: list[tf.Tensor], context: list[tf.Tensor]) -> list[tf.Tensor]:
+    def add_client(index: tf.Tensor, total: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+      return index + 1, accumulate([*total, *work([*(array[index] for array in block), *context])])
+
+    size = block[0].shape[0]
+    if size == 1:
+      return add_client(tf.constant(0), total)[1]
+    return tf.while_loop(
+        lambda index, _: index < size, add_client, (tf.constant(0), total), parallel_iterations=1
+    )[1]
+
+  return tf.function(train, jit_compile=use_xla, autograph=False)
 
 
 def _report_and_update(form: tff.backends.mapreduce.MapReduceForm) -> Callable[..., list[tf.Tensor]]:

@@ -1,6 +1,6 @@
 """What a runtime is: a way to execute a learning process, which decides its speed and never its numbers."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from tff_tasks import client_data
@@ -19,8 +19,8 @@ class Runtime(Protocol):
   def initialize(self) -> Any:
     """Returns the state of round 0."""
 
-  def next(self, state: Any, clients: Iterable[client_data.ClientBatches]) -> RoundResult:
-    """Runs one round on the batches of its clients, of which there may be none."""
+  def next(self, state: Any, clients: Sequence[client_data.LoadClient]) -> RoundResult:
+    """Runs one round on its clients, of which there may be none."""
 
   def close(self) -> None:
     """Ends whatever the runtime started; it cannot be used afterwards."""

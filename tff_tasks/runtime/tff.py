@@ -1,7 +1,7 @@
 """Runs a learning process on TFF's own C++ runtime: the reference that every other runtime is compared with."""
 
 import atexit
-from collections.abc import Iterable
+from collections.abc import Sequence
 import contextlib
 from typing import Any
 
@@ -31,9 +31,9 @@ class TffRuntime:
     """Returns the state of round 0."""
     return self._process.initialize()
 
-  def next(self, state: Any, clients: Iterable[client_data.ClientBatches]) -> runtime.RoundResult:
+  def next(self, state: Any, clients: Sequence[client_data.LoadClient]) -> runtime.RoundResult:
     """Runs one round."""
-    output = self._process.next(state, [[batches] for batches in clients])
+    output = self._process.next(state, [[load()] for load in clients])
     return runtime.RoundResult(output.state, output.metrics)
 
   def close(self) -> None:

@@ -48,7 +48,7 @@ class LocalRuntimeTest(parameterized.TestCase):
     with contextlib.closing(runtime):
       state, metrics = runtime.initialize(), []
       for round_number, cohort in enumerate(_COHORTS, start=1):
-        state, measured = runtime.next(state, self._source.round_batches(round_number, np.array(cohort, int)))
+        state, measured = runtime.next(state, self._source.round_clients(round_number, np.array(cohort, int)))
         metrics.append(measured)
     return state, metrics
 
@@ -69,6 +69,21 @@ class LocalRuntimeTest(parameterized.TestCase):
     moved = max(np.abs(a - b).max() for a, b in zip(ours.global_model_weights.trainable, initial, strict=True))
     self.assertGreater(moved, 1e-3)
     for one, other in zip(tf.nest.flatten(our_metrics), tf.nest.flatten(their_metrics), strict=True):
+      np.testing.assert_allclose(one, other, rtol=1e-4)
+
+  @parameterized.parameters(True, False)
+  def test_clients_of_one_size_train_as_a_block_with_the_same_numbers(self, use_xla: bool) -> None:
+    process = _build_process('sgd', _QUANTIZED)
+    source = client_data.ClientDataSource(self._source.shards, batch_size=4, epochs=1, max_examples=4, seed=_SEED)
+    # Twice everybody: two whole chunks, whose clients all take one step.
+    clients = source.round_clients(1, np.arange(2 * _POPULATION) % _POPULATION)
+    with contextlib.closing(local.LocalRuntime(process, use_xla)) as ours:
+      state, metrics = ours.next(ours.initialize(), clients)
+    with contextlib.closing(tff_runtime.TffRuntime(process)) as theirs:
+      expected, expected_metrics = theirs.next(theirs.initialize(), clients)
+    for one, other in zip(state.global_model_weights.trainable, expected.global_model_weights.trainable, strict=True):
+      np.testing.assert_allclose(one, other, atol=1e-5)
+    for one, other in zip(tf.nest.flatten(metrics), tf.nest.flatten(expected_metrics), strict=True):
       np.testing.assert_allclose(one, other, rtol=1e-4)
 
   def test_does_not_depend_on_the_number_of_threads(self) -> None:
@@ -110,20 +125,21 @@ class LocalRuntimeTest(parameterized.TestCase):
     )  # fmt: skip
     for built, rejected in ((process, 0), (diverging, 1)):
       with contextlib.closing(local.LocalRuntime(built, True)) as runtime:
-        state, metrics = runtime.next(runtime.initialize(), self._source.round_batches(1, np.array([1])))
+        state, metrics = runtime.next(runtime.initialize(), self._source.round_clients(1, np.array([1])))
       self.assertEqual(metrics['aggregator']['sums']['rejected'], rejected)
       self.assertTrue(all(np.isfinite(weight).all() for weight in state.global_model_weights.trainable))
 
   def test_an_error_in_a_clients_data_ends_the_round(self) -> None:
-    def broken() -> Any:
-      yield self._source.client_batches(1, 1)
+    def broken() -> client_data.ClientBatches:
       raise ValueError('Expected whole client data, found none.')
+
+    clients = [*self._source.round_clients(1, np.array([1])), broken]
 
     with (
         contextlib.closing(local.LocalRuntime(_build_process('sgd', _PLAIN), True)) as runtime,
         self.assertRaisesRegex(ValueError, 'whole client data'),
     ):
-      runtime.next(runtime.initialize(), broken())
+      runtime.next(runtime.initialize(), clients)
 
 
 def _initial_weights(process: tff.learning.templates.LearningProcess) -> list[np.ndarray]:
