@@ -33,8 +33,23 @@ def render(
   )  # fmt: skip
   environment.filters['cell'] = _cell
   return environment.get_template(_TEMPLATE).render(
-      model=model, parity=parity, privacy=privacy, run=run, flags=flags, versions=versions
+      model=model, parity=parity, privacy=privacy, run=run, versions=versions,
+      usage=_USAGE.get(model['task']), flags=[(name, value) for name, value in flags if not name.endswith('_dir')],
   )
+
+
+# How a caller fills the input and reads the output, by task.
+_USAGE = {
+    'next_character': (
+        'Write the text from position 0 on, each character as its place in `classes.json` (1, `<unknown>`, for one '
+        'that is not there), and fill the rest up with 0. Position i of the output scores the character after position i: '
+        'for a text of n characters, the next one is the largest of position n - 1.'
+    ),
+    'handwriting': (
+        'Write the image as it comes from a scanner: grey values from 0 (black ink) to 255 (white paper), not scaled. '
+        'The largest of the output is the character.'
+    ),
+}
 
 
 def _cell(value: object) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 _WITHHELD = re.compile('seed|secret|password', re.IGNORECASE)
 WITHHELD = '(withheld)'
+_DATA = '# data: '
 
 
 def read_flags(run_dir: str) -> list[tuple[str, str]]:
@@ -37,6 +38,16 @@ def read_flags(run_dir: str) -> list[tuple[str, str]]:
 def read_flag(run_dir: str, name: str) -> str | None:
   """Returns the value of one flag of the run, or `None` if it was not set."""
   return dict(read_flags(run_dir)).get(name)
+
+
+def read_data(run_dir: str) -> str | None:
+  """Returns the fingerprint of the data set that the run was trained on, or `None` if it left none."""
+  path = os.path.join(run_dir, 'config.flags')
+  if not os.path.exists(path):
+    return None
+  with open(path, encoding='utf-8') as file:
+    lines = [line.removeprefix(_DATA).strip() for line in file if line.startswith(_DATA)]
+  return lines[0] if lines else None
 
 
 def read_json(folder: str, file_name: str) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def main() -> None:
   shards = _open_shards()
   limits = guard.Limits(_MEMORY_MB.value << 20, _SECONDS.value)
   with model_folder.stage(_OUTPUT_DIR.value) as staging:
+    _check_output(shards.schema.task)
     print('Converting, and checking on held-out users ...', flush=True)
     try:
       record = exporter.export(_RUN_DIR.value, shards, staging, limits)
@@ -74,7 +75,22 @@ def _open_shards() -> client_shards.ClientShards:
   shards_dir = _SHARDS_DIR.value or run_directory.read_flag(_RUN_DIR.value, 'shards_dir')
   if not shards_dir:
     raise ValueError(f'Expected --shards_dir in {_RUN_DIR.value}/config.flags, found none: pass --shards_dir.')
-  return client_shards.ClientShards(shards_dir)
+  shards = client_shards.ClientShards(shards_dir)
+  if shards.fingerprint != run_directory.read_data(_RUN_DIR.value):
+    raise ValueError(
+        f'Expected the data that {_RUN_DIR.value} was trained on, found other shards in {shards_dir}: whom they hold '
+        'out may be whom the model was trained on; pass the --shards_dir of the run.'
+    )
+  return shards
+
+
+def _check_output(task: str) -> None:
+  found = run_directory.read_json(_OUTPUT_DIR.value, model_folder.PARITY).get('task', task)
+  if found != task:
+    raise ValueError(
+        f'Expected an empty folder or an earlier export of {task} at {_OUTPUT_DIR.value}, found one of {found}: choose '
+        'another --output_dir.'
+    )
 
 
 def _update_report() -> None:

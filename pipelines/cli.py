@@ -51,26 +51,41 @@ def _run(main: Callable[[Sequence[str]], None], parse_flags: Callable[[list[str]
   TensorFlow asks absl to be called back once the program has begun, and takes its import for the beginning if
   `app.run` came before; Keras then builds layers as if TensorFlow 2 were switched off.
   """
-  signal.signal(signal.SIGTERM, _end_in_order)
+  for number in (signal.SIGINT, signal.SIGTERM):
+    if signal.getsignal(number) is not signal.SIG_IGN:  # As in a shell's background.
+      signal.signal(number, _end_in_order)
   logging.use_absl_handler()
   app.define_help_flags()
   try:
     arguments = _parse(sys.argv, parse_flags)
     main(arguments[1:])
-  except (ValueError, OSError, flags.Error) as error:  # OSError: also a flagfile that cannot be read.
-    fail(error)
-  except KeyboardInterrupt:
-    print('Interrupted.', file=sys.stderr)
-    sys.exit(128 + signal.SIGINT)
+  except _Ended:
+    raise
+  except Exception as error:
+    if _signals:  # Raised by a library that wrapped our exit in an error of its own.
+      raise _Ended(128 + _signals[-1]) from None
+    if isinstance(error, (ValueError, OSError, flags.Error)):  # OSError: also a flagfile that cannot be read.
+      fail(error)
+    raise
 
 
 def _parse(argv: list[str], parse_flags: Callable[[list[str]], list[str]]) -> list[str]:
   return app.parse_flags_with_usage(argv) if _asks_for_help(argv) else parse_flags(argv)
 
 
+class _Ended(SystemExit):
+  """The exit that a signal asked for."""
+
+
+_signals: list[int] = []
+
+
 def _end_in_order(number: int, _: object) -> NoReturn:
   """Turns a signal into an exit that runs the `finally` blocks, so that no process we started is left behind."""
-  sys.exit(128 + number)
+  if not _signals and number == signal.SIGINT:
+    print('Interrupted.', file=sys.stderr)
+  _signals.append(number)
+  raise _Ended(128 + number)
 
 
 def _parse_known(argv: list[str]) -> list[str]:

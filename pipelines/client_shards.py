@@ -10,6 +10,7 @@ holds the held-out users with all of their data.
 
 from collections.abc import Iterable, Sequence
 import functools
+import hashlib
 import json
 import os
 import threading
@@ -149,6 +150,11 @@ class ClientShards:
     self._shard_names = {_shard_number(name): name for name in self.manifest['files'] if name != INDEX_NAME}
     self._readers: dict[int, pa.RecordBatchFileReader] = {}
     self._lock = threading.Lock()
+
+  @property
+  def fingerprint(self) -> str:
+    """What tells data sets apart: a hash over the manifest's hash of each file."""
+    return hashlib.sha256(json.dumps(self.manifest['files'], sort_keys=True).encode()).hexdigest()
 
   def clients(self, split: str) -> ClientIndex:
     """Returns the ids and numbers of examples of the clients of a split, in the order that `read` counts them."""

@@ -94,13 +94,17 @@ def main(beam_arguments: Sequence[str]) -> None:
 
   options = job_lib.parse_beam_flags(beam_arguments)
   job = _make_job()
-  print(f'Preprocessing {", ".join(job.paths)} for {_TASK.value}.', flush=True)
+  print(f'Preprocessing {_name_all(job.paths)} for {_TASK.value}.', flush=True)
   outcome = job_lib.run(job, options)
   if outcome.is_new:
     print(_describe(outcome.manifest))
     print(f'Client shards are in {job.output_dir} ({outcome.manifest["seconds"]:.1f} s).')
   else:
     print(f'Nothing to do: {job.output_dir} holds the client shards made from this input with these flags.')
+
+
+def _name_all(paths: Sequence[str]) -> str:
+  return ', '.join(paths) if len(paths) <= 3 else f'{len(paths)} files ({paths[0]} … {paths[-1]})'
 
 
 def _make_job() -> Any:

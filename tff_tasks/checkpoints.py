@@ -53,9 +53,10 @@ class Checkpoints:
       os.remove(part)
 
   @property
-  def has_any(self) -> bool:
-    """Whether a round, be it round 0, has been saved."""
-    return bool(self._names())
+  def last_round(self) -> int | None:
+    """The last round that was saved, 0 being the initial model; None if there is none."""
+    names = self._names()
+    return _round_of(names[-1]) if names else None
 
   def save(self, program_state: ProgramState) -> None:
     """Writes a checkpoint and removes the ones that it replaces."""

@@ -41,11 +41,19 @@ def train(settings: settings_lib.Settings, shards: client_shards.ClientShards, f
   Raises:
     ValueError: If settings, data and run directory do not fit each other, or the run directory cannot be written.
   """
+  if not shards.num_clients('test'):
+    raise ValueError(
+        f'Expected held-out users in {shards.path}, found none: neither the model nor its export could be checked; '
+        'preprocess with a larger --test_users_share.'
+    )
   plan = build_plan(settings, shards.num_clients('train'))
   with run_directory.hold(settings.output_dir):
     kept = checkpoints.Checkpoints(os.path.join(settings.output_dir, 'checkpoints'))
     seed = kept.load_seed() or _new_seed(settings.seed)
-    run_directory.claim(settings.output_dir, flagfile, shards, kept.has_any)
+    run_directory.claim(settings.output_dir, flagfile, shards, has_checkpoint=kept.last_round is not None)
+    if kept.last_round == settings.total_rounds and run_directory.is_complete(settings.output_dir):
+      print(f'Nothing to do: {settings.output_dir} holds all {settings.total_rounds} rounds.', file=stream)
+      return
     with contextlib.closing(Run(settings, shards, plan, seed, kept, stream)) as run:
       run.train()
 
@@ -61,7 +69,7 @@ def build_plan(settings: settings_lib.Settings, population: int) -> privacy.Priv
       noise_multiplier=settings.noise_multiplier or 0.0,
       delta=settings.delta,
   )
-  if settings.target_epsilon is None:
+  if not settings.target_epsilon:
     return plan
   return plan.calibrated(settings.target_epsilon, settings.total_rounds)
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 import contextlib
 import fcntl
-import hashlib
 import json
 import math
 import os
@@ -55,7 +54,7 @@ def claim(path: str, flagfile: str, shards: client_shards.ClientShards, has_chec
   Raises:
     ValueError: If it holds another run, or one that has lost its checkpoints.
   """
-  config = f'{flagfile}{_DATA}{_fingerprint(shards)}\n'
+  config = f'{flagfile}{_DATA}{shards.fingerprint}\n'
   config_path = os.path.join(path, CONFIG_NAME)
   if has_checkpoint and os.path.exists(config_path):
     with open(config_path, encoding='utf-8') as file:
@@ -68,15 +67,16 @@ def claim(path: str, flagfile: str, shards: client_shards.ClientShards, has_chec
   files.write_atomically(config_path, config)
 
 
+def is_complete(path: str) -> bool:
+  """Returns whether everything that a finished run leaves for others is there."""
+  names = ('metrics.csv', 'privacy.json', 'run.json', released.FILE_NAME, 'report.html')
+  return all(os.path.exists(os.path.join(path, name)) for name in names)
+
+
 def write_json(path: str, name: str, value: dict[str, Any]) -> None:
   """Writes one of the JSON files of a run; a figure that is no finite number, which JSON has no word for, is null."""
   written = {key: None if isinstance(item, float) and not math.isfinite(item) else item for key, item in value.items()}
   files.write_atomically(os.path.join(path, name), json.dumps(written, indent=1, allow_nan=False) + '\n')
-
-
-def _fingerprint(shards: client_shards.ClientShards) -> str:
-  """Returns what tells data sets apart: a hash over the manifest's hash of each file."""
-  return hashlib.sha256(json.dumps(shards.manifest['files'], sort_keys=True).encode()).hexdigest()
 
 
 def _essential(config: str) -> set[str]:

@@ -61,7 +61,10 @@ flags.DEFINE_float(
     'Standard deviation of the noise on the sum of updates, over the bound of one (after rounding); 0: not private.',
     lower_bound=0,
 )  # fmt: skip
-flags.DEFINE_float('target_epsilon', None, 'Instead of --noise_multiplier: noise for this epsilon.', lower_bound=0)
+flags.DEFINE_float(
+    'target_epsilon', None,
+    'Instead of --noise_multiplier: noise for this epsilon; 0 takes back what a preset asks for.', lower_bound=0,
+)  # fmt: skip
 flags.DEFINE_float('delta', None, 'Of (epsilon, delta); below 1 / training clients.', lower_bound=0, upper_bound=1)
 
 flags.DEFINE_integer('rounds_per_eval', 10, 'Rounds between evaluations on held-out users.', lower_bound=1)
@@ -78,10 +81,11 @@ flags.DEFINE_enum(
 
 @flags.multi_flags_validator(
     ['noise_multiplier', 'target_epsilon'],
-    'Expected one of --noise_multiplier and --target_epsilon: --noise_multiplier=0 trains without privacy.',
+    'Expected one of --noise_multiplier and --target_epsilon: --noise_multiplier=0 trains without privacy; over a '
+    'preset with a target, add --target_epsilon=0.',
 )
 def _is_one_noise_flag_set(values: dict[str, float | None]) -> bool:
-  return [values['noise_multiplier'], values['target_epsilon']].count(None) == 1
+  return (values['noise_multiplier'] is None) == bool(values['target_epsilon'])
 
 
 @flags.validator('quantization_bits', 'Expected 0 or 2 to 16.')
@@ -89,6 +93,8 @@ def _is_quantization_possible(bits: int) -> bool:
   return bits != 1
 
 
+@flags.validator('target_epsilon', 'Expected a finite number.')
+@flags.validator('noise_multiplier', 'Expected a finite number.')
 @flags.validator('client_learning_rate', 'Expected a finite number.')
 @flags.validator('server_learning_rate', 'Expected a finite number.')
 def _is_finite(value: float | None) -> bool:

@@ -99,6 +99,8 @@ def write_figures(run_dir: str, shards_dir: str, private: bool = True, rounds: i
       '--noise_multiplier=0.9', '--clients_per_round=100', '--total_rounds=140', '--nocentered',
       '--note=<script>alert(1)</script>',
   ]  # fmt: skip
+  if os.path.exists(os.path.join(shards_dir, client_shards.MANIFEST_NAME)):
+    flags.append(f'# data: {client_shards.ClientShards(shards_dir).fingerprint}')
   with open(os.path.join(run_dir, 'config.flags'), 'w') as file:
     file.write('\n'.join(flags) + '\n')
   with open(os.path.join(run_dir, 'metrics.csv'), 'w', newline='') as file:

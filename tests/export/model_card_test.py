@@ -47,6 +47,9 @@ class ModelCardTest(absltest.TestCase):
     self.assertIn('**(7.62, 0.0001)-differential privacy**, unit: client, adjacency: add or remove one client', card)
     self.assertIn('- the held-out users, whose data only measured the accuracy\n', card)
 
+  def test_says_how_to_fill_the_input(self) -> None:
+    self.assertIn('fill the rest up with 0', _render(fakes.privacy(private=True)))
+
   def test_no_privacy(self) -> None:
     card = _render(fakes.privacy(private=False))
     self.assertIn('**No privacy guarantee.** Covers nothing: this run adds no noise.', card)

@@ -129,6 +129,19 @@ class ToTfliteTest(parameterized.TestCase):
     os.remove(os.path.join(self._run_dir, 'config.flags'))
     self.assertIn('pass --shards_dir', self._refused(f'--output_dir={self._output}'))
 
+  def test_refuses_other_data_of_the_same_schema(self) -> None:
+    other = fakes.write_shards(os.path.join(self._folder, 'other'), num_users=6)
+    refused = self._refused(f'--output_dir={self._output}', f'--shards_dir={other}')
+    self.assertIn(f'found other shards in {other}', refused)
+    self.assertFalse(os.path.exists(self._output))
+
+  def test_refuses_to_replace_a_model_of_another_task(self) -> None:
+    shutil.copytree(self._model, self._output)
+    parity = pathlib.Path(self._output, 'parity.json')
+    parity.write_text(parity.read_text().replace('next_character', 'handwriting'))
+    self.assertIn('found one of handwriting', self._refused(f'--output_dir={self._output}'))
+    self.assertCountEqual(os.listdir(self._output), _FILES)
+
   def test_refuses_an_output_that_cannot_be_written(self) -> None:
     blocked = os.path.join(self._run_dir, 'model.npz')
     before = pathlib.Path(blocked).read_bytes()

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,13 +25,20 @@ _PROGRAM = textwrap.dedent("""
 """)
 
 
+def _heed_interrupts() -> None:
+  """Undoes what the tests inherit if they run in the background."""
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class CliTest(parameterized.TestCase):
 
   def _run(self, *arguments: str, body: str = '', start: str = 'run(plain)') -> subprocess.CompletedProcess[str]:
     path = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), 'program.py')
     pathlib.Path(path).write_text(_PROGRAM.format(body=body, start=start))
     command = [sys.executable, path, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={'PYTHONPATH': _ROOT})
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env={'PYTHONPATH': _ROOT}, preexec_fn=_heed_interrupts
+    )
 
   def test_a_good_run_ends_with_0(self) -> None:
     done = self._run('--window_length=3')
@@ -56,6 +64,13 @@ class CliTest(parameterized.TestCase):
     done = self._run(body='1 / 0')
     self.assertEqual(done.returncode, 1)
     self.assertIn('Traceback', done.stderr)
+
+  @parameterized.parameters((signal.SIGTERM, ''), (signal.SIGINT, 'Interrupted.\n'))
+  def test_a_signal_ends_the_program_even_if_a_library_wraps_it(self, sent: signal.Signals, message: str) -> None:
+    for library in ('pass', 'raise RuntimeError(str(error)) from error'):
+      wait = f'try: os.kill(os.getpid(), {sent}); time.sleep(9)\n  except BaseException as error:\n    {library}'
+      done = self._run(body=f'import os, time\n  {wait}\n    raise')
+      self.assertEqual((done.returncode, done.stderr), (128 + sent, message))
 
   def test_help_names_the_flags(self) -> None:
     self.assertIn('--window_length: Size.', self._run('--help').stdout)

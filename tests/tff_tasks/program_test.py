@@ -145,6 +145,16 @@ class TrainTest(parameterized.TestCase):
       self._train()
     np.testing.assert_array_equal(model.weights[0], released.load(self._settings.output_dir).weights[0])
 
+  def test_a_finished_run_says_so(self) -> None:
+    self._train()
+    self.assertIn('Nothing to do', self._train())
+
+  def test_needs_held_out_users_before_it_spends_anything(self) -> None:
+    count = mock.patch.object(self._shards, 'num_clients', side_effect=lambda split: 0 if split == 'test' else 8)
+    with count, self.assertRaisesRegex(ValueError, 'Expected held-out users'):
+      self._train()
+    self.assertFalse(os.path.exists(self._settings.output_dir))
+
   def test_refuses_an_impossible_plan_before_it_writes(self) -> None:
     with self.assertRaisesRegex(ValueError, 'clients_per_round, found 900'):
       self._train(clients_per_round=900)

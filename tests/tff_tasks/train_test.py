@@ -83,10 +83,18 @@ class FlagsTest(parameterized.TestCase):
   def test_must_be_in_range(self, name: str, value: object) -> None:
     self._assert_refused(_flags(**_REQUIRED | _PRIVATE | {name: value}), name)
 
-  @parameterized.parameters((1.0, 7.0), (0.0, 7.0), (None, None))
+  @parameterized.parameters((1.0, 7.0), (0.0, 7.0), (None, None), (None, 0.0))
   def test_noise_is_said_in_one_way(self, noise_multiplier: float | None, target_epsilon: float | None) -> None:
     noise = {'noise_multiplier': noise_multiplier, 'target_epsilon': target_epsilon}
     self._assert_refused(_flags(**_REQUIRED | noise), 'Expected one of --noise_multiplier and --target_epsilon')
+
+  def test_a_preset_with_a_target_can_be_overridden(self) -> None:
+    noise = {'noise_multiplier': 0.0, 'target_epsilon': 0.0}
+    self._assert_refused(_flags(**_REQUIRED | noise), 'Expected a finished data set')
+
+  @parameterized.parameters('noise_multiplier', 'target_epsilon')
+  def test_noise_is_a_finite_number(self, name: str) -> None:
+    self._assert_refused(_flags(**_REQUIRED | {name: 'inf'}), 'Expected a finite number')
 
   def test_shards_that_are_not_there(self) -> None:
     self._assert_refused(_flags(**_REQUIRED | _PRIVATE), 'Expected a finished data set in nowhere, found no manifest')
