@@ -42,8 +42,8 @@ def render(
 _USAGE = {
     'next_character': (
         'Write the text from position 0 on, each character as its place in `classes.json` (1, `<unknown>`, for one '
-        'that is not there), and fill the rest up with 0. Position i of the output scores the character after position i: '
-        'for a text of n characters, the next one is the largest of position n - 1.'
+        'that is not there), and fill the rest up with 0. Position i of the output scores the character after '
+        'position i: for a text of n characters, the next one is the largest of position n - 1.'
     ),
     'handwriting': (
         'Write the image as it comes from a scanner: grey values from 0 (black ink) to 255 (white paper), not scaled. '
