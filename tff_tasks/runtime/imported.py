@@ -35,6 +35,7 @@ def import_computation(computation: tff.framework.ConcreteComputation) -> Callab
   parameters = _tensor_names(proto.tensorflow.parameter, graph_def)
   results = _tensor_names(proto.tensorflow.result, graph_def)
   _remove_dead_nodes(graph_def)
+  _lower_loops(graph_def)
 
   def call(*arguments: tf.Tensor) -> list[tf.Tensor]:
     inputs = dict(zip(parameters, arguments, strict=True))
@@ -101,6 +102,13 @@ def _remove_dead_nodes(graph_def: tf.compat.v1.GraphDef) -> None:
     for index in reversed(range(len(function.node_def))):
       if function.node_def[index].name not in alive:
         del function.node_def[index]
+
+
+def _lower_loops(graph_def: tf.compat.v1.GraphDef) -> None:
+  """Lets TensorFlow run loops inline; XLA, which our client work is traced for, does not mind."""
+  for node in itertools.chain(graph_def.node, *(function.node_def for function in graph_def.library.function)):
+    if node.op in ('While', 'StatelessWhile'):
+      node.attr['_lower_using_switch_merge'].b = True
 
 
 def _make_function_names_unique(graph_def: tf.compat.v1.GraphDef) -> None:

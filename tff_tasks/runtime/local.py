@@ -19,9 +19,10 @@ from tff_tasks.runtime import imported
 from tff_tasks.runtime import runtime
 from tff_tasks.runtime import values
 
-# Clients are summed in chunks of this many, and the chunks in their order: float sums then depend on the cohort alone
-# and not on the number of threads.
-_CHUNK = 8
+# Clients are summed in chunks, and the chunks in their order: float sums then depend on the cohort alone and not on the
+# number of threads. Chunks of at most this many clients, and enough of them that no core waits long at the end.
+_MAX_CHUNK = 8
+_MIN_CHUNKS = 16
 
 
 class LocalRuntime:
@@ -76,28 +77,35 @@ class LocalRuntime:
   ) -> Iterator[list[tf.Tensor]]:
     """Yields the sums of the chunks in their order, with two chunks a thread in flight and no more."""
     pending: list[concurrent.futures.Future] = []
-    for start in range(0, len(clients), _CHUNK):
-      pending.append(self._pool.submit(self._sum_chunk, clients[start : start + _CHUNK], context))
+    size = _chunk_size(len(clients))
+    for start in range(0, len(clients), size):
+      pending.append(self._pool.submit(self._sum_chunk, clients[start : start + size], size, context))
       if len(pending) > 2 * self._num_threads:
         yield pending.pop(0).result()
     for future in pending:
       yield future.result()
 
-  def _sum_chunk(self, chunk: Sequence[client_data.LoadClient], context: list[tf.Tensor]) -> list[tf.Tensor]:
+  def _sum_chunk(
+      self, chunk: Sequence[client_data.LoadClient], size: int, context: list[tf.Tensor]
+  ) -> list[tf.Tensor]:
     total = self._zero([])
-    for block in _blocks([load() for load in chunk]):
+    for block in _blocks([load() for load in chunk], size):
       total = self._train(total, block, context)
     return total
 
 
-def _blocks(clients: list[client_data.ClientBatches]) -> Iterator[list[np.ndarray]]:
-  """Yields clients stacked along a new first axis: all of a chunk in one, or else one by one.
+def _chunk_size(num_clients: int) -> int:
+  """Returns a power of two, so that there are few sizes to compile for."""
+  return 1 << min(max(num_clients // _MIN_CHUNKS, 1), _MAX_CHUNK).bit_length() - 1
 
-  Nothing in between, so that there are no more than two shapes to compile for each number of steps.
+
+def _blocks(clients: list[client_data.ClientBatches], size: int) -> Iterator[list[np.ndarray]]:
+  """Yields clients stacked along a new first axis: all of a whole chunk in one, or else one by one.
+
+  Nothing in between, so that the shapes to compile for stay few.
   """
-  shapes = {client.labels.shape for client in clients}
-  together = [clients] if len(clients) == _CHUNK and len(shapes) == 1 else [[client] for client in clients]
-  for block in together:
+  is_whole = len(clients) == size and len({client.labels.shape for client in clients}) == 1
+  for block in [clients] if is_whole else [[client] for client in clients]:
     yield [np.stack(arrays) for arrays in zip(*block, strict=True)]
 
 

@@ -2,6 +2,7 @@ import contextlib
 import functools
 import os
 from typing import Any
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -75,9 +76,10 @@ class LocalRuntimeTest(parameterized.TestCase):
   def test_clients_of_one_size_train_as_a_block_with_the_same_numbers(self, use_xla: bool) -> None:
     process = _build_process('sgd', _QUANTIZED)
     source = client_data.ClientDataSource(self._source.shards, batch_size=4, epochs=1, max_examples=4, seed=_SEED)
-    # Twice everybody: two whole chunks, whose clients all take one step.
-    clients = source.round_clients(1, np.arange(2 * _POPULATION) % _POPULATION)
-    with contextlib.closing(local.LocalRuntime(process, use_xla)) as ours:
+    # Twice everybody and one more: whole chunks, whose clients all take one step, and a rest.
+    clients = source.round_clients(1, np.arange(2 * _POPULATION + 1) % _POPULATION)
+    chunks = mock.patch.object(local, '_MIN_CHUNKS', 2)
+    with contextlib.closing(local.LocalRuntime(process, use_xla)) as ours, chunks:
       state, metrics = ours.next(ours.initialize(), clients)
     with contextlib.closing(tff_runtime.TffRuntime(process)) as theirs:
       expected, expected_metrics = theirs.next(theirs.initialize(), clients)
@@ -85,6 +87,10 @@ class LocalRuntimeTest(parameterized.TestCase):
       np.testing.assert_allclose(one, other, atol=1e-5)
     for one, other in zip(tf.nest.flatten(metrics), tf.nest.flatten(expected_metrics), strict=True):
       np.testing.assert_allclose(one, other, rtol=1e-4)
+
+  @parameterized.parameters((0, 1), (1, 1), (20, 1), (47, 2), (100, 4), (128, 8), (10_000, 8))
+  def test_chunks_are_enough_for_all_cores_and_never_large(self, num_clients: int, size: int) -> None:
+    self.assertEqual(local._chunk_size(num_clients), size)
 
   def test_does_not_depend_on_the_number_of_threads(self) -> None:
     process = _build_process('adam', _CLIPPED)
