@@ -12,7 +12,9 @@ from typing import Any
 
 _WITHHELD = re.compile('seed|secret|password', re.IGNORECASE)
 WITHHELD = '(withheld)'
-_DATA = '# data: '
+CONFIG_NAME = 'config.flags'
+# What stands before the fingerprint of the data in the flag file.
+DATA = '# data: '
 
 
 def read_flags(run_dir: str) -> list[tuple[str, str]]:
@@ -23,7 +25,7 @@ def read_flags(run_dir: str) -> list[tuple[str, str]]:
   Raises:
     ValueError: If the file is not text.
   """
-  path = os.path.join(run_dir, 'config.flags')
+  path = os.path.join(run_dir, CONFIG_NAME)
   try:
     with open(path, encoding='utf-8') as file:
       lines = [line.strip().lstrip('-') for line in file if line.strip().startswith('-')]
@@ -42,11 +44,11 @@ def read_flag(run_dir: str, name: str) -> str | None:
 
 def read_data(run_dir: str) -> str | None:
   """Returns the fingerprint of the data set that the run was trained on, or `None` if it left none."""
-  path = os.path.join(run_dir, 'config.flags')
+  path = os.path.join(run_dir, CONFIG_NAME)
   if not os.path.exists(path):
     return None
   with open(path, encoding='utf-8') as file:
-    lines = [line.removeprefix(_DATA).strip() for line in file if line.startswith(_DATA)]
+    lines = [line.removeprefix(DATA).strip() for line in file if line.startswith(DATA)]
   return lines[0] if lines else None
 
 

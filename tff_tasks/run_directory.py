@@ -8,12 +8,13 @@ import math
 import os
 from typing import Any
 
+from export import run_directory as reading
 from models import released
 from pipelines import client_shards
 from pipelines import files
 
-CONFIG_NAME = 'config.flags'
-_DATA = '# data: '
+CONFIG_NAME = reading.CONFIG_NAME
+_DATA = reading.DATA
 # Flags that do not change what comes out, to the last bit: the same noise must never meet another sum.
 _FREE = ('--output_dir', '--shards_dir', '--rounds_per_checkpoint')
 
