@@ -23,8 +23,8 @@ import numpy as np
 
 from pipelines import cli
 from pipelines import client_shards
-from pipelines import files
 from pipelines import schema as schema_lib
+from pipelines import shard_writing
 
 _WORKLOAD = flags.DEFINE_enum('workload', 'W2', ['W1', 'W2', 'W3', 'W4', 'W5', 'W5Q'], 'What the clients train.')
 _RUNTIME = flags.DEFINE_enum('runtime', 'local', ['local', 'tff'], 'Which runtime runs them.')
@@ -99,21 +99,16 @@ def write_clients(workload: Workload, folder: str) -> client_shards.ClientShards
   """Writes random clients as shards."""
   stream, schema = np.random.default_rng(0), workload.schema
 
-  def client(number: int) -> client_shards.ClientExamples:
+  def client(number: int) -> shard_writing.ClientExamples:
     arrays = [
         stream.random((workload.examples, *feature.shape), dtype=np.float32)
         if feature.dtype == 'float32'
         else stream.integers(0, schema.num_classes, (workload.examples, *feature.shape), dtype=np.int32)
         for feature in (schema.feature, schema.label)
     ]
-    return client_shards.ClientExamples(f'{number:06d}', 'train', *arrays)
+    return shard_writing.ClientExamples(f'{number:016d}'.encode(), 'train', *arrays)
 
-  name = client_shards.shard_name(0, 1)
-  with files.open_atomically(os.path.join(folder, name)) as file:
-    index = client_shards.write_shard(file, 0, schema, map(client, range(workload.clients)))
-  client_shards.write_index(folder, [index])
-  entries = {entry: files.describe(os.path.join(folder, entry)) for entry in (name, client_shards.INDEX_NAME)}
-  client_shards.write_manifest(folder, schema, {'files': entries, 'splits': client_shards.count_splits(index)})
+  shard_writing.write_data_set(folder, schema, [shard_writing.pack(map(client, range(workload.clients)))])
   return client_shards.ClientShards(folder)
 
 

@@ -35,7 +35,8 @@ def main() -> None:
   seconds = {
       'preprocess': _step(
           '1/3  Raw logs to client shards, with Apache Beam',
-          'pipelines.preprocess', '--flagfile=configs/shakespeare_data.flags', f'--output_dir={shards}',
+          'pipelines.preprocess', '--dataset=configs/datasets/shakespeare_characters.toml',
+          '--input=examples/shakespeare/utterances.jsonl.gz', f'--output_dir={shards}',
       ),
       'train': _step(
           '2/3  Federated rounds: DP-FedAvg with quantized updates',

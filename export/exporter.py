@@ -16,6 +16,7 @@ from export import guard
 from export import model_card
 from export import model_folder
 from export import parity
+from export import preprocessing
 from export import run_directory
 from export import tflite
 from pipelines import client_shards
@@ -57,10 +58,11 @@ def export(run_dir: str, shards: client_shards.ClientShards, staging: str, limit
   }  # fmt: skip
   if variants:
     model = {
-        'task': shards.schema.task, 'round': reference.round_number, 'weights': reference.num_weights,
+        'task': shards.schema.task, 'data_set': shards.manifest.get('declaration', {}).get('name'),
+        'round': reference.round_number, 'weights': reference.num_weights,
         'num_classes': shards.schema.num_classes, 'signature': check.signature,
     }  # fmt: skip
-    _describe(run_dir, model, shards.schema.classes, record, staging)
+    _describe(run_dir, model, shards, record, staging)
   return record
 
 
@@ -120,10 +122,16 @@ class _Check:
 
 
 def _describe(
-    run_dir: str, model: Mapping[str, Any], classes: tuple[str, ...], record: Mapping[str, Any], staging: str
+    run_dir: str,
+    model: Mapping[str, Any],
+    shards: client_shards.ClientShards,
+    record: Mapping[str, Any],
+    staging: str,
 ) -> None:
+  steps = preprocessing.describe(shards.manifest, model['signature'])
   card = model_card.render(
       model,
+      steps,
       record,
       run_directory.read_json(run_dir, 'privacy.json'),
       run_directory.read_json(run_dir, 'run.json'),
@@ -131,7 +139,8 @@ def _describe(
       {'Python': platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
   )
   contents = {
-      'classes.json': json.dumps(classes, ensure_ascii=False, indent=1) + '\n',
+      preprocessing.CLASSES: json.dumps(shards.schema.classes, ensure_ascii=False, indent=1) + '\n',
+      'x': json.dumps(steps, ensure_ascii=False, indent=1, allow_nan=False) + '\n',
       'MODEL_CARD.md': card,
       model_folder.PARITY: json.dumps(record, indent=1, allow_nan=False) + '\n',
   }

@@ -11,6 +11,7 @@ _TEMPLATE = 'model_card.md.j2'
 
 def render(
     model: Mapping[str, Any],
+    steps: Mapping[str, Any],
     parity: Mapping[str, Any],
     privacy: Mapping[str, Any],
     run: Mapping[str, Any],
@@ -20,7 +21,9 @@ def render(
   """Returns the text of MODEL_CARD.md.
 
   Args:
-    model: task, round, weights, num_classes, and `signature`, a list of rows (kind, name, dtype, shape).
+    model: task, data_set (its name, or None), round, weights, num_classes, and `signature`, a list of rows (kind,
+      name, dtype, shape).
+    steps: What preprocessing.json holds.
     parity: What parity.json holds.
     privacy: The run's privacy.json; empty if it left none.
     run: The run's run.json; empty if it left none.
@@ -34,20 +37,42 @@ def render(
   environment.filters['cell'] = _cell
   return environment.get_template(_TEMPLATE).render(
       model=model, parity=parity, privacy=privacy, run=run, versions=versions,
-      usage=_USAGE.get(model['task']), flags=[(name, value) for name, value in flags if not name.endswith('_dir')],
+      usage=_USAGE.get(steps.get('kind', '')), flags=[(name, value) for name, value in flags if not name.endswith('_dir')],
   )
 
 
-# How a caller fills the input and reads the output, by task.
+# How a caller fills the input and reads the output, by kind of example. The words in `code` are keys of
+# preprocessing.json, where nothing else is said.
+_SCALED = 'less its `mean` and divided by its `stddev` in `scaling`'
+_SEQUENCE = 'and fill the rest up with 0, `<pad>`. Of a longer text, take the end.'
 _USAGE = {
-    'next_character': (
+    'characters': (
         'Write the text from position 0 on, each character as its place in `classes.json` (1, `<unknown>`, for one '
-        'that is not there), and fill the rest up with 0. Position i of the output scores the character after '
-        'position i: for a text of n characters, the next one is the largest of position n - 1.'
+        f'that is not there), a newline after each message, {_SEQUENCE} Position i of the output scores the character '
+        'after position i: for a text of n characters, the next one is the largest of position n - 1.'
     ),
-    'handwriting': (
-        'Write the image as it comes from a scanner: grey values from 0 (black ink) to 255 (white paper), not scaled. '
-        'The largest of the output is the character.'
+    'words': (
+        'Cut the text into words as `tokenization` says. Write them from position 0 on, each as its place in '
+        f'`classes.json` (1, `<unknown>`, for one that is not there), 2, `<end>`, after each message, {_SEQUENCE} '
+        'Position i of the output scores the word after position i: for a text of n words (marks and `<end>` are words '
+        'too), those to suggest are the largest of position n - 1, without places 0 and 1, which were never an answer. '
+        'The accuracies above are shares of the words that have a place; others, which no model can suggest, are left '
+        'out.'
+    ),
+    'table': (
+        f'Write the row of one example: the `numbers` in their order, each {_SCALED}; then for each of the '
+        '`categories`, in their order, a 1 at the place of its value among the `values` and 0 at those of all others. '
+        'A number that is not there is, before scaling, `missing`; if that is null, or a value is not among those of '
+        'its category, there is no answer: the model has never seen such a row. The largest of the output is the class.'
+    ),
+    'windows': (
+        f'Write `length` readings, the oldest first and as far apart as those of the data set: of each the `numbers` '
+        f'in their order, each {_SCALED}. The largest of the output is the class that most readings belong to.'
+    ),
+    'image': (
+        'Write the image row by row from the top, as grey values from 0 (black ink) to 255 (white paper), not scaled, '
+        'with the ink in the frame as in the images of the data set; if `invert` is true, those were white on black and '
+        'have been turned into black on white. The largest of the output is the class of what is written.'
     ),
 }
 

@@ -73,7 +73,7 @@ class Figures:
 def held_out_examples(shards: client_shards.ClientShards) -> Examples:
   """Reads examples at even steps through those of all held-out users, sorted by user; all of them if they are few.
 
-  Even steps keep every user's weight, so the accuracy estimates the one per example.
+  Even steps keep every user's weight, so the accuracy estimates the one over all of them.
 
   Raises:
     ValueError: If there is no held-out user, or a shard is damaged.

@@ -38,25 +38,27 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
     ValueError: If one of the files read is damaged.
     OSError: If the directory cannot be written.
   """
-  privacy = run_directory.read_json(run_dir, 'privacy.json')
+  run, privacy = (run_directory.read_json(run_dir, name) for name in ('run.json', 'privacy.json'))
   environment = jinja2.Environment(
       loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=True, trim_blocks=True, lstrip_blocks=True
   )
   environment.filters.update(percent=_percent, number=_number, size=_size, duration=_duration)
   page = environment.get_template(_TEMPLATE).render(
       name=os.path.basename(os.path.abspath(run_dir)),
-      run=run_directory.read_json(run_dir, 'run.json'),
+      run=run,
       privacy=privacy,
       parity=run_directory.read_json(model_dir, 'parity.json') if model_dir else {},
       flags=run_directory.read_flags(run_dir),
-      charts=_draw_charts(run_directory.read_metrics(run_dir), privacy),
+      charts=_draw_charts(run_directory.read_metrics(run_dir), privacy, run.get('eval_split', 'test')),
   )
   path = os.path.join(run_dir, FILE_NAME)
   files.write_atomically(path, page)
   return path
 
 
-def _draw_charts(metrics: Mapping[str, Sequence[float]], privacy: Mapping[str, Any]) -> list[Chart]:
+def _draw_charts(
+    metrics: Mapping[str, Sequence[float]], privacy: Mapping[str, Any], eval_split: str
+) -> list[Chart]:
   rounds = metrics.get('round', ())
 
   def lines(**labels: str) -> list[charts.Series]:
@@ -70,7 +72,7 @@ def _draw_charts(metrics: Mapping[str, Sequence[float]], privacy: Mapping[str, A
   clip_norm = privacy.get('clip_norm')
   return [
       chart(
-          'Accuracy', 'Training users as they learn, and users who took no part.',
+          'Accuracy', f'Training users as they learn, and users who took no part ({eval_split} split).',
           lines(accuracy='training', eval_accuracy='held-out', eval_accuracy_per_user='held-out, by user'),
           unit='percent',
       ),

@@ -55,9 +55,10 @@ def main() -> None:
 
 def summarize(record: Mapping[str, Any], output_dir: str) -> str:
   """Returns the figures of an export as a plain table."""
+  positions = '' if record['positions'] == record['examples'] else f' ({record["positions"]:,} positions)'
   lines = [
       f'Exported {record["task"]} to {output_dir} in {record["seconds"]:.0f} s.',
-      f'Checked on {record["examples"]:,} examples ({record["positions"]:,} positions) of held-out users, '
+      f'Checked on {record["examples"]:,} examples{positions} of held-out users, '
       f'where Keras has an accuracy of {record["keras_accuracy"]:.2%}.',
       f'{"file":<40}{"size":>10}{"agreement":>11}{"difference":>12}{"accuracy":>10}',
   ]

@@ -1,10 +1,12 @@
 """The tasks by name: the one place to add a task of one's own."""
 
+from models import classification
 from models import handwriting
 from models import next_character
+from models import next_word
 from models import task
 
-_TASKS = {entry.name: entry for entry in (next_character.TASK, handwriting.TASK)}
+_TASKS = {entry.name: entry for entry in (next_character.TASK, next_word.TASK, handwriting.TASK, classification.TASK)}
 
 
 def get_task(name: str) -> task.Task:

@@ -5,21 +5,28 @@ import contextlib
 import hashlib
 import os
 from typing import Any, BinaryIO
+import uuid
 
 
 @contextlib.contextmanager
-def open_atomically(path: str) -> Iterator[BinaryIO]:
+def open_atomically(path: str, is_durable: bool = True) -> Iterator[BinaryIO]:
   """Opens a new file beside `path`; when the block ends well it is flushed to the disk and renamed into place.
+
+  Args:
+    path: The file.
+    is_durable: Whether it has to be there after a crash of the machine; what a job needs for itself has not.
 
   Raises:
     OSError: If the folder cannot be written or the disk is full; what stood at `path` is untouched.
   """
-  aside = f'{path}.{os.getpid()}.part'
+  # Processes on two machines that share the disk may have the same id.
+  aside = f'{path}.{uuid.uuid4().int}.part'
   try:
     with open(aside, 'wb') as file:
       yield file
       file.flush()
-      os.fsync(file.fileno())
+      if is_durable:
+        os.fsync(file.fileno())
     os.replace(aside, path)
   except BaseException:
     with contextlib.suppress(OSError):

@@ -1,13 +1,13 @@
-"""Turns raw per-user logs into client shards.
+r"""Turns raw per-user logs into client shards.
 
-    python -m pipelines.preprocess --flagfile=configs/shakespeare_data.flags
+    python -m pipelines.preprocess --dataset=configs/datasets/shakespeare_characters.toml \
+      --input=examples/shakespeare/utterances.jsonl.gz --output_dir=DIR
 
-Flags that are not listed here go to Beam unchanged, for example `--direct_num_workers=2
---direct_running_mode=multi_processing` or `--runner=...`.
+The dataset file says what the logs hold and what to make of it. Flags that are not listed here go to Beam unchanged,
+for example `--direct_num_workers=2 --direct_running_mode=multi_processing` or `--runner=...`.
 """
 
 from collections.abc import Mapping, Sequence
-import os
 from typing import Any
 
 from absl import flags
@@ -15,118 +15,118 @@ from absl import logging
 
 from pipelines import cli
 
-_TASK = flags.DEFINE_enum('task', None, ['next_character', 'handwriting'], 'What to learn.', required=True)
+_DATASET = flags.DEFINE_string(
+    'dataset', None, 'The declaration: a TOML file that says what the logs hold and what to make of it. Examples are '
+    'in configs/datasets.'
+)  # fmt: skip
 _INPUT = flags.DEFINE_list(
-    'input', [], 'For next_character: files or globs of JSON lines, plain or gzip, on any filesystem that Beam knows.'
+    'input', [], 'Files or globs, on any filesystem that Beam knows: JSON lines, CSV, TSV, Parquet, Avro, TFRecord of '
+    'tf.train.Example; text plain, gzip or zstd.'
+)  # fmt: skip
+_OUTPUT_DIR = flags.DEFINE_string(
+    'output_dir', None, 'The folder to make: shards, index and manifest. All workers have to see it.', required=True
 )
-_FEMNIST_DIR = flags.DEFINE_string('femnist_dir', None, 'For handwriting: the folder that holds femnist_leaf.npz.')
-_OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'The folder to make: shards, index and manifest.', required=True)
-_USER_COLUMN = flags.DEFINE_string('user_column', 'user_id', 'The key of a line that says whose it is.')
-_ORDER_COLUMN = flags.DEFINE_string('order_column', 'utterance', "The key that orders a user's lines: an integer.")
-_TEXT_COLUMN = flags.DEFINE_string('text_column', 'text', 'The key of a line that holds the text.')
-_WINDOW_LENGTH = flags.DEFINE_integer(
-    'window_length', 80, 'Characters in an example of next_character.', lower_bound=1, upper_bound=100_000
+_KEY_FILE = flags.DEFINE_string(
+    'client_id_key_file', None, 'File with the secret key of the hash that replaces user ids, 16 bytes or more; else '
+    'POCKETFED_CLIENT_ID_KEY is read. Not needed where the declaration says public_ids = true.'
+)  # fmt: skip
+_OVERRIDE = flags.DEFINE_multi_string(
+    'override', [], 'Replaces a value of the declaration, as in limits.keep=latest; may be given again.'
 )
-_MAX_EXAMPLES = flags.DEFINE_integer(
-    'max_examples_per_client', 256, 'So many examples of a user are kept, the first.', lower_bound=1,
-    upper_bound=10_000_000
-)
-_MIN_EXAMPLES = flags.DEFINE_integer(
-    'min_examples_per_client', 2, 'A user with fewer examples is set aside.', lower_bound=1, upper_bound=10_000_000
-)
-_TEST_USERS_SHARE = flags.DEFINE_float(
-    'test_users_share', 0.1, 'Share of the users that is held out.', lower_bound=0.0, upper_bound=1.0
-)
-_TAIL_SHARE = flags.DEFINE_float(
-    'tail_share', 0.1, "Share of each training user's examples, the last ones, that is held out.", lower_bound=0.0,
-    upper_bound=0.9
+_MAX_BAD_ROWS = flags.DEFINE_string(
+    'max_bad_rows', '10%', 'With more rows that cannot be used the job fails: a share of all rows, or a number.'
 )
 _NUM_SHARDS = flags.DEFINE_integer(
-    'num_shards', 8, "Files to make; each must fit into a worker's memory.", lower_bound=1, upper_bound=99_999
-)
-_SPLIT_KEY = flags.DEFINE_string(
-    'split_key', 'pocketfed', 'Public key of the hash that chooses the held-out users, 1 to 64 bytes.'
-)
+    'num_shards', 0, 'Files to make, of which each must fit into the memory of a worker; 0: one for every 32 MiB of '
+    'rows.', lower_bound=0, upper_bound=99_999
+)  # fmt: skip
+_DESCRIBE = flags.DEFINE_bool('describe', False, 'Only print what would be made of the first rows.')
+_FORGET = flags.DEFINE_string(
+    'forget', None, 'File with user ids, one a line, as the logs have them: removes these users from the finished data '
+    'set in output_dir.'
+)  # fmt: skip
 
 _SPLIT_MEANINGS = {
     'train': 'to learn from',
-    'tail': 'the held-out last part of the same users',
+    'tail': 'the held-out part of the same users',
+    'validation': 'held-out users, to choose by',
     'test': 'held-out users',
 }
 
-_JOB_FLAGS = (
-    _TASK, _INPUT, _FEMNIST_DIR, _OUTPUT_DIR, _USER_COLUMN, _ORDER_COLUMN, _TEXT_COLUMN, _WINDOW_LENGTH, _MAX_EXAMPLES,
-    _MIN_EXAMPLES, _TEST_USERS_SHARE, _TAIL_SHARE, _NUM_SHARDS, _SPLIT_KEY
-)
-
 
 @flags.multi_flags_validator(
-    [_TASK, _INPUT, _FEMNIST_DIR],
-    'Expected --input for --task=next_character, --femnist_dir for --task=handwriting, and not the other.',
+    [_INPUT, _FORGET], 'Expected --input=FILES to make a data set or --forget=FILE to remove users from one, not both.'
 )
-def _has_input(values: Mapping[str, Any]) -> bool:
-  is_text = values['task'] == 'next_character'
-  return bool(values['input']) == is_text and bool(values['femnist_dir']) != is_text
+def _has_task(values: Mapping[str, Any]) -> bool:
+  return bool(values['input']) != bool(values['forget'])
 
 
-@flags.multi_flags_validator(
-    [_MIN_EXAMPLES, _MAX_EXAMPLES], 'Expected min_examples_per_client up to max_examples_per_client, found more.'
-)
-def _has_room(values: Mapping[str, Any]) -> bool:
-  return values['min_examples_per_client'] <= values['max_examples_per_client']
-
-
-@flags.validator(_OUTPUT_DIR, 'Expected a folder on a local or mounted disk: the shards are read as memory.')
-def _is_local(value: str | None) -> bool:
-  return value is None or '://' not in value
-
-
-@flags.validator(_SPLIT_KEY, 'Expected 1 to 64 bytes.')
-def _fits_hash(value: str) -> bool:
-  return 1 <= len(value.encode()) <= 64
+@flags.multi_flags_validator([_DATASET, _FORGET], 'Expected --dataset=FILE.toml: see configs/datasets for examples.')
+def _has_declaration(values: Mapping[str, Any]) -> bool:
+  return bool(values['dataset'] or values['forget'])
 
 
 def main(beam_arguments: Sequence[str]) -> None:
-  """Runs the job that the flags describe and says what came of it."""
+  """Does what the flags ask for and says what came of it."""
   # Beam warns on import about cloud libraries that are not installed; errors still show.
   logging.set_verbosity(logging.ERROR)
+  if _FORGET.value:
+    _forget(beam_arguments)
+    return
+  from pipelines import declaration as declarations
+  from pipelines.readers import streams
+
+  paths = streams.match_files(_INPUT.value)
+  declaration = declarations.read(_DATASET.value, _OVERRIDE.value, paths)
+  if _DESCRIBE.value:
+    from pipelines import describe
+
+    print(describe.describe(declaration, paths))
+    return
+  _preprocess(declaration, paths, beam_arguments)
+
+
+def _forget(beam_arguments: Sequence[str]) -> None:
+  from pipelines import client_ids
+  from pipelines import client_shards
+  from pipelines import forgetting
+
+  if beam_arguments:
+    raise ValueError(f'Expected only flags of ours with --forget, found {beam_arguments[0]!r}: Beam has no part in it.')
+  manifest = client_shards.read_manifest(_OUTPUT_DIR.value)
+  key = client_ids.read_key(_KEY_FILE.value, manifest['declaration']['client']['public_ids'])
+  if key.fingerprint != manifest['client_id_key']:
+    raise ValueError('Expected the key of client ids that the data set was made with, found another: give that one.')
+  with open(_FORGET.value, encoding='utf-8') as file:
+    names = {line.rstrip('\r\n') for line in file} - {''}
+  outcome = forgetting.forget(_OUTPUT_DIR.value, {client_ids.hash_id(name, key.secret) for name in names})
+  print(
+      f'Forgot {outcome.clients:,} of {outcome.asked:,} users: {outcome.rows:,} rows, {len(outcome.shards)} shards '
+      f'written anew in {_OUTPUT_DIR.value}. The logs still have them.',
+      *outcome.warnings,
+      sep='\n',
+  )
+
+
+def _preprocess(declaration: Any, paths: Sequence[str], beam_arguments: Sequence[str]) -> None:
+  from pipelines import client_ids
   from pipelines import job as job_lib
 
+  key = client_ids.read_key(_KEY_FILE.value, declaration.client.public_ids)
+  limit = job_lib.MaxBadRows(_MAX_BAD_ROWS.value)
+  job = job_lib.Job(paths, declaration, key, _NUM_SHARDS.value, limit, _OUTPUT_DIR.value)
   options = job_lib.parse_beam_flags(beam_arguments)
-  job = _make_job()
-  print(f'Preprocessing {_name_all(job.paths)} for {_TASK.value}.', flush=True)
+  print(f'Preprocessing {_name_all(paths)} as {declaration.name}.', flush=True)
   outcome = job_lib.run(job, options)
   if outcome.is_new:
     print(_describe(outcome.manifest))
     print(f'Client shards are in {job.output_dir} ({outcome.manifest["seconds"]:.1f} s).')
   else:
-    print(f'Nothing to do: {job.output_dir} holds the client shards made from this input with these flags.')
+    print(f'Nothing to do: {job.output_dir} holds the client shards made from this input with this declaration.')
 
 
 def _name_all(paths: Sequence[str]) -> str:
   return ', '.join(paths) if len(paths) <= 3 else f'{len(paths)} files ({paths[0]} … {paths[-1]})'
-
-
-def _make_job() -> Any:
-  from pipelines import featurizers
-  from pipelines import femnist
-  from pipelines import job
-  from pipelines import sources
-  from pipelines import transforms
-
-  limits = transforms.Limits(_MAX_EXAMPLES.value, _MIN_EXAMPLES.value)
-  splits = transforms.Splits(_TEST_USERS_SHARE.value, _TAIL_SHARE.value, _SPLIT_KEY.value)
-  source: Any
-  featurizer: featurizers.Featurizer
-  if _TASK.value == 'next_character':
-    paths = sources.match_files(_INPUT.value)
-    source = sources.ReadJsonLines(paths, sources.Columns(_USER_COLUMN.value, _ORDER_COLUMN.value, _TEXT_COLUMN.value))
-    featurizer = featurizers.NextCharacter(_WINDOW_LENGTH.value)
-  else:
-    paths = sources.match_files([os.path.join(_FEMNIST_DIR.value, femnist.FILE_NAME)])
-    source, featurizer = femnist.ReadFemnist(paths[0]), featurizers.Handwriting()
-  values = {flag.name: flag.value for flag in _JOB_FLAGS}
-  return job.Job(paths, source, featurizer, limits, splits, _NUM_SHARDS.value, _OUTPUT_DIR.value, values)
 
 
 def _describe(manifest: Mapping[str, Any]) -> str:
@@ -139,7 +139,8 @@ def _describe(manifest: Mapping[str, Any]) -> str:
   ]
   for split, meaning in _SPLIT_MEANINGS.items():
     counts = manifest['splits'][split]
-    lines.append(f'{split:<6} {counts["clients"]:,} users, {counts["examples"]:,} examples: {meaning}')
+    if counts['clients']:
+      lines.append(f'{split:<10} {counts["clients"]:,} users, {counts["examples"]:,} examples: {meaning}')
   lines += [f'note   {note} {number:,}' for note, number in manifest['notes'].items()]
   return '\n'.join(lines)
 

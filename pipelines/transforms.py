@@ -1,91 +1,128 @@
-"""From rows to client shards: key by bucket, group, and turn each bucket into one file.
+"""The steps of the pipeline: read rows, spill them into buckets, learn what has to be learned, write a shard a bucket.
 
-A shard is a hash bucket of clients. All rows of a client meet in its bucket, are put in order, limited, featurized,
-split and written there, so that nothing ever holds more than one bucket, and the same rows give the same bytes whatever
-their order and the number of workers.
+A shard is a hash bucket of clients. All rows of a client meet in its bucket, are put in order, bounded, featurized,
+split and written there, so that nothing ever holds more than one bucket, and the same input gives the same bytes
+whatever the number of workers. Elements are blocks, references and reports, never single rows: an element costs Beam
+microseconds, a row inside a table next to nothing.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
-import dataclasses
-import hashlib
 import json
-import os
+import posixpath
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 
-from pipelines import client_shards
-from pipelines import featurizers
-from pipelines import files
+from pipelines import declaration as declarations
+from pipelines import output_folder
+from pipelines import parsing
+from pipelines import prefetching
 from pipelines import reports
+from pipelines import shard_building
+from pipelines import shard_writing
+from pipelines import spill
+from pipelines import storage
+from pipelines.learning import base as learning
+from pipelines.readers import base as readers
 
-RESULT_NAME = 'pipeline_result.json'
-TOO_LITTLE_DATA = 'too_little_data'
-_MAX_EXAMPLES = 'max_examples_per_client'
-_DUPLICATE = 'duplicate_row'
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-  """How much one client may and must contribute, in examples; beyond the maximum its first examples stay."""
-
-  max_examples_per_client: int
-  min_examples_per_client: int
+# The tag under which a step gives its reports.
+REPORTS = 'reports'
+ReportOutput: TypeAlias = beam.pvalue.TaggedOutput[Literal['reports'], reports.Report]
 
 
-@dataclasses.dataclass(frozen=True)
-class Splits:
-  """Which users, and which part of the others' data, are held out.
+class NamedRows(NamedTuple):
+  """A table of rows, and a name for it that sorts as its place in the input does."""
 
-  Whether a user is held out depends on the user's id and the key alone, so it never changes when data is added.
-  """
-
-  test_users_share: float
-  tail_share: float
-  key: str
-
-  def is_test_user(self, client_id: str) -> bool:
-    return _hash(client_id, key=self.key.encode()) < self.test_users_share * 2**64
-
-  def split(self, examples: client_shards.ClientExamples) -> Iterator[client_shards.ClientExamples]:
-    """Yields the client's examples under the splits they belong to.
-
-    The tail of a training user is the last `tail_share` of its examples, rounded, but at least one and never all.
-    """
-    count = len(examples.features)
-    if self.is_test_user(examples.client_id):
-      yield examples._replace(split='test')
-      return
-    tail = min(max(round(count * self.tail_share), 1), count - 1) if self.tail_share else 0
-    for split, part in (('train', slice(0, count - tail)), ('tail', slice(count - tail, count))):
-      if part.start < part.stop:
-        yield client_shards.ClientExamples(examples.client_id, split, examples.features[part], examples.labels[part])
+  name: str
+  table: pa.Table
 
 
-class KeyByBucket(beam.PTransform):
-  """Tables of rows -> `(bucket, table)`, each table holding the rows of one bucket of clients."""
+class Output(NamedTuple):
+  """What a step gives, and what it has to report."""
 
-  def __init__(self, num_buckets: int):
+  elements: beam.PCollection[Any]
+  reports: beam.PCollection[reports.Report]
+
+
+class ReadRows(beam.PTransform):
+  """Reads the input files, part by part, into `NamedRows`."""
+
+  def __init__(self, paths: Sequence[str], declaration: declarations.Declaration, key: bytes):
+    super().__init__()
+    self._paths = paths
+    self._declaration = declaration
+    self._key = key
+
+  def expand(self, input_or_inputs: beam.pvalue.PBegin) -> Output:
+    parts = (
+        input_or_inputs
+        | 'Files' >> beam.Create(list(enumerate(self._paths)))
+        | 'CutIntoParts' >> beam.ParDo(_CutIntoParts(self._declaration.reader)).with_outputs(REPORTS, main='parts')
+    )
+    rows = (
+        parts['parts']
+        | 'SpreadParts' >> beam.Reshuffle()
+        | 'ReadParts' >> beam.ParDo(_ReadParts(self._declaration, self._key)).with_outputs(REPORTS, main='rows')
+    )
+    return Output(rows['rows'], (parts[REPORTS], rows[REPORTS]) | 'ReadReports' >> beam.Flatten())
+
+
+class SpillRows(beam.PTransform):
+  """`NamedRows` -> `(bucket, slices)`: where the rows of each bucket of clients wait."""
+
+  def __init__(self, num_buckets: int, folder: str):
     super().__init__()
     self._num_buckets = num_buckets
+    self._folder = folder
 
-  def expand(self, input_or_inputs: beam.PCollection[pa.Table]) -> beam.PCollection[tuple[int, pa.Table]]:
-    return input_or_inputs | 'SplitByBucket' >> beam.FlatMap(split_by_bucket, self._num_buckets)
+  def expand(self, input_or_inputs: beam.PCollection[NamedRows]) -> Output:
+    spilled = input_or_inputs | 'Spill' >> beam.ParDo(_Spill(self._num_buckets, self._folder)).with_outputs(
+        REPORTS, main='slices'
+    )
+    return Output(spilled['slices'] | 'GroupByBucket' >> beam.GroupByKey(), spilled[REPORTS])
+
+
+class Learn(beam.PTransform):
+  """`(bucket, slices)` -> the one `Release` of what a learner learns from the training users."""
+
+  def __init__(self, builder: shard_building.ShardBuilder, learner: learning.Learner):
+    super().__init__()
+    self._builder = builder
+    self._learner = learner
+
+  def expand(self, input_or_inputs: beam.PCollection[tuple[int, Iterable[spill.Slice]]]) -> beam.PCollection[Any]:
+    return (
+        input_or_inputs
+        | 'Contribute' >> beam.FlatMap(_contribute, self._builder, self._learner)
+        | 'AddUp' >> beam.CombineGlobally(_AddUp(self._learner))
+        | 'Release' >> beam.Map(self._learner.release)
+        # Two steps use the release; with its noise drawn again for one of them, they would not see the same.
+        | 'ReleaseOnce' >> beam.Reshuffle()
+    )
 
 
 class WriteShards(beam.PTransform):
-  """`(bucket, table)` -> reports of the shards written, one shard per bucket."""
+  """`(bucket, slices)` -> reports of the shards written, one shard per bucket.
+
+  Attributes:
+    builder: Makes the content of a shard.
+    name: Gives the path of a shard by its number.
+    release: What was learned first, as a side input; None if nothing has to be.
+  """
 
   def __init__(
-      self, featurizer: featurizers.Featurizer, limits: Limits, splits: Splits, output_dir: str, num_shards: int
+      self, builder: shard_building.ShardBuilder, name: Callable[[int], str], release: beam.pvalue.AsSingleton | None
   ):
     super().__init__()
-    self.writer = _WriteShard(featurizer, limits, splits, output_dir, num_shards)
+    self._writer = _WriteShard(builder, name)
+    self._release = release
 
-  def expand(self, input_or_inputs: beam.PCollection[tuple[int, pa.Table]]) -> beam.PCollection[reports.Report]:
-    return input_or_inputs | 'GroupByBucket' >> beam.GroupByKey() | 'WriteShard' >> beam.ParDo(self.writer)
+  def expand(
+      self, input_or_inputs: beam.PCollection[tuple[int, Iterable[spill.Slice]]]
+  ) -> beam.PCollection[reports.Report]:
+    return input_or_inputs | 'WriteShard' >> beam.ParDo(self._writer, release=self._release)
 
 
 class WriteResult(beam.PTransform):
@@ -103,81 +140,136 @@ class WriteResult(beam.PTransform):
     )
 
 
-def split_by_bucket(rows: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa.Table]]:
-  """Yields the rows of each bucket; a client's bucket is a hash of its id."""
-  encoded = rows['client_id'].combine_chunks().dictionary_encode()
-  buckets = np.array([_hash(client_id) % num_buckets for client_id in encoded.dictionary.to_pylist()], np.int64)
-  bucket_of_row = buckets[encoded.indices.to_numpy()]
-  for bucket in np.unique(bucket_of_row):
-    yield int(bucket), rows.take(np.flatnonzero(bucket_of_row == bucket))
+class _CutIntoParts(beam.DoFn):
+  """A numbered path -> its parts."""
+
+  def __init__(self, reader: readers.Reader):
+    self._reader = reader
+
+  def process(self, element: tuple[int, str]) -> Iterator[readers.Part | ReportOutput]:
+    number, path = element
+    try:
+      yield from self._reader.parts(path, number)
+    except readers.DamagedFile as error:
+      yield _report(reports.Report(problems=[str(error)]))
 
 
-def clients_of(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-  """Yields each client's id and rows from a table in which a client's rows stand together."""
-  codes = rows['client_id'].combine_chunks().dictionary_encode().indices.to_numpy()
-  starts = np.flatnonzero(np.diff(codes, prepend=-1))
-  for start, stop in zip(starts, [*starts[1:], len(codes)], strict=True):
-    yield rows['client_id'][int(start)].as_py(), rows.slice(start, stop - start)
+class _ReadParts(beam.DoFn):
+  """A part of a file -> its rows, block by block."""
+
+  def __init__(self, declaration: declarations.Declaration, key: bytes):
+    self._declaration = declaration
+    self._key = key
+
+  def process(self, element: readers.Part) -> Iterator[NamedRows | ReportOutput]:
+    report = reports.Report()
+    try:
+      blocks = self._declaration.reader.read(element, parsing.raw_columns(self._declaration))
+      for number, block in enumerate(prefetching.prefetch(blocks)):
+        rows, refused = parsing.read_block(block, element, self._declaration, self._key)
+        report.count(reports.READ, number=rows.num_rows + sum(refused.values()))
+        for reason, count in refused.items():
+          report.count(reports.QUARANTINED, reason, count)
+        if rows.num_rows:
+          yield NamedRows(f'{element.file:06d}-{element.start:015d}-{number:06d}', rows)
+    except readers.DamagedFile as error:
+      report.problems.append(str(error))
+    yield _report(report)
+
+
+class _Spill(beam.DoFn):
+  """Rows -> where those of each bucket were written."""
+
+  def __init__(self, num_buckets: int, folder: str):
+    self._num_buckets = num_buckets
+    self._folder = folder
+
+  def process(self, element: NamedRows) -> Iterator[tuple[int, spill.Slice] | ReportOutput]:
+    path = storage.join(self._folder, f'{element.name}.arrow')
+    try:
+      yield from spill.write(element.table, self._num_buckets, path)
+    except OSError as error:
+      yield _report(reports.Report(problems=[_cannot_write(path, error)]))
+
+
+class _AddUp(beam.CombineFn):
+  """Adds what the buckets contribute."""
+
+  def __init__(self, learner: learning.Learner):
+    self._learner = learner
+
+  def create_accumulator(self) -> Any:
+    return None
+
+  def add_input(self, mutable_accumulator: Any, element: Any) -> Any:
+    return element if mutable_accumulator is None else self._learner.add(mutable_accumulator, element)
+
+  def merge_accumulators(self, accumulators: Iterable[Any]) -> Any:
+    total = self.create_accumulator()
+    for accumulator in accumulators:
+      if accumulator is not None:
+        total = self.add_input(total, accumulator)
+    return total
+
+  def extract_output(self, accumulator: Any) -> Any:
+    return accumulator
 
 
 class _WriteShard(beam.DoFn):
   """The rows of a bucket -> its shard."""
 
-  def __init__(
-      self, featurizer: featurizers.Featurizer, limits: Limits, splits: Splits, output_dir: str, num_shards: int
-  ):
-    self._featurizer = featurizer
-    self._limits = limits
-    self._splits = splits
-    self._output_dir = output_dir
-    self._num_shards = num_shards
+  def __init__(self, builder: shard_building.ShardBuilder, name: Callable[[int], str]):
+    self._builder = builder
+    self._name = name
 
-  def process(self, element: tuple[int, Iterable[pa.Table]]) -> Iterator[reports.Report]:
-    bucket, tables = element
-    report = reports.Report()
-    name = client_shards.shard_name(bucket, self._num_shards)
-    path = os.path.join(self._output_dir, name)
+  def process(
+      self, element: tuple[int, Iterable[spill.Slice]], release: learning.Release | None
+  ) -> Iterator[reports.Report]:
+    bucket, slices = element
+    builder = self._builder.with_learned(release.value) if release else self._builder
+    rows, report = builder.gather(spill.read(slices))
+    path = self._name(bucket)
     try:
-      with files.open_atomically(path) as file:
-        clients = self._examples(self._sort(pa.concat_tables(tables), report), report)
-        report.index.append(client_shards.write_shard(file, bucket, self._featurizer.schema, clients))
-      report.files[name] = files.describe(path)
+      with storage.open_atomically(path) as file:
+        content = builder.build(rows, report)
+        report.index.append(shard_writing.write_shard(file, bucket, builder.featurizer.schema, content))
+      report.files[posixpath.basename(path)] = storage.describe(path) | {'shard': bucket}
     except OSError as error:
-      report.problems.append(f'Expected to write {path}, found {error.strerror}: choose another --output_dir.')
+      report.problems.append(_cannot_write(path, error))
     yield report
 
-  def _sort(self, rows: pa.Table, report: reports.Report) -> pa.Table:
-    """Returns the rows in their total order, each once."""
-    rows = rows.sort_by([(key, 'ascending') for key in self._featurizer.sort_keys])
-    numbered = rows.append_column('row', pa.array(np.arange(rows.num_rows)))
-    first = numbered.group_by(list(self._featurizer.identity)).aggregate([('row', 'min')])['row_min']
-    report.count(reports.QUARANTINED, _DUPLICATE, rows.num_rows - len(first))
-    return rows.take(first.combine_chunks().sort()).combine_chunks()
 
-  def _examples(self, rows: pa.Table, report: reports.Report) -> Iterator[client_shards.ClientExamples]:
-    for client_id, client_rows in clients_of(rows):
-      made = self._featurizer.featurize(client_rows, self._limits.max_examples_per_client)
-      if len(made.features) < self._limits.min_examples_per_client:
-        report.count(reports.SET_ASIDE, TOO_LITTLE_DATA)
-        report.count(reports.BOUNDED, TOO_LITTLE_DATA, client_rows.num_rows)
-        continue
-      used = int(made.rows_reached[-1])
-      report.count(reports.USED, number=used)
-      report.count(reports.BOUNDED, _MAX_EXAMPLES, client_rows.num_rows - used)
-      for note, number in made.notes.items():
-        report.count(reports.NOTES, note, number)
-      yield from self._splits.split(client_shards.ClientExamples(client_id, '', made.features, made.labels))
+def _contribute(
+    element: tuple[int, Iterable[spill.Slice]], builder: shard_building.ShardBuilder, learner: learning.Learner
+) -> Iterator[Any]:
+  bucket, _ = builder.gather(spill.read(element[1]))
+  rows = builder.training_rows(bucket)
+  if len(rows.starts) > 1:
+    yield learner.contribute(rows)
 
 
 def _write_result(report: reports.Report, output_dir: str) -> None:
   counts = [[kind, reason, number] for (kind, reason), number in sorted(report.counts.items())]
-  name = client_shards.INDEX_NAME
+  name = shard_writing.INDEX_NAME
   with contextlib.suppress(OSError):  # No room even for this: who started the job finds no result, and says so.
-    splits = client_shards.count_splits(client_shards.write_index(output_dir, report.index))
-    written = report.files | {name: files.describe(os.path.join(output_dir, name))}
-    result = {'counts': counts, 'splits': splits, 'files': written, 'problems': sorted(report.problems)}
-    files.write_atomically(os.path.join(output_dir, RESULT_NAME), json.dumps(result))
+    splits = shard_writing.count_splits(
+        shard_writing.write_index(output_dir, report.index, open_file=storage.open_atomically)
+    )
+    written = report.files | {name: storage.describe(storage.join(output_dir, name))}
+    result = {
+        'counts': counts,
+        'splits': splits,
+        'files': written,
+        'releases': report.releases,
+        'problems': sorted(report.problems),
+    }
+    with storage.open_atomically(storage.join(output_dir, output_folder.RESULT_NAME)) as file:
+      file.write(json.dumps(result).encode())
 
 
-def _hash(client_id: str, key: bytes = b'') -> int:
-  return int.from_bytes(hashlib.blake2b(client_id.encode(), digest_size=8, key=key).digest(), 'big')
+def _cannot_write(path: str, error: OSError) -> str:
+  return f'Expected to write {path}, found {storage.explain(error)}: choose another --output_dir.'
+
+
+def _report(report: reports.Report) -> ReportOutput:
+  return beam.pvalue.TaggedOutput(REPORTS, report)

@@ -57,6 +57,10 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
+_PREPROCESS = (
+    '-m', 'pipelines.preprocess', '--dataset=configs/datasets/shakespeare_characters.toml',
+    '--input=examples/shakespeare/utterances.jsonl.gz', '--num_shards=8',
+)  # fmt: skip
 # Without what the tests themselves run under.
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != 'TF_CPP_MIN_LOG_LEVEL'}
 
@@ -80,9 +84,8 @@ class EndToEndTest(absltest.TestCase):
     cls.shards, cls.run_dir = str(cls.folder / 'shards'), str(cls.folder / 'run')
     cls.folder.mkdir(parents=True)
     cls.addClassCleanup(shutil.rmtree, cls.folder)
-    preset = '--flagfile=configs/shakespeare_data.flags'
     for command in (
-        ('-m', 'pipelines.preprocess', preset, f'--output_dir={cls.shards}', '--window_length=20'),
+        (*_PREPROCESS, f'--output_dir={cls.shards}', '--override=examples.window_length=20'),
         ('-m', 'tff_tasks.train', *_TRAIN, f'--shards_dir={cls.shards}', f'--output_dir={cls.run_dir}'),
     ):
       result = _run(*command)
@@ -167,8 +170,7 @@ class EndToEndTest(absltest.TestCase):
 
   def test_shards_of_another_schema(self) -> None:
     shards = str(self.folder / 'other')
-    preset = '--flagfile=configs/shakespeare_data.flags'
-    result = _run('-m', 'pipelines.preprocess', preset, f'--output_dir={shards}', '--window_length=30')
+    result = _run(*_PREPROCESS, f'--output_dir={shards}', '--override=examples.window_length=30')
     self.assertEqual(result.returncode, 0, result.stderr)
     self.assert_refused(self._train(self.run_dir, shards), 'other shards')
     self.assert_refused(

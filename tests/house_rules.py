@@ -12,6 +12,7 @@ _SHARED = (
     'pipelines.client_shards',
     'pipelines.files',
     'pipelines.schema',
+    'pipelines.shard_bytes',
     'export.report',
     'export.run_directory',
 )

@@ -1,6 +1,7 @@
 """How well a model does on one split of the data: over all labels, and uniformly over users."""
 
 from collections.abc import Sequence
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,8 @@ from models import task as task_lib
 from pipelines import client_shards
 from pipelines import schema as schema_lib
 
-_BATCH_SIZE = 256
+_MAX_BATCH_SIZE = 256
+_MAX_LOGITS = 1 << 23  # In a batch, which takes several times their memory: fewer examples of a large vocabulary.
 
 
 class Evaluation(NamedTuple):
@@ -35,6 +37,7 @@ class Evaluator:
 
   def __init__(self, model: tf.keras.Model, shards: client_shards.ClientShards, split: str) -> None:
     self._model = model
+    self._batch_size = max(1, min(_MAX_BATCH_SIZE, _MAX_LOGITS // math.prod(model.output.shape[1:])))
     self._features, self._labels, self._clients = shards.read_all(split)
     self._num_clients = shards.num_clients(split)
     self._sums = tf.function(self._sums_of_batch, reduce_retracing=True)
@@ -42,7 +45,7 @@ class Evaluator:
   def evaluate(self, weights: Sequence[np.ndarray]) -> Evaluation:
     """Returns the figures of a model with these weights."""
     self._model.set_weights(list(weights))
-    batches = [self._sums(*self._batch(start)) for start in range(0, len(self._labels), _BATCH_SIZE)]
+    batches = [self._sums(*self._batch(start)) for start in range(0, len(self._labels), self._batch_size)]
     if not batches:
       return _NO_FIGURES
     loss, correct, count = (
@@ -56,8 +59,8 @@ class Evaluator:
     return Evaluation(*map(float, figures))
 
   def _batch(self, start: int) -> tuple[np.ndarray, np.ndarray]:
-    features, labels = (values[start : start + _BATCH_SIZE] for values in (self._features, self._labels))
-    missing = _BATCH_SIZE - len(labels)
+    features, labels = (values[start : start + self._batch_size] for values in (self._features, self._labels))
+    missing = self._batch_size - len(labels)
     fill = lambda values, value: np.pad(values, [(0, missing)] + [(0, 0)] * (values.ndim - 1), constant_values=value)  # noqa: E731
     return fill(features, 0), fill(labels, schema_lib.IGNORED_LABEL)
 

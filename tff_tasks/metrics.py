@@ -26,10 +26,10 @@ class RoundMetrics:
     clients: Size of the cohort.
     loss: Of the cohort while it trained, nats a label.
     accuracy: Of the cohort while it trained.
-    eval_loss: On held-out users.
+    eval_loss: On held-out users: those of the validation split, or of the test split if there is none.
     eval_accuracy: On held-out users, over their labels.
     eval_accuracy_per_user: On held-out users, the mean over users.
-    epsilon: Spent so far.
+    epsilon: Spent so far, what the data set has cost included.
     update_norm_mean: L2 norm of the updates before clipping.
     update_norm_max: The largest of them.
     clipped_share: Share of the cohort whose update was clipped.

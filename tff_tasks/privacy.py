@@ -1,6 +1,7 @@
 """The privacy plan: one value yields the sampler, the clip, the noise and the accounting, so they cannot disagree.
 
-Unit of privacy: one client, with all of its data. The released values are the models of all rounds so far.
+Unit of privacy: one client, with all of its data. The released values are the models of all rounds so far, and what the
+data set was made with if that was learned from the same clients.
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ import dp_accounting
 from dp_accounting import pld
 from dp_accounting import rdp
 
+from tff_tasks import learned as learned_lib
 from tff_tasks import quantization
 from tff_tasks import settings
 
@@ -32,7 +34,8 @@ class PrivacyPlan:
     clip_norm: L2 bound of a client's update, or None.
     quantization_bits: Bits of a coordinate of an update; 0 sends float32.
     noise_multiplier: Standard deviation of the noise on the sum, over the norm bound after rounding. 0: not private.
-    delta: The delta of (epsilon, delta).
+    delta: The delta of (epsilon, delta), for all that is released.
+    learned: What of both was spent before training, on what the data set was made with.
 
   Raises:
     ValueError: If the values do not make a plan whose accounting matches what runs.
@@ -45,6 +48,7 @@ class PrivacyPlan:
   quantization_bits: int = 8
   noise_multiplier: float = 0.0
   delta: float | None = None
+  learned: learned_lib.Cost = learned_lib.NOTHING
 
   def __post_init__(self) -> None:
     if self.sampling not in settings.SAMPLINGS:
@@ -65,6 +69,11 @@ class PrivacyPlan:
       raise ValueError(
           f'Expected 0 < delta < 1 / clients = {1 / self.population:.3g}, found {self.delta}: a larger one would allow '
           'to publish a client; set --delta.'
+      )
+    if self.training_delta is not None and self.training_delta <= 0:
+      raise ValueError(
+          f'Expected a delta above {self.learned.delta:.3g}, which the data set alone has spent, found {self.delta}: '
+          'set a larger --delta, or preprocess with smaller ones.'
       )
     if self.quantization_bits:
       codec = self.codec(1)
@@ -128,11 +137,24 @@ class PrivacyPlan:
       one = dp_accounting.SampledWithoutReplacementDpEvent(self.population, self.clients_per_round, noise)
     return dp_accounting.SelfComposedDpEvent(one, rounds)
 
+  @property
+  def training_delta(self) -> float | None:
+    """The part of `delta` that is left for training, or None if there is no guarantee."""
+    return self.delta - self.learned.delta if self.is_private and self.delta is not None else None
+
   def epsilon(self, rounds: int) -> float | None:
-    """Returns the epsilon at `delta` of the models of `rounds` rounds, or None if there is no guarantee."""
+    """Returns the epsilon at `delta` of all that is released in `rounds` rounds, or None if there is no guarantee.
+
+    By basic composition: what the data set has cost, and the models.
+    """
+    training = self.training_epsilon(rounds)
+    return None if training is None else self.learned.epsilon + training
+
+  def training_epsilon(self, rounds: int) -> float | None:
+    """Returns the epsilon at `training_delta` of the models alone, or None if there is no guarantee."""
     if not self.is_private:
       return None
-    return _epsilon(self, rounds) if rounds else 0.0
+    return _training_epsilon(self, rounds) if rounds else 0.0
 
   def accountant(self) -> dp_accounting.PrivacyAccountant:
     """Returns an empty accountant for this plan's events and adjacency."""
@@ -146,6 +168,11 @@ class PrivacyPlan:
     Raises:
       ValueError: If no noise multiplier does.
     """
+    if target_epsilon <= self.learned.epsilon:
+      raise ValueError(
+          f'Expected a target_epsilon above {self.learned.epsilon:g}, which the data set alone has spent, found '
+          f'{target_epsilon:g}: ask for a larger one, or preprocess with a smaller one.'
+      )
     quiet, loud = 0, int(MAX_NOISE_MULTIPLIER * 1000) - 1
     if not self._is_within(target_epsilon, rounds, loud):
       raise ValueError(
@@ -166,7 +193,7 @@ class PrivacyPlan:
 
 
 @functools.lru_cache(maxsize=4096)  # The progress line asks after every round, the ledger at every checkpoint.
-def _epsilon(plan: PrivacyPlan, rounds: int) -> float:
+def _training_epsilon(plan: PrivacyPlan, rounds: int) -> float:
   accountant = plan.accountant()
   accountant.compose(plan.event(rounds))
-  return float(accountant.get_epsilon(plan.delta))
+  return float(accountant.get_epsilon(plan.training_delta))

@@ -1,6 +1,6 @@
 """A whole run: settings and client shards in, run directory out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import contextlib
 import functools
 import os
@@ -17,6 +17,7 @@ from tff_tasks import checkpoints
 from tff_tasks import client_data
 from tff_tasks import cohorts
 from tff_tasks import evaluation
+from tff_tasks import learned
 from tff_tasks import ledger
 from tff_tasks import metrics
 from tff_tasks import privacy
@@ -46,7 +47,7 @@ def train(settings: settings_lib.Settings, shards: client_shards.ClientShards, f
         f'Expected held-out users in {shards.path}, found none: neither the model nor its export could be checked; '
         'preprocess with a larger --test_users_share.'
     )
-  plan = build_plan(settings, shards.num_clients('train'))
+  plan = build_plan(settings, shards.num_clients('train'), shards.manifest.get('learned', ()))
   with run_directory.hold(settings.output_dir):
     kept = checkpoints.Checkpoints(os.path.join(settings.output_dir, 'checkpoints'))
     seed = kept.load_seed() or _new_seed(settings.seed)
@@ -58,8 +59,16 @@ def train(settings: settings_lib.Settings, shards: client_shards.ClientShards, f
       run.train()
 
 
-def build_plan(settings: settings_lib.Settings, population: int) -> privacy.PrivacyPlan:
-  """Returns the privacy plan of the settings, calibrated to the target epsilon if there is one."""
+def build_plan(
+    settings: settings_lib.Settings, population: int, entries: Sequence[Mapping[str, Any]] = ()
+) -> privacy.PrivacyPlan:
+  """Returns the privacy plan of the settings, calibrated to the target epsilon if there is one.
+
+  Args:
+    settings: What to do.
+    population: The number of training clients.
+    entries: What the data set was made with: its manifest's `learned`.
+  """
   plan = privacy.PrivacyPlan(
       population=population,
       clients_per_round=settings.clients_per_round,
@@ -68,6 +77,7 @@ def build_plan(settings: settings_lib.Settings, population: int) -> privacy.Priv
       quantization_bits=settings.quantization_bits,
       noise_multiplier=settings.noise_multiplier or 0.0,
       delta=settings.delta,
+      learned=learned.total(entries, settings.sampling),
   )
   if not settings.target_epsilon:
     return plan
@@ -92,6 +102,7 @@ class Run:
   ) -> None:
     self._settings, self._shards, self._plan, self._seed, self._kept = settings, shards, plan, seed, kept
     self._stream = stream
+    self._learned = shards.manifest.get('learned', ())
     task = registry.get_task(shards.schema.task)
     self._model_size = settings.model_size or task.default_size
     build_model = functools.partial(task.build_model, shards.schema, self._model_size)
@@ -102,7 +113,10 @@ class Run:
     self._runtime = runtimes.build_runtime(settings.runtime, process, task.prefers_xla)
     model = build_model()
     self._dimension = model.count_params()
-    self._evaluators = {split: evaluation.Evaluator(model, shards, split) for split in ('test', 'tail')}
+    # What one looks at while training, and perhaps chooses by, should not be what the final figures are measured on.
+    self._eval_split = 'validation' if shards.num_clients('validation') else 'test'
+    splits = {self._eval_split, 'test', 'tail'}
+    self._evaluators = {split: evaluation.Evaluator(model, shards, split) for split in splits}
 
   def train(self) -> None:
     """Runs the missing rounds, then writes the figures and the report."""
@@ -150,7 +164,7 @@ class Run:
     if result.metrics is not None:
       row = round_metrics(round_number, result.metrics, self._plan, self._dimension)
     if is_evaluated:
-      held_out = self._evaluators['test'].evaluate(_weights(result.state))
+      held_out = self._evaluators[self._eval_split].evaluate(_weights(result.state))
       row.eval_loss, row.eval_accuracy, row.eval_accuracy_per_user = held_out
     return row
 
@@ -165,7 +179,9 @@ class Run:
     released.save(model, output_dir)
     is_seed_secret = self._settings.seed is None
     total_rounds = self._settings.total_rounds
-    entries = ledger.build_ledger(self._plan, round_number, total_rounds, self._dimension, is_seed_secret)
+    entries = ledger.build_ledger(
+        self._plan, round_number, total_rounds, self._dimension, is_seed_secret, self._learned
+    )
     run_directory.write_json(output_dir, 'privacy.json', entries)
 
   def _write_figures(self, state: Any, rows: Sequence[metrics.RoundMetrics]) -> None:
@@ -178,11 +194,13 @@ class Run:
         'total_rounds': total_rounds,
         'clients_per_round': plan.clients_per_round,
         'population': plan.population,
+        'eval_split': self._eval_split,
         'accuracy': held_out.accuracy,
         'accuracy_per_user': held_out.accuracy_per_user,
         'loss': held_out.loss,
         'tail_accuracy': tail.accuracy,
         'epsilon': plan.epsilon(total_rounds),
+        'training_epsilon': plan.training_epsilon(total_rounds),
         'delta': plan.delta if plan.is_private else None,
         'weights': self._dimension,
         'clip_norm': plan.clip_norm,
@@ -197,9 +215,14 @@ class Run:
     lines = [
         f'{begin} {settings.total_rounds} rounds of {self._shards.schema.task} on the {settings.runtime} runtime: '
         f'{self._dimension:,} weights, {plan.population:,} clients, about {plan.clients_per_round:,} a round.',
-        f'Privacy: {ledger.promise(plan, settings.total_rounds)}',
+        f'Privacy: {ledger.promise(plan, settings.total_rounds, self._learned)}',
+        f'Evaluation: every {settings.rounds_per_eval} rounds on {self._num_users(self._eval_split)}; in the end on '
+        f'{self._num_users("test")}.',
     ]
     print(*lines, sep='\n', file=self._stream, flush=True)
+
+  def _num_users(self, split: str) -> str:
+    return f'{self._shards.num_clients(split):,} {split} users'
 
 
 def round_metrics(round_number: int, measured: Any, plan: privacy.PrivacyPlan, dimension: int) -> metrics.RoundMetrics:

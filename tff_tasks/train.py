@@ -63,9 +63,13 @@ flags.DEFINE_float(
 )  # fmt: skip
 flags.DEFINE_float(
     'target_epsilon', None,
-    'Instead of --noise_multiplier: noise for this epsilon; 0 takes back what a preset asks for.', lower_bound=0,
+    'Instead of --noise_multiplier: noise for this epsilon, what the data set has spent included; 0 takes back what a '
+    'preset asks for.', lower_bound=0,
 )  # fmt: skip
-flags.DEFINE_float('delta', None, 'Of (epsilon, delta); below 1 / training clients.', lower_bound=0, upper_bound=1)
+flags.DEFINE_float(
+    'delta', None, 'Of (epsilon, delta), what the data set has spent included; below 1 / training clients.',
+    lower_bound=0, upper_bound=1,
+)  # fmt: skip
 
 flags.DEFINE_integer('rounds_per_eval', 10, 'Rounds between evaluations on held-out users.', lower_bound=1)
 flags.DEFINE_integer('rounds_per_checkpoint', 10, 'Rounds between checkpoints.', lower_bound=1)

@@ -60,7 +60,8 @@ class ExporterTest(absltest.TestCase):
     self.assertEqual(record['failed']['unheard_of'], "KeyError: 'unheard_of'")
     self.assertRegex(record['failed']['dynamic_range'], '^Expected the same answer as Keras at 101.0% .* found')
     self.assertCountEqual(
-        os.listdir(self._staging), ['next_character_float32.tflite', 'parity.json', 'classes.json', 'MODEL_CARD.md']
+        os.listdir(self._staging),
+        ['next_character_float32.tflite', 'parity.json', 'classes.json', 'preprocessing.json', 'MODEL_CARD.md'],
     )
     written = json.loads(pathlib.Path(self._staging, 'parity.json').read_text())
     self.assertEqual(written, record)
@@ -70,6 +71,18 @@ class ExporterTest(absltest.TestCase):
     self.assertEqual(figures['bytes'], os.path.getsize(os.path.join(self._staging, figures['path'])))
     classes = json.loads(pathlib.Path(self._staging, 'classes.json').read_text())
     self.assertEqual(tuple(classes), fakes.CHARACTERS.classes)
+
+  def test_says_what_the_examples_were_made_of(self) -> None:
+    examples = {'kind': 'characters', 'column': 'text', 'window_length': 12}
+    self._shards.manifest['declaration'] = {'name': 'déclaré', 'examples': examples}
+    with mock.patch.object(tflite, 'VARIANTS', {'float32': tflite.VARIANTS['float32']}):
+      exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())
+    steps = json.loads(pathlib.Path(self._staging, 'preprocessing.json').read_text())
+    self.assertEqual({name: steps[name] for name in examples}, examples)
+    self.assertEqual(steps['input'], {'name': 'characters', 'dtype': 'int32', 'shape': [1, 12]})
+    card = pathlib.Path(self._staging, 'MODEL_CARD.md').read_text()
+    self.assertIn('on the data set déclaré, after round 140', card)
+    self.assertIn('scores the character after position i', card)
 
   def test_leaves_nothing_when_all_fail(self) -> None:
     with mock.patch.object(guard, 'Call', _OnlyKeras):

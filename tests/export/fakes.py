@@ -8,8 +8,8 @@ import os
 import numpy as np
 
 from pipelines import client_shards
-from pipelines import files
 from pipelines import schema as schema_lib
+from pipelines import shard_writing
 
 CHARACTERS = schema_lib.Schema(
     'next_character',
@@ -40,15 +40,9 @@ def write_shards(path: str, schema: schema_lib.Schema = CHARACTERS, num_users: i
     labels = generator.integers(0, schema.num_classes, (user + 1, *schema.label.shape))
     if schema.label.shape:
       labels[:, -1] = schema_lib.IGNORED_LABEL
-    users.append(client_shards.ClientExamples(f'user-{user}', 'test', features, labels))
+    users.append(shard_writing.ClientExamples(f'user-{user:011d}'.encode(), 'test', features, labels))
   os.makedirs(path)
-  name = client_shards.shard_name(0, 1)
-  with files.open_atomically(os.path.join(path, name)) as file:
-    rows = client_shards.write_shard(file, 0, schema, users)
-  index = client_shards.write_index(path, [rows])
-  names = (name, client_shards.INDEX_NAME)
-  entries = {name: files.describe(os.path.join(path, name)) for name in names}
-  client_shards.write_manifest(path, schema, {'splits': client_shards.count_splits(index), 'files': entries})
+  shard_writing.write_data_set(path, schema, [shard_writing.pack(users)] if users else [])
   return path
 
 
@@ -111,6 +105,7 @@ def write_figures(run_dir: str, shards_dir: str, private: bool = True, rounds: i
       'task': 'next_character', 'rounds': rounds, 'total_rounds': 140, 'clients_per_round': 100, 'accuracy': 0.3812,
       'accuracy_per_user': 0.3741, 'loss': 2.23, 'tail_accuracy': 0.384, 'epsilon': 7.62 if private else None,
       'delta': 1e-4, 'weights': 20_248, 'clip_norm': 0.3, 'quantization_bits': 8, 'seconds': 151.3, 'population': 915,
+      'eval_split': 'validation',
   }  # fmt: skip
   for name, value in (('privacy.json', privacy(private)), ('run.json', final)):
     with open(os.path.join(run_dir, name), 'w') as file:

@@ -1,14 +1,23 @@
 """Tests that the model card says what a user of the file has to know."""
 
+import dataclasses
+import re
 from typing import Any
 
 from absl.testing import absltest
+from absl.testing import parameterized
 
 from export import model_card
+from pipelines.featurizers import base
+from pipelines.featurizers import characters
+from pipelines.featurizers import image
+from pipelines.featurizers import table
+from pipelines.featurizers import windows
+from pipelines.featurizers import words
 from tests.export import fakes
 
 _MODEL = {
-    'task': 'next_character', 'round': 140, 'weights': 20_248, 'num_classes': 80,
+    'task': 'next_character', 'data_set': 'my_logs', 'round': 140, 'weights': 20_248, 'num_classes': 80,
     'signature': [('input', 'characters', 'int32', (1, 80)), ('output', 'logits', 'float32', (1, 80, 80))],
 }  # fmt: skip
 _VARIANT = {
@@ -22,19 +31,38 @@ _PARITY = {
 _RUN = {'accuracy': 0.3812, 'accuracy_per_user': 0.3741, 'total_rounds': 140}
 
 
-def _render(privacy: dict[str, Any] | None = None, run: dict[str, Any] | None = None) -> str:
+def _render(
+    privacy: dict[str, Any] | None = None,
+    run: dict[str, Any] | None = None,
+    kind: str = 'characters',
+    model: dict[str, Any] | None = None,
+    parity: dict[str, Any] | None = None,
+) -> str:
   flags = [('seed', '(withheld)'), ('note', '<b>|`x`'), ('nocentered', '')]
   privacy = fakes.privacy() if privacy is None else privacy
-  return model_card.render(_MODEL, _PARITY, privacy, _RUN if run is None else run, flags, {'tensorflow': '2.14.1'})
+  steps = {'task': 'next_character', 'kind': kind}
+  run = _RUN if run is None else run
+  return model_card.render(
+      {**_MODEL, **(model or {})}, steps, {**_PARITY, **(parity or {})}, privacy, run, flags, {'tensorflow': '2.14.1'}
+  )
 
 
-class ModelCardTest(absltest.TestCase):
+class ModelCardTest(parameterized.TestCase):
   def test_files_and_their_figures(self) -> None:
     card = _render()
     self.assertIn('| `next_character_float32.tflite` | full precision | 293 kB | 100.00% | 1.9e-06 | 38.15% |', card)
     self.assertIn('The variant dynamic_range could not be made: crashed with SIGSEGV.', card)
     self.assertIn('1,953 examples (154,287 positions)', card)
-    self.assertIn('38.12% per example and 37.41% uniform over users', card)
+    self.assertIn('Of the answers for all held-out users 38.12% are right, and 37.41% uniform over users.', card)
+
+  def test_positions_are_counted_where_an_example_has_several(self) -> None:
+    card = _render(parity={'positions': 1953})
+    self.assertIn('on 1,953 examples of users', card)
+    self.assertNotIn('positions', card.split('## Input')[0])
+
+  def test_data_set(self) -> None:
+    self.assertIn(r'federated learning on the data set my\_logs, after round 140', _render())
+    self.assertIn('federated learning, after round 140', _render(model={'data_set': None}))
 
   def test_input_and_output(self) -> None:
     card = _render()
@@ -47,8 +75,38 @@ class ModelCardTest(absltest.TestCase):
     self.assertIn('**(7.62, 0.0001)-differential privacy**, unit: client, adjacency: add or remove one client', card)
     self.assertIn('- the held-out users, whose data only measured the accuracy\n', card)
 
-  def test_says_how_to_fill_the_input(self) -> None:
-    self.assertIn('fill the rest up with 0', _render(fakes.privacy(private=True)))
+  def test_what_the_data_set_has_spent_is_told_apart(self) -> None:
+    spent = {'learned_epsilon': 1.25, 'learned_delta': 2e-6, 'training_epsilon': 6.37, 'training_delta': 9.8e-5}
+    card = _render({**fakes.privacy(), **spent})
+    self.assertIn('(1.25, 2e-06) paid for what the data set was made with and (6.37, 9.8e-05) for training', card)
+    self.assertNotIn('paid for', _render({**fakes.privacy(), 'learned_epsilon': 0.0}))
+
+  @parameterized.parameters(
+      ('characters', 'scores the character after position i', 'word'),
+      ('words', 'those to suggest are the largest of position n - 1, without places 0 and 1', 'character'),
+      ('table', 'then for each of the `categories`', 'character'),
+      ('windows', 'the class that most readings belong to', 'character'),
+      # It may be a digit.
+      ('image', 'grey values from 0 (black ink) to 255 (white paper)', 'character'),
+  )
+  def test_says_how_to_fill_the_input(self, kind: str, expected: str, foreign: str) -> None:
+    usage = _render(kind=kind).split('## Input and output')[1].split('## Privacy')[0]
+    self.assertIn(expected, usage)
+    self.assertNotIn(foreign, usage.split('`preprocessing.json` says')[1])
+
+  def test_knows_no_more_of_what_somebody_else_made(self) -> None:
+    self.assertIn('were made of and how.\n\n## Privacy\n', _render(kind='mine.of.Kind'))
+    self.assertIn('n - 1.\n\n## Privacy\n', _render())
+
+  @parameterized.parameters(
+      ('characters', characters.Characters), ('words', words.Words), ('table', table.Table),
+      ('windows', windows.Windows), ('image', image.Image),
+  )  # fmt: skip
+  def test_names_only_what_stands_in_the_file(self, kind: str, featurizer: type[base.Featurizer]) -> None:
+    usage = _render(kind=kind).split('were made of and how.')[1].split('## Privacy')[0]
+    named = {name for name in re.findall('`([a-z_]+)`', usage)}
+    fields = {field.name for field in dataclasses.fields(featurizer)}
+    self.assertContainsSubset(named - fields, {'tokenization', 'mean', 'stddev', 'values'})
 
   def test_no_privacy(self) -> None:
     card = _render(fakes.privacy(private=False))

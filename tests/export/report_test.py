@@ -74,6 +74,16 @@ class ReportTest(parameterized.TestCase):
     self.assertIn('each training user with all of their examples', text)
     self.assertIn('20,248 weights; not exported yet', text)
 
+  @parameterized.parameters(
+      ('next_character', 'of all answers; 37.4'), ('next_word', 'of the words of the vocabulary; 37.4')
+  )
+  def test_says_what_the_accuracy_is_of(self, task: str, expected: str) -> None:
+    self._write()
+    path = pathlib.Path(self._run_dir, 'run.json')
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'task': task}))
+    text = _Page(pathlib.Path(report.write_report(self._run_dir)).read_text()).text
+    self.assertIn(expected, text)
+
   def test_ledger(self) -> None:
     text = self._write().text
     for release in ('model of each round', 'Gaussian noise on the clipped, 8-bit sum', 'vocabulary', 'exact sums'):
@@ -82,11 +92,24 @@ class ReportTest(parameterized.TestCase):
     self.assertIn('the held-out users, whose data only measured the accuracy', text)
     self.assertIn('1,000 a round the same noise-to-signal ratio would give epsilon 2', text)
 
+  def test_what_the_data_set_has_spent_is_told_apart(self) -> None:
+    os.makedirs(self._run_dir)
+    words = {'what': 'vocabulary', 'mechanism': 'noisy counts', 'private': True, 'epsilon': 1.25, 'delta': 2e-6}
+    privacy = {
+        **fakes.privacy(), 'learned_epsilon': 1.25, 'training_epsilon': 6.37, 'releases': [words],
+    }  # fmt: skip
+    pathlib.Path(self._run_dir, 'privacy.json').write_text(json.dumps(privacy))
+    text = _Page(pathlib.Path(report.write_report(self._run_dir)).read_text()).text
+    self.assertIn('at δ = 0.0001 (1.25 for the data set, 6.37 for training).', text)
+    self.assertIn('noisy counts 1.25 2e-06 yes', text)
+    self.assertNotIn('for the data set', self._write().text)
+
   def test_charts(self) -> None:
     page = self._write()
     self.assertEqual(page.tags.count('svg'), 6)
     for label in ('held-out, by user', 'training', 'epsilon', 'largest', 'clip', 'clipped', 'up', 'down'):
       self.assertIn(f' {label} ', page.text)
+    self.assertIn('users who took no part (validation split)', page.text)
 
   def test_model_files(self) -> None:
     text = self._write(exported=True).text

@@ -19,8 +19,14 @@ from tests.export import fakes
 
 _FILES = (
     'MODEL_CARD.md', 'SHA256SUMS', 'classes.json', 'next_character_dynamic_range.tflite',
-    'next_character_float32.tflite', 'parity.json',
+    'next_character_float32.tflite', 'parity.json', 'preprocessing.json',
 )  # fmt: skip
+# In a process of its own: it defines flags that other programs define too.
+_SUMMARIZE = """
+from export import to_tflite
+record = {'task': 'classification', 'seconds': 6.2, 'keras_accuracy': 0.5, 'variants': {}}
+print(to_tflite.summarize({**record, 'examples': 890, 'positions': 890}, 'model'))
+"""
 
 
 def _start(*flags: str) -> subprocess.Popen[str]:
@@ -86,12 +92,19 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertCountEqual(os.listdir(self._model), _FILES)
     self.assertIn('Checked on 28 examples (308 positions) of held-out users', output)
     self.assertRegex(output, r'next_character_float32.tflite +\d+ kB +100.00% +\d')
-    for line in pathlib.Path(self._model, 'SHA256SUMS').read_text().splitlines():
+    lines = pathlib.Path(self._model, 'SHA256SUMS').read_text().splitlines()
+    self.assertCountEqual([line.split()[1] for line in lines], {*_FILES} - {'SHA256SUMS'})
+    for line in lines:
       checksum, name = line.split()
       self.assertEqual(hashlib.sha256(pathlib.Path(self._model, name).read_bytes()).hexdigest(), checksum)
     parity = json.loads(pathlib.Path(self._model, 'parity.json').read_text())
     self.assertCountEqual(parity['variants'], ['float32', 'dynamic_range'])
     self.assertIn('next_character_dynamic_range.tflite', pathlib.Path(self._exported_run, 'report.html').read_text())
+
+  def test_positions_are_counted_where_an_example_has_several(self) -> None:
+    command = [sys.executable, '-c', _SUMMARIZE]
+    output = subprocess.run(command, cwd=layout.ROOT, capture_output=True, text=True, check=True).stdout
+    self.assertIn('Checked on 890 examples of held-out users', output)
 
   @parameterized.parameters(signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
   def test_stopped_it_leaves_no_process_and_no_complete_folder(self, stop: signal.Signals) -> None:

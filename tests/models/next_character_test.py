@@ -1,72 +1,22 @@
-"""Tests of the character model: its form, and that the device's form of it gives the same answers."""
+"""Tests of the character model: the sizes that finished runs rely on."""
 
 from absl.testing import absltest
-from absl.testing import parameterized
-import numpy as np
-import tensorflow as tf
 
 from models import next_character
 from tests.tff_tasks import fakes
 
-_SIZE = 7
-_CHARACTERS = np.random.default_rng(3).integers(0, fakes.SCHEMA.num_classes, (5, *fakes.SCHEMA.feature.shape))
 
+class NextCharacterTest(absltest.TestCase):
+  def test_sizes(self) -> None:
+    model = next_character.TASK.build_model(fakes.SCHEMA, 7, False, None)
+    self.assertEqual((model.name, model.output_shape), ('next_character', (None, 12, 10)))
+    shapes = [weight.shape for weight in model.get_weights()]
+    self.assertEqual(shapes, [(10, 16), (16, 21), (7, 21), (2, 21), (7, 10), (10,)])
 
-class NextCharacterTest(parameterized.TestCase):
-  model: tf.keras.Model
-
-  @classmethod
-  def setUpClass(cls) -> None:
-    super().setUpClass()
-    tf.keras.utils.set_random_seed(1)
-    cls.model = next_character.TASK.build_model(fakes.SCHEMA, _SIZE, False, None)
-
-  def test_logits_for_every_position(self) -> None:
-    logits = self.model(_CHARACTERS).numpy()
-    self.assertEqual(logits.shape, (5, 12, 10))
-    self.assertEqual(logits.dtype, np.float32)
-    self.assertTrue((logits < 0).any(), 'Probabilities are no logits.')
-
-  def test_input_is_the_schemas(self) -> None:
-    self.assertEqual(self.model.input_names, ['characters'])
-    self.assertEqual((self.model.input.dtype, tuple(self.model.input.shape)), (tf.int32, (None, 12)))
-
-  def test_never_looks_ahead(self) -> None:
-    changed = _CHARACTERS.copy()
-    changed[:, 6:] = (changed[:, 6:] + 1) % fakes.SCHEMA.num_classes
-    before, after = self.model(_CHARACTERS).numpy(), self.model(changed).numpy()
-    np.testing.assert_allclose(before[:, :6], after[:, :6], rtol=0, atol=1e-6)
-    self.assertGreater(np.abs(before - after)[:, 6:].max(axis=-1).min(), 1e-6)
-
-  def test_remembers_what_came_before(self) -> None:
-    changed = _CHARACTERS.copy()
-    changed[:, 0] = (changed[:, 0] + 1) % fakes.SCHEMA.num_classes
-    difference = np.abs(self.model(_CHARACTERS).numpy() - self.model(changed).numpy())
-    self.assertGreater(difference[:, 2].max(), 1e-4)
-
-  @parameterized.parameters((True, None), (False, 1), (True, 1))
-  def test_the_form_for_the_device_gives_the_same_logits(self, unroll: bool, batch_size: int | None) -> None:
-    model = next_character.TASK.build_model(fakes.SCHEMA, _SIZE, unroll, batch_size)
-    self.assertEqual(model.input.shape[0], batch_size)
-    model.set_weights(self.model.get_weights())
-    for example in _CHARACTERS[:, np.newaxis]:
-      np.testing.assert_allclose(model(example).numpy(), self.model(example).numpy(), rtol=0, atol=1e-6)
-
-  def test_unrolling_leaves_no_loop(self) -> None:
-    looped, unrolled = (next_character.TASK.build_model(fakes.SCHEMA, _SIZE, unroll, 1) for unroll in (False, True))
-    self.assertEqual((self._count_loops(looped), self._count_loops(unrolled)), (1, 0))
-
-  def test_model_size_is_the_width_of_the_gru(self) -> None:
-    self.assertEqual(self.model.get_layer('gru').cell.units, _SIZE)
-
-  def _count_loops(self, model: tf.keras.Model) -> int:
-    graph = tf.function(model).get_concrete_function(tf.TensorSpec([1, 12], tf.int32)).graph
-    names = [node.op for function in graph.as_graph_def().library.function for node in function.node_def]
-    return len([name for name in (*names, *(node.type for node in graph.get_operations())) if name.endswith('While')])
-
-  def tearDown(self) -> None:
-    tf.keras.backend.clear_session()
-    super().tearDown()
+  def test_the_form_for_the_device(self) -> None:
+    model = next_character.TASK.build_model(fakes.SCHEMA, 7, True, 1)
+    self.assertEqual(model.output_shape, (1, 12, 10))
+    self.assertTrue(model.get_layer('gru').unroll)
 
 
 if __name__ == '__main__':

@@ -3,21 +3,28 @@
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from models import classification
 from models import handwriting
 from models import next_character
+from models import next_word
 from models import registry
 from models import task
 
 
 class RegistryTest(parameterized.TestCase):
-  @parameterized.parameters(('next_character', next_character.TASK), ('handwriting', handwriting.TASK))
+  @parameterized.parameters(
+      ('next_character', next_character.TASK),
+      ('next_word', next_word.TASK),
+      ('handwriting', handwriting.TASK),
+      ('classification', classification.TASK),
+  )
   def test_finds_a_task(self, name: str, expected: task.Task) -> None:
     self.assertIs(registry.get_task(name), expected)
     self.assertEqual(expected.name, name)
 
   @parameterized.parameters('', 'Handwriting', 'activity')
   def test_says_which_there_are(self, name: str) -> None:
-    message = f'^Expected a task among handwriting, next_character, found {name!r}.$'
+    message = f'^Expected a task among classification, handwriting, next_character, next_word, found {name!r}.$'
     with self.assertRaisesRegex(ValueError, message):
       registry.get_task(name)
 

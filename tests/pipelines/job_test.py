@@ -1,40 +1,44 @@
 """Tests of a whole preprocessing job: real data, repeated and interrupted jobs, input that is not what it should be."""
 
+from collections.abc import Iterator
 import dataclasses
 import gzip
 import json
 import os
 import pathlib
 import random
-import tempfile
 from typing import Any
 from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from pipelines import bounds
+from pipelines import client_ids
 from pipelines import client_shards
-from pipelines import featurizers
+from pipelines import declaration as declarations
 from pipelines import job as job_lib
-from pipelines import sources
-from pipelines import transforms
+from pipelines import rows as rows_lib
+from pipelines import shard_writing
+from pipelines import splits
+from pipelines.featurizers import base
+from pipelines.featurizers import characters
+from pipelines.readers import jsonl
 
 _SHAKESPEARE = str(pathlib.Path(__file__).parents[2] / 'examples/shakespeare/utterances.jsonl.gz')
-_COLUMNS = sources.Columns('user_id', 'utterance', 'text')
+_CLIENT = declarations.Client('user_id', 'utterance', public_ids=True)
+_KEY = client_ids.read_key(None, is_public=True)
 
 
-def _job(paths: list[str], output_dir: str, **flags: Any) -> job_lib.Job:
-  values = {'window_length': 80, 'cap': 256, 'floor': 2, 'num_shards': 8} | flags
-  return job_lib.Job(
-      paths=paths,
-      source=sources.ReadJsonLines(paths, _COLUMNS),
-      featurizer=featurizers.NextCharacter(values['window_length']),
-      limits=transforms.Limits(values['cap'], values['floor']),
-      splits=transforms.Splits(0.1, 0.1, 'pocketfed'),
-      num_shards=values['num_shards'],
-      output_dir=output_dir,
-      flags=values | {'output_dir': output_dir},
-  )
+def _job(paths: list[str], output_dir: str, **values: Any) -> job_lib.Job:
+  limits = {'max_examples_per_client': 256, 'min_examples_per_client': 2} | values.pop('limits', {})
+  declaration = declarations.Declaration(
+      'test', jsonl.JsonLines(), values.pop('client', _CLIENT),
+      values.pop('featurizer', characters.Characters('text', 80)), bounds.Limits(**limits),
+      splits.Splits(**values.pop('splits', {})),
+  )  # fmt: skip
+  defaults: dict[str, Any] = {'key': _KEY, 'num_shards': 8, 'max_bad_rows': job_lib.MaxBadRows('100%')}
+  return job_lib.Job(paths, declaration, output_dir=output_dir, **(defaults | values))
 
 
 def _run(job: job_lib.Job, *beam_flags: str) -> job_lib.Outcome:
@@ -46,11 +50,15 @@ def _balance(manifest: dict[str, Any]) -> tuple[int, int]:
   return rows['read'], rows['used'] + rows['bounded'] + sum(rows['quarantined'].values())
 
 
+def _ids(data: client_shards.ClientShards, split: str) -> set[str]:
+  return {data.client_id(split, index) for index in range(data.num_clients(split))}
+
+
 class _JobTest(parameterized.TestCase):
 
   def setUp(self) -> None:
     super().setUp()
-    self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    self.folder = pathlib.Path(self.create_tempdir().full_path)
     self.output = str(self.folder / 'shards')
 
   def _log(self, *lines: Any, name: str = 'log.jsonl') -> list[str]:
@@ -71,29 +79,32 @@ class _JobTest(parameterized.TestCase):
 class ShakespeareTest(_JobTest):
 
   def test_the_embedded_data(self) -> None:
-    manifest = _run(_job([_SHAKESPEARE], self.output)).manifest
+    manifest = _run(_job([_SHAKESPEARE], self.output, splits={'validation_users_share': 0.1})).manifest
     self.assertEqual(manifest['rows']['read'], 29_741)
     self.assertEqual(*_balance(manifest))
     self.assertEqual(sum(manifest['bounded_by'].values()), manifest['rows']['bounded'])
     clients = {split: counts['clients'] for split, counts in manifest['splits'].items()}
-    self.assertEqual(clients['train'] + clients['test'] + manifest['clients_set_aside']['too_little_data'], 1_075)
-    self.assertEqual(clients['train'], clients['tail'])
+    set_aside = manifest['clients_set_aside']['too_little_data']
+    self.assertEqual(clients['train'] + clients['validation'] + clients['test'] + set_aside, 1_075)
     data = client_shards.ClientShards(self.output)
     data.verify()
-    self.assertEmpty(set(data.clients('train').client_id) & set(data.clients('test').client_id))
+    train, tail, validation, test = (_ids(data, split) for split in client_shards.SPLITS)
+    self.assertEqual(train, tail)
+    self.assertLen(train | validation | test, 1_075 - set_aside)
     self.assertCountEqual(os.listdir(self.output), [*manifest['files'], 'manifest.json'])
 
   def test_a_clients_shards_hold_its_text_in_order(self) -> None:
     user = 'HAMLET__HAM'
-    _run(_job([_SHAKESPEARE], self.output, cap=100_000))
+    _run(_job([_SHAKESPEARE], self.output, limits={'max_examples_per_client': 100_000}))
     with gzip.open(_SHAKESPEARE) as lines:
       rows = sorted((row['utterance'], row['text']) for row in map(json.loads, lines) if row['user_id'] == user)
     text = ''.join(text + '\n' for _, text in rows)
     data = client_shards.ClientShards(self.output)
-    found = ''
+    client_id, found = client_ids.hash_id(user, _KEY.secret).hex(), ''
     for split in ('train', 'tail', 'test'):
-      if user in (ids := data.clients(split).client_id.tolist()):
-        found += ''.join(data.schema.classes[code] for code in data.read(split, ids.index(user))[0].ravel() if code)
+      places = [index for index in range(data.num_clients(split)) if data.client_id(split, index) == client_id]
+      for index in places:
+        found += ''.join(data.schema.classes[code] for code in data.read(split, index)[0].ravel() if code)
     self.assertGreater(len(text), 10_000)
     self.assertEqual(found, text[:-1])  # The last character is only a label.
 
@@ -108,48 +119,55 @@ class ShakespeareTest(_JobTest):
     self.assertEqual(first['files'], second['files'])
     self.assertEqual(first['rows'], second['rows'])
 
+  def test_no_file_and_no_message_has_a_raw_id(self) -> None:
+    _run(_job([_SHAKESPEARE], self.output))
+    for name in os.listdir(self.output):
+      self.assertNotIn(b'HAMLET__HAM', pathlib.Path(self.output, name).read_bytes())
+
+  def test_held_out_users_stay_held_out_when_data_is_added(self) -> None:
+    with gzip.open(_SHAKESPEARE) as packed:
+      lines = packed.read().splitlines()
+    held_out = []
+    for number, some in enumerate((lines[::5], lines)):
+      folder = str(self.folder / str(number))
+      _run(_job(self._log(*some, name=f'log {number}'), folder, limits={'min_examples_per_client': 1}))
+      held_out.append(_ids(client_shards.ClientShards(folder), 'test'))
+    self.assertLess(held_out[0], held_out[1])
+
 
 class RepeatedJobTest(_JobTest):
 
   def test_a_finished_job_is_not_repeated(self) -> None:
     paths = self._small_log()
-    first = _run(_job(paths, self.output, floor=1))
-    again = _run(_job(paths, self.output, floor=1))
+    first = _run(_job(paths, self.output))
+    again = _run(_job(paths, self.output))
     self.assertEqual((first.is_new, again.is_new), (True, False))
     self.assertEqual(first.manifest, again.manifest)
 
   def test_a_data_set_made_otherwise_is_left_alone(self) -> None:
     paths = self._small_log()
-    _run(_job(paths, self.output, floor=1))
-    with self.assertRaisesRegex(ValueError, 'found one made with other --cap, --window_length in .*choose another'):
-      _run(_job(paths, self.output, floor=1, cap=5, window_length=40))
+    _run(_job(paths, self.output))
+    with self.assertRaisesRegex(ValueError, 'found one made with other declaration, num_shards in .*choose another'):
+      _run(_job(paths, self.output, limits={'max_examples_per_client': 5}, num_shards=3))
+    with self.assertRaisesRegex(ValueError, 'found one made with other client_id_key in '):
+      _run(_job(paths, self.output, key=client_ids.Key(b'other', 'other')))
     with self.assertRaisesRegex(ValueError, 'found one made with other input in '):
-      _run(_job(self._log({'user_id': 'amy'}), self.output, floor=1))
+      _run(_job(self._log({'user_id': 'amy'}), self.output))
     client_shards.ClientShards(self.output).verify()
-
-  def test_a_folder_with_other_files_is_left_alone(self) -> None:
-    os.makedirs(self.output)
-    pathlib.Path(self.output, 'thesis.tex').write_text('all my work')
-    with self.assertRaisesRegex(ValueError, 'found thesis.tex in '):
-      _run(_job(self._small_log(), self.output))
-    self.assertEqual(os.listdir(self.output), ['thesis.tex'])
 
   def test_what_a_killed_job_left_is_replaced(self) -> None:
     paths = self._small_log()
-    whole = _run(_job(paths, str(self.folder / 'whole'), floor=1)).manifest['files']
-    os.makedirs(self.output)
-    left = ('shard-00000-of-00008.arrow', 'shard-00099-of-00100.arrow', 'index.arrow.12.part', 'pipeline_result.json')
-    for name in left:
+    whole = _run(_job(paths, str(self.folder / 'whole'))).manifest['files']
+    os.makedirs(os.path.join(self.output, 'spill'))
+    for name in ('shard-00000-of-00008.arrow', 'spill/rows.arrow', 'index.arrow.12.part', 'pipeline_result.json'):
       pathlib.Path(self.output, name).write_bytes(b'half')
-    self.assertEqual(_run(_job(paths, self.output, floor=1)).manifest['files'], whole)
+    self.assertEqual(_run(_job(paths, self.output)).manifest['files'], whole)
     self.assertCountEqual(os.listdir(self.output), [*whole, 'manifest.json'])
 
-  def test_a_damaged_data_set_is_reported(self) -> None:
+  def test_the_number_of_files_follows_the_size_of_the_input(self) -> None:
     paths = self._small_log()
-    _run(_job(paths, self.output, floor=1))
-    os.remove(os.path.join(self.output, 'shard-00003-of-00008.arrow'))
-    with self.assertRaisesRegex(ValueError, 'shard-00003-of-00008.arrow .* no such file'):
-      _run(_job(paths, self.output, floor=1))
+    with mock.patch.object(job_lib, '_SHARD_BYTES', os.path.getsize(paths[0]) // 3 + 1):
+      self.assertEqual(_run(_job(paths, self.output, num_shards=0)).manifest['num_shards'], 3)
 
 
 class BadInputTest(_JobTest):
@@ -158,11 +176,15 @@ class BadInputTest(_JobTest):
     good = [{'user_id': 'amy', 'utterance': number, 'text': 'caf\u00e9 ' * 20} for number in range(5)]
     bad = [b'nonsense', b'[]', b'\xff', {'utterance': 1, 'text': 'x'}, {'user_id': 'amy', 'utterance': 1}, good[0]]
     little = {'user_id': 'bo', 'utterance': 1, 'text': 'x'}
-    manifest = _run(_job(self._log(*good, *bad, little), self.output)).manifest
-    quarantined = dict.fromkeys(('not_json', 'not_an_object', 'not_utf8', 'no_user_id', 'no_text', 'duplicate_row'), 1)
-    self.assertEqual(manifest['rows'], {'read': 12, 'used': 5, 'bounded': 1, 'quarantined': quarantined})
+    long_id = {'user_id': 'x' * 10_000_000, 'utterance': 1, 'text': 'x'}
+    manifest = _run(_job(self._log(*good, *bad, little, long_id), self.output)).manifest
+    reasons = ('not_json', 'not_an_object', 'not_utf8', 'no_client_id', 'missing:text', 'duplicate_row',
+               'client_id_too_long')  # fmt: skip
+    self.assertEqual(
+        manifest['rows'], {'read': 13, 'used': 5, 'bounded': 1, 'quarantined': dict.fromkeys(reasons, 1)}
+    )
     self.assertEqual(manifest['clients_set_aside'], {'too_little_data': 1})
-    self.assertEqual(manifest['notes'], {'characters_unknown': 100})
+    self.assertEqual(manifest['notes'], {'outside_vocabulary': 100})
 
   @parameterized.named_parameters(
       ('empty', [], 'Expected rows in .*log.jsonl, found none'),
@@ -176,31 +198,66 @@ class BadInputTest(_JobTest):
     self.assertNotIn('secret', str(caught.exception))
     self.assertEmpty(os.listdir(self.output))
 
+  @parameterized.parameters(('3%', True), ('2%', False), ('9', True), ('8', False), ('0', False))
+  def test_too_many_bad_rows_stop_the_job(self, limit: str, is_enough: bool) -> None:
+    paths = self._small_log() + self._log(*([b'nonsense'] * 9), name='bad')
+    job = _job(paths, self.output, max_bad_rows=job_lib.MaxBadRows(limit))
+    if is_enough:
+      self.assertEqual(_run(job).manifest['rows']['quarantined'], {'not_json': 9})
+      return
+    with self.assertRaisesRegex(ValueError, rf'at most {limit} bad rows, found 9 of 309 \(not_json 9\).*max_bad_rows'):
+      _run(job)
+    self.assertEmpty(os.listdir(self.output))
+
+  def test_duplicates_are_no_bad_rows(self) -> None:
+    paths = self._small_log()
+    manifest = _run(_job(paths * 2, self.output, max_bad_rows=job_lib.MaxBadRows('0'))).manifest
+    self.assertEqual(manifest['rows']['quarantined'], {'duplicate_row': 300})
+
   def test_one_truncated_file_of_two_is_one_clear_line(self) -> None:
     cut = self.folder / 'cut.gz'
     cut.write_bytes(pathlib.Path(_SHAKESPEARE).read_bytes()[:100_000])
-    with self.assertRaisesRegex(ValueError, r'^Expected a readable file, found .*cut.gz damaged \(Compressed file end'):
+    with self.assertRaisesRegex(ValueError, r'^Expected a readable file, found .*cut.gz damaged'):
       _run(_job([*self._small_log(), str(cut)], self.output))
     self.assertEmpty(os.listdir(self.output))
 
-  def test_a_folder_that_cannot_be_made(self) -> None:
-    pathlib.Path(self.folder, 'file').write_text('')
-    with self.assertRaisesRegex(ValueError, 'Expected to make .*, found Not a directory'):
-      _run(_job(self._small_log(), str(self.folder / 'file' / 'shards')))
-
   def test_no_room_for_the_index_is_said(self) -> None:
-    self.enterContext(mock.patch.object(client_shards, 'write_index', side_effect=OSError('full')))
+    self.enterContext(mock.patch.object(shard_writing, 'write_index', side_effect=OSError('full')))
     with self.assertRaisesRegex(ValueError, 'Expected the workers to write their result .* found none'):
-      _run(_job(self._small_log(), self.output, floor=1))
+      _run(_job(self._small_log(), self.output))
     self.assertEmpty(os.listdir(self.output))
 
-  def test_a_fresh_manifest_is_nowhere_before_the_end(self) -> None:
+  def test_nothing_of_the_users_outlives_a_job_that_broke(self) -> None:
     paths = self._small_log()
     with self.assertRaisesRegex(ArithmeticError, 'broken'):
-      _run(dataclasses.replace(_job(paths, self.output, floor=1), featurizer=_Broken(80)))
-    with self.assertRaisesRegex(ValueError, 'no manifest.json'):
-      client_shards.ClientShards(self.output)
-    self.assertTrue(_run(_job(paths, self.output, floor=1)).is_new)
+      _run(_job(paths, self.output, featurizer=_Broken('text', 80)))
+    self.assertEmpty(os.listdir(self.output))
+    self.assertTrue(_run(_job(paths, self.output)).is_new)
+
+  def test_one_user_with_half_of_all_data(self) -> None:
+    def rows() -> Iterator[dict[str, Any]]:
+      for number in range(4_000):
+        user = 'whale' if number % 2 else f'user {number % 20}'
+        yield {'user_id': user, 'utterance': number, 'text': 'to be, or not to be ' * 10}
+
+    manifest = _run(_job(self._log(*rows()), self.output, limits={'max_examples_per_client': 20})).manifest
+    self.assertEqual(*_balance(manifest))
+    data = client_shards.ClientShards(self.output)
+    most = max(data.clients(split).examples.max(initial=0) for split in ('train', 'test'))
+    self.assertLessEqual(most, 20)
+    self.assertGreater(manifest['bounded_by']['max_examples_per_client'], 3_000)
+
+
+class MaxBadRowsTest(parameterized.TestCase):
+
+  @parameterized.parameters(('10%', 30.0), ('0.5%', 1.5), ('0%', 0.0), ('7', 7.0))
+  def test_of(self, text: str, limit: float) -> None:
+    self.assertAlmostEqual(job_lib.MaxBadRows(text).of(300), limit)
+
+  @parameterized.parameters('', '-1', '0.1', 'ten', '5 %')
+  def test_refuses(self, text: str) -> None:
+    with self.assertRaisesRegex(ValueError, 'share such as 1% or a number'):
+      job_lib.MaxBadRows(text)
 
 
 class BeamFlagsTest(parameterized.TestCase):
@@ -215,9 +272,10 @@ class BeamFlagsTest(parameterized.TestCase):
       job_lib.parse_beam_flags([argument])
 
 
-class _Broken(featurizers.NextCharacter):
+@dataclasses.dataclass(frozen=True)
+class _Broken(characters.Characters):
 
-  def featurize(self, rows: Any, max_examples: int) -> featurizers.Featurized:
+  def featurize(self, rows: rows_lib.ClientRows) -> base.Examples:
     raise ArithmeticError('broken')
 
 

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 import contextlib
 import difflib
+import gzip
 import io
 import json
 import os
 import pathlib
 import subprocess
 import sys
-import tempfile
 from typing import Any
-from unittest import mock
 
 from absl import flags
 from absl.testing import absltest
@@ -23,21 +22,33 @@ from pipelines import client_shards
 from pipelines import preprocess
 
 _ROOT = pathlib.Path(__file__).parents[2]
-_FEMNIST_DIR = pathlib.Path(os.environ.get('POCKETFED_DATA_DIR', _ROOT / '../shared/data'), 'femnist')
+_DATA = pathlib.Path(os.environ.get('POCKETFED_DATA_DIR', _ROOT / '../shared/data'))
 _ROWS = ({'who': user, 'when': when, 'what': 'so long, and thanks'} for user in 'abcdef' for when in range(9))
 _LOG = ''.join(json.dumps(row) + '\n' for row in _ROWS)
-_COLUMN_FLAGS = ('--user_column=who', '--order_column=when', '--text_column=what', '--window_length=10')
+_DECLARATION = """
+[client]
+id = "who"
+order = "when"
+
+[examples]
+kind = "characters"
+column = "what"
+window_length = 10
+"""
 
 
-class PreprocessTest(parameterized.TestCase):
+class _ProgramTest(parameterized.TestCase):
 
   def setUp(self) -> None:
     super().setUp()
-    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-    self.log, self.output = folder / 'log.jsonl', folder / 'shards'
+    self.folder = pathlib.Path(self.create_tempdir().full_path)
+    self.log, self.output = self.folder / 'log.jsonl', self.folder / 'shards'
+    self.dataset, self.key = self.folder / 'own.toml', self.folder / 'key'
     self.log.write_text(_LOG)
+    self.dataset.write_text(_DECLARATION)
+    self.key.write_text('a key of more than sixteen bytes')
 
-  def _main(self, *arguments: str) -> str:
+  def main(self, *arguments: str) -> str:
     """Runs the program inside this process and returns what it printed."""
     printed = io.StringIO()
     with flagsaver.flagsaver(), contextlib.redirect_stdout(printed):
@@ -45,84 +56,107 @@ class PreprocessTest(parameterized.TestCase):
       preprocess.main([])
     return printed.getvalue()
 
-  def _program(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+  def program(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, '-m', 'pipelines.preprocess', *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=_ROOT, **options)
 
-  def _text_flags(self) -> Sequence[str]:
-    return ('--task=next_character', f'--input={self.log}', f'--output_dir={self.output}', *_COLUMN_FLAGS)
+  def flags(self) -> Sequence[str]:
+    return (
+        f'--dataset={self.dataset}', f'--input={self.log}', f'--output_dir={self.output}',
+        f'--client_id_key_file={self.key}',
+    )  # fmt: skip
+
+
+class PreprocessTest(_ProgramTest):
 
   def test_a_users_own_log(self) -> None:
-    done = self._program(*self._text_flags(), '--direct_num_workers', '1', '--num_shards=3')
+    done = self.program(*self.flags(), '--direct_num_workers', '1', '--num_shards=3')
     self.assertEqual((done.returncode, done.stderr), (0, ''))
     self.assertRegex(done.stdout, '(?m)^rows   54 read = 54 used')
     self.assertIn(f'Client shards are in {self.output}', done.stdout)
     data = client_shards.ClientShards(str(self.output))
     self.assertEqual(data.num_clients('train') + data.num_clients('test'), 6)
-    self.assertEqual(data.manifest['flags']['num_shards'], 3)
+    self.assertEqual(data.manifest['num_shards'], 3)
     self.assertLen(data.manifest['code_version'], 16)
 
   def test_the_second_time_there_is_nothing_to_do(self) -> None:
-    self._main(*self._text_flags())
-    self.assertIn('Nothing to do', self._main(*self._text_flags()))
-    with self.assertRaisesRegex(ValueError, 'found one made with other --tail_share in '):
-      self._main(*self._text_flags(), '--tail_share=0.3')
+    self.main(*self.flags())
+    self.assertIn('Nothing to do', self.main(*self.flags()))
+    with self.assertRaisesRegex(ValueError, 'found one made with other declaration in '):
+      self.main(*self.flags(), '--override=splits.tail_share=0.3')
 
-  def test_presets_hold_flags_that_exist_and_the_embedded_data(self) -> None:
-    with flagsaver.flagsaver(), contextlib.chdir(_ROOT):
-      flags.FLAGS(['preprocess', '--flagfile=configs/shakespeare_data.flags'])
-      self.assertTrue(all(os.path.exists(path) for path in flags.FLAGS.input))
-    with flagsaver.flagsaver():
-      flags.FLAGS(['preprocess', f'--flagfile={_ROOT}/configs/handwriting_data.flags', '--femnist_dir=somewhere'])
-
-  @absltest.skipUnless(_FEMNIST_DIR.exists(), f'{_FEMNIST_DIR} is not here: set POCKETFED_DATA_DIR')
-  def test_handwriting(self) -> None:
-    flagfile = f'--flagfile={_ROOT}/configs/handwriting_data.flags'
-    self._main(flagfile, f'--femnist_dir={_FEMNIST_DIR}', f'--output_dir={self.output}')
+  def test_an_override_replaces_what_is_declared(self) -> None:
+    self.main(*self.flags(), '--override=limits.keep=latest', '--override=limits.max_examples_per_client=3')
     data = client_shards.ClientShards(str(self.output))
-    rows = data.manifest['rows']
-    self.assertEqual(rows['quarantined'], {'duplicate_row': 208})
-    self.assertEqual(rows['read'], rows['used'] + rows['bounded'] + 208)
-    images, labels, _ = data.read_all('train')
-    self.assertEqual((images.shape[1:], labels.ndim, labels.min(), labels.max()), ((28, 28), 1, 0, 61))
-    self.assertGreater(images[:, 0].mean(), 250)  # Paper is white at the edge.
+    self.assertEqual(data.manifest['limits']['keep'], 'latest')
+    self.assertEqual(data.clients('train').examples.max(), 2)  # Of three, one is the tail.
+
+  def test_describe_makes_nothing(self) -> None:
+    printed = self.main(*self.flags(), '--describe')
+    self.assertIn('so long', printed)
+    self.assertFalse(self.output.exists())
+
+  def test_forget(self) -> None:
+    self.main(*self.flags())
+    before = client_shards.ClientShards(str(self.output)).manifest
+    ids = self.folder / 'ids'
+    ids.write_text('a\nb\nnobody\n')
+    printed = self.main(f'--forget={ids}', f'--output_dir={self.output}', f'--client_id_key_file={self.key}')
+    data = client_shards.ClientShards(str(self.output))
+    data.verify()
+    self.assertIn('2 of 3', printed)
+    self.assertEqual(sum(data.num_clients(split) for split in ('train', 'validation', 'test')), 4)
+    self.assertEqual(data.manifest['rows']['quarantined'], {'forgotten': 18})
+    self.assertEqual(data.manifest['rows']['used'], before['rows']['used'] - 18)
+
+  def test_forget_needs_the_key_that_the_data_set_was_made_with(self) -> None:
+    self.main(*self.flags())
+    ids, other = self.folder / 'ids', self.folder / 'other'
+    ids.write_text('a\n')
+    other.write_text('another key of more than sixteen bytes')
+    with self.assertRaisesRegex(ValueError, 'Expected the key .* found another'):
+      self.main(f'--forget={ids}', f'--output_dir={self.output}', f'--client_id_key_file={other}')
 
   @parameterized.parameters(
-      ('--window_length=0', 'window_length'),
-      ('--test_users_share=1.5', 'test_users_share'),
-      ('--num_shards=many', 'num_shards'),
-      ('--min_examples_per_client=300', 'found more'),
-      ('--split_key=' + 'x' * 65, '1 to 64 bytes'),
-      ('--output_dir=gs://bucket/shards', 'local'),
-      ('--femnist_dir=x', '--femnist_dir for --task=handwriting'),
-      ('--windw_length=80', 'did you mean --window_length'),
+      (('--input=',), '--input=FILES'),
+      (('--dataset=',), '--dataset=FILE.toml'),
+      (('--num_shards=many',), 'num_shards'),
+      (('--forget=ids',), 'not both'),
+      (('--nm_shards=3',), 'did you mean --num_shards'),
   )
-  def test_a_wrong_flag_is_one_line_and_2_before_anything_slow_is_imported(self, argument: str, message: str) -> None:
-    slow = self.enterContext(tempfile.TemporaryDirectory())
+  def test_a_wrong_flag_is_one_line_and_2_before_anything_slow_is_imported(
+      self, arguments: Sequence[str], message: str
+  ) -> None:
+    slow = self.folder / 'slow'
+    slow.mkdir()
     for name in ('apache_beam', 'pyarrow', 'tensorflow'):
-      pathlib.Path(slow, f'{name}.py').write_text('1 / 0')
-    done = self._program(*self._text_flags(), argument, env={'PYTHONPATH': slow})
-    self._check_mistake(done, message)
+      (slow / f'{name}.py').write_text('1 / 0')
+    self._check_mistake(self.program(*self.flags(), *arguments, env={'PYTHONPATH': str(slow)}), message)
 
   @parameterized.parameters(
-      ('--input=nowhere/*.jsonl', 'Expected a file at nowhere/'),
-      ('--direct_num_wrkers=2', "found '--direct_num_wrkers=2'"),
+      (('--input=nowhere/*.jsonl',), 'Expected a file at nowhere/'),
+      (('--dataset=nowhere.toml',), 'nowhere.toml'),
+      (('--direct_num_wrkers=2',), "found '--direct_num_wrkers=2'"),
+      (('--override=limits.kep=latest',), 'keep'),
+      (('--max_bad_rows=few',), "share such as 1% or a number, found 'few'"),
+      (('--client_id_key_file=/dev/null',), 'found none'),
   )
-  def test_a_mistake_found_later_is_one_line_and_2(self, argument: str, message: str) -> None:
-    self._check_mistake(self._program(*self._text_flags(), argument), message)
+  def test_a_mistake_found_later_is_one_line_and_2(self, arguments: Sequence[str], message: str) -> None:
+    self._check_mistake(self.program(*self.flags(), *arguments), message)
+
+  def test_a_mistake_in_the_declaration_is_told_with_its_line(self) -> None:
+    self.dataset.write_text(_DECLARATION.replace('window_length', 'window_lenth'))
+    self._check_mistake(self.program(*self.flags()), 'own.toml, line 9: ')
 
   def test_damaged_input_is_one_line_without_its_content(self) -> None:
     self.log.write_bytes(b'\x1f\x8b\x08' + _LOG.encode())
-    done = self._program(*self._text_flags())
+    done = self.program(*self.flags())
     self._check_mistake(done, 'Expected a readable file, found ')
     self.assertNotIn('thanks', done.stderr)
 
-  def test_a_read_only_folder_is_one_line_and_2(self) -> None:
-    self.output.mkdir()
-    self.enterContext(mock.patch('os.access', return_value=False))
-    with self.assertRaisesRegex(ValueError, 'Expected a folder that can be written'):
-      self._main(*self._text_flags())
-    self.assertEmpty(os.listdir(self.output))
+  def test_a_folder_that_cannot_be_made_is_one_line_and_2(self) -> None:
+    self.output.write_text('')
+    self._check_mistake(self.program(*self.flags()), 'Expected a folder that can be written')
 
   def test_no_flag_of_beam_is_taken_for_one_of_ours(self) -> None:
     parsers: list[Any] = []
@@ -133,10 +167,65 @@ class PreprocessTest(parameterized.TestCase):
     self.assertEqual({name: ours for name, ours in taken.items() if ours}, {})
 
   def _check_mistake(self, done: subprocess.CompletedProcess[str], message: str) -> None:
-    self.assertEqual(done.returncode, 2)
+    self.assertEqual(done.returncode, 2, done.stderr)
     self.assertRegex(done.stderr, '^error: [^\n]*\n$')
     self.assertIn(message, done.stderr)
-    self.assertFalse(self.output.exists() and os.listdir(self.output))
+    self.assertFalse(self.output.is_dir() and os.listdir(self.output))
+
+
+class RealDataTest(_ProgramTest):
+  """The declarations that come with the project, on the data they are for."""
+
+  def _preprocess(self, name: str, path: pathlib.Path, num_shards: int = 0) -> client_shards.ClientShards:
+    if not path.exists():
+      self.skipTest(f'{path} is not here: set POCKETFED_DATA_DIR')
+    self.main(
+        f'--dataset={_ROOT}/configs/datasets/{name}.toml', f'--input={path}', f'--output_dir={self.output}',
+        f'--num_shards={num_shards}',
+    )  # fmt: skip
+    data = client_shards.ClientShards(str(self.output))
+    rows = data.manifest['rows']
+    self.assertEqual(rows['read'], rows['used'] + rows['bounded'] + sum(rows['quarantined'].values()))
+    return data
+
+  def test_next_word(self) -> None:
+    data = self._preprocess('shakespeare_words', _ROOT / 'examples/shakespeare/utterances.jsonl.gz')
+    learned = [entry for entry in data.manifest['learned'] if entry['source'] == 'dp']
+    self.assertLen(learned, 1)
+    self.assertGreater(learned[0]['epsilon'], 0)
+    self.assertContainsSubset(['the', 'and', 'you'], data.schema.classes)
+    self.assertEqual(data.schema.task, 'next_word')
+
+  def test_handwriting(self) -> None:
+    data = self._preprocess('femnist', _DATA / 'femnist/femnist_leaf.npz')
+    self.assertEqual(data.manifest['rows']['quarantined'], {'duplicate_row': 208})
+    images, labels, _ = data.read_all('train')
+    self.assertEqual((images.shape[1:], labels.ndim, labels.min(), labels.max()), ((28, 28), 1, 0, 61))
+    self.assertGreater(images[:, 0].mean(), 250)  # Paper is white at the edge.
+
+  def test_digits(self) -> None:
+    data = self._preprocess('mnist_by_writer', _DATA / 'mnist_by_writer/qmnist-train-labels-idx2-int.gz')
+    self.assertEqual(data.manifest['rows']['read'], 60_000)
+    images, labels, _ = data.read_all('train')
+    self.assertEqual((images.shape[1:], labels.min(), labels.max()), ((28, 28), 0, 9))
+    self.assertGreater(images[:, 0].mean(), 250)
+
+  def test_phone_activity(self) -> None:
+    data = self._preprocess('wisdm_v1.1', _DATA / 'wisdm_v1.1/WISDM_ar_v1.1_transformed.arff')
+    self.assertEqual(data.manifest['rows']['read'], 5_418)
+    self.assertEqual(data.schema.task, 'classification')
+    features, labels, _ = data.read_all('train')
+    self.assertLess(abs(features.mean()), 3)
+    self.assertEqual((labels.min(), labels.max()), (0, 5))
+
+  def test_packed_and_unpacked_text_give_the_same_shards(self) -> None:
+    path = self.folder / 'unpacked.jsonl'
+    path.write_bytes(gzip.decompress((_ROOT / 'examples/shakespeare/utterances.jsonl.gz').read_bytes()))
+    found = []
+    for source in (path, _ROOT / 'examples/shakespeare/utterances.jsonl.gz'):
+      self.output = self.folder / f'shards of {source.name}'
+      found.append(self._preprocess('shakespeare_characters', source, num_shards=2).manifest['files'])
+    self.assertEqual(*found)
 
 
 if __name__ == '__main__':

@@ -1,160 +1,148 @@
-"""Tests of keying, ordering, limiting and splitting: from rows to shards that do not depend on how the rows came."""
+"""Tests of the pipeline's steps: learning before featurizing, and what a step says that cannot do its work."""
 
+from collections.abc import Sequence
+import functools
 import json
 import os
 import pathlib
-import random
-import tempfile
 from typing import Any
 
 from absl.testing import absltest
-from absl.testing import parameterized
 import apache_beam as beam
 from apache_beam.testing import test_pipeline
-import hypothesis
-from hypothesis import strategies
-import numpy as np
-import pyarrow as pa
 
+from pipelines import bounds
 from pipelines import client_shards
-from pipelines import featurizers
-from pipelines import sources
+from pipelines import declaration
+from pipelines import output_folder
+from pipelines import rows as rows_lib
+from pipelines import shard_building
+from pipelines import splits
 from pipelines import transforms
-
-_Row = tuple[str, int, str]
-
-
-def _table(rows: list[_Row]) -> pa.Table:
-  return sources.make_table(list(zip(*rows, strict=True)), featurizers.NextCharacter.row_schema)
+from pipelines.learning import base as learning
+from pipelines.readers import jsonl
+from tests.pipelines import fakes
 
 
-def _examples(client_id: str, count: int) -> client_shards.ClientExamples:
-  return client_shards.ClientExamples(client_id, '', np.arange(count * 2).reshape(count, 2), np.arange(count))
+class _SumOfTwoRows(learning.Learner):
+  """Adds the numbers of the first two rows of each client."""
+
+  def contribute(self, rows: rows_lib.ClientRows) -> int:
+    numbers = rows.table['number'].to_pylist()
+    return sum(sum(numbers[start:stop][:2]) for start, stop in zip(rows.starts, rows.starts[1:], strict=False))
+
+  def add(self, first: int, second: int) -> int:
+    return first + second
+
+  def release(self, total: int | None) -> learning.Release:
+    return learning.Release(total or 0, {'what': 'a sum', 'source': 'dp', 'epsilon': 1.0})
 
 
-class SplitsTest(parameterized.TestCase):
+class _WithOffset(fakes.Numbers):
+  """Numbers from which what was learned is taken away."""
 
-  @parameterized.parameters(
-      (1, 0.1, 1, 0),
-      (2, 0.1, 1, 1),
-      (9, 0.1, 8, 1),
-      (30, 0.1, 27, 3),
-      (10, 0.9, 1, 9),
-      (2, 0.9, 1, 1),
-      (10, 0.0, 10, 0),
-  )
-  def test_the_tail_is_the_last_part(self, count: int, share: float, train: int, tail: int) -> None:
-    parts = {part.split: part for part in transforms.Splits(0.0, share, 'key').split(_examples('amy', count))}
-    self.assertEqual({split: len(part.labels) for split, part in parts.items()},
-                     {'train': train} | ({'tail': tail} if tail else {}))
-    np.testing.assert_array_equal(np.concatenate([parts[split].labels for split in parts]), np.arange(count))
-    np.testing.assert_array_equal(parts['train'].features, _examples('amy', count).features[:train])
+  offset = 0
 
-  def test_a_held_out_user_is_held_out_whole(self) -> None:
-    parts = list(transforms.Splits(1.0, 0.5, 'key').split(_examples('amy', 4)))
-    self.assertEqual([(part.split, len(part.labels)) for part in parts], [('test', 4)])
+  @property
+  def learner(self) -> learning.Learner:
+    return _SumOfTwoRows()
 
-  def test_who_is_held_out_is_fixed_for_ever(self) -> None:
-    held_out = [user for user in map(str, range(40)) if transforms.Splits(0.1, 0.1, 'pocketfed').is_test_user(user)]
-    self.assertEqual(held_out, ['0', '3', '7', '10'])
+  def with_learned(self, value: int) -> fakes.Numbers:
+    return fakes.Numbers(reach=value)
 
-  def test_a_larger_share_adds_users_and_another_key_chooses_others(self) -> None:
-    users = [f'user {number}' for number in range(20_000)]
-    tenth, fifth, other = (
-        {user for user in users if transforms.Splits(share, 0.1, key).is_test_user(user)}
-        for share, key in ((0.1, 'a'), (0.2, 'a'), (0.1, 'b'))
+
+def _write_value(release: learning.Release, path: str) -> None:
+  pathlib.Path(path).write_text(str(release.value))
+
+
+def _path(folder: str, shard: int) -> str:
+  return os.path.join(folder, str(shard))
+
+
+class PipelineTest(absltest.TestCase):
+
+  def setUp(self) -> None:
+    super().setUp()
+    self.folder = self.create_tempdir().full_path
+
+  def _log(self, rows: Sequence[dict[str, Any]], name: str = 'log.jsonl') -> str:
+    path = pathlib.Path(self.folder, name)
+    path.write_text(''.join(json.dumps(row) + '\n' for row in rows))
+    return str(path)
+
+  def _declare(self, featurizer: fakes.Numbers) -> tuple[declaration.Declaration, shard_building.ShardBuilder]:
+    limits, held_out = bounds.Limits(min_examples_per_client=1), splits.Splits(test_users_share=0.4)
+    declared = declaration.Declaration(
+        'test', jsonl.JsonLines(), declaration.Client('user', 'time'), featurizer, limits, held_out
     )
-    self.assertLess(tenth, fifth)
-    # Binomial with a deviation of 42 around 2,000; the hash is fixed, so this either holds or not.
-    self.assertBetween(len(tenth), 1800, 2200)
-    self.assertBetween(len(tenth & other), 120, 280)
+    return declared, shard_building.ShardBuilder(featurizer, limits, held_out, ())
 
+  def _slices(self, pipeline: beam.Pipeline, paths: Sequence[str], declared: declaration.Declaration) -> Any:
+    rows = pipeline | transforms.ReadRows(paths, declared, fakes.KEY)
+    return rows, rows.elements | transforms.SpillRows(2, self.folder)
 
-class KeyByBucketTest(absltest.TestCase):
-
-  @hypothesis.settings(deadline=None)
-  @hypothesis.given(
-      strategies.lists(strategies.tuples(strategies.sampled_from('abcdefgh'), strategies.integers(0, 9)), min_size=1),
-      strategies.integers(1, 5),
-  )
-  def test_every_row_is_in_its_clients_one_bucket(self, places: list[tuple[str, int]], num_buckets: int) -> None:
-    rows = [(client_id, order, 'x') for client_id, order in places]
-    parts = dict(transforms.split_by_bucket(_table(rows), num_buckets))
-    found = [tuple(row.values()) for part in parts.values() for row in part.to_pylist()]
-    self.assertCountEqual(found, rows)
-    clients = [set(part['client_id'].to_pylist()) for part in parts.values()]
-    self.assertLen(set().union(*clients), sum(map(len, clients)))
-    self.assertTrue(all(0 <= bucket < num_buckets for bucket in parts))
-
-  def test_clients_of_cuts_where_the_client_changes(self) -> None:
-    rows = [('a', 0, 'x'), ('a', 1, 'y'), ('b', 0, 'z')]
-    found = [(client_id, part['text'].to_pylist()) for client_id, part in transforms.clients_of(_table(rows))]
-    self.assertEqual(found, [('a', ['x', 'y']), ('b', ['z'])])
-
-
-class WriteShardsTest(parameterized.TestCase):
-
-  def _write(self, tables: list[pa.Table], cap: int = 100, floor: int = 1, num_shards: int = 2) -> dict[str, Any]:
-    """Returns the counts as `kind/reason`, the files, and the folder of a data set of windows of 4 characters."""
-    folder = self.enterContext(tempfile.TemporaryDirectory())
-    limits, splits = transforms.Limits(cap, floor), transforms.Splits(0.0, 0.0, 'key')
-    write = transforms.WriteShards(featurizers.NextCharacter(4), limits, splits, folder, num_shards)
+  def test_learns_from_all_training_users_and_from_them_alone(self) -> None:
+    users = [f'user {number}' for number in range(12)]
+    rows = [(user, time, 10**place) for place, user in enumerate(users) for time in range(3)]
+    log = self._log([dict(zip(('user', 'time', 'number'), row, strict=True)) for row in rows])
+    declared, builder = self._declare(_WithOffset())
     with test_pipeline.TestPipeline(runner='FnApiRunner') as pipeline:
-      (
-          pipeline
-          | beam.Create(tables)
-          | beam.Reshuffle()
-          | transforms.KeyByBucket(num_shards)
-          | write
-          | transforms.WriteResult(folder)
-      )
-    result = json.loads(pathlib.Path(folder, transforms.RESULT_NAME).read_text())
-    counts = {f'{kind}/{reason}'.rstrip('/'): number for kind, reason, number in result['counts']}
-    details = {'files': result['files'], 'splits': result['splits']}
-    client_shards.write_manifest(folder, featurizers.NextCharacter(4).schema, details)
-    return {'counts': counts, 'files': result['files'], 'folder': folder}
+      _, buckets = self._slices(pipeline, [log], declared)
+      learned = buckets.elements | transforms.Learn(builder, _SumOfTwoRows())
+      learned | beam.Map(_write_value, os.path.join(self.folder, 'sum'))
+    digits = pathlib.Path(self.folder, 'sum').read_text().zfill(len(users))[::-1]
+    self.assertEqual(set(digits), {'0', '2'})
+    self.assertBetween(digits.count('2'), 4, 11)
 
-  def _text(self, folder: str) -> dict[str, str]:
-    data = client_shards.ClientShards(folder)
-    return {
-        client_id: ''.join(data.schema.classes[code] for code in data.read('train', index)[0].ravel() if code)
-        for index, client_id in enumerate(data.clients('train').client_id)
-    }
+  def test_learning_from_nobody_is_a_release_too(self) -> None:
+    declared, builder = self._declare(_WithOffset())
+    with test_pipeline.TestPipeline(runner='FnApiRunner') as pipeline:
+      _, buckets = self._slices(pipeline, [self._log([])], declared)
+      learned = buckets.elements | transforms.Learn(builder, _SumOfTwoRows())
+      learned | beam.Map(_write_value, os.path.join(self.folder, 'sum'))
+    self.assertEqual(pathlib.Path(self.folder, 'sum').read_text(), '0')
 
-  def test_rows_are_put_in_order_and_the_same_row_counts_once(self) -> None:
-    rows = [('amy', 2, 'cc'), ('bo', 1, 'x'), ('amy', 1, 'aa'), ('amy', 1, 'ab'), ('amy', 2, 'cc'), ('bo', 0, 'yyyyy')]
-    made = self._write([_table(rows[:3]), _table(rows[3:])])
-    self.assertEqual(self._text(made['folder']), {'amy': 'aa\nab\ncc', 'bo': 'yyyyy\nx'})
-    self.assertEqual(made['counts'], {'quarantined/duplicate_row': 1, 'used': 5})
+  def test_a_damaged_file_is_a_problem_and_the_others_are_read(self) -> None:
+    whole = self._log([{'user': 'ann', 'time': 0, 'number': 1}])
+    cut = pathlib.Path(self.folder, 'cut.gz')
+    cut.write_bytes(b'\x1f\x8b\x08 and no more')
+    result = self._result([whole, str(cut)])
+    self.assertIn(['read', '', 1], result['counts'])
+    self.assertRegex(result['problems'][0], r'^Expected a readable file, found .*cut.gz damaged')
 
-  def test_the_same_rows_give_the_same_bytes_however_they_come(self) -> None:
-    rng = random.Random(0)
-    rows = [(rng.choice('abcdefg'), rng.randrange(5), rng.choice(['x', 'yy', 'zzz'])) for _ in range(200)]
-    first = self._write([_table(rows)])['files']
-    rng.shuffle(rows)
-    self.assertEqual(self._write([_table(rows[start:start + 17]) for start in range(0, 200, 17)])['files'], first)
+  def _result(self, paths: Sequence[str]) -> dict[str, Any]:
+    declared, builder = self._declare(fakes.Numbers())
+    folder = os.path.join(self.folder, 'output')
+    os.makedirs(folder, exist_ok=True)
+    with test_pipeline.TestPipeline(runner='FnApiRunner') as pipeline:
+      rows, buckets = self._slices(pipeline, paths, declared)
+      written = buckets.elements | transforms.WriteShards(builder, functools.partial(_path, folder), None)
+      (rows.reports, buckets.reports, written) | beam.Flatten() | transforms.WriteResult(folder)
+    return json.loads(pathlib.Path(folder, output_folder.RESULT_NAME).read_text())
 
-  @parameterized.parameters(
-      # Windows of 4 of 'abc.de.fgh.' (a dot for each newline): 'abc.' + 'd', 'de.f' + 'g', 'gh'.
-      (1, 1, {'bounded/max_examples_per_client': 1, 'used': 3}),
-      (2, 1, {'used': 4}),
-      (3, 2, {'bounded/too_little_data': 1, 'set_aside/too_little_data': 1, 'used': 3}),
-  )
-  def test_what_a_limit_removes_is_counted_in_rows(self, cap: int, floor: int, counts: dict[str, int]) -> None:
-    rows = [('amy', 0, 'abc'), ('amy', 1, 'de'), ('amy', 2, 'fgh'), ('bo', 0, 'x')]
-    self.assertEqual(self._write([_table(rows)], cap, floor)['counts'], counts)
-
-  def test_notes_add_up_over_clients(self) -> None:
-    made = self._write([_table([('amy', 0, 'é'), ('bo', 0, 'üx\t')])])
-    self.assertEqual(made['counts'], {'notes/characters_unknown': 3, 'used': 2})
+  def test_the_result_says_all_that_a_manifest_needs(self) -> None:
+    rows = [{'user': user, 'time': 0, 'number': 1} for user in 'abcdef']
+    result = self._result([self._log([*rows, {'user': 'a'}, {}])])
+    self.assertEqual(
+        result['counts'],
+        [['quarantined', 'no_client_id', 1], ['quarantined', 'no_order', 1], ['read', '', 8], ['used', '', 6]],
+    )
+    self.assertEqual(sum(counts['clients'] for counts in result['splits'].values()), 6)
+    self.assertCountEqual(result['splits'], client_shards.SPLITS)
+    self.assertEqual({entry.get('shard') for entry in result['files'].values()}, {0, 1, None})
 
   def test_a_folder_that_cannot_be_written_is_a_problem(self) -> None:
-    folder = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), 'nowhere')
-    write = transforms.WriteShards(
-        featurizers.NextCharacter(4), transforms.Limits(9, 1), transforms.Splits(0.0, 0.0, 'key'), folder, 1
-    )
-    report, = write.writer.process((0, [_table([('amy', 0, 'abc')])]))
-    self.assertRegex(report.problems[0], '^Expected to write .*shard-00000-of-00001.arrow, found No such file')
+    _, builder = self._declare(fakes.Numbers())
+    nowhere = os.path.join(self.folder, 'nowhere', 'shard')
+    writer = transforms._WriteShard(builder, lambda _: nowhere)
+    rows = fakes.make_rows(('ann', 0, 1))
+    spilled = transforms.spill.write(rows, 1, os.path.join(self.folder, 'rows.arrow'))
+    (report,) = writer.process((0, [spilled[0][1]]), None)
+    self.assertRegex(report.problems[0], '^Expected to write .*nowhere/shard, found No such file')
+    spill = transforms._Spill(1, os.path.join(self.folder, 'nowhere'))
+    tagged: Any
+    (tagged,) = spill.process(transforms.NamedRows('0', rows))
+    self.assertRegex(tagged.value.problems[0], '^Expected to write .*nowhere/0.arrow, found No such file')
 
 
 if __name__ == '__main__':

@@ -77,6 +77,18 @@ class EvaluationTest(parameterized.TestCase):
     losses = np.where(hits, -np.log(0.7), -np.log(0.1))
     self.assertAlmostEqual(found.loss, losses[counts].mean(), places=5)
 
+  @parameterized.parameters((1, 1), (8, 1), (31, 3), (1 << 20, 256))
+  def test_a_batch_of_many_logits_has_few_examples(self, most_logits: int, batch_size: int) -> None:
+    shards = _shards([([[0, 1]] * 5, [[0, 1]] * 5)])
+    with (
+        mock.patch.object(evaluation, '_MAX_LOGITS', most_logits),
+        mock.patch.object(task_lib, 'sums', wraps=task_lib.sums) as sums,
+    ):
+      found = evaluation.Evaluator(_model(), shards, 'test').evaluate(_ECHO)
+    self.assertEqual(found.accuracy, 1)
+    _, logits = sums.call_args.args
+    self.assertEqual(logits.shape, (batch_size, 2, _CLASSES))
+
   def test_uses_the_weights_it_is_given(self) -> None:
     evaluator = evaluation.Evaluator(_model(), _shards([([[0, 1]], [[0, 1]])]), 'test')
     always_two = (_ECHO[0], np.array([0, 0, 9, 0], np.float32))

@@ -6,8 +6,8 @@ import os
 import numpy as np
 
 from pipelines import client_shards
-from pipelines import files
 from pipelines import schema as schema_lib
+from pipelines import shard_writing
 
 SCHEMA = schema_lib.Schema(
     'next_character',
@@ -22,32 +22,30 @@ _NUM_SHARDS = 2
 _REGULAR = 0.5
 
 
-def write_shards(path: str, sizes: Sequence[int] = SIZES, seed: int = 0) -> client_shards.ClientShards:
-  """Writes one training client for each size, with a tail of one or two examples, and half as many held-out users.
+def write_shards(
+    path: str, sizes: Sequence[int] = SIZES, seed: int = 0, validation_users: int = 0
+) -> client_shards.ClientShards:
+  """Writes one training client for each size, with a tail of one or two examples, and half as many test users.
 
   The last four labels of each client's last example do not count, as in a text that ends early.
   """
-  clients = list(_clients(sizes, np.random.default_rng(seed)))
+  clients = list(_clients(sizes, np.random.default_rng(seed), validation_users))
   os.makedirs(path)
-  tables, entries = [], {}
-  for shard in range(_NUM_SHARDS):
-    name = client_shards.shard_name(shard, _NUM_SHARDS)
-    with files.open_atomically(os.path.join(path, name)) as file:
-      tables.append(client_shards.write_shard(file, shard, SCHEMA, clients[shard::_NUM_SHARDS]))
-    entries[name] = files.describe(os.path.join(path, name))
-  index = client_shards.write_index(path, tables)
-  entries[client_shards.INDEX_NAME] = files.describe(os.path.join(path, client_shards.INDEX_NAME))
-  details = {'files': entries, 'splits': client_shards.count_splits(index)}
-  client_shards.write_manifest(path, SCHEMA, details)
+  contents = [shard_writing.pack(clients[shard::_NUM_SHARDS]) for shard in range(_NUM_SHARDS)]
+  shard_writing.write_data_set(path, SCHEMA, contents)
   return client_shards.ClientShards(path)
 
 
-def _clients(sizes: Sequence[int], rng: np.random.Generator) -> Iterator[client_shards.ClientExamples]:
+def _clients(
+    sizes: Sequence[int], rng: np.random.Generator, validation_users: int
+) -> Iterator[shard_writing.ClientExamples]:
   for user, size in enumerate(sizes):
-    yield client_shards.ClientExamples(f'user-{user:03d}', 'train', *_examples(size, rng))
-    yield client_shards.ClientExamples(f'user-{user:03d}', 'tail', *_examples(1 + user % 2, rng))
+    yield shard_writing.ClientExamples(f'user-{user:011d}'.encode(), 'train', *_examples(size, rng))
+    yield shard_writing.ClientExamples(f'user-{user:011d}'.encode(), 'tail', *_examples(1 + user % 2, rng))
   for user in range(-(-len(sizes) // 2)):
-    yield client_shards.ClientExamples(f'held-out-{user:03d}', 'test', *_examples(2 + 3 * user, rng))
+    yield shard_writing.ClientExamples(f'held-out-{user:07d}'.encode(), 'test', *_examples(2 + 3 * user, rng))
+  for user in range(validation_users):
+    yield shard_writing.ClientExamples(f'validation-{user:05d}'.encode(), 'validation', *_examples(3 + user, rng))
 
 
 def _examples(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

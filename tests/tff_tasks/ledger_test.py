@@ -4,6 +4,7 @@ import re
 
 from absl.testing import absltest
 
+from tff_tasks import learned
 from tff_tasks import ledger
 from tff_tasks import privacy
 from tff_tasks import quantization
@@ -11,6 +12,10 @@ from tff_tasks import quantization
 _PLAN = privacy.PrivacyPlan(
     population=932, clients_per_round=250, clip_norm=0.3, quantization_bits=4, noise_multiplier=2.08, delta=1e-4
 )
+_ENTRIES = [
+    {'what': 'vocabulary', 'source': 'dp', 'mechanism': 'noisy counts', 'epsilon': 1.5, 'delta': 1e-5},
+    {'what': 'classes', 'source': 'declared', 'mechanism': 'none', 'epsilon': 0.0, 'delta': 0.0},
+]
 _PUBLIC = privacy.PrivacyPlan(population=932, clients_per_round=250, quantization_bits=0)
 
 
@@ -31,6 +36,7 @@ class LedgerTest(absltest.TestCase):
     self.assertTrue(releases['models of rounds 1 to 20'])
     self.assertFalse(releases['training loss, accuracy, update norms and cohort sizes'])
     self.assertFalse(releases['accuracy on held-out users'])
+    self.assertFalse(releases['rows, clients and examples counted in the manifest'])
     self.assertFalse(releases['accuracy on the held-out tails of training users'])
 
   def test_a_known_seed_is_named(self) -> None:
@@ -48,6 +54,39 @@ class LedgerTest(absltest.TestCase):
     fixed = dataclasses.replace(_PLAN, sampling='fixed')
     self.assertIn('replaced', ledger.promise(fixed, 20))
     self.assertIn('without replacement', ledger.build_ledger(fixed, 20, 20, 9, True)['sampling'])
+
+
+class LearnedTest(absltest.TestCase):
+  def setUp(self) -> None:
+    super().setUp()
+    self._plan = dataclasses.replace(_PLAN, learned=learned.total(_ENTRIES, 'poisson'))
+    self._entries = ledger.build_ledger(self._plan, 20, 140, 21_000, True, _ENTRIES)
+
+  def test_what_the_data_set_cost_is_added(self) -> None:
+    training = dataclasses.replace(_PLAN, delta=9e-5).epsilon(20) or 0.0
+    self.assertAlmostEqual(self._entries['epsilon'], 1.5 + training, places=12)
+    self.assertAlmostEqual(self._entries['training_epsilon'], training, places=12)
+    self.assertEqual((self._entries['delta'], self._entries['learned_delta']), (1e-4, 1e-5))
+    self.assertAlmostEqual(self._entries['training_delta'], 9e-5, places=12)
+
+  def test_the_prices_of_the_releases_make_the_total(self) -> None:
+    private = [release for release in self._entries['releases'] if release['private']]
+    for name in ('epsilon', 'delta'):
+      self.assertAlmostEqual(sum(release.get(name, 0.0) for release in private), self._entries[name], places=12)
+    self.assertIn('vocabulary', [release['what'] for release in private])
+
+  def test_it_says_what_is_covered(self) -> None:
+    self.assertIn('what the data set was made with (vocabulary)', self._entries['covers'])
+    said = ledger.promise(self._plan, 20, _ENTRIES)
+    self.assertRegex(said, r'^epsilon (\S+) \(data set 1.50, training (\S+)\) at delta 0.0001 for')
+    self.assertIn('(vocabulary)', said)
+    self.assertNotIn('data set', ledger.promise(_PLAN, 20, _ENTRIES[1:]))
+
+  def test_a_data_set_that_costs_too_much_does_not_scale(self) -> None:
+    self.assertIn('No number of clients', ledger.explain_scaling(self._plan, 1.5, 140))
+    bigger = ledger.scale(self._plan, 3.0)
+    self.assertAlmostEqual(bigger.learned.delta / (bigger.delta or 0.0), 0.1, places=12)
+    self.assertEqual(bigger.learned.epsilon, 1.5)
 
 
 class ScalingTest(absltest.TestCase):

@@ -7,6 +7,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from tff_tasks import learned
 from tff_tasks import privacy
 from tff_tasks import quantization
 
@@ -140,6 +141,36 @@ class PrivacyPlanTest(parameterized.TestCase):
     plan = privacy.PrivacyPlan(population=10, clients_per_round=2, quantization_bits=0)
     self.assertIsNone(plan.norm_bound(5))
     self.assertEqual(plan.noise_stddev(5), 0.0)
+
+
+class LearnedTest(parameterized.TestCase):
+  _SPENT = learned.Cost(2.0, 4e-5)
+
+  def test_is_spent_before_the_first_round(self) -> None:
+    plan = dataclasses.replace(_PLAN, learned=self._SPENT)
+    self.assertEqual((plan.epsilon(0), plan.training_epsilon(0)), (2.0, 0.0))
+    alone = dataclasses.replace(_PLAN, delta=plan.training_delta)
+    self.assertAlmostEqual(plan.epsilon(7), 2.0 + _epsilon(alone, 7), places=12)
+    self.assertGreater(plan.training_epsilon(7), _epsilon(_PLAN, 7))
+
+  def test_the_target_is_for_all_of_it(self) -> None:
+    plan = dataclasses.replace(_PLAN, learned=self._SPENT).calibrated(5.0, 20)
+    self.assertBetween(plan.epsilon(20), 4.9, 5.0)
+    self.assertBetween(plan.training_epsilon(20), 2.9, 3.0)
+
+  @parameterized.parameters(1.0, 2.0)
+  def test_a_target_that_the_data_set_has_spent(self, target: float) -> None:
+    with self.assertRaisesRegex(ValueError, f'above 2, which the data set alone has spent, found {target:g}'):
+      dataclasses.replace(_PLAN, learned=self._SPENT).calibrated(target, 20)
+
+  def test_a_delta_that_the_data_set_has_spent(self) -> None:
+    spent = learned.Cost(1.0, _PLAN.delta or 0.0)
+    with self.assertRaisesRegex(ValueError, 'Expected a delta above 0.0001, which the data set alone has spent'):
+      dataclasses.replace(_PLAN, learned=spent)
+
+  def test_without_noise_there_is_no_promise(self) -> None:
+    plan = dataclasses.replace(_PLAN, noise_multiplier=0.0, learned=self._SPENT)
+    self.assertEqual((plan.epsilon(3), plan.training_epsilon(3), plan.training_delta), (None, None, None))
 
 
 if __name__ == '__main__':

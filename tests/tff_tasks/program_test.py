@@ -14,6 +14,7 @@ import numpy as np
 from models import released
 from tests.tff_tasks import fakes
 from tff_tasks import checkpoints
+from tff_tasks import evaluation
 from tff_tasks import metrics
 from tff_tasks import privacy
 from tff_tasks import program
@@ -29,6 +30,9 @@ _SETTINGS = settings_lib.Settings(
 )  # fmt: skip
 
 
+_WORDS = {'what': 'vocabulary', 'source': 'dp', 'mechanism': 'noisy counts', 'epsilon': 1.0, 'delta': 1e-5}
+
+
 class BuildPlanTest(absltest.TestCase):
   def test_takes_the_noise_or_finds_it(self) -> None:
     self.assertEqual(program.build_plan(_SETTINGS, 100).noise_multiplier, 1.0)
@@ -36,6 +40,14 @@ class BuildPlanTest(absltest.TestCase):
     plan = program.build_plan(target, 100)
     self.assertBetween(plan.epsilon(4), 2.9, 3.0)
     self.assertIsNone(program.build_plan(dataclasses.replace(_SETTINGS, noise_multiplier=0.0), 100).epsilon(4))
+
+  def test_the_target_includes_what_the_data_set_has_spent(self) -> None:
+    target = dataclasses.replace(_SETTINGS, noise_multiplier=None, target_epsilon=3.0)
+    plan = program.build_plan(target, 100, [_WORDS])
+    self.assertBetween(plan.epsilon(4), 2.9, 3.0)
+    self.assertBetween(plan.training_epsilon(4), 1.9, 2.0)
+    with self.assertRaisesRegex(ValueError, 'above 2, which the data set alone has spent'):
+      program.build_plan(dataclasses.replace(target, sampling='fixed', target_epsilon=2.0), 100, [_WORDS])
 
 
 class RoundMetricsTest(absltest.TestCase):
@@ -77,17 +89,29 @@ class TrainTest(parameterized.TestCase):
   def test_writes_the_run_directory(self) -> None:
     output = self._train()
     self.assertIn('Privacy: epsilon', output)
+    self.assertIn('every 2 rounds on 4 test users; in the end on 4 test users', output)
     self.assertContainsSubset(
         ['config.flags', 'metrics.csv', 'privacy.json', 'run.json', 'model.npz', 'report.html', 'checkpoints'],
         os.listdir(self._settings.output_dir),
     )
     run, ledger = self._read('run.json'), self._read('privacy.json')
     self.assertEqual((run['rounds'], run['population'], ledger['rounds']), (4, len(fakes.SIZES), 4))
-    self.assertEqual(run['epsilon'], ledger['epsilon'])
+    self.assertEqual((run['epsilon'], run['eval_split']), (ledger['epsilon'], 'test'))
     self.assertBetween(run['accuracy'], 0.0, 1.0)
     model = released.load(self._settings.output_dir)
     self.assertEqual((model.round_number, model.model_size), (4, 5))
     self.assertEqual(run['weights'], sum(weight.size for weight in model.weights))
+
+  def test_what_the_data_set_has_spent_is_in_every_epsilon(self) -> None:
+    self._shards.manifest['learned'] = [_WORDS]
+    output = self._train()
+    run, ledger = self._read('run.json'), self._read('privacy.json')
+    self.assertEqual(run['epsilon'], ledger['epsilon'])
+    self.assertAlmostEqual(run['epsilon'], 1.0 + run['training_epsilon'], places=12)
+    self.assertIn('vocabulary', [release['what'] for release in ledger['releases']])
+    self.assertIn(f'Privacy: epsilon {run["epsilon"]:.2f} (data set 1.00, training', output)
+    last = metrics.MetricsLog(self._settings.output_dir, 4).rows[-1]
+    self.assertAlmostEqual(last.epsilon or 0.0, run['epsilon'], places=4)
 
   def test_a_finished_run_is_left_as_it_is(self) -> None:
     self._train()
@@ -154,6 +178,22 @@ class TrainTest(parameterized.TestCase):
     with count, self.assertRaisesRegex(ValueError, 'Expected held-out users'):
       self._train()
     self.assertFalse(os.path.exists(self._settings.output_dir))
+
+  def test_watches_validation_users_and_measures_on_test_users(self) -> None:
+    self._shards = fakes.write_shards(self.create_tempdir().full_path + '/shards', validation_users=2)
+    output = self._train()
+    self.assertIn('every 2 rounds on 2 validation users; in the end on 4 test users', output)
+    model = released.load(self._settings.output_dir)
+    keras = model.build()
+    by_split = {
+        split: evaluation.Evaluator(keras, self._shards, split).evaluate(model.weights)
+        for split in ('validation', 'test')
+    }
+    last, run = metrics.MetricsLog(self._settings.output_dir, 4).rows[-1], self._read('run.json')
+    self.assertNotAlmostEqual(by_split['validation'].loss, by_split['test'].loss, places=3)
+    self.assertAlmostEqual(last.eval_loss, by_split['validation'].loss, places=5)
+    self.assertAlmostEqual(run['loss'], by_split['test'].loss, places=5)
+    self.assertEqual(run['eval_split'], 'validation')
 
   def test_refuses_an_impossible_plan_before_it_writes(self) -> None:
     with self.assertRaisesRegex(ValueError, 'clients_per_round, found 900'):

@@ -1,0 +1,58 @@
+"""What a program on the device does to its data to get the model's input, as the data set's examples were made. A leaf."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+FILE_NAME = 'preprocessing.json'
+CLASSES = 'classes.json'
+
+_TEXT = {'unknown': '<unknown>', 'padding': '<pad>'}
+# The rules that no declaration can change, by kind of example; the tests hold them to what `pipelines` does.
+_RULES: dict[str, dict[str, Any]] = {
+    'characters': {'after_each_text': '\n', **_TEXT},
+    'words': {
+        'after_each_text': '<end>',
+        **_TEXT,
+        'tokenization': {
+            'lower_case': 'each character by itself, by the simple case mapping of Unicode',
+            # As ICU, Java, Swift and RE2 read it.
+            'token_of_its_own': r"[^\s\p{L}\p{M}\p{N}'’]",
+            'split_at': 'white space',
+        },
+    },
+}
+_SCALED = ('table', 'windows')
+
+
+def describe(manifest: Mapping[str, Any], signature: Sequence[tuple[str, str, str, tuple[int, ...]]]) -> dict[str, Any]:
+  """Returns what preprocessing.json holds: the declared examples with what was learned for them, and fixed rules.
+
+  Of a data set that was made without a declaration, it says no more than the input and the classes.
+
+  Args:
+    manifest: Of the data set.
+    signature: Of the model's file, rows of (kind, name, dtype, shape).
+  """
+  name, dtype, shape = next(row for kind, *row in signature if kind == 'input')
+  examples = dict(manifest.get('declaration', {}).get('examples', {}))
+  kind = examples.get('kind')
+  if kind == 'words':  # They stand among the classes, in the order of their codes.
+    del examples['vocabulary']
+  if kind in _SCALED:
+    examples['scaling'] = _applied(examples['scaling'], manifest['learned'], len(examples['numbers']))
+  return {
+      'task': manifest['schema']['task'],
+      'input': {'name': name, 'dtype': dtype, 'shape': shape},
+      **examples,
+      **_RULES.get(kind, {}),
+      'classes': CLASSES,
+  }
+
+
+def _applied(scaling: Mapping[str, Any], learned: Sequence[Mapping[str, Any]], numbers: int) -> dict[str, Any]:
+  """Returns the mean that each number was lessened by and the standard deviation that it was then divided by."""
+  source = scaling['source']
+  if source == 'none':  # Written out, so that a device needs no case of its own for it.
+    return {'source': source, 'mean': [0.0] * numbers, 'stddev': [1.0] * numbers}
+  figures = next(entry for entry in learned if 'stddev' in entry)
+  return {'source': source, 'mean': figures['mean'], 'stddev': figures['stddev']}

@@ -1,0 +1,65 @@
+"""Each client's stream of codes cut into windows, the label of a code being the one that follows: text, for example."""
+
+import numpy as np
+
+from pipelines import schema as schema_lib
+from pipelines.featurizers import base
+
+# The code that fills up a window that ends early.
+PADDING = 0
+
+
+def pack_windows(
+    codes: np.ndarray,
+    row_starts: np.ndarray,
+    client_starts: np.ndarray,
+    window_length: int,
+    label_dtype: str,
+    unknown: int,
+) -> base.Examples:
+  """Cuts the codes of each client into windows of `window_length`, without a loop over clients or codes.
+
+  A client with `n` codes has `ceil((n - 1) / window_length)` windows: its last code has none that follows, so it is
+  only ever a label. What is left of the last window is filled with `PADDING`, its labels with `IGNORED_LABEL`.
+
+  Args:
+    codes: Integers `[codes]`, the codes of all clients one after the other; of the type that features shall have.
+    row_starts: int64 `[rows + 1]`: the codes of row `r` are `row_starts[r]` to `row_starts[r + 1]`.
+    client_starts: int64 `[clients + 1]`: the rows of client `c`, as in `ClientRows.starts`.
+    window_length: Codes in an example.
+    label_dtype: A signed NumPy type that holds all codes.
+    unknown: The code that is counted among the features of each example.
+
+  Returns:
+    The examples; the rows that one draws on are those of its features and labels.
+  """
+  code_starts = row_starts[client_starts]
+  counts = np.maximum(-(-(np.diff(code_starts) - 1) // window_length), 0)
+  starts = np.concatenate([[0], np.cumsum(counts)])
+  # The first window of a client begins with the client, each other one window after the one before.
+  begins = np.arange(starts[-1]) * window_length + np.repeat(code_starts[:-1] - starts[:-1] * window_length, counts)
+  lengths = np.minimum(np.repeat(code_starts[1:], counts) - 1 - begins, window_length)
+  windows = _gather(codes, begins, window_length + 1)
+  features, labels = windows[:, :-1].copy(), windows[:, 1:].astype(label_dtype)
+  short = np.flatnonzero(lengths < window_length)
+  beyond = np.arange(window_length) >= lengths[short, np.newaxis]
+  features[short] = np.where(beyond, PADDING, features[short])
+  labels[short] = np.where(beyond, schema_lib.IGNORED_LABEL, labels[short])
+  return base.Examples(
+      features=features,
+      labels=labels,
+      starts=starts,
+      first_row=_row_of(row_starts, begins),
+      last_row=_row_of(row_starts, begins + lengths),
+      unknown=np.count_nonzero(features == unknown, axis=1),
+  )
+
+
+def _gather(codes: np.ndarray, begins: np.ndarray, length: int) -> np.ndarray:
+  """Returns `[len(begins), length]`: the codes from each beginning on, whatever lies behind the end of them all."""
+  padded = np.concatenate([codes, np.full(length, PADDING, codes.dtype)])
+  return np.lib.stride_tricks.sliding_window_view(padded, length)[begins]
+
+
+def _row_of(row_starts: np.ndarray, places: np.ndarray) -> np.ndarray:
+  return np.searchsorted(row_starts, places, side='right') - 1

@@ -1,0 +1,168 @@
+"""JSON lines: one object a line, read by pyarrow where it can and line by line where it cannot."""
+
+import collections
+from collections.abc import Iterator, Sequence
+import dataclasses
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute
+from pyarrow import json as arrow_json
+
+from pipelines.readers import base
+from pipelines.readers import streams
+from pipelines.readers import values
+
+# Not worth another try of pyarrow.
+_SMALL_BYTES = 1 << 16
+_SAMPLED_LINES = 64
+_INT64_DIGITS = 19
+_MAX_EXACT = 2**53
+_LONG_INTEGER = re.compile(rb'[\s:,\[]-?\d{16,}[\s,}\]]')
+_ARROW_TYPES = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
+
+
+@dataclasses.dataclass(frozen=True)
+class JsonLines(base.Reader):
+  r"""Reads files of one JSON object a line, plain or packed. A line ends with `\n`, `\r\n` or `\r`.
+
+  A missing key is null. Rows are refused as `not_utf8`, `not_json`, `not_an_object` or `line_too_long`. NaN and
+  Infinity are numbers, as Python writes them; whole numbers beyond 64 bits come as their digits. Smaller ones may come
+  as doubles where others in the column have decimals, but only if a double holds them exactly.
+  """
+
+  def parts(self, path: str, file: int) -> Iterator[base.Part]:
+    return streams.line_parts(path, file)
+
+  def read(self, part: base.Part, columns: Sequence[str]) -> Iterator[base.Block]:
+    parser = _Parser(columns)
+    for lines in streams.read_lines(part):
+      yield from parser.parse(lines)
+
+
+class _Parser:
+  """Parses the blocks of a part, and learns from one what types to expect in the next."""
+
+  def __init__(self, columns: Sequence[str]):
+    self._columns = columns
+    self._types: dict[str, type] = {}
+    self._found: list[values.Rows] = []
+    self._refused: collections.Counter[str] = collections.Counter()
+
+  def parse(self, lines: streams.Lines) -> Iterator[base.Block]:
+    self._found, self._refused = [], collections.Counter()
+    if lines.too_long:
+      self._refused[streams.LINE_TOO_LONG] = lines.too_long
+    text = streams.end_lines(lines.text)
+    if not self._read_fast(text, lines.start):
+      stripped = [line.strip() for line in text.split(b'\n')]
+      self._read(streams.end_lines(b'\n'.join(filter(None, stripped))), lines.start)
+    return values.make_blocks(self._columns, self._found, self._refused)
+
+  def _read(self, text: bytes, start: int) -> None:
+    """Reads lines of which some are not for pyarrow, so that the others are: by halves."""
+    if self._read_fast(text, start):
+      return
+    half = len(text) // 2
+    cut = text.rfind(b'\n', 0, half) + 1 or text.find(b'\n', half) + 1
+    if len(text) > _SMALL_BYTES and cut < len(text):
+      self._read(text[:cut], start)
+      self._read(text[cut:], start + cut)
+    else:
+      lines = text.splitlines()
+      self._read_rows(lines, np.arange(start, start + len(lines)))
+
+  def _read_fast(self, text: bytes, start: int) -> bool:
+    """Adds the rows of the lines, unless they cannot be had this way or would not be one good row a line."""
+    ends = _find_ends(text)
+    schema = self._guess_schema(text, ends) if len(ends) and streams.is_utf8(text) else None
+    if schema is None:
+      return not text
+    table = _parse_text(text, ends, schema)
+    if table is None and pa.int64() in schema.types:
+      # JavaScript writes 9.0 as 9: the lines that were sampled may have had whole numbers alone.
+      table = _parse_text(text, ends, _with_doubles(schema))
+    if table is None or _is_rounded(table, text):
+      return False
+    self._found.append(values.number_rows(table, start))
+    return True
+
+  def _guess_schema(self, text: bytes, ends: np.ndarray) -> pa.Schema | None:
+    """Returns types that fit some of the lines, or None if none would. Left alone, pyarrow takes dates for times."""
+    sampled = np.unique(np.linspace(0, len(ends) - 1, _SAMPLED_LINES, dtype=np.int64))
+    lines = [text[ends[line - 1] + 1 if line else 0:ends[line]] for line in sampled]
+    rows = [row for row in map(_parse_line, lines) if isinstance(row, dict)]
+    fields = []
+    for column in self._columns:
+      kinds = {type(row[column]) for row in rows if row.get(column) is not None} or {self._types.get(column, str)}
+      found = [_ARROW_TYPES.get(kind) for kind in (kinds if kinds != {int, float} else {float})]
+      if len(found) > 1 or found[0] is None:
+        return None
+      fields.append((column, found[0]))
+    return pa.schema(fields)
+
+  def _read_rows(self, lines: Sequence[bytes], positions: np.ndarray) -> None:
+    parsed = [_parse_line(line) for line in lines]
+    self._refused.update(row for row in parsed if isinstance(row, str))
+    rows = [[row.get(column) for column in self._columns] for row in parsed if isinstance(row, dict)]
+    if rows:
+      is_good = np.array([isinstance(row, dict) for row in parsed])
+      self._found.extend(values.make_rows(self._columns, rows, positions[is_good]))
+    for place, column in enumerate(self._columns):
+      kinds = (type(row[place]) for row in reversed(rows) if row[place] is not None)
+      self._types[column] = next(kinds, self._types.get(column, str))
+
+
+def _parse_text(text: bytes, ends: np.ndarray, schema: pa.Schema) -> pa.Table | None:
+  """Returns a row for each line, or None if pyarrow does not see them that way."""
+  parse_options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior='ignore')
+  read_options = arrow_json.ReadOptions(block_size=streams.chunk_size(ends))
+  try:
+    table = arrow_json.read_json(pa.BufferReader(text), read_options, parse_options)
+  except pa.ArrowInvalid:
+    return None
+  return table if table.num_rows == len(ends) else None
+
+
+def _with_doubles(schema: pa.Schema) -> pa.Schema:
+  return pa.schema([(field.name, pa.float64() if field.type == pa.int64() else field.type) for field in schema])
+
+
+def _find_ends(text: bytes) -> np.ndarray:
+  """Returns where the lines end, or nothing if not each of them looks like one object.
+
+  pyarrow would take several objects on a line, or one on several lines.
+  """
+  characters, ends = np.frombuffer(text, np.uint8), streams.find_line_ends(text)
+  starts = np.append(0, ends[:-1] + 1)
+  is_good = len(ends) and np.all(characters[starts] == ord('{')) and np.all(characters[ends - 1] == ord('}'))
+  return ends if is_good else ends[:0]
+
+
+def _is_rounded(table: pa.Table, text: bytes) -> bool:
+  """Whether a whole number may have become another one, because a double cannot hold it."""
+  numbers = [column for column in table.columns if pa.types.is_float64(column.type)]
+  largest = [compute.max(compute.abs(column)).as_py() or 0 for column in numbers]
+  return max(largest, default=0) >= _MAX_EXACT and _LONG_INTEGER.search(text) is not None
+
+
+def _parse_line(line: bytes) -> dict[str, Any] | str:
+  """Returns the object of a line, or why there is none."""
+  try:
+    row = _DECODER.decode(line.decode('utf-8'))
+  except UnicodeDecodeError:
+    return 'not_utf8'
+  except (ValueError, RecursionError):
+    return 'not_json'
+  return row if isinstance(row, dict) else 'not_an_object'
+
+
+def _parse_integer(digits: str) -> int | str:
+  number = int(digits) if len(digits) <= _INT64_DIGITS + 1 else None
+  return digits if number is None or not -(1 << 63) <= number < 1 << 63 else number
+
+
+_DECODER = json.JSONDecoder(parse_int=_parse_integer)

@@ -1,0 +1,54 @@
+"""Parquet: its row groups are the parts."""
+
+from collections.abc import Iterator, Sequence
+import contextlib
+import dataclasses
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from pipelines.readers import base
+from pipelines.readers import streams
+from pipelines.readers import values
+
+_MAX_ROWS = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Parquet(base.Reader):
+  """Reads Parquet files; values of a dictionary come as themselves."""
+
+  def parts(self, path: str, file: int) -> Iterator[base.Part]:
+    with _open(path) as content:
+      metadata = content.metadata
+      sizes = [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]
+    start = size = 0
+    for group, group_size in enumerate(sizes):
+      if size and size + group_size > streams.PART_BYTES:
+        yield base.Part(path, file, start, group)
+        start, size = group, 0
+      size += group_size
+    yield base.Part(path, file, start, len(sizes))
+
+  def read(self, part: base.Part, columns: Sequence[str]) -> Iterator[base.Block]:
+    with _open(part.path) as content:
+      streams.check_columns(part.path, columns, content.schema_arrow.names)
+      counts = [content.metadata.row_group(group).num_rows for group in range(content.metadata.num_row_groups)]
+      position = sum(counts[:part.start])
+      groups = range(part.start, part.stop if part.stop is not None else len(counts))
+      size = sum(content.metadata.row_group(group).total_byte_size for group in groups)
+      batch_rows = max(1, sum(counts[group] for group in groups) * streams.BLOCK_BYTES // max(size, 1))
+      for batch in content.iter_batches(min(batch_rows, _MAX_ROWS), list(groups), list(columns)):
+        table = pa.Table.from_arrays([_decode(batch[column]) for column in columns], list(columns))
+        yield base.Block(*values.number_rows(table, position), {})
+        position += batch.num_rows
+
+
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[parquet.ParquetFile]:
+  with streams.expect_whole(path, (pa.ArrowException,)), streams.open_raw(path) as file:
+    yield parquet.ParquetFile(file, page_checksum_verification=True)
+
+
+def _decode(array: pa.Array) -> pa.Array:
+  return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array

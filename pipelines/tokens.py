@@ -1,0 +1,40 @@
+"""Text to words: one rule, for learning a vocabulary and for making examples with it."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# What is neither white space nor part of a word stands for itself. Apostrophes are part of words: don't, 'tis.
+_MARK = r"([^\s\pL\pM\pN'’])"
+
+
+class Tokens(NamedTuple):
+  """The words and marks of some texts, one after the other.
+
+  Attributes:
+    words: large_string `[tokens]`.
+    row_starts: int64 `[rows + 1]`: the tokens of text `r` are `row_starts[r]` to `row_starts[r + 1]`.
+  """
+
+  words: pa.Array
+  row_starts: np.ndarray
+
+
+def split(texts: pa.Array | pa.ChunkedArray) -> Tokens:
+  """Cuts texts into lower-case words.
+
+  A word is a run of letters, digits, what is combined with them, and apostrophes. Every other character that is not
+  white space is a token of its own: a comma, a dash, an emoji.
+  """
+  if isinstance(texts, pa.ChunkedArray):
+    texts = texts.combine_chunks()
+  spaced = pc.replace_substring_regex(pc.utf8_lower(texts.cast(pa.large_string())), _MARK, r' \1 ')
+  pieces = pc.utf8_split_whitespace(spaced)
+  words = pieces.flatten()
+  # Where a text begins or ends with white space there is an empty piece.
+  is_word = pc.greater(pc.binary_length(words), 0)
+  counted = np.concatenate([[0], np.cumsum(is_word.to_numpy(zero_copy_only=False))])
+  ends = np.cumsum(pc.list_value_length(pieces).to_numpy(), dtype=np.int64)
+  return Tokens(words.filter(is_word), counted[np.concatenate([[0], ends])])

@@ -1,0 +1,153 @@
+"""Tests that a device that follows the file makes the features that the data set holds."""
+
+import json
+from typing import Any
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from export import preprocessing
+from pipelines import bounds
+from pipelines import declaration
+from pipelines import rows as rows_lib
+from pipelines import splits
+from pipelines.featurizers import base
+from pipelines.featurizers import characters
+from pipelines.featurizers import image
+from pipelines.featurizers import table
+from pipelines.featurizers import windows
+from pipelines.featurizers import words
+from pipelines.learning import scaling
+from pipelines.learning import vocabulary
+from pipelines.readers import jsonl
+
+_SIGNATURE = [('output', 'logits', 'float32', (1, 3)), ('input', 'numbers', 'float32', (1, 4))]
+_TEXTS = ['O, İstanbul…  thou’rt  fair!', 'ΣΑΣ\u00a0and café cafe\u0301; 12,5\tfair', "'tis naïve – ~ \U0001f600\n", '']
+_WORDS = (',', '!', 'fair', "'tis", 'i̇stanbul', 'istanbul', 'thou’rt', 'σασ', 'σας', 'and', 'café', 'cafe\u0301', '12')
+_SCALING = {
+    'none': scaling.Scaling(),
+    'declared': scaling.Scaling('declared', mean=(1.0, -2.0), stddev=(0.1, 3.0)),
+    'dp': scaling.Scaling('dp', epsilon=2.0, delta=1e-6, lower=(0.0, -10.0), upper=(10.0, 10.0)),
+}
+_NUMBERS = {'x': [1.25, 7, 0, 2.5], 'y': [-9.5, 3, 0.3, 4], 'label': ['a', 'b', 'b', 'a']}
+_KIND = {'label': 'label', 'classes': ('a', 'b'), 'numbers': ('x', 'y')}
+
+
+def _read(featurizer: base.Featurizer, values: dict[str, list[Any]]) -> rows_lib.ClientRows:
+  """Returns the rows of one client."""
+  columns = {column.name: column.kind.read(pa.array(values[column.name])).values for column in featurizer.columns}
+  return rows_lib.ClientRows(pa.table(columns), np.array([0, len(next(iter(values.values())))]))
+
+
+def _make(featurizer: base.Featurizer, values: dict[str, list[Any]]) -> tuple[dict[str, Any], base.Featurizer, Any]:
+  """Returns preprocessing.json, the featurizer with what it learned, and the features of one client's rows."""
+  rows, learned, learner = _read(featurizer, values), [], featurizer.learner
+  client = declaration.Client('user')
+  declared = declaration.Declaration('d', jsonl.JsonLines(), client, featurizer, bounds.Limits(), splits.Splits())
+  manifest = {'declaration': declared.to_json()}
+  if learner:
+    release = learner.release(learner.contribute(rows))
+    featurizer = featurizer.with_learned(release.value)
+    learned.append(release.entry)
+  manifest |= {'schema': featurizer.schema.to_json(), 'learned': [*featurizer.provenance, *learned]}
+  written = json.loads(json.dumps(preprocessing.describe(json.loads(json.dumps(manifest)), _SIGNATURE)))
+  return written, featurizer, featurizer.featurize(rows).features
+
+
+def _scale(steps: dict[str, Any], values: dict[str, list[float]]) -> np.ndarray:
+  numbers = np.stack([np.array(values[name], np.float32) for name in steps['numbers']], -1)
+  mean, stddev = (np.array(steps['scaling'][name], np.float32) for name in ('mean', 'stddev'))
+  return (numbers - mean) / stddev
+
+
+def _code(steps: dict[str, Any], classes: tuple[str, ...], texts: list[list[str]], length: int) -> np.ndarray:
+  """Returns windows of the codes of texts in pieces, padded at the end."""
+  places = {name: place for place, name in enumerate(classes)}
+  pieces = [piece for text in texts for piece in (*text, steps['after_each_text'])]
+  codes = [places.get(piece, places[steps['unknown']]) for piece in pieces]
+  # The last one is a label alone.
+  codes = codes[:-1] + [places[steps['padding']]] * (-(len(codes) - 1) % length)
+  return np.reshape(codes, (-1, length))
+
+
+def _cut(steps: dict[str, Any], text: str) -> list[str]:
+  # No standard library has the simple case mapping, which is the first character of the full one where they differ.
+  lower = ''.join(character.lower()[:1] for character in text)
+  rule = steps['tokenization']['token_of_its_own']
+  return pc.replace_substring_regex(lower, f'({rule})', r' \1 ').as_py().split()
+
+
+class PreprocessingTest(parameterized.TestCase):
+  def test_characters(self) -> None:
+    steps, featurizer, features = _make(characters.Characters('text', 16), {'text': _TEXTS})
+    self.assertEqual(steps['window_length'], 16)
+    expected = _code(steps, featurizer.schema.classes, [list(text) for text in _TEXTS], 16)
+    np.testing.assert_array_equal(features, expected)
+
+  def test_words(self) -> None:
+    declared = words.Words('text', vocabulary.Vocabulary('declared', words=_WORDS), 5)
+    steps, featurizer, features = _make(declared, {'text': _TEXTS})
+    self.assertEqual(steps['window_length'], 5)
+    cut = [_cut(steps, text) for text in _TEXTS]
+    np.testing.assert_array_equal(features, _code(steps, featurizer.schema.classes, cut, 5))
+    # The vocabulary may be long, and learned: it stands among the classes, once.
+    self.assertNotIn('vocabulary', steps)
+    self.assertEqual(steps['classes'], 'classes.json')
+
+  @parameterized.parameters(*_SCALING)
+  def test_table(self, source: str) -> None:
+    categories = (table.Category('sex', ('f', 'm')), table.Category('size', ('s', 'm', 'l')))
+    values = {**_NUMBERS, 'sex': ['m', 'f', 'f', 'm'], 'size': ['l', 's', 'm', 'm'], 'y': [-9.5, None, 0.3, 4]}
+    declared = table.Table(**_KIND, categories=categories, missing=2.0, scaling=_SCALING[source])
+    steps, _, features = _make(declared, values)
+    filled = {**values, 'y': [steps['missing'] if value is None else value for value in values['y']]}
+    hot = [
+        [float(value == known) for category in steps['categories'] for known in category['values']
+         for value in [values[category['column']][row]]]
+        for row in range(4)
+    ]  # fmt: skip
+    np.testing.assert_array_equal(features, np.hstack([_scale(steps, filled), np.array(hot, np.float32)]))
+    self.assertEqual(steps['scaling']['source'], source)
+
+  @parameterized.parameters(*_SCALING)
+  def test_windows(self, source: str) -> None:
+    declared = windows.Windows(**_KIND, length=2, stride=1, scaling=_SCALING[source])
+    steps, _, features = _make(declared, _NUMBERS)
+    scaled = _scale(steps, _NUMBERS)
+    starts = range(0, 4 - steps['length'] + 1, steps['stride'])
+    np.testing.assert_array_equal(features, [scaled[start : start + steps['length']] for start in starts])
+
+  def test_what_learning_cost_is_not_the_devices_business(self) -> None:
+    steps, featurizer, _ = _make(windows.Windows(**_KIND, length=2, stride=1, scaling=_SCALING['dp']), _NUMBERS)
+    learned = featurizer.scaling
+    self.assertEqual(steps['scaling'], {'source': 'dp', 'mean': [*learned.mean], 'stddev': [*learned.stddev]})
+
+  @parameterized.parameters(False, True)
+  def test_image(self, invert: bool) -> None:
+    pixels = list(range(0, 200, 2))
+    declared = image.Image('picture', 'label', ('a', 'b'), 10, 10, invert)
+    steps, _, features = _make(declared, {'picture': [bytes(pixels)], 'label': ['a']})
+    expected = np.reshape(pixels, (1, steps['height'], steps['width']))
+    np.testing.assert_array_equal(features, 255 - expected if steps['invert'] else expected)
+
+  def test_says_what_goes_in_and_what_comes_out(self) -> None:
+    steps, _, _ = _make(table.Table(**_KIND), _NUMBERS)
+    self.assertEqual(steps['input'], {'name': 'numbers', 'dtype': 'float32', 'shape': [1, 4]})
+    self.assertEqual((steps['task'], steps['kind'], steps['classes']), ('classification', 'table', 'classes.json'))
+
+  def test_keeps_what_somebody_else_declared(self) -> None:
+    examples = {'kind': 'mine.of.Kind', 'vocabulary': {'words': ['a']}, 'scaling': 3, 'column': 'text'}
+    manifest = {'schema': {'task': 'next_word'}, 'learned': [], 'declaration': {'examples': examples}}
+    steps = preprocessing.describe(manifest, _SIGNATURE)
+    self.assertEqual({name: steps[name] for name in examples}, examples)
+
+  def test_a_data_set_without_a_declaration(self) -> None:
+    steps = preprocessing.describe({'schema': {'task': 'next_word'}}, _SIGNATURE)
+    self.assertCountEqual(steps, ['task', 'input', 'classes'])
+
+
+if __name__ == '__main__':
+  absltest.main()

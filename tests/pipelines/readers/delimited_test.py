@@ -1,0 +1,146 @@
+"""Tests of delimited values: what is in a file, where it is cut, and which of its rows are bad."""
+
+from collections.abc import Callable
+import csv
+import gzip
+import io
+import pathlib
+import tempfile
+from typing import Any
+from unittest import mock
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import hypothesis
+from hypothesis import strategies
+
+from pipelines.readers import base
+from pipelines.readers import delimited
+from pipelines.readers import streams
+from tests.pipelines.readers import reading
+
+_VALUES = strategies.text(strategies.sampled_from('ab,"\'\t é\n'), min_size=1, max_size=4)
+_ENDS = strategies.sampled_from(['\n', '\r\n', '\r'])
+
+
+class CsvTest(parameterized.TestCase):
+
+  def setUp(self) -> None:
+    super().setUp()
+    self.path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), 'log.csv')
+
+  def _read(self, content: bytes, *columns: str, reader: base.Reader | None = None, **options: Any) -> reading.Read:
+    self.path.write_bytes(content)
+    return reading.read(reader or delimited.Csv(**options), self.path, *(columns or ('a', 'b')))
+
+  @hypothesis.given(strategies.lists(strategies.tuples(_VALUES, _VALUES)), _ENDS)
+  @hypothesis.settings(deadline=None)
+  def test_what_python_writes_comes_back(self, rows: list[tuple[str, str]], end: str) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator=end, quoting=csv.QUOTE_ALL).writerows([('a', 'b'), *rows])
+    found = self._read(text.getvalue().encode())
+    self.assertEqual((found.rows, found.refused), (rows, {}))
+    self.assertEqual(found.positions, list(range(len(rows))))
+
+  @hypothesis.given(
+      strategies.lists(strategies.sampled_from(['1,2', '3', '4,5,6', '"7,8', '9,"x"', '"1""2",', '', 'é,\xff'])),
+      strategies.lists(_ENDS, min_size=30, max_size=30),
+      strategies.integers(4, 40),
+  )
+  @hypothesis.settings(deadline=None, max_examples=60)
+  def test_lines_are_rows_however_they_are_cut(self, lines: list[str], ends: list[str], size: int) -> None:
+    content = ''.join(line + end for line, end in zip(['a,b', *lines], ends, strict=False)).encode('latin-1')
+    lines = lines[:29]
+    with mock.patch.multiple(streams, BLOCK_BYTES=size, PART_BYTES=size + 3):
+      found = self._read(content, newlines_in_values=False)
+    good = {'1,2': ('1', '2'), '9,"x"': ('9', 'x'), '"1""2",': ('1"2', None)}
+    self.assertEqual(found.rows, [good[line] for line in lines if line in good])
+    counts = {
+        'wrong_number_of_fields': lines.count('3') + lines.count('4,5,6'),
+        'open_quote': lines.count('"7,8'),
+        'not_utf8': lines.count('é,\xff'),
+    }
+    self.assertEqual(found.refused, {reason: count for reason, count in counts.items() if count})
+    self.assertEqual(found.positions, sorted(set(found.positions)))
+
+  @parameterized.named_parameters(
+      ('plain', b'a,b\n1,2\n', {}),
+      ('other_columns', b'x,b,y,a,x\n0,2,0,1,0\n', {}),
+      ('semicolons', b'a;b\n1;2\n', {'delimiter': ';'}),
+      ('no_header', b'1,2\n', {'column_names': ('a', 'b')}),
+      ('lines_before_the_header', b'made by me\n\na,b\n1,2\n', {'skip_lines': 2}),
+      ('lines_before_the_rows', b'made by me\r\n1,2\r\n', {'skip_lines': 1, 'column_names': ('a', 'b')}),
+      ('blank_lines', b'\na,b\n\n\n1,2\n\n', {}),
+      ('no_last_newline', b'a,b\n1,2', {}),
+      ('byte_order_mark', b'\xef\xbb\xbfa,b\n1,2', {}),
+      ('byte_order_mark_and_quotes', b'\xef\xbb\xbf"a",b\n1,2', {}),
+      ('byte_order_mark_without_header', b'\xef\xbb\xbf1,2', {'column_names': ('a', 'b')}),
+      ('other_quotes', b"a,b\n'1','2'\n", {'quote': "'"}),
+      ('packed', gzip.compress(b'a,b\n1,2\n'), {}),
+  )
+  def test_forms_of_a_file(self, content: bytes, options: dict[str, Any]) -> None:
+    for newlines_in_values in (True, False):
+      found = self._read(content, newlines_in_values=newlines_in_values, **options)
+      self.assertEqual((found.rows, found.refused), ([('1', '2')], {}))
+
+  def test_tabs(self) -> None:
+    self.assertEqual(self._read(b'a\tb\n1,1\t"2"\n', reader=delimited.Tsv()).rows, [('1,1', '2')])
+    self.assertEqual(self._read(b'a\tb\n"1\t2"\n', reader=delimited.Tsv(quote='')).rows, [('"1', '2"')])
+
+  def test_a_value_that_is_missing(self) -> None:
+    self.assertEqual(self._read(b'a,b\n,""\nNA,"NA"\n').rows, [(None, ''), ('NA', 'NA')])
+    self.assertEqual(self._read(b'a,b\n,""\nNA,"NA"\n', null_values=('NA',)).rows, [('', ''), (None, 'NA')])
+
+  def test_bad_rows_are_counted_and_take_no_other_along(self) -> None:
+    found = self._read(b'a,b\n1,2\n3\n4,5,6\n\xff\n\xff,7\n8,\xc3\n9,10\n')
+    self.assertEqual(found.rows, [('1', '2'), ('9', '10')])
+    self.assertEqual(found.refused, {'wrong_number_of_fields': 3, 'not_utf8': 2})
+
+  def test_what_is_not_utf8_matters_in_the_columns_read(self) -> None:
+    self.assertEqual(self._read(b'a,b\n1,\xff\n', 'a').rows, [('1',)])
+
+  @parameterized.parameters(1, 2, 3, 5, 8)
+  def test_a_character_that_a_block_cuts_is_whole(self, size: int) -> None:
+    content = 'a,b\n' + 'é,😀\n' * 20
+    with mock.patch.object(delimited, '_HEADER_BYTES', 8), mock.patch.object(streams, 'BLOCK_BYTES', 20 + size):
+      found = self._read(content.encode())
+    self.assertEqual((found.rows, found.refused), ([('é', '😀')] * 20, {}))
+
+  def test_a_file_of_one_column(self) -> None:
+    for newlines_in_values in (True, False):
+      found = self._read(b'a\n1\n2,3\n4\n', 'a', newlines_in_values=newlines_in_values)
+      self.assertEqual((found.rows, found.refused), ([('1',), ('4',)], {'wrong_number_of_fields': 1}))
+
+  def test_no_rows(self) -> None:
+    for newlines_in_values in (True, False):
+      for content in (b'', b'\n', b'a,b', b'a,b\n', gzip.compress(b'')):
+        self.assertEmpty(self._read(content, newlines_in_values=newlines_in_values).rows)
+
+  @parameterized.parameters(True, False)
+  def test_a_missing_column_is_named(self, newlines_in_values: bool) -> None:
+    expected = "Expected a column 'text' in the first line of .*log.csv, found 2 others:"
+    with self.assertRaisesRegex(base.DamagedFile, expected) as caught:
+      self._read(b'ann,b\n1,2\n', 'ann', 'text', newlines_in_values=newlines_in_values)
+    self.assertNotIn('ann', str(caught.exception))  # Without a header it would be somebody's.
+
+  @parameterized.parameters(b'a,b\n1,2\n"3,4\n5,6\n', b'a,b\n1,"2\n', b'a,b\n"' + b'1,2\n' * 50)
+  def test_a_quote_that_is_never_closed_damages_the_file_that_may_have_newlines(self, content: bytes) -> None:
+    expected = 'log.csv damaged .*a quote that is not closed'
+    with mock.patch.object(streams, 'BLOCK_BYTES', 60), self.assertRaisesRegex(base.DamagedFile, expected) as caught:
+      self._read(content)
+    self.assertNotIn('1,2', str(caught.exception))
+
+  @parameterized.product(newlines_in_values=[True, False], cut=[lambda packed: packed[:-1], lambda packed: packed[:99]])
+  def test_a_truncated_file_is_damaged(self, newlines_in_values: bool, cut: Callable[[bytes], bytes]) -> None:
+    content = b'a,b\n' + b''.join(b'%d,%d\n' % (number, number**3) for number in range(1000))
+    with self.assertRaisesRegex(base.DamagedFile, 'damaged .*Truncated'):
+      self._read(cut(gzip.compress(content)), newlines_in_values=newlines_in_values)
+
+  @parameterized.parameters({'delimiter': ''}, {'delimiter': '::'}, {'quote': ','}, {'quote': 'é'}, {'skip_lines': -1})
+  def test_options_are_checked(self, **options: Any) -> None:
+    with self.assertRaisesRegex(ValueError, r'^Expected .*, found .*: .*\.$'):
+      delimited.Csv(**options)
+
+
+if __name__ == '__main__':
+  absltest.main()

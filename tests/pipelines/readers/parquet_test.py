@@ -1,0 +1,71 @@
+"""Tests of Parquet: row groups are parts, and values come with their types."""
+
+import datetime
+import pathlib
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import pyarrow as pa
+from pyarrow import parquet as arrow_parquet
+
+from pipelines.readers import base
+from pipelines.readers import parquet
+from pipelines.readers import streams
+from tests.pipelines.readers import reading
+
+
+class ParquetTest(parameterized.TestCase):
+
+  def setUp(self) -> None:
+    super().setUp()
+    self.path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), 'log.parquet')
+
+  def _write(self, table: pa.Table, row_group_size: int = 10) -> None:
+    arrow_parquet.write_table(table, self.path, row_group_size=row_group_size, write_page_checksum=True)
+
+  @parameterized.parameters((1, 10), (1500, 2), (1 << 20, 1))
+  def test_row_groups_are_parts_and_small_ones_go_together(self, part_bytes: int, num_parts: int) -> None:
+    self._write(pa.table({'a': list(range(95)), 'b': [None, 'x', 'y', '', 'é'] * 19}))
+    with mock.patch.multiple(streams, PART_BYTES=part_bytes, BLOCK_BYTES=100):
+      parts = list(parquet.Parquet().parts(str(self.path), 2))
+      found = reading.read(parquet.Parquet(), self.path, 'b', 'a')
+    self.assertEqual({part.file for part in parts}, {2})
+    self.assertBetween(len(parts), num_parts, 2 * num_parts + 1)
+    self.assertEqual(found.rows, [([None, 'x', 'y', '', 'é'][number % 5], number) for number in range(95)])
+    self.assertEqual(found.positions, list(range(95)))
+    self.assertGreater(len(found.types), 5)
+
+  def test_values_keep_their_types(self) -> None:
+    time = datetime.datetime(2020, 1, 2)
+    table = pa.table({'a': pa.array([b'x']), 'b': pa.array([time]), 'c': pa.array(['x']).dictionary_encode()})
+    self._write(table)
+    found = reading.read(parquet.Parquet(), self.path, 'a', 'b', 'c')
+    self.assertEqual((found.rows, found.types), ([(b'x', time, 'x')], [['binary', 'timestamp[us]', 'string']]))
+
+  def test_a_name_with_a_dot_is_a_column_and_not_a_field(self) -> None:
+    self._write(pa.table({'a.b': [1], 'a': [{'b': 2}]}))
+    self.assertEqual(reading.read(parquet.Parquet(), self.path, 'a.b').rows, [(1,)])
+
+  def test_no_rows(self) -> None:
+    self._write(pa.table({'a': pa.array([], pa.int64())}))
+    self.assertEmpty(reading.read(parquet.Parquet(), self.path, 'a').rows)
+
+  def test_a_missing_column_is_named(self) -> None:
+    self._write(pa.table({'a': [1], 'b': [2]}))
+    with self.assertRaisesRegex(base.DamagedFile, r"Expected a column 'text' in .*log.parquet, found a, b:"):
+      reading.read(parquet.Parquet(), self.path, 'a', 'text')
+
+  def test_a_damaged_file_is_named(self) -> None:
+    self._write(pa.table({'a': [str(number) for number in range(1000)]}), 1000)
+    whole = self.path.read_bytes()
+    damaged = [b'', b'a,b\n1,2', whole[:-1], whole[:len(whole) // 2], whole[:300] + b'\xff\xff' + whole[302:]]
+    for content in damaged:
+      self.path.write_bytes(content)
+      with self.assertRaisesRegex(base.DamagedFile, 'Expected a readable file, found .*log.parquet damaged'):
+        reading.read(parquet.Parquet(), self.path, 'a')
+
+
+if __name__ == '__main__':
+  absltest.main()
