@@ -140,7 +140,7 @@ def _describe(
   )
   contents = {
       preprocessing.CLASSES: json.dumps(shards.schema.classes, ensure_ascii=False, indent=1) + '\n',
-      'x': json.dumps(steps, ensure_ascii=False, indent=1, allow_nan=False) + '\n',
+      preprocessing.FILE_NAME: json.dumps(steps, ensure_ascii=False, indent=1, allow_nan=False) + '\n',
       'MODEL_CARD.md': card,
       model_folder.PARITY: json.dumps(record, indent=1, allow_nan=False) + '\n',
   }

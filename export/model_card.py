@@ -37,14 +37,14 @@ def render(
   environment.filters['cell'] = _cell
   return environment.get_template(_TEMPLATE).render(
       model=model, parity=parity, privacy=privacy, run=run, versions=versions,
-      usage=_USAGE.get(steps.get('kind', '')), flags=[(name, value) for name, value in flags if not name.endswith('_dir')],
+      usage=_USAGE.get(steps['examples'].get('kind', '')),
+      flags=[(name, value) for name, value in flags if not name.endswith('_dir')],
   )
 
 
-# How a caller fills the input and reads the output, by kind of example. The words in `code` are keys of
-# preprocessing.json, where nothing else is said.
-_SCALED = 'less its `mean` and divided by its `stddev` in `scaling`'
+# How a caller fills the input and reads the output, by kind of example; names in `` are keys of preprocessing.json.
 _SEQUENCE = 'and fill the rest up with 0, `<pad>`. Of a longer text, take the end.'
+_SCALED = 'each less its `mean` and divided by its `stddev`'
 _USAGE = {
     'characters': (
         'Write the text from position 0 on, each character as its place in `classes.json` (1, `<unknown>`, for one '
@@ -52,27 +52,30 @@ _USAGE = {
         'after position i: for a text of n characters, the next one is the largest of position n - 1.'
     ),
     'words': (
-        'Cut the text into words as `tokenization` says. Write them from position 0 on, each as its place in '
-        f'`classes.json` (1, `<unknown>`, for one that is not there), 2, `<end>`, after each message, {_SEQUENCE} '
-        'Position i of the output scores the word after position i: for a text of n words (marks and `<end>` are words '
-        'too), those to suggest are the largest of position n - 1, without places 0 and 1, which were never an answer. '
-        'The accuracies above are shares of the words that have a place; others, which no model can suggest, are left '
-        'out.'
+        'Cut the text into words by the `tokenization` of `preprocessing.json`. Write them from position 0 on, each as '
+        'its place in `classes.json` (1, `<unknown>`, for one that is not there), 2, `<end>`, after each message, '
+        f'{_SEQUENCE} Position i of the output scores the word after position i: for a text of n words (marks and '
+        '`<end>` are words too), those to suggest are the largest of position n - 1, without places 0 and 1, which '
+        'were never an answer. The accuracies above are shares of the words that have a place; others, which the model '
+        'cannot suggest, are left out.'
     ),
     'table': (
-        f'Write the row of one example: the `numbers` in their order, each {_SCALED}; then for each of the '
-        '`categories`, in their order, a 1 at the place of its value among the `values` and 0 at those of all others. '
-        'A number that is not there is, before scaling, `missing`; if that is null, or a value is not among those of '
-        'its category, there is no answer: the model has never seen such a row. The largest of the output is the class.'
+        f'Write the row of one example: the `numbers` of `preprocessing.json` in their order, {_SCALED}; then for each '
+        'of the `categories`, in their order, a 1 at the place of its value among the `values` and 0 at those of all '
+        'others. A number that is not there is, before scaling, `missing`; if that is null, or a value is not among '
+        'those of its category, do not ask the model: it has never seen such a row. The largest of the output is the '
+        'class.'
     ),
     'windows': (
-        f'Write `length` readings, the oldest first and as far apart as those of the data set: of each the `numbers` '
-        f'in their order, each {_SCALED}. The largest of the output is the class that most readings belong to.'
+        'Write `length` readings, the oldest first and as far apart as those of the data set: of each the `numbers` of '
+        f'`preprocessing.json` in their order, {_SCALED}. The largest of the output is the class that most of these '
+        'readings belong to.'
     ),
     'image': (
         'Write the image row by row from the top, as grey values from 0 (black ink) to 255 (white paper), not scaled, '
-        'with the ink in the frame as in the images of the data set; if `invert` is true, those were white on black and '
-        'have been turned into black on white. The largest of the output is the class of what is written.'
+        'with the ink in the frame as in the images of the data set. If `invert` in `preprocessing.json` is true, '
+        'those were white on black and have been turned into black on white. The largest of the output is the class of '
+        'what is written.'
     ),
 }
 

@@ -1,4 +1,4 @@
-"""What a program on the device does to its data to get the model's input, as the data set's examples were made. A leaf."""
+"""What a device does to its data to get the model's input: what was done to those of the data set. A leaf."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +22,8 @@ _RULES: dict[str, dict[str, Any]] = {
     },
 }
 _SCALED = ('table', 'windows')
+# What stands in classes.json, in the order of the codes.
+_IN_CLASSES = {'words': 'vocabulary', 'table': 'classes', 'windows': 'classes', 'image': 'classes'}
 
 
 def describe(manifest: Mapping[str, Any], signature: Sequence[tuple[str, str, str, tuple[int, ...]]]) -> dict[str, Any]:
@@ -35,22 +37,20 @@ def describe(manifest: Mapping[str, Any], signature: Sequence[tuple[str, str, st
   """
   name, dtype, shape = next(row for kind, *row in signature if kind == 'input')
   examples = dict(manifest.get('declaration', {}).get('examples', {}))
-  kind = examples.get('kind')
-  if kind == 'words':  # They stand among the classes, in the order of their codes.
-    del examples['vocabulary']
+  kind = examples.get('kind', '')
+  examples.pop(_IN_CLASSES.get(kind, ''), None)
   if kind in _SCALED:
     examples['scaling'] = _applied(examples['scaling'], manifest['learned'], len(examples['numbers']))
   return {
       'task': manifest['schema']['task'],
       'input': {'name': name, 'dtype': dtype, 'shape': shape},
-      **examples,
-      **_RULES.get(kind, {}),
       'classes': CLASSES,
+      'examples': {**examples, **_RULES.get(kind, {})},
   }
 
 
 def _applied(scaling: Mapping[str, Any], learned: Sequence[Mapping[str, Any]], numbers: int) -> dict[str, Any]:
-  """Returns the mean that each number was lessened by and the standard deviation that it was then divided by."""
+  """Returns the mean that is taken from each number and the standard deviation that it is then divided by."""
   source = scaling['source']
   if source == 'none':  # Written out, so that a device needs no case of its own for it.
     return {'source': source, 'mean': [0.0] * numbers, 'stddev': [1.0] * numbers}

@@ -8,7 +8,6 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from export import model_card
-from pipelines.featurizers import base
 from pipelines.featurizers import characters
 from pipelines.featurizers import image
 from pipelines.featurizers import table
@@ -40,7 +39,7 @@ def _render(
 ) -> str:
   flags = [('seed', '(withheld)'), ('note', '<b>|`x`'), ('nocentered', '')]
   privacy = fakes.privacy() if privacy is None else privacy
-  steps = {'task': 'next_character', 'kind': kind}
+  steps = {'task': 'next_character', 'examples': {'kind': kind}}
   run = _RUN if run is None else run
   return model_card.render(
       {**_MODEL, **(model or {})}, steps, {**_PARITY, **(parity or {})}, privacy, run, flags, {'tensorflow': '2.14.1'}
@@ -85,7 +84,7 @@ class ModelCardTest(parameterized.TestCase):
       ('characters', 'scores the character after position i', 'word'),
       ('words', 'those to suggest are the largest of position n - 1, without places 0 and 1', 'character'),
       ('table', 'then for each of the `categories`', 'character'),
-      ('windows', 'the class that most readings belong to', 'character'),
+      ('windows', 'the class that most of these readings belong to', 'character'),
       # It may be a digit.
       ('image', 'grey values from 0 (black ink) to 255 (white paper)', 'character'),
   )
@@ -102,9 +101,9 @@ class ModelCardTest(parameterized.TestCase):
       ('characters', characters.Characters), ('words', words.Words), ('table', table.Table),
       ('windows', windows.Windows), ('image', image.Image),
   )  # fmt: skip
-  def test_names_only_what_stands_in_the_file(self, kind: str, featurizer: type[base.Featurizer]) -> None:
+  def test_names_only_what_stands_in_the_file(self, kind: str, featurizer: Any) -> None:
     usage = _render(kind=kind).split('were made of and how.')[1].split('## Privacy')[0]
-    named = {name for name in re.findall('`([a-z_]+)`', usage)}
+    named = set(re.findall('`([a-z_]+)`', usage))
     fields = {field.name for field in dataclasses.fields(featurizer)}
     self.assertContainsSubset(named - fields, {'tokenization', 'mean', 'stddev', 'values'})
 

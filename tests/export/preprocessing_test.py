@@ -32,8 +32,8 @@ _SCALING = {
     'declared': scaling.Scaling('declared', mean=(1.0, -2.0), stddev=(0.1, 3.0)),
     'dp': scaling.Scaling('dp', epsilon=2.0, delta=1e-6, lower=(0.0, -10.0), upper=(10.0, 10.0)),
 }
-_NUMBERS = {'x': [1.25, 7, 0, 2.5], 'y': [-9.5, 3, 0.3, 4], 'label': ['a', 'b', 'b', 'a']}
-_KIND = {'label': 'label', 'classes': ('a', 'b'), 'numbers': ('x', 'y')}
+_NUMBERS: dict[str, list[Any]] = {'x': [1.25, 7, 0, 2.5], 'y': [-9.5, 3, 0.3, 4], 'label': ['a', 'b', 'b', 'a']}
+_KIND: dict[str, Any] = {'label': 'label', 'classes': ('a', 'b'), 'numbers': ('x', 'y')}
 
 
 def _read(featurizer: base.Featurizer, values: dict[str, list[Any]]) -> rows_lib.ClientRows:
@@ -42,19 +42,20 @@ def _read(featurizer: base.Featurizer, values: dict[str, list[Any]]) -> rows_lib
   return rows_lib.ClientRows(pa.table(columns), np.array([0, len(next(iter(values.values())))]))
 
 
-def _make(featurizer: base.Featurizer, values: dict[str, list[Any]]) -> tuple[dict[str, Any], base.Featurizer, Any]:
-  """Returns preprocessing.json, the featurizer with what it learned, and the features of one client's rows."""
-  rows, learned, learner = _read(featurizer, values), [], featurizer.learner
+def _make(featurizer: base.Featurizer, values: dict[str, list[Any]]) -> tuple[dict[str, Any], Any, np.ndarray]:
+  """Returns what the file says of the examples, the featurizer with what it learned, and one client's features."""
+  rows, learner = _read(featurizer, values), featurizer.learner
+  learned: list[dict[str, Any]] = []
   client = declaration.Client('user')
   declared = declaration.Declaration('d', jsonl.JsonLines(), client, featurizer, bounds.Limits(), splits.Splits())
-  manifest = {'declaration': declared.to_json()}
+  manifest: dict[str, Any] = {'declaration': declared.to_json()}
   if learner:
     release = learner.release(learner.contribute(rows))
     featurizer = featurizer.with_learned(release.value)
     learned.append(release.entry)
   manifest |= {'schema': featurizer.schema.to_json(), 'learned': [*featurizer.provenance, *learned]}
   written = json.loads(json.dumps(preprocessing.describe(json.loads(json.dumps(manifest)), _SIGNATURE)))
-  return written, featurizer, featurizer.featurize(rows).features
+  return written['examples'], featurizer, featurizer.featurize(rows).features
 
 
 def _scale(steps: dict[str, Any], values: dict[str, list[float]]) -> np.ndarray:
@@ -95,7 +96,6 @@ class PreprocessingTest(parameterized.TestCase):
     np.testing.assert_array_equal(features, _code(steps, featurizer.schema.classes, cut, 5))
     # The vocabulary may be long, and learned: it stands among the classes, once.
     self.assertNotIn('vocabulary', steps)
-    self.assertEqual(steps['classes'], 'classes.json')
 
   @parameterized.parameters(*_SCALING)
   def test_table(self, source: str) -> None:
@@ -134,19 +134,19 @@ class PreprocessingTest(parameterized.TestCase):
     np.testing.assert_array_equal(features, 255 - expected if steps['invert'] else expected)
 
   def test_says_what_goes_in_and_what_comes_out(self) -> None:
-    steps, _, _ = _make(table.Table(**_KIND), _NUMBERS)
-    self.assertEqual(steps['input'], {'name': 'numbers', 'dtype': 'float32', 'shape': [1, 4]})
-    self.assertEqual((steps['task'], steps['kind'], steps['classes']), ('classification', 'table', 'classes.json'))
+    steps = preprocessing.describe({'schema': {'task': 'next_word'}}, _SIGNATURE)
+    expected = {'name': 'numbers', 'dtype': 'float32', 'shape': (1, 4)}
+    # Made without a declaration, the data set says no more.
+    self.assertEqual(steps, {'task': 'next_word', 'input': expected, 'classes': 'classes.json', 'examples': {}})
 
   def test_keeps_what_somebody_else_declared(self) -> None:
-    examples = {'kind': 'mine.of.Kind', 'vocabulary': {'words': ['a']}, 'scaling': 3, 'column': 'text'}
+    examples = {'kind': 'mine.of.Kind', 'vocabulary': {'words': ['a']}, 'scaling': 3, 'input': 'x', 'classes': ['b']}
     manifest = {'schema': {'task': 'next_word'}, 'learned': [], 'declaration': {'examples': examples}}
-    steps = preprocessing.describe(manifest, _SIGNATURE)
-    self.assertEqual({name: steps[name] for name in examples}, examples)
+    self.assertEqual(preprocessing.describe(manifest, _SIGNATURE)['examples'], examples)
 
-  def test_a_data_set_without_a_declaration(self) -> None:
-    steps = preprocessing.describe({'schema': {'task': 'next_word'}}, _SIGNATURE)
-    self.assertCountEqual(steps, ['task', 'input', 'classes'])
+  def test_classes_stand_in_a_file_of_their_own(self) -> None:
+    for featurizer in (table.Table(**_KIND), windows.Windows(**_KIND, length=2, stride=1)):
+      self.assertNotIn('classes', _make(featurizer, _NUMBERS)[0])
 
 
 if __name__ == '__main__':

@@ -8,7 +8,6 @@ import tempfile
 
 from absl.testing import absltest
 
-from pipelines import inspect
 from tests.pipelines import inspected
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -24,7 +23,7 @@ class InspectTest(absltest.TestCase):
     inspected.write(str(self.folder))
 
   def _run(self, *arguments: str, shards: str = '') -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, '-X', 'importtime', '-m', inspect.__name__, f'--shards={shards or self.folder}']
+    command = [sys.executable, '-X', 'importtime', '-m', 'pipelines.inspect', f'--shards={shards or self.folder}']
     done = subprocess.run([*command, *arguments], cwd=_ROOT, capture_output=True, text=True, check=False)
     lines = done.stderr.splitlines()
     self.imported = {line.rpartition('|')[2].strip() for line in lines if line.startswith('import time:')}

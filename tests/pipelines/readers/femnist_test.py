@@ -46,7 +46,7 @@ class FemnistTest(parameterized.TestCase):
     self.assertEqual(found.positions, list(range(6)))
     self.assertEqual(images, tuple(bytes([number]) * 784 for number in range(6)))
     self.assertEqual(characters, tuple('ABCDEF'))
-    self.assertEqual(found.types[0], ['string', 'int64', 'binary', 'uint8'])
+    self.assertEqual(found.types[0], ['string', 'int64', 'binary', 'string'])
 
   @parameterized.named_parameters(
       ('other_size', {'test_images': np.zeros((1, 14, 14), np.uint8)}),
