@@ -84,11 +84,8 @@ def read_ids(values: pa.Array) -> columns.Values:
 
 def hash_ids(ids: pa.Array, key: bytes) -> pa.Array:
   """Returns the client ids, binary(16), of raw ids without nulls."""
-  encoded, hashes = ids.dictionary_encode(), _remembered_hashes(key)
-  hashed = b''.join(map(hashes.__getitem__, encoded.dictionary.to_pylist()))
-  if len(hashes) > _REMEMBERED:
-    hashes.clear()
-  distinct = np.frombuffer(hashed, np.uint8).reshape(-1, SIZE)
+  encoded = ids.dictionary_encode()
+  distinct = _remembered_hashes(key).of(encoded.dictionary)
   return from_bytes(distinct[encoded.indices.to_numpy()])
 
 
@@ -114,16 +111,26 @@ def _make_key(content: bytes) -> Key:
   return Key(secret, hashlib.blake2b(secret, digest_size=8, person=b'fingerprint').hexdigest())
 
 
-class _Hashes(dict[str, bytes]):
-  """The hashes of the ids seen so far."""
+class _Hashes:
+  """The hashes of the ids seen so far, found by Arrow: most ids of a block were in one before."""
 
   def __init__(self, key: bytes):
-    super().__init__()
     self._key = key
+    self._ids = pa.array([], pa.string())
+    self._hashes = np.empty((0, SIZE), np.uint8)
 
-  def __missing__(self, client_id: str) -> bytes:
-    self[client_id] = hashed = hash_id(client_id, self._key)
-    return hashed
+  def of(self, ids: pa.Array) -> np.ndarray:
+    """Returns the hashes of distinct ids: uint8 `[n, 16]`."""
+    known, hashes = self._ids, self._hashes  # Another thread may replace them.
+    places = pc.index_in(ids, value_set=known)
+    new = ids.filter(places.is_null())
+    if len(new):
+      joined = b''.join(hash_id(client_id, self._key) for client_id in new.to_pylist())
+      known = pa.concat_arrays([known, new])
+      hashes = np.concatenate([hashes, np.frombuffer(joined, np.uint8).reshape(-1, SIZE)])
+      places = pc.index_in(ids, value_set=known)
+    self._ids, self._hashes = (known, hashes) if len(known) <= _REMEMBERED else (known[:0], hashes[:0])
+    return hashes[places.to_numpy()]
 
 
 @functools.lru_cache(1)
