@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipelines import client_shards
 from pipelines import schema as schema_lib
 from pipelines import shard_bytes
-from pipelines import shard_writing
+from pipelines.shards import shard_writing
 
 LENGTH = 80
 CLASSES = 98

@@ -28,7 +28,7 @@ import pyarrow as pa
 from benchmarks import format_choices as choices
 from pipelines import cli
 from pipelines import client_shards
-from pipelines import shard_writing
+from pipelines.shards import shard_writing
 
 _CLIENTS = flags.DEFINE_integer('clients', None, 'Open ours with so many clients, instead of comparing.', lower_bound=1)
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'How often each format is written and read.', lower_bound=1)

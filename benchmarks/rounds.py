@@ -24,7 +24,7 @@ import numpy as np
 from pipelines import cli
 from pipelines import client_shards
 from pipelines import schema as schema_lib
-from pipelines import shard_writing
+from pipelines.shards import shard_writing
 
 _WORKLOAD = flags.DEFINE_enum('workload', 'W2', ['W1', 'W2', 'W3', 'W4', 'W5', 'W5Q'], 'What the clients train.')
 _RUNTIME = flags.DEFINE_enum('runtime', 'local', ['local', 'tff'], 'Which runtime runs them.')

@@ -25,8 +25,8 @@ _OUTPUT = flags.DEFINE_string('output', None, 'The HTML page to write; by defaul
 def main() -> None:
   """Prints what the flags ask for."""
   from pipelines import client_shards
-  from pipelines import inspection
-  from pipelines import inspection_report
+  from pipelines.inspecting import inspection
+  from pipelines.inspecting import inspection_report
 
   shards = client_shards.ClientShards(_SHARDS.value)
   if _VERIFY.value:

@@ -18,18 +18,18 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options import pipeline_options
 
-from pipelines import bounds
-from pipelines import client_ids
-from pipelines import declaration as declarations
 from pipelines import output_folder
 from pipelines import packaging
 from pipelines import reports
-from pipelines import shard_building
-from pipelines import shard_writing
 from pipelines import storage
 from pipelines import transforms
+from pipelines.declarations import declaration as declarations
 from pipelines.learning import base as learning
 from pipelines.readers import streams
+from pipelines.rows import client_ids
+from pipelines.shards import bounds
+from pipelines.shards import shard_building
+from pipelines.shards import shard_writing
 
 # Workers say what went wrong and nothing else. The second flag changes nothing for a pipeline without triggers, but
 # with it Beam's DirectRunner works at once instead of first trying to download another runner (Prism).

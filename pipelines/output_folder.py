@@ -5,8 +5,8 @@ import re
 from typing import Any
 
 from pipelines import client_shards
-from pipelines import shard_writing
 from pipelines import storage
+from pipelines.shards import shard_writing
 
 RESULT_NAME = 'pipeline_result.json'
 SPILL_NAME = 'spill'

@@ -73,13 +73,13 @@ def main(beam_arguments: Sequence[str]) -> None:
   if _FORGET.value:
     _forget(beam_arguments)
     return
-  from pipelines import declaration as declarations
+  from pipelines.declarations import declaration as declarations
   from pipelines.readers import streams
 
   paths = streams.match_files(_INPUT.value)
   declaration = declarations.read(_DATASET.value, _OVERRIDE.value, paths)
   if _DESCRIBE.value:
-    from pipelines import describe
+    from pipelines.declarations import describe
 
     print(describe.describe(declaration, paths))
     return
@@ -87,9 +87,9 @@ def main(beam_arguments: Sequence[str]) -> None:
 
 
 def _forget(beam_arguments: Sequence[str]) -> None:
-  from pipelines import client_ids
   from pipelines import client_shards
-  from pipelines import forgetting
+  from pipelines.rows import client_ids
+  from pipelines.shards import forgetting
 
   if beam_arguments:
     raise ValueError(f'Expected only flags of ours with --forget, found {beam_arguments[0]!r}: Beam has no part in it.')
@@ -109,8 +109,8 @@ def _forget(beam_arguments: Sequence[str]) -> None:
 
 
 def _preprocess(declaration: Any, paths: Sequence[str], beam_arguments: Sequence[str]) -> None:
-  from pipelines import client_ids
   from pipelines import job as job_lib
+  from pipelines.rows import client_ids
 
   key = client_ids.read_key(_KEY_FILE.value, declaration.client.public_ids)
   limit = job_lib.MaxBadRows(_MAX_BAD_ROWS.value)

@@ -15,17 +15,17 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import apache_beam as beam
 import pyarrow as pa
 
-from pipelines import declaration as declarations
 from pipelines import output_folder
-from pipelines import parsing
 from pipelines import prefetching
 from pipelines import reports
-from pipelines import shard_building
-from pipelines import shard_writing
-from pipelines import spill
 from pipelines import storage
+from pipelines.declarations import declaration as declarations
 from pipelines.learning import base as learning
 from pipelines.readers import base as readers
+from pipelines.rows import parsing
+from pipelines.rows import spill
+from pipelines.shards import shard_building
+from pipelines.shards import shard_writing
 
 # The tag under which a step gives its reports.
 REPORTS = 'reports'

@@ -14,7 +14,7 @@ from tests import layout
 _TESTS_OF_ALL = tuple(f'tests/{name}_test.py' for name in ('end_to_end', 'layout', 'mains', 'pipelines/flink', 'setup'))
 # Files without a test file of their own, and what tests them.
 _TESTED_ELSEWHERE: dict[str, str] = {
-    'pipelines/rows.py': 'names; bounds_test.py and parsing_test.py give them values',
+    'pipelines/rows/rows.py': 'names; bounds_test.py and parsing_test.py give them values',
     'pipelines/featurizers/base.py': 'an interface; the featurizers are tested',
     'pipelines/learning/base.py': 'an interface; the learners are tested',
     'pipelines/readers/base.py': 'an interface; the readers are tested',

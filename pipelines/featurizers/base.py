@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipelines import columns as columns_lib
-from pipelines import rows as rows_lib
 from pipelines import schema as schema_lib
 from pipelines.learning import base as learning
+from pipelines.rows import columns as columns_lib
+from pipelines.rows import rows as rows_lib
 
 
 class Examples(NamedTuple):

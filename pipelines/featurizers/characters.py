@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import columns
-from pipelines import rows as rows_lib
 from pipelines import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import packing
 from pipelines.learning import base as learning
+from pipelines.rows import columns
+from pipelines.rows import rows as rows_lib
 
 _PAD, _UNKNOWN = '<pad>', '<unknown>'
 # Declared, not learned: a vocabulary read from the users' own text would have to be paid for in privacy.

@@ -6,12 +6,12 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from pipelines import columns
 from pipelines import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import labels
 from pipelines.learning import base as learning
 from pipelines.learning import scaling as scaling_lib
+from pipelines.rows import columns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

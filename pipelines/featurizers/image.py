@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines import columns
-from pipelines import rows as rows_lib
 from pipelines import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import labels
 from pipelines.learning import base as learning
+from pipelines.rows import columns
+from pipelines.rows import rows as rows_lib
 
 # What the model's convolutions and pools leave at least one pixel of.
 _MIN_SIZE = 10

@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from pipelines import columns
-from pipelines import rows as rows_lib
 from pipelines import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import classification
+from pipelines.rows import columns
+from pipelines.rows import rows as rows_lib
 
 
 @dataclasses.dataclass(frozen=True)

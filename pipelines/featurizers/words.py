@@ -7,15 +7,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import columns as columns_lib
-from pipelines import rows as rows_lib
 from pipelines import schema as schema_lib
-from pipelines import tokens
 from pipelines.featurizers import base
 from pipelines.featurizers import labels
 from pipelines.featurizers import packing
+from pipelines.featurizers import tokens
 from pipelines.learning import base as learning
 from pipelines.learning import vocabulary as vocabulary_lib
+from pipelines.rows import columns as columns_lib
+from pipelines.rows import rows as rows_lib
 
 _SPECIAL = ('<pad>', '<unknown>', '<end>')
 _UNKNOWN, _END = _SPECIAL.index('<unknown>'), _SPECIAL.index('<end>')

@@ -3,7 +3,7 @@
 import abc
 from typing import Any, NamedTuple
 
-from pipelines import rows as rows_lib
+from pipelines.rows import rows as rows_lib
 
 
 class Release(NamedTuple):

@@ -12,9 +12,9 @@ import pyarrow as pa
 from pyarrow import csv
 import pyarrow.compute as pc
 
-from pipelines import rows as rows_lib
 from pipelines.learning import base
 from pipelines.learning import mechanisms
+from pipelines.rows import rows as rows_lib
 
 SOURCES = ('none', 'declared', 'public', 'dp')
 

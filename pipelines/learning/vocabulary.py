@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import rows as rows_lib
-from pipelines import tokens
+from pipelines.featurizers import tokens
 from pipelines.learning import base
 from pipelines.learning import mechanisms
+from pipelines.rows import rows as rows_lib
 
 SOURCES = ('declared', 'public', 'dp')
 

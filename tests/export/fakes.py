@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines import client_shards
 from pipelines import schema as schema_lib
-from pipelines import shard_writing
+from pipelines.shards import shard_writing
 
 CHARACTERS = schema_lib.Schema(
     'next_character',

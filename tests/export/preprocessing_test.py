@@ -10,10 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from export import preprocessing
-from pipelines import bounds
-from pipelines import declaration
-from pipelines import rows as rows_lib
-from pipelines import splits
+from pipelines.declarations import declaration
 from pipelines.featurizers import base
 from pipelines.featurizers import characters
 from pipelines.featurizers import image
@@ -23,6 +20,9 @@ from pipelines.featurizers import words
 from pipelines.learning import scaling
 from pipelines.learning import vocabulary
 from pipelines.readers import jsonl
+from pipelines.rows import rows as rows_lib
+from pipelines.shards import bounds
+from pipelines.shards import splits
 
 _SIGNATURE = [('output', 'logits', 'float32', (1, 3)), ('input', 'numbers', 'float32', (1, 4))]
 _TEXTS = ['O, İstanbul…  thou’rt  fair!', 'ΣΑΣ\u00a0and café cafe\u0301; 12,5\tfair', "'tis naïve – ~ \U0001f600\n", '']

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipelines import client_shards
 from pipelines import schema as schema_lib
 from pipelines import shard_bytes
-from pipelines import shard_writing
+from pipelines.shards import shard_writing
 
 _TEXT = schema_lib.Schema(
     'next_character',

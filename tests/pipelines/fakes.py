@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 
-from pipelines import client_ids
-from pipelines import columns
-from pipelines import rows as rows_lib
 from pipelines import schema
 from pipelines.featurizers import base
+from pipelines.rows import client_ids
+from pipelines.rows import columns
+from pipelines.rows import rows as rows_lib
 
 KEY = b'a key for tests'
 

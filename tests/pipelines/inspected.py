@@ -7,7 +7,7 @@ import numpy as np
 from pipelines import client_shards
 from pipelines import schema as schema_lib
 from pipelines import shard_bytes
-from pipelines import shard_writing
+from pipelines.shards import shard_writing
 
 _SCHEMA = schema_lib.Schema(
     'classification',

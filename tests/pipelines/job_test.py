@@ -13,17 +13,17 @@ from unittest import mock
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from pipelines import bounds
-from pipelines import client_ids
 from pipelines import client_shards
-from pipelines import declaration as declarations
 from pipelines import job as job_lib
-from pipelines import rows as rows_lib
-from pipelines import shard_writing
-from pipelines import splits
+from pipelines.declarations import declaration as declarations
 from pipelines.featurizers import base
 from pipelines.featurizers import characters
 from pipelines.readers import jsonl
+from pipelines.rows import client_ids
+from pipelines.rows import rows as rows_lib
+from pipelines.shards import bounds
+from pipelines.shards import shard_writing
+from pipelines.shards import splits
 
 _SHAKESPEARE = str(pathlib.Path(__file__).parents[2] / 'examples/shakespeare/utterances.jsonl.gz')
 _CLIENT = declarations.Client('user_id', 'utterance', public_ids=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipelines import output_folder
 from pipelines import schema as schema_lib
-from pipelines import shard_writing
+from pipelines.shards import shard_writing
 from tests.pipelines import fakes
 
 _ORIGIN = {'declaration': {'name': 'log'}, 'num_shards': 1, 'input': []}

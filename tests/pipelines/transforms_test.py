@@ -11,16 +11,16 @@ from absl.testing import absltest
 import apache_beam as beam
 from apache_beam.testing import test_pipeline
 
-from pipelines import bounds
 from pipelines import client_shards
-from pipelines import declaration
 from pipelines import output_folder
-from pipelines import rows as rows_lib
-from pipelines import shard_building
-from pipelines import splits
 from pipelines import transforms
+from pipelines.declarations import declaration
 from pipelines.learning import base as learning
 from pipelines.readers import jsonl
+from pipelines.rows import rows as rows_lib
+from pipelines.shards import bounds
+from pipelines.shards import shard_building
+from pipelines.shards import splits
 from tests.pipelines import fakes
 
 

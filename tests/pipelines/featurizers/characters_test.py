@@ -9,11 +9,11 @@ from hypothesis import strategies
 import numpy as np
 import pyarrow as pa
 
-from pipelines import columns
-from pipelines import rows as rows_lib
 from pipelines import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import characters
+from pipelines.rows import columns
+from pipelines.rows import rows as rows_lib
 
 _TEXTS = strategies.text(strategies.characters(codec='utf-8'), max_size=12)
 _CLIENTS = strategies.lists(strategies.lists(_TEXTS, max_size=6), max_size=5)

@@ -8,11 +8,11 @@ from absl.testing import absltest
 import numpy as np
 import pyarrow as pa
 
-from pipelines import rows as rows_lib
 from pipelines import schema as schema_lib
 from pipelines.featurizers import table as table_lib
 from pipelines.learning import base as learning
 from pipelines.learning import scaling
+from pipelines.rows import rows as rows_lib
 
 
 class _Learner(learning.Learner):

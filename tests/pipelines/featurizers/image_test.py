@@ -7,9 +7,9 @@ from absl.testing import parameterized
 import numpy as np
 import pyarrow as pa
 
-from pipelines import columns
-from pipelines import rows as rows_lib
 from pipelines.featurizers import image
+from pipelines.rows import columns
+from pipelines.rows import rows as rows_lib
 
 _IMAGES = np.random.default_rng(0).integers(0, 256, (5, 11, 12), np.uint8)
 

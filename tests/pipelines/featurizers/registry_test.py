@@ -5,11 +5,11 @@ import dataclasses
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from pipelines import columns
-from pipelines import rows as rows_lib
 from pipelines import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import registry
+from pipelines.rows import columns
+from pipelines.rows import rows as rows_lib
 
 
 class Thawed(base.Featurizer):

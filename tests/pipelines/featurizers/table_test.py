@@ -6,9 +6,9 @@ from absl.testing import absltest
 import numpy as np
 import pyarrow as pa
 
-from pipelines import columns
-from pipelines import rows as rows_lib
 from pipelines.featurizers import table
+from pipelines.rows import columns
+from pipelines.rows import rows as rows_lib
 
 _CATEGORIES = (table.Category('sex', ('f', 'm')), table.Category('size', ('s', 'm', 'l')))
 

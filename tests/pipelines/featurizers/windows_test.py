@@ -9,8 +9,8 @@ from hypothesis import strategies
 import numpy as np
 import pyarrow as pa
 
-from pipelines import rows as rows_lib
 from pipelines.featurizers import windows
+from pipelines.rows import rows as rows_lib
 
 
 def _make(**options: Any) -> windows.Windows:

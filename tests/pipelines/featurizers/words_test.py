@@ -3,10 +3,10 @@ from absl.testing import parameterized
 import numpy as np
 import pyarrow as pa
 
-from pipelines import rows as rows_lib
 from pipelines import schema as schema_lib
 from pipelines.featurizers import words
 from pipelines.learning import vocabulary
+from pipelines.rows import rows as rows_lib
 
 _IGNORED = schema_lib.IGNORED_LABEL
 _DECLARED = vocabulary.Vocabulary('declared', ('to', 'be', ','))

@@ -13,9 +13,9 @@ from hypothesis import strategies
 import numpy as np
 import pyarrow as pa
 
-from pipelines import rows as rows_lib
 from pipelines.learning import mechanisms
 from pipelines.learning import scaling
+from pipelines.rows import rows as rows_lib
 
 _LEARNED = scaling.Scaling('dp', epsilon=1.0, delta=1e-6, lower=(-10.0, 0.0), upper=(10.0, 1.0))
 _COLUMNS = ('x', 'y')

@@ -13,9 +13,9 @@ from hypothesis import strategies
 import numpy as np
 import pyarrow as pa
 
-from pipelines import rows as rows_lib
 from pipelines.learning import mechanisms
 from pipelines.learning import vocabulary
+from pipelines.rows import rows as rows_lib
 
 _LEARNED = vocabulary.Vocabulary('dp', epsilon=1.0, delta=1e-9, words_per_client=2)
 _TEXTS = strategies.lists(strategies.text('abcd  ', max_size=20), max_size=3)

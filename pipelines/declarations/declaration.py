@@ -1,0 +1,167 @@
+"""What a data set is made of and how: the declared file, read and checked before anything runs."""
+
+from collections.abc import Sequence
+import dataclasses
+import hashlib
+import json
+import os
+from typing import Any
+
+from pipelines.declarations import documents
+from pipelines.declarations import options
+from pipelines.featurizers import base as featurizers
+from pipelines.featurizers import registry as featurizer_registry
+from pipelines.readers import base as readers
+from pipelines.readers import registry as reader_registry
+from pipelines.rows import ordering
+from pipelines.shards import bounds
+from pipelines.shards import splits as splits_lib
+
+_TABLES = ('input', 'client', 'examples', 'limits', 'splits')
+
+# Longer lists of texts, which are vocabularies, stand in the manifest as their hash.
+_MOST_TEXTS = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Client:
+  """Whose a row is, and where it stands among the client's rows.
+
+  Attributes:
+    id: The column that says whose a row is.
+    order: The column that puts a client's rows in order; without it they have the order of the files.
+    order_type: What that column holds: 'integer', 'number', or 'time' (ISO 8601 text or timestamps).
+    public_ids: Whether the ids are public, so that their hash needs no secret key.
+    drop_duplicates: Whether a client's rows that are alike in order and all columns are one row (without an order no
+      two are); or the columns in which such rows are alike.
+  """
+
+  id: str
+  order: str | None = None
+  order_type: str = 'integer'
+  public_ids: bool = False
+  drop_duplicates: bool | tuple[str, ...] = True
+
+  def __post_init__(self) -> None:
+    if not self.id or self.order == '':
+      raise ValueError('Expected id and order to name columns, found "": write the name of the column.')
+    if self.order == self.id:
+      raise ValueError(f'Expected order to be another column than id, found {self.id!r}: leave order out.')
+    if self.order_type not in ordering.TYPES:
+      remedy = options.suggest(self.order_type, ordering.TYPES)
+      raise ValueError(f'Expected order_type to be {", ".join(ordering.TYPES)}, found {self.order_type!r}: {remedy}')
+    if self.order is None and self.order_type != 'integer':
+      raise ValueError(f'Expected order_type with an order, found {self.order_type!r} alone: add order = "column".')
+    if self.drop_duplicates == ():
+      raise ValueError('Expected columns in drop_duplicates, found none: write true or false.')
+
+
+@dataclasses.dataclass(frozen=True)
+class Declaration:
+  """A data set.
+
+  Attributes:
+    name: Of the file, without its ending.
+    reader: Reads the input.
+    client: Whose rows they are.
+    featurizer: Makes the examples.
+    limits: How much one client may contribute.
+    splits: Who and what is held out.
+  """
+
+  name: str
+  reader: readers.Reader
+  client: Client
+  featurizer: featurizers.Featurizer
+  limits: bounds.Limits
+  splits: splits_lib.Splits
+
+  def to_json(self) -> dict[str, Any]:
+    """Returns all that is in force, what was left out included, as JSON-ready values."""
+    formats = {kind: name for name, kind in reader_registry.FORMATS.items()}
+    reader, kind = type(self.reader), featurizer_registry.name(type(self.featurizer))
+    return {
+        'name': self.name,
+        'input': {'format': formats.get(reader, reader.__name__), **_to_json(self.reader)},
+        'client': _to_json(self.client),
+        'examples': {'kind': kind, **_to_json(self.featurizer)},
+        'limits': _to_json(self.limits),
+        'splits': _to_json(self.splits),
+    }
+
+
+def read(path: str, overrides: Sequence[str], input_paths: Sequence[str]) -> Declaration:
+  """Reads a declaration.
+
+  Args:
+    path: The TOML file.
+    overrides: What holds instead of what it says, such as `limits.keep=latest`.
+    input_paths: The files to be read, whose names say their format if the declaration does not.
+
+  Raises:
+    ValueError: If it cannot be read, or something in it cannot be: one line with its place and the remedy.
+  """
+  document = documents.read(path, overrides)
+  options.check_keys(document, (), _TABLES)
+  declaration = Declaration(
+      name=os.path.splitext(os.path.basename(path))[0],
+      reader=options.build(_find_reader(document, input_paths), document, ('input',), ['format']),
+      client=options.build(Client, document, ('client',)),
+      featurizer=options.build(_find_featurizer(document), document, ('examples',), ['kind']),
+      limits=options.build(bounds.Limits, document, ('limits',)),
+      splits=options.build(splits_lib.Splits, document, ('splits',)),
+  )
+  _check_columns(declaration, document)
+  return declaration
+
+
+def _find_reader(document: documents.Document, input_paths: Sequence[str]) -> type[readers.Reader]:
+  path, known = ('input', 'format'), reader_registry.FORMATS
+  if document.get(path) is not None:
+    found = options.require(str, document, path)
+  else:
+    try:
+      found = reader_registry.detect(input_paths)
+    except ValueError as error:
+      raise document.mistake(path, error) from error
+  if found not in known:
+    raise document.mistake(path, f'Expected a known format, found {found!r}: {options.suggest(found, known)}')
+  return known[found]
+
+
+def _find_featurizer(document: documents.Document) -> type[featurizers.Featurizer]:
+  path = ('examples', 'kind')
+  kind = options.require(str, document, path)
+  try:
+    return featurizer_registry.find(kind)
+  except ValueError as error:
+    raise document.mistake(path, error) from error
+
+
+def _check_columns(declaration: Declaration, document: documents.Document) -> None:
+  client = declaration.client
+  names = [column.name for column in declaration.featurizer.columns]
+  if client.id in names:
+    below = document.paths_below(('examples',))
+    place = next((path for path in below if document.get(path) == client.id), ('examples',))
+    raise document.mistake(
+        place,
+        f'Expected examples without the column of the client ids, found {client.id!r}: leave it out, for examples must '
+        'not say whose they are.',
+    )
+  known = [*([client.order] if client.order else []), *names]
+  for name in () if isinstance(client.drop_duplicates, bool) else client.drop_duplicates:
+    if name not in known:
+      raise document.mistake(
+          ('client', 'drop_duplicates'),
+          f'Expected drop_duplicates to name the order or columns of the examples, found {name!r}: '
+          f'{options.suggest(name, known)}',
+      )
+
+
+def _to_json(value: Any) -> Any:
+  if dataclasses.is_dataclass(value):
+    return {field.name: _to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+  if isinstance(value, tuple) and len(value) > _MOST_TEXTS and all(isinstance(element, str) for element in value):
+    return {'count': len(value), 'sha256': hashlib.sha256(json.dumps(value).encode()).hexdigest()}
+  return [_to_json(element) for element in value] if isinstance(value, tuple) else value

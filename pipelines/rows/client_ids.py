@@ -1,0 +1,138 @@
+"""Client ids: from what a log calls a user to a keyed hash, so that nothing behind the reader carries a raw id."""
+
+import functools
+import hashlib
+import os
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.rows import casts
+from pipelines.rows import columns
+
+SIZE = 16
+MAX_RAW_BYTES = 1_000
+KEY_VARIABLE = 'POCKETFED_CLIENT_ID_KEY'
+# Of a declaration that calls its ids public: the hash then hides nothing, it only gives all data sets one form of id.
+PUBLIC_KEY = b'public'
+
+_MIN_KEY_BYTES = 16
+# Distinct ids that a worker remembers: users come back in every block, and most rows are of few users.
+_REMEMBERED = 1 << 18
+
+
+class Key(NamedTuple):
+  """The key of the hash.
+
+  Attributes:
+    secret: The key itself, which stands in no file that the job writes.
+    fingerprint: What tells keys apart, for the manifest: it does not help to find the key.
+  """
+
+  secret: bytes
+  fingerprint: str
+
+
+def read_key(path: str | None, is_public: bool) -> Key:
+  """Returns the key that a file, or else the environment variable, holds.
+
+  Args:
+    path: The file, whose content is the key, spaces and line breaks at its ends aside.
+    is_public: Whether the ids are declared public and need none.
+
+  Raises:
+    ValueError: If there is no key, or one that is too short to be secret.
+  """
+  if is_public and not path:
+    return _make_key(PUBLIC_KEY)
+  if path:
+    with open(path, 'rb') as file:
+      content = file.read().strip()
+  else:
+    content = os.environ.get(KEY_VARIABLE, '').strip().encode()
+  if len(content) < _MIN_KEY_BYTES:
+    found = f'{len(content)} bytes' if content else 'none'
+    raise ValueError(
+        f'Expected a secret key of at least {_MIN_KEY_BYTES} bytes for the client ids, found {found}: give '
+        f'--client_id_key_file=FILE or {KEY_VARIABLE} (head -c 32 /dev/urandom | base64 > FILE makes one; keep it), or '
+        'declare public_ids = true.'
+    )
+  return _make_key(content)
+
+
+def hash_id(client_id: str, key: bytes) -> bytes:
+  """Returns the client id, 16 bytes, for a raw id: BLAKE2b with a key (RFC 7693, section 2.9)."""
+  return hashlib.blake2b(client_id.encode(), digest_size=SIZE, key=key).digest()
+
+
+def read_ids(values: pa.Array) -> columns.Values:
+  """Reads a column of raw ids as strings; whole numbers serve as well (17, 17.0 and "17" are the same user)."""
+  values = casts.to_plain(values)
+  if pa.types.is_integer(values.type):
+    values = values.cast(pa.string())
+  if not pa.types.is_string(values.type):
+    missing = values.is_null().to_numpy(zero_copy_only=False)
+    return columns.Values(
+        pa.nulls(len(values), pa.string()), {'no_client_id': missing, 'not_a_client_id': ~missing}
+    )
+  sizes = pc.fill_null(pc.binary_length(values), 0).to_numpy(zero_copy_only=False)
+  blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(values), ''), True).to_numpy(zero_copy_only=False)
+  return columns.Values(values, {'no_client_id': blank, 'client_id_too_long': (sizes > MAX_RAW_BYTES) & ~blank})
+
+
+def hash_ids(ids: pa.Array, key: bytes) -> pa.Array:
+  """Returns the client ids, binary(16), of raw ids without nulls."""
+  encoded = ids.dictionary_encode()
+  distinct = _remembered_hashes(key).of(encoded.dictionary)
+  return from_bytes(distinct[encoded.indices.to_numpy()])
+
+
+def from_bytes(ids: np.ndarray) -> pa.Array:
+  """Returns uint8 `[n, 16]` as binary(16)."""
+  return pa.Array.from_buffers(pa.binary(SIZE), len(ids), [None, pa.py_buffer(np.ascontiguousarray(ids))])
+
+
+def to_bytes(ids: pa.Array) -> np.ndarray:
+  """Returns binary(16) as uint8 `[n, 16]`."""
+  data = np.frombuffer(ids.buffers()[1], np.uint8, len(ids) * SIZE, ids.offset * SIZE)
+  return data.reshape(-1, SIZE)
+
+
+def halves(ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the first and the second half of each id as numbers: the ids sort as the pairs do."""
+  numbers = to_bytes(ids).view('>u8')
+  return numbers[:, 0].astype(np.uint64), numbers[:, 1].astype(np.uint64)
+
+
+def _make_key(content: bytes) -> Key:
+  secret = hashlib.blake2b(content, digest_size=32, person=b'client id key').digest()
+  return Key(secret, hashlib.blake2b(secret, digest_size=8, person=b'fingerprint').hexdigest())
+
+
+class _Hashes:
+  """The hashes of the ids seen so far, found by Arrow: most ids of a block were in one before."""
+
+  def __init__(self, key: bytes):
+    self._key = key
+    self._ids = pa.array([], pa.string())
+    self._hashes = np.empty((0, SIZE), np.uint8)
+
+  def of(self, ids: pa.Array) -> np.ndarray:
+    """Returns the hashes of distinct ids: uint8 `[n, 16]`."""
+    known, hashes = self._ids, self._hashes  # Another thread may replace them.
+    places = pc.index_in(ids, value_set=known)
+    new = ids.filter(places.is_null())
+    if len(new):
+      joined = b''.join(hash_id(client_id, self._key) for client_id in new.to_pylist())
+      known = pa.concat_arrays([known, new])
+      hashes = np.concatenate([hashes, np.frombuffer(joined, np.uint8).reshape(-1, SIZE)])
+      places = pc.index_in(ids, value_set=known)
+    self._ids, self._hashes = (known, hashes) if len(known) <= _REMEMBERED else (known[:0], hashes[:0])
+    return hashes[places.to_numpy()]
+
+
+@functools.lru_cache(1)
+def _remembered_hashes(key: bytes) -> _Hashes:
+  return _Hashes(key)

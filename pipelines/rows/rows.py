@@ -1,0 +1,31 @@
+"""The rows of clients, as they travel from the files to the shards."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.rows import client_ids
+from pipelines.rows import columns
+
+# Not the name of any column of a log, one hopes; a feature may well be called position.
+ID, ORDER, POSITION = '$client_id', '$order', '$position'
+
+
+class ClientRows(NamedTuple):
+  """The rows of some clients, a client's together and in their order.
+
+  Attributes:
+    table: The columns that the featurizer asked for.
+    starts: int64 `[clients + 1]`: the rows of client `c` are `starts[c]` to `starts[c + 1]`.
+  """
+
+  table: pa.Table
+  starts: np.ndarray
+
+
+def row_schema(feature_columns: Iterable[columns.Column]) -> pa.Schema:
+  """Returns the columns of a table of rows: whose row, its place in order and in the input, what it says."""
+  features = [(column.name, column.kind.arrow_type) for column in feature_columns]
+  return pa.schema([(ID, pa.binary(client_ids.SIZE)), (ORDER, pa.int64()), (POSITION, pa.int64()), *features])

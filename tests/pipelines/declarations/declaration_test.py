@@ -1,0 +1,190 @@
+"""Tests of reading declarations."""
+
+import dataclasses
+import glob
+import hashlib
+import json
+import os
+import re
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from pipelines import schema as schema_lib
+from pipelines.declarations import declaration as declarations
+from pipelines.featurizers import base
+from pipelines.learning import scaling as scaling_lib
+from pipelines.readers import registry as readers
+from pipelines.rows import columns
+from pipelines.rows import rows as rows_lib
+from pipelines.shards import bounds
+from pipelines.shards import splits
+from tests import layout
+
+_FOLDER = os.path.join(layout.ROOT, 'configs', 'datasets')
+_INPUTS = ['logs.jsonl']
+
+
+@dataclasses.dataclass(frozen=True)
+class Own(base.Featurizer):
+  """A featurizer as anyone may write it, of columns that a list and a scaling name."""
+
+  inputs: tuple[str, ...]
+  label: str = 'activity'
+  words: tuple[str, ...] = ()
+  scaling: scaling_lib.Scaling = dataclasses.field(default_factory=scaling_lib.Scaling)
+
+  @property
+  def schema(self) -> schema_lib.Schema:
+    raise NotImplementedError
+
+  @property
+  def columns(self) -> tuple[columns.Column, ...]:
+    return tuple(columns.Column(name, columns.Number()) for name in (*self.inputs, self.label))
+
+  def weight_needed(self, examples: int) -> int:
+    return examples
+
+  def featurize(self, rows: rows_lib.ClientRows) -> base.Examples:
+    raise NotImplementedError
+
+
+_LEAST = f"""
+[client]
+id = "user"
+
+[examples]
+kind = "{Own.__module__}.{Own.__name__}"
+inputs = ["x", "y"]
+"""
+
+
+class DeclarationTest(parameterized.TestCase):
+
+  def _read(self, text: str, *overrides: str) -> declarations.Declaration:
+    path = self.create_tempfile('phone.v1.toml', text).full_path
+    return declarations.read(path, overrides, _INPUTS)
+
+  def _assert_refused(self, expected: str, text: str, *overrides: str) -> None:
+    with self.assertRaises(ValueError) as caught:
+      self._read(text, *overrides)
+    message = re.sub(r'^[^-].*?phone\.v1\.toml', 'FILE', str(caught.exception))
+    self.assertNotIn('\n', message)
+    self.assertRegex(message, f'^{expected}')
+
+  def test_what_is_left_out_has_its_default(self) -> None:
+    self.assertEqual(
+        self._read(_LEAST),
+        declarations.Declaration(
+            name='phone.v1',
+            reader=readers.FORMATS['jsonl'](),
+            client=declarations.Client('user'),
+            featurizer=Own(('x', 'y')),
+            limits=bounds.Limits(),
+            splits=splits.Splits(),
+        ),
+    )
+
+  def test_everything_may_be_said(self) -> None:
+    text = f"""
+[input]
+format = "csv"
+{_LEAST}
+[limits]
+keep = "random"
+max_examples_per_client = 5
+[splits]
+tail_share = 0.5
+"""
+    read = self._read(text, 'client.order=time', 'client.order_type=time', 'client.drop_duplicates=["time", "y"]')
+    self.assertIsInstance(read.reader, readers.FORMATS['csv'])
+    self.assertEqual(read.client, declarations.Client('user', 'time', 'time', drop_duplicates=('time', 'y')))
+    self.assertEqual(read.limits, bounds.Limits(5, 'random'))
+    self.assertEqual(read.splits, splits.Splits(tail_share=0.5))
+
+  @parameterized.parameters(
+      ('[limit]\n', "FILE, line 8: Expected a table of a declaration, found 'limit': did you mean limits"),
+      ('[input]\nformat = "cvs"', "FILE, line 9: Expected a known format, found 'cvs': did you mean csv"),
+      ('[input]\nformt = "csv"', r"FILE, line 9: Expected a key of \[input\], found 'formt': did you mean format"),
+      ('[limits]\nkeep = "lates"', "FILE, line 9: Expected keep to be .*, found 'lates'"),
+      ('[splits]\ntail_share = 2', 'FILE, line 9: Expected 0 <= tail_share < 1, found 2.0'),
+      ('label = "user"', "FILE, line 8: Expected examples without the column of the client ids, found 'user': leave"),
+      ('label = 2', 'FILE, line 8: Expected examples.label to be text, found 2'),
+      ('[examples.scaling]\nsource = "declare"', 'FILE, line 9: Expected .*source'),
+      ('[examples.scaling]\nsources = "declared"', r'FILE, line 9: .*\[examples.scaling\].*did you mean source'),
+  )
+  def test_refuses_with_the_line(self, text: str, expected: str) -> None:
+    self._assert_refused(expected, f'{_LEAST}{text}\n')
+
+  @parameterized.parameters(
+      ('limits.keep=lates', '--override=limits.keep=lates: Expected keep to be'),
+      ('limits.keeps=latest', r'--override=limits.keeps=latest: Expected a key of \[limits\], .* did you mean keep'),
+      ('limit.keep=latest', "--override=limit.keep=latest: Expected a table .* found 'limit': did you mean limits"),
+      ('client.order=user', '--override=client.order=user: Expected order to be another column than id'),
+      ('client.order=', '--override=client.order=: Expected TABLE'),
+      ('client.order=""', '--override=client.order="": Expected id and order to name columns'),
+      ('client.order_type=time', '--override=.* Expected order_type with an order'),
+      ('client.order_type=date', '--override=.* Expected order_type to be integer, number, time, found'),
+      ('client.drop_duplicates=[]', '--override=.* Expected columns in drop_duplicates'),
+      ('client.drop_duplicates=["z"]', '--override=.* Expected drop_duplicates to name the order or columns of the'),
+      ('client.drop_duplicates=["user"]', '--override=.* Expected drop_duplicates to name the order or columns'),
+      ('examples.inputs=["x", "user"]', '--override=.* Expected examples without the column of the client ids'),
+      ('examples.kind=json.dumps', '--override=examples.kind=json.dumps: Expected a featurizer, found'),
+      ('input.format=7', '--override=input.format=7: Expected input.format to be text'),
+      ('input.format=""', '--override=input.format="": Expected a known format'),
+  )
+  def test_refuses_an_override(self, override: str, expected: str) -> None:
+    self._assert_refused(expected, _LEAST, override)
+
+  def test_a_feature_that_is_the_client_id_is_found_in_its_list(self) -> None:
+    text = _LEAST.replace('"user"', '"x"')
+    self._assert_refused("FILE, line 7: .*found 'x': leave it out", text)
+
+  def test_what_is_missing_is_named(self) -> None:
+    expected = r'FILE: Expected \[examples\] to say kind, found nothing: add kind = "text"\.$'
+    self._assert_refused(expected, '[client]\nid = "u"')
+    examples = _LEAST[_LEAST.index('[examples]'):]
+    self._assert_refused(r'FILE: Expected \[client\] to say id, found nothing: add id = "text"\.$', examples)
+
+  def test_a_format_that_no_name_tells_is_asked_for(self) -> None:
+    path = self.create_tempfile('phone.toml', _LEAST).full_path
+    with self.assertRaisesRegex(ValueError, '^.*phone.toml: Expected'):
+      declarations.read(path, [], ['logs.unheard_of'])
+
+  def test_json_holds_what_is_in_force(self) -> None:
+    found = self._read(_LEAST, 'limits.keep=latest').to_json()
+    self.assertEqual(json.loads(json.dumps(found)), found)
+    self.assertEqual(found['name'], 'phone.v1')
+    self.assertEqual(found['input']['format'], 'jsonl')
+    self.assertEqual(
+        found['client'],
+        {'id': 'user', 'order': None, 'order_type': 'integer', 'public_ids': False, 'drop_duplicates': True},
+    )
+    self.assertEqual(found['examples']['kind'], f'{__name__}.Own')
+    self.assertEqual(found['examples']['inputs'], ['x', 'y'])
+    self.assertEqual(found['examples']['scaling']['source'], 'none')
+    self.assertEqual(found['limits'], {**dataclasses.asdict(bounds.Limits()), 'keep': 'latest'})
+    self.assertEqual(found['splits'], dataclasses.asdict(splits.Splits()))
+
+  def test_a_long_vocabulary_is_a_hash(self) -> None:
+    words = [f'word {place}' for place in range(1_000)]
+    found = self._read(_LEAST, f'examples.words={json.dumps(words)}').to_json()['examples']['words']
+    self.assertEqual(found, {'count': 1_000, 'sha256': hashlib.sha256(json.dumps(words).encode()).hexdigest()})
+
+
+class ShippedDeclarationsTest(parameterized.TestCase):
+
+  @parameterized.parameters(*sorted(glob.glob('*.toml', root_dir=_FOLDER)))
+  def test_can_be_read(self, name: str) -> None:
+    read = declarations.read(os.path.join(_FOLDER, name), [], _INPUTS)
+    self.assertEqual(f'{read.name}.toml', name)
+    json.dumps(read.to_json(), allow_nan=False)
+
+  def test_the_four_real_cases_are_there(self) -> None:
+    names = [os.path.basename(path) for path in glob.glob(f'{_FOLDER}/*.toml')]
+    expected = ['shakespeare_characters', 'shakespeare_words', 'femnist', 'mnist_by_writer', 'wisdm_v1.1']
+    self.assertContainsSubset([f'{name}.toml' for name in expected], names)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,78 @@
+"""Tests of what is said of a data set, as text and as a page."""
+
+import pathlib
+import re
+import tempfile
+
+from absl.testing import absltest
+
+from pipelines.inspecting import inspection
+from pipelines.inspecting import inspection_report
+from tests.pipelines import inspected
+
+
+class InspectionReportTest(absltest.TestCase):
+
+  def setUp(self) -> None:
+    super().setUp()
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    self.figures = inspection.measure(inspected.write(folder))
+    self.page = pathlib.Path(folder, 'page.html')
+
+  def _write_page(self, figures: inspection.Figures) -> str:
+    inspection_report.write_page(figures, str(self.page))
+    return self.page.read_text()
+
+  def test_text_says_what_there_is(self) -> None:
+    text = inspection_report.describe(self.figures)
+    self.assertIn('5 users, 37 examples for classification (features float32[2] -> label int8, 3 classes)', text)
+    self.assertRegex(text, r'\ntrain +3 +31 +2 +4 +10\.3 +25  to learn from\n')
+    self.assertRegex(text, r'\nvalidation +1 +3 +3 +3 +3\.0 +3  held-out users, to choose by\n')
+    self.assertRegex(text, r'\n  2–4 +2 #{40}\n')
+    self.assertIn("over all their examples 'walk' has 77%", text)
+
+  def test_text_accounts_for_every_row(self) -> None:
+    text = inspection_report.describe(self.figures)
+    self.assertIn('Rows: 60 read = 37 used + 12 removed by a limit + 11 quarantined', text)
+    self.assertRegex(text, r'\n +duplicate_row +10 #+\n')
+    self.assertIn('Users set aside: too_little_data 3\n', text)
+    self.assertIn('Noted: outside_vocabulary 4,321\n', text)
+    self.assertIn('Limits: keep first, max_examples_per_client 1,000\n', text)
+
+  def test_text_says_what_was_learned_and_forgotten(self) -> None:
+    text = inspection_report.describe(self.figures)
+    self.assertIn('Learned: scaling <of> x: source dp, epsilon 0.5, delta 1e-06\n', text)
+    self.assertIn('Forgotten: clients 2, shards 1\n', text)
+    self.assertEndsWith(text, inspection_report.NOT_PRIVATE)
+
+  def test_page_says_the_same(self) -> None:
+    page = self._write_page(self.figures)
+    for said in ('not private', 'scaling &lt;of&gt; x: source dp, epsilon 0.5', 'clients 2', 'duplicate row', '4,321'):
+      self.assertIn(said, page)
+    self.assertEqual(page.count('<picture>'), 3)
+    self.assertIn('prefers-color-scheme: dark', page)
+    self.assertIn('width=device-width', page)
+
+  def test_page_needs_nothing_from_elsewhere(self) -> None:
+    page = self._write_page(self.figures)
+    addresses = re.findall(r'(?:src|srcset|href)="([^"]*)"', page)
+    self.assertLen(addresses, 6)
+    self.assertEmpty([address for address in addresses if not address.startswith('data:')])
+    self.assertNotIn('<script', page)
+
+  def test_a_data_set_with_nothing_to_draw(self) -> None:
+    manifest = {'rows': {'read': 3, 'used': 3, 'bounded': 0, 'quarantined': {}}}
+    spreads = {'test': self.figures.spreads['test']}
+    figures = self.figures._replace(
+        manifest=manifest, spreads=spreads, sizes=inspection.Histogram((1,), ()), skew=None
+    )
+    text = inspection_report.describe(figures)
+    self.assertIn('Learned: nothing\nForgotten: nobody\n', text)
+    self.assertNotIn('Training users', text)
+    page = self._write_page(figures)
+    self.assertNotIn('<picture>', page)
+    self.assertIn('Nobody.', page)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,107 @@
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import Any
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import hypothesis
+from hypothesis import strategies
+import numpy as np
+import pyarrow as pa
+
+from pipelines.declarations import declaration
+from pipelines.readers import base as readers
+from pipelines.readers import jsonl
+from pipelines.rows import parsing
+from pipelines.rows import rows as rows_lib
+from pipelines.shards import bounds
+from pipelines.shards import splits
+from tests.pipelines import fakes
+
+_PART = readers.Part('log.jsonl', file=3)
+_CLIENT = declaration.Client('user', 'time')
+
+
+def _declare(client: declaration.Client = _CLIENT, featurizer: fakes.Numbers | None = None) -> declaration.Declaration:
+  return declaration.Declaration(
+      'test', jsonl.JsonLines(), client, featurizer or fakes.Numbers(), bounds.Limits(), splits.Splits()
+  )
+
+
+def _read(columns: Mapping[str, Sequence[Any]], **values: Any) -> tuple[pa.Table, dict[str, int]]:
+  table = pa.table(dict(columns))
+  block = readers.Block(table, np.arange(table.num_rows) * 10, values.pop('refused', {}))
+  return parsing.read_block(block, _PART, _declare(**values), fakes.KEY)
+
+
+class ReadBlockTest(parameterized.TestCase):
+
+  def test_rows(self) -> None:
+    rows, refused = _read({'user': ['ann', 'bob'], 'time': [7, 5], 'number': [1, 2]})
+    self.assertEqual(rows.schema, rows_lib.row_schema(fakes.Numbers().columns))
+    self.assertEqual(rows[rows_lib.ID].to_pylist(), [fakes.client_id('ann'), fakes.client_id('bob')])
+    self.assertEqual(rows[rows_lib.ORDER].to_pylist(), [7, 5])
+    self.assertEqual(rows['number'].to_pylist(), [1, 2])
+    self.assertEqual(refused, {})
+
+  def test_no_raw_id_goes_on(self) -> None:
+    rows, _ = _read({'user': ['ann'], 'time': [7], 'number': [1]})
+    self.assertNotIn('ann', str(rows.to_pydict()))
+
+  def test_the_place_in_the_input_orders_rows_without_an_order(self) -> None:
+    rows, _ = _read({'user': ['ann', 'bob'], 'number': [1, 2]}, client=declaration.Client('user'))
+    self.assertEqual(rows[rows_lib.ORDER].to_pylist(), [3 << 44, (3 << 44) + 10])
+    self.assertEqual(rows[rows_lib.ORDER], rows[rows_lib.POSITION])
+
+  def test_a_row_is_refused_for_its_first_fault_alone(self) -> None:
+    users, times, numbers = ['ann', '', None, 'bob', 'ann'], [1, None, 3, None, 5], [1, None, 3, None, None]
+    columns: dict[str, Any] = {'user': users, 'time': times, 'number': numbers}
+    rows, refused = _read(columns, refused={'not_json': 2})
+    self.assertEqual(rows['number'].to_pylist(), [1])
+    self.assertEqual(refused, {'not_json': 2, 'no_client_id': 2, 'no_order': 1, 'missing:number': 1})
+
+  def test_a_feature_may_be_called_anything(self) -> None:
+    for name in ('position', 'client_id', 'order', 'split'):
+      rows, _ = _read({'user': ['ann'], 'time': [4], name: [1]}, featurizer=fakes.Numbers(name))
+      self.assertEqual(rows[name].to_pylist(), [1])
+
+  def test_a_column_in_pieces(self) -> None:
+    pieces = pa.chunked_array([['ann'], [], ['bob', 'cid']])
+    rows, _ = _read({'user': pieces, 'time': [1, 2, 3], 'number': [1, 2, 3]})
+    self.assertEqual(rows[rows_lib.ID].to_pylist(), [fakes.client_id(name) for name in ('ann', 'bob', 'cid')])
+
+  def test_no_rows(self) -> None:
+    rows, refused = _read({'user': pa.nulls(0), 'time': pa.nulls(0), 'number': pa.nulls(0)})
+    self.assertEqual((rows.num_rows, refused), (0, {}))
+
+  @hypothesis.given(
+      strategies.lists(
+          strategies.tuples(
+              strategies.one_of(strategies.none(), strategies.sampled_from(['', ' ', 'ann'])),
+              strategies.one_of(strategies.none(), strategies.integers(-5, 5)),
+              strategies.one_of(strategies.none(), strategies.integers(-5, 5)),
+          ),
+          min_size=1,
+      )
+  )
+  def test_every_row_is_used_or_refused(self, values: list) -> None:
+    users, times, numbers = zip(*values, strict=True)
+    columns = {'user': pa.array(users, pa.string()), 'time': times, 'number': pa.array(numbers, pa.int64())}
+    rows, refused = _read(columns)
+    self.assertEqual(rows.num_rows + sum(refused.values()), len(values))
+    self.assertEqual(
+        list(zip(rows[rows_lib.ORDER].to_pylist(), rows['number'].to_pylist(), strict=True)),
+        [(time, number) for user, time, number in values if user == 'ann' and time is not None and number is not None],
+    )
+
+
+class RawColumnsTest(absltest.TestCase):
+
+  def test_each_column_once(self) -> None:
+    self.assertEqual(parsing.raw_columns(_declare()), ['user', 'time', 'number'])
+    self.assertEqual(parsing.raw_columns(_declare(dataclasses.replace(_CLIENT, order=None))), ['user', 'number'])
+    self.assertEqual(parsing.raw_columns(_declare(featurizer=fakes.Numbers('time'))), ['user', 'time'])
+
+
+if __name__ == '__main__':
+  absltest.main()

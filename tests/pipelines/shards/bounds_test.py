@@ -1,0 +1,165 @@
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import hypothesis
+from hypothesis import strategies
+import numpy as np
+import pyarrow as pa
+
+from pipelines.rows import rows as rows_lib
+from pipelines.shards import bounds
+from tests.pipelines import fakes
+
+_IDENTITY = (rows_lib.ORDER, 'number')
+_ROWS = strategies.lists(
+    strategies.tuples(strategies.sampled_from('abc'), strategies.integers(0, 5), strategies.integers(0, 3)), min_size=1
+)
+
+
+def _bounds(identity: Sequence[str] = _IDENTITY, **limits: Any) -> bounds.Bounds:
+  return bounds.Bounds(bounds.Limits(min_examples_per_client=1, **limits), fakes.Numbers(), identity)
+
+
+def _numbers(rows: pa.Table) -> dict[str, list[int]]:
+  """Returns the numbers of each client's rows, in their order."""
+  names = {fakes.client_id(name): name for name in 'abc'}
+  found: dict[str, list[int]] = {}
+  for client, number in zip(rows[rows_lib.ID].to_pylist(), rows['number'].to_pylist(), strict=True):
+    found.setdefault(names[client], []).append(number)
+  return found
+
+
+class GatherTest(parameterized.TestCase):
+
+  def test_puts_a_clients_rows_in_their_order(self) -> None:
+    kept, removed = _bounds().gather([fakes.make_rows(('a', 3, 30), ('b', 1, 5), ('a', -1, 10), ('a', 2, 20))])
+    self.assertEqual(_numbers(kept), {'a': [10, 20, 30], 'b': [5]})
+    self.assertFalse(any(removed.values()))
+
+  def test_rows_alike_in_order_stay_as_they_came(self) -> None:
+    kept, _ = _bounds(()).gather([fakes.make_rows(('a', 1, 3), ('a', 1, 1), ('a', 1, 2), ('a', 1, 1))])
+    self.assertEqual(_numbers(kept), {'a': [3, 1, 2, 1]})
+
+  def test_orders_at_both_ends_of_64_bits(self) -> None:
+    kept, _ = _bounds().gather([fakes.make_rows(('a', 2**63 - 1, 2), ('b', 0, 7), ('a', -(2**63), 1))])
+    self.assertEqual(_numbers(kept), {'a': [1, 2], 'b': [7]})
+
+  def test_drops_duplicates_of_a_client(self) -> None:
+    kept, removed = _bounds().gather(
+        [fakes.make_rows(('a', 1, 1), ('a', 1, 2), ('b', 1, 1), ('a', 1, 1)), fakes.make_rows(('a', 1, 2), ('a', 2, 2))]
+    )
+    self.assertEqual(_numbers(kept), {'a': [1, 2, 2], 'b': [1]})
+    self.assertEqual(removed[bounds.DUPLICATE], 2)
+
+  def test_drops_duplicates_whatever_their_order_if_so_declared(self) -> None:
+    kept, removed = _bounds(('number',)).gather([fakes.make_rows(('a', 1, 7), ('a', 2, 8), ('a', 3, 7), ('b', 1, 7))])
+    self.assertEqual(_numbers(kept), {'a': [7, 8], 'b': [7]})
+    self.assertEqual(removed[bounds.DUPLICATE], 1)
+
+  @parameterized.parameters(('first', [0, 1, 2]), ('latest', [7, 8, 9]), ('random', list(range(10))))
+  def test_keeps_no_more_rows_than_examples_need(self, keep: str, expected: list[int]) -> None:
+    rows = fakes.make_rows(*(('a', place, place) for place in range(10)), ('b', 0, 5))
+    kept, removed = _bounds(max_examples_per_client=3, keep=keep).gather([rows])
+    self.assertEqual(_numbers(kept), {'a': expected, 'b': [5]})
+    self.assertEqual(removed[bounds.MAX_EXAMPLES], 10 - len(expected))
+
+  @parameterized.parameters(('first', [0, 1]), ('latest', [8, 9]), ('random', [0, 1]))
+  def test_keeps_no_more_bytes_than_allowed(self, keep: str, expected: list[int]) -> None:
+    rows = fakes.make_rows(*(('a', place, place) for place in range(10)))
+    row_bytes = 16 + 8 + 8 + 8
+    kept, removed = _bounds(max_bytes_per_client=3 * row_bytes - 1, keep=keep).gather([rows])
+    self.assertEqual(_numbers(kept), {'a': expected})
+    self.assertEqual(removed[bounds.MAX_BYTES], 8)
+
+  @hypothesis.given(_ROWS, strategies.integers(1, 4), strategies.sampled_from(bounds.KEEPS), strategies.integers(1, 9))
+  def test_gathering_in_pieces_keeps_the_same(self, rows: list, limit: int, keep: str, piece: int) -> None:
+    limited = _bounds(max_examples_per_client=limit, keep=keep)
+    table = fakes.make_rows(*rows)
+    pieces = [table.slice(start, piece) for start in range(0, len(rows), piece)]
+    whole, removed = limited.gather([table])
+    self.enter_context_gathered_bytes(0)
+    kept, removed_in_pieces = limited.gather(pieces)
+    self.assertEqual(_numbers(kept), _numbers(whole))
+    for counts in (removed, removed_in_pieces):
+      self.assertEqual(kept.num_rows + sum(counts.values()), len(rows))
+
+  def enter_context_gathered_bytes(self, size: int) -> None:
+    before = bounds._GATHERED_BYTES
+    self.addCleanup(setattr, bounds, '_GATHERED_BYTES', before)
+    bounds._GATHERED_BYTES = size
+
+  def test_one_user_with_nearly_all_data_does_not_fill_the_memory(self) -> None:
+    self.enter_context_gathered_bytes(1 << 20)
+    limited = _bounds(max_examples_per_client=10)
+    peak = 0
+
+    def tables() -> Iterator[pa.Table]:
+      nonlocal peak
+      for start in range(0, 2_000_000, 20_000):
+        peak = max(peak, pa.total_allocated_bytes())
+        rows = fakes.make_rows(('b', 0, 0)).take([0] * 20_000)
+        yield rows.set_column(1, rows_lib.ORDER, pa.array(range(start, start + 20_000)))
+
+    before = pa.total_allocated_bytes()
+    kept, _ = limited.gather(tables())
+    self.assertEqual(kept.num_rows, 10)
+    self.assertLess(peak - before, 20 << 20)
+
+
+class SelectTest(parameterized.TestCase):
+
+  def _select(self, keep: str, counts: list[int], limit: int = 3) -> list[list[int]]:
+    rows = fakes.make_rows(*((name, n, n) for name, count in zip('abc', counts, strict=False) for n in range(count)))
+    ids, of_clients = bounds.client_rows(bounds.sort(rows))
+    made = fakes.Numbers().featurize(of_clients)
+    mask = _bounds(max_examples_per_client=limit, keep=keep).select(made, ids)
+    pieces = zip(made.starts[:-1], made.starts[1:], ids, strict=True)
+    names = [fakes.client_id(name) for name in 'abc']
+    found = {names.index(client.tobytes()): made.features[a:b][mask[a:b]].tolist() for a, b, client in pieces}
+    return [found[place] for place in sorted(found)]
+
+  def test_first(self) -> None:
+    self.assertEqual(self._select('first', [5, 2, 3]), [[0, 1, 2], [0, 1], [0, 1, 2]])
+
+  def test_latest(self) -> None:
+    self.assertEqual(self._select('latest', [5, 2, 3]), [[2, 3, 4], [0, 1], [0, 1, 2]])
+
+  def test_random_is_a_fixed_choice_of_each_client(self) -> None:
+    chosen = self._select('random', [100, 100, 2], limit=30)
+    self.assertEqual([len(numbers) for numbers in chosen], [30, 30, 2])
+    self.assertNotEqual(chosen[0], chosen[1])
+    self.assertNotEqual(chosen[0], list(range(30)))
+    self.assertEqual(self._select('random', [100, 100, 2], limit=30), chosen)
+
+
+class LimitsTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      ({'max_examples_per_client': 0}, 'max_examples_per_client >= 1, found 0'),
+      ({'min_examples_per_client': 0}, 'min_examples_per_client >= 1'),
+      ({'max_bytes_per_client': -1}, 'max_bytes_per_client >= 1'),
+      ({'max_examples_per_client': 2, 'min_examples_per_client': 3}, 'found 3 and 2'),
+      ({'keep': 'last'}, "first, latest, random, found 'last'"),
+  )
+  def test_refuses(self, values: dict, message: str) -> None:
+    with self.assertRaisesRegex(ValueError, message):
+      bounds.Limits(**values)
+
+
+class ClientRowsTest(absltest.TestCase):
+
+  def test_no_rows(self) -> None:
+    ids, rows = bounds.client_rows(bounds.sort(fakes.make_rows(('a', 0, 0)).slice(0, 0)))
+    self.assertEqual((len(ids), rows.starts.tolist()), (0, [0]))
+
+  def test_hands_over_the_feature_columns_only(self) -> None:
+    ids, rows = bounds.client_rows(bounds.sort(fakes.make_rows(('b', 0, 1), ('a', 0, 2), ('b', 1, 3))))
+    self.assertEqual(rows.table.column_names, ['number'])
+    self.assertCountEqual([client.tobytes() for client in ids], map(fakes.client_id, 'ab'))
+    self.assertEqual(np.diff(rows.starts).sum(), 3)
+
+
+if __name__ == '__main__':
+  absltest.main()

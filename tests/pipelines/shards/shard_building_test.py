@@ -1,0 +1,139 @@
+from typing import Any
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import hypothesis
+from hypothesis import strategies
+import numpy as np
+import pyarrow as pa
+
+from pipelines import client_shards
+from pipelines import reports
+from pipelines.declarations import declaration
+from pipelines.rows import rows as rows_lib
+from pipelines.shards import bounds
+from pipelines.shards import shard_building
+from pipelines.shards import shard_writing
+from pipelines.shards import splits
+from tests.pipelines import fakes
+
+_IDENTITY = (rows_lib.ORDER, 'number')
+
+
+def _builder(featurizer: fakes.Numbers | None = None, **values: Any) -> shard_building.ShardBuilder:
+  limits: dict[str, Any] = {'min_examples_per_client': 1}
+  held_out: dict[str, Any] = {'test_users_share': 0.0}
+  for name, value in values.items():
+    (limits if 'client' in name or name == 'keep' else held_out)[name] = value
+  return shard_building.ShardBuilder(
+      featurizer or fakes.Numbers(), bounds.Limits(**limits), splits.Splits(**held_out), _IDENTITY
+  )
+
+
+def _build(
+    builder: shard_building.ShardBuilder, rows: pa.Table
+) -> tuple[dict[tuple[bytes, str], list[int]], shard_writing.ShardContent, reports.Report]:
+  """Returns the numbers of each client and split, what they come from, and the account."""
+  bucket, report = builder.gather([rows])
+  content = builder.build(bucket, report)
+  keys = zip(content.client_ids.to_pylist(), [client_shards.SPLITS[place] for place in content.splits], strict=True)
+  pieces = zip(content.starts[:-1], content.starts[1:], strict=True)
+  found = {key: content.features[a:b].tolist() for key, (a, b) in zip(keys, pieces, strict=True)}
+  return found, content, report
+
+
+def _rows(**counts: int) -> pa.Table:
+  return fakes.make_rows(*((name, number, number) for name, count in counts.items() for number in range(count)))
+
+
+class ShardBuilderTest(parameterized.TestCase):
+
+  def test_the_tail_is_the_last_part_of_a_training_users_examples(self) -> None:
+    found, content, report = _build(_builder(tail_share=0.2), _rows(a=10, b=1))
+    a, b = fakes.client_id('a'), fakes.client_id('b')
+    self.assertEqual(found, {(a, 'train'): list(range(8)), (a, 'tail'): [8, 9], (b, 'train'): [0]})
+    self.assertEqual(sorted(content.rows), [0, 1, 10])
+    self.assertEqual(report.counts, {(reports.USED, ''): 11})
+
+  def test_entries_are_sorted_as_a_shard_wants_them(self) -> None:
+    _, content, _ = _build(_builder(tail_share=0.5, tail='random'), _rows(a=9, b=9, c=9, d=9))
+    keys = list(zip(content.client_ids.to_pylist(), content.splits.tolist(), strict=True))
+    self.assertEqual(keys, sorted(set(keys)))
+    self.assertLen(keys, 8)
+
+  def test_held_out_users_keep_all_they_have(self) -> None:
+    builder = _builder(test_users_share=0.5, validation_users_share=0.4)
+    found, _, _ = _build(builder, _rows(**dict.fromkeys('abcdefgh', 5)))
+    self.assertContainsSubset({'test', 'validation'}, {split for _, split in found})
+    for (_, split), numbers in found.items():
+      if split in ('test', 'validation'):
+        self.assertEqual(numbers, list(range(5)))
+
+  def test_clients_with_too_little_are_set_aside(self) -> None:
+    found, _, report = _build(_builder(min_examples_per_client=3, tail_share=0.0), _rows(a=2, b=3, c=1))
+    self.assertEqual(found, {(fakes.client_id('b'), 'train'): [0, 1, 2]})
+    self.assertEqual(report.reasons(reports.SET_ASIDE), {'too_little_data': 2})
+    self.assertEqual(report.reasons(reports.BOUNDED), {'too_little_data': 3})
+
+  def test_nobody_left(self) -> None:
+    found, content, report = _build(_builder(min_examples_per_client=5), _rows(a=2, b=3))
+    self.assertEqual((found, content.starts.tolist()), ({}, [0]))
+    self.assertEqual(report.total(reports.BOUNDED), 5)
+
+  def test_rows_that_no_example_draws_on(self) -> None:
+    # Examples of rows 0-1, 3-4 and 6-7, of which two are kept: rows 2 and 5 lie between, 8 at the end.
+    featurizer = fakes.Numbers(stride=3, reach=1)
+    found, content, report = _build(
+        _builder(featurizer, max_examples_per_client=2, keep='random', tail_share=0.0), _rows(a=9)
+    )
+    self.assertLen(found[fakes.client_id('a'), 'train'], 2)
+    self.assertEqual(report.reasons(reports.BOUNDED), {'in_no_example': 3, 'max_examples_per_client': 2})
+    self.assertEqual((report.total(reports.USED), content.rows.tolist()), (4, [4]))
+
+  def test_training_rows_are_those_of_training_users(self) -> None:
+    builder = _builder(test_users_share=0.5)
+    bucket, _ = builder.gather([_rows(**dict.fromkeys('abcdefgh', 3))])
+    trained = builder.splits.of_users(bucket.ids) == client_shards.SPLITS.index('train')
+    rows = builder.training_rows(bucket)
+    self.assertBetween(int(trained.sum()), 1, 7)
+    self.assertEqual(rows.starts.tolist(), [3 * place for place in range(trained.sum() + 1)])
+    self.assertEqual(rows.table['number'].to_pylist(), [0, 1, 2] * trained.sum())
+
+  @hypothesis.given(
+      strategies.lists(
+          strategies.tuples(strategies.sampled_from('abcde'), strategies.integers(0, 6), strategies.integers(0, 2)),
+          min_size=1,
+      ),
+      strategies.builds(fakes.Numbers, stride=strategies.integers(1, 3), reach=strategies.integers(0, 2)),
+      strategies.integers(1, 3), strategies.sampled_from(bounds.KEEPS), strategies.integers(1, 3),
+      strategies.integers(0, 200),
+  )  # fmt: skip
+  def test_every_row_is_accounted_for(
+      self, rows: list, featurizer: fakes.Numbers, limit: int, keep: str, least: int, max_bytes: int
+  ) -> None:
+    builder = _builder(
+        featurizer, max_examples_per_client=max(limit, least), min_examples_per_client=least, keep=keep,
+        max_bytes_per_client=max_bytes + 1, tail='random', tail_share=0.4, test_users_share=0.3,
+    )  # fmt: skip
+    _, content, report = _build(builder, fakes.make_rows(*rows))
+    accounted = sum(report.total(kind) for kind in (reports.USED, reports.BOUNDED, reports.QUARANTINED))
+    self.assertEqual(accounted, len(rows))
+    self.assertEqual(int(content.rows.sum()), report.total(reports.USED))
+    held = dict.fromkeys(content.client_ids.to_pylist(), 0)
+    for client, count in zip(content.client_ids.to_pylist(), np.diff(content.starts), strict=True):
+      held[client] += count
+    self.assertTrue(all(least <= count <= max(limit, least) for count in held.values()))
+
+
+class RowIdentityTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      (True, _IDENTITY), (False, ()), (('number',), ('number',)), (('time', 'number'), (rows_lib.ORDER, 'number'))
+  )
+  def test_identity(self, declared: bool | tuple[str, ...], expected: tuple[str, ...]) -> None:
+    client = declaration.Client('user', 'time', drop_duplicates=declared)
+    self.assertEqual(shard_building.row_identity(client, fakes.Numbers()), expected)
+
+
+if __name__ == '__main__':
+  absltest.main()
