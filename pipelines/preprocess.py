@@ -68,8 +68,8 @@ def _has_declaration(values: Mapping[str, Any]) -> bool:
 
 def main(beam_arguments: Sequence[str]) -> None:
   """Does what the flags ask for and says what came of it."""
-  # Beam warns on import about cloud libraries that are not installed; errors still show.
-  logging.set_verbosity(logging.ERROR)
+  # Beam warns on import about cloud libraries that are not installed, and repeats every error that it raises.
+  logging.set_verbosity(logging.FATAL)
   if _FORGET.value:
     _forget(beam_arguments)
     return

@@ -35,7 +35,8 @@ class Schema:
     task: The name of the task in `models.registry` that learns from it.
     feature: The model's input.
     label: The integer label, or labels (one per position), in `[0, len(classes))` or `IGNORED_LABEL`.
-    classes: What each label means, in order: characters, words, digits. Public and fixed, so it costs no privacy.
+    classes: What each label means, in order: characters, words, digits. Published with the model: declared, or learned
+      at a price that the manifest names.
   """
 
   task: str

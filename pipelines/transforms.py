@@ -27,6 +27,8 @@ from pipelines.rows import spill
 from pipelines.shards import shard_building
 from pipelines.shards import shard_writing
 
+_BUCKETS_AT_ONCE = 8
+
 # The tag under which a step gives its reports.
 REPORTS = 'reports'
 ReportOutput: TypeAlias = beam.pvalue.TaggedOutput[Literal['reports'], reports.Report]
@@ -116,13 +118,18 @@ class WriteShards(beam.PTransform):
       self, builder: shard_building.ShardBuilder, name: Callable[[int], str], release: beam.pvalue.AsSingleton | None
   ):
     super().__init__()
-    self._writer = _WriteShard(builder, name)
+    self._writer = _WriteShards(builder, name)
     self._release = release
 
   def expand(
       self, input_or_inputs: beam.PCollection[tuple[int, Iterable[spill.Slice]]]
   ) -> beam.PCollection[reports.Report]:
-    return input_or_inputs | 'WriteShard' >> beam.ParDo(self._writer, release=self._release)
+    return (
+        input_or_inputs
+        # A bucket is gathered while another is written: two cores have something to do, and memory holds two.
+        | 'TakeSome' >> beam.BatchElements(min_batch_size=_BUCKETS_AT_ONCE, max_batch_size=_BUCKETS_AT_ONCE)
+        | 'WriteShards' >> beam.ParDo(self._writer, release=self._release)
+    )
 
 
 class WriteResult(beam.PTransform):
@@ -215,28 +222,35 @@ class _AddUp(beam.CombineFn):
     return accumulator
 
 
-class _WriteShard(beam.DoFn):
-  """The rows of a bucket -> its shard."""
+class _WriteShards(beam.DoFn):
+  """The rows of some buckets -> their shards."""
 
   def __init__(self, builder: shard_building.ShardBuilder, name: Callable[[int], str]):
     self._builder = builder
     self._name = name
 
   def process(
-      self, element: tuple[int, Iterable[spill.Slice]], release: learning.Release | None
+      self, element: Sequence[tuple[int, Iterable[spill.Slice]]], release: learning.Release | None
   ) -> Iterator[reports.Report]:
-    bucket, slices = element
     builder = self._builder.with_learned(release.value) if release else self._builder
-    rows, report = builder.gather(spill.read(slices))
-    path = self._name(bucket)
+    # Beam may fetch the references as they are asked for, which it allows this thread alone.
+    references = [(bucket, list(slices)) for bucket, slices in element]
+    gathered = ((bucket, *builder.gather(spill.read(slices))) for bucket, slices in references)
+    for bucket, rows, report in prefetching.prefetch(gathered):
+      self._write(builder, bucket, rows, report)
+      yield report
+
+  def _write(
+      self, builder: shard_building.ShardBuilder, shard: int, rows: shard_building.Bucket, report: reports.Report
+  ) -> None:
+    path = self._name(shard)
     try:
       with storage.open_atomically(path) as file:
         content = builder.build(rows, report)
-        report.index.append(shard_writing.write_shard(file, bucket, builder.featurizer.schema, content))
-      report.files[posixpath.basename(path)] = storage.describe(path) | {'shard': bucket}
+        report.index.append(shard_writing.write_shard(file, shard, builder.featurizer.schema, content))
+      report.files[posixpath.basename(path)] = storage.describe(path) | {'shard': shard}
     except OSError as error:
       report.problems.append(_cannot_write(path, error))
-    yield report
 
 
 def _contribute(

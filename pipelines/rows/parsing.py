@@ -36,18 +36,18 @@ def read_block(
     The rows that can be used, as `rows.row_schema` says; and how many cannot, by reason.
   """
   raw, client = block.table.combine_chunks(), declaration.client
-  positions = np.asarray(block.positions, np.int64) + (part.file << _FILE_BITS)
   refusals = _Refusals(raw.num_rows)
   ids = refusals.note('', client_ids.read_ids(_column(raw, client.id)))
-  order = pa.array(positions)
   if client.order:
     order = refusals.note('', ordering.read_order(_column(raw, client.order), client.order_type))
+  else:
+    order = pa.array(np.asarray(block.positions, np.int64) + (part.file << _FILE_BITS))
   values = {
       column.name: refusals.note(f':{column.name}', column.kind.read(_column(raw, column.name)))
       for column in declaration.featurizer.columns
   }
   usable = refusals.usable()
-  kept = [_keep(array, usable) for array in (ids, order, pa.array(positions), *values.values())]
+  kept = [_keep(array, usable) for array in (ids, order, *values.values())]
   kept[0] = client_ids.hash_ids(kept[0], key)
   refused = dict(block.refused)
   for reason, number in refusals.counts.items():

@@ -10,7 +10,7 @@ from pipelines.rows import client_ids
 from pipelines.rows import columns
 
 # Not the name of any column of a log, one hopes; a feature may well be called position.
-ID, ORDER, POSITION = '$client_id', '$order', '$position'
+ID, ORDER = '$client_id', '$order'
 
 
 class ClientRows(NamedTuple):
@@ -26,6 +26,6 @@ class ClientRows(NamedTuple):
 
 
 def row_schema(feature_columns: Iterable[columns.Column]) -> pa.Schema:
-  """Returns the columns of a table of rows: whose row, its place in order and in the input, what it says."""
+  """Returns the columns of a table of rows: whose row, its place in the client's order, what it says."""
   features = [(column.name, column.kind.arrow_type) for column in feature_columns]
-  return pa.schema([(ID, pa.binary(client_ids.SIZE)), (ORDER, pa.int64()), (POSITION, pa.int64()), *features])
+  return pa.schema([(ID, pa.binary(client_ids.SIZE)), (ORDER, pa.int64()), *features])

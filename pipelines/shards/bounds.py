@@ -81,16 +81,20 @@ class Bounds:
     return self._bound(pa.concat_tables(gathered), removed), removed
 
   def _bound(self, rows: pa.Table, removed: dict[str, int]) -> pa.Table:
-    rows = self._without_duplicates(sort(rows), removed)
-    starts = client_starts(rows)
-    before, size = self._reached(self._weights(rows), starts), self._reached(_row_bytes(rows), starts)
-    fits = size + _row_bytes(rows) <= self.limits.max_bytes_per_client
-    needed = np.ones(rows.num_rows, bool)
+    # The order is found first and the rows are moved once, those that stay.
+    rows = rows.combine_chunks()
+    clients = _ranks(rows[rows_lib.ID].chunk(0)) if rows.num_rows else np.empty(0, np.int64)
+    queue = self._without_duplicates(rows, clients, _queue(clients, rows[rows_lib.ORDER].to_numpy()), removed)
+    starts = _starts(clients[queue])
+    sizes = _row_bytes(rows)[queue]
+    fits = self._reached(sizes, starts) + sizes <= self.limits.max_bytes_per_client
+    needed = np.ones(len(queue), bool)
     if self.limits.keep != 'random':
-      needed = before < self.featurizer.weight_needed(self.limits.max_examples_per_client)
+      reached = self._reached(self._weights(rows)[queue], starts)
+      needed = reached < self.featurizer.weight_needed(self.limits.max_examples_per_client)
     removed[MAX_EXAMPLES] += int(np.count_nonzero(~needed))
     removed[MAX_BYTES] += int(np.count_nonzero(needed & ~fits))
-    return rows if (needed & fits).all() else rows.filter(pa.array(needed & fits))
+    return rows.take(pa.array(queue[needed & fits]))
 
   def _weights(self, rows: pa.Table) -> np.ndarray:
     weights = self.featurizer.weigh(rows)
@@ -105,21 +109,24 @@ class Bounds:
       return np.repeat(totals, np.diff(starts)) - before - amounts
     return before
 
-  def _without_duplicates(self, rows: pa.Table, removed: dict[str, int]) -> pa.Table:
-    if not self.identity:
-      return rows
-    names = [rows_lib.ID, *self.identity]
-    alike = _alike_in_order(rows) if rows_lib.ORDER in self.identity else np.ones(rows.num_rows, bool)
-    places = np.flatnonzero(alike)
+  def _without_duplicates(
+      self, rows: pa.Table, clients: np.ndarray, queue: np.ndarray, removed: dict[str, int]
+  ) -> np.ndarray:
+    """Returns the queue without the places of rows that the client has twice."""
+    suspect = np.full(len(queue), bool(self.identity))
+    if rows_lib.ORDER in self.identity:
+      suspect = _have_neighbour(clients[queue], rows[rows_lib.ORDER].to_numpy()[queue])
+    places = np.flatnonzero(suspect)
     if not len(places):
-      return rows
-    suspects = rows.select(names).take(pa.array(places)).append_column('row', pa.array(places))
+      return queue
+    names = [rows_lib.ID, *self.identity]
+    suspects = rows.select(names).take(pa.array(queue[places])).append_column('place', pa.array(places))
     # The one nearest to the end that is kept: what stands before it in the queue does not change when it goes.
     which = 'max' if self.limits.keep == 'latest' else 'min'
-    keep = ~alike
-    keep[suspects.group_by(names).aggregate([('row', which)])[f'row_{which}'].to_numpy()] = True
+    keep = ~suspect
+    keep[suspects.group_by(names).aggregate([('place', which)])[f'place_{which}'].to_numpy()] = True
     removed[DUPLICATE] += int(np.count_nonzero(~keep))
-    return rows.filter(pa.array(keep))
+    return queue[keep]
 
   def select(self, made: featurizers.Examples, ids: np.ndarray) -> np.ndarray:
     """Returns which examples are kept: bool `[n]`.
@@ -149,32 +156,11 @@ def chosen(client_id: bytes, purpose: bytes, count: int, number: int, key: bytes
   return mask
 
 
-def sort(rows: pa.Table) -> pa.Table:
-  """Returns the rows sorted by client id and order; rows alike in both stay in the order they are in."""
-  clients, order = _ranks(rows[rows_lib.ID].combine_chunks()), rows[rows_lib.ORDER].to_numpy()
-  lowest, highest = (int(order.min()), int(order.max())) if len(order) else (0, 0)
-  span = highest - lowest + 1
-  if span * (int(clients.max(initial=0)) + 1) < 2**63:
-    by = np.argsort(clients * span + (order - lowest), kind='stable')
-  else:
-    by = np.lexsort((order, clients))
-  return rows.take(pa.array(by)).combine_chunks()
-
-
-def client_starts(rows: pa.Table) -> np.ndarray:
-  """Returns int64 `[clients + 1]`, where the rows of each client start in a table sorted by client."""
-  if not rows.num_rows:
-    return np.zeros(1, np.int64)
-  first, second = client_ids.halves(rows[rows_lib.ID].combine_chunks())
-  changes = np.flatnonzero((np.diff(first) != 0) | (np.diff(second) != 0)) + 1
-  return np.concatenate([[0], changes, [rows.num_rows]])
-
-
 def client_rows(rows: pa.Table) -> tuple[np.ndarray, rows_lib.ClientRows]:
-  """Returns the ids, uint8 `[clients, 16]`, and the rows of the clients of a sorted table."""
-  starts = client_starts(rows)
-  ids = client_ids.to_bytes(rows[rows_lib.ID].combine_chunks())[starts[:-1]]
-  return ids, rows_lib.ClientRows(rows.drop_columns([rows_lib.ID, rows_lib.ORDER, rows_lib.POSITION]), starts)
+  """Returns the ids, uint8 `[clients, 16]`, and the rows of the clients of a table that `gather` returned."""
+  ids = client_ids.to_bytes(rows[rows_lib.ID].combine_chunks())
+  starts = _starts(ids.view('>u8'))
+  return ids[starts[:-1]], rows_lib.ClientRows(rows.drop_columns([rows_lib.ID, rows_lib.ORDER]), starts)
 
 
 def _ranks(ids: pa.Array) -> np.ndarray:
@@ -186,12 +172,27 @@ def _ranks(ids: pa.Array) -> np.ndarray:
   return ranks[encoded.indices.to_numpy()]
 
 
-def _alike_in_order(rows: pa.Table) -> np.ndarray:
-  """Returns which rows of a sorted table have a neighbour of the same client and order: bool `[rows]`."""
-  first, second = client_ids.halves(rows[rows_lib.ID].combine_chunks())
-  order = rows[rows_lib.ORDER].to_numpy()
-  same = (np.diff(order) == 0) & (np.diff(first) == 0) & (np.diff(second) == 0)
-  return np.concatenate([[False], same]) | np.concatenate([same, [False]]) if rows.num_rows else same
+def _queue(clients: np.ndarray, order: np.ndarray) -> np.ndarray:
+  """Returns the places of rows, sorted by client and order; those alike in both stay in the order they are in."""
+  lowest, highest = (int(order.min()), int(order.max())) if len(order) else (0, 0)
+  span = highest - lowest + 1
+  if span * (int(clients.max(initial=0)) + 1) < 2**63:
+    return np.argsort(clients * span + (order - lowest), kind='stable')
+  return np.lexsort((order, clients))
+
+
+def _starts(clients: np.ndarray) -> np.ndarray:
+  """Returns int64 `[clients + 1]`: where the value changes along the first axis, and both ends."""
+  if not len(clients):
+    return np.zeros(1, np.int64)
+  changes = np.flatnonzero(np.any(clients[1:] != clients[:-1], axis=tuple(range(1, clients.ndim)))) + 1
+  return np.concatenate([[0], changes, [len(clients)]])
+
+
+def _have_neighbour(clients: np.ndarray, order: np.ndarray) -> np.ndarray:
+  """Returns which rows of a queue stand beside one of the same client and order: bool `[rows]`."""
+  same = (np.diff(clients) == 0) & (np.diff(order) == 0)
+  return np.append(same, False) | np.append(False, same) if len(order) else same
 
 
 def _row_bytes(rows: pa.Table) -> np.ndarray:

@@ -55,8 +55,8 @@ def client_id(name: str) -> bytes:
 
 
 def make_rows(*rows: tuple[str, int, int]) -> pa.Table:
-  """Returns a table of rows from (user, order, number); the place of a row is its position."""
+  """Returns a table of rows from (user, order, number)."""
   users, orders, numbers = zip(*rows, strict=True)
   ids = client_ids.hash_ids(pa.array(users), KEY)
-  arrays = [ids, pa.array(orders, pa.int64()), pa.array(range(len(rows)), pa.int64()), pa.array(numbers, pa.int64())]
+  arrays = [ids, pa.array(orders, pa.int64()), pa.array(numbers, pa.int64())]
   return pa.Table.from_arrays(arrays, schema=rows_lib.row_schema(Numbers().columns))

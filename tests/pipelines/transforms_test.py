@@ -134,10 +134,10 @@ class PipelineTest(absltest.TestCase):
   def test_a_folder_that_cannot_be_written_is_a_problem(self) -> None:
     _, builder = self._declare(fakes.Numbers())
     nowhere = os.path.join(self.folder, 'nowhere', 'shard')
-    writer = transforms._WriteShard(builder, lambda _: nowhere)
+    writer = transforms._WriteShards(builder, lambda _: nowhere)
     rows = fakes.make_rows(('ann', 0, 1))
     spilled = transforms.spill.write(rows, 1, os.path.join(self.folder, 'rows.arrow'))
-    (report,) = writer.process((0, [spilled[0][1]]), None)
+    (report,) = writer.process([(0, [spilled[0][1]])], None)
     self.assertRegex(report.problems[0], '^Expected to write .*nowhere/shard, found No such file')
     spill = transforms._Spill(1, os.path.join(self.folder, 'nowhere'))
     tagged: Any

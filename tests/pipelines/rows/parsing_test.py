@@ -51,7 +51,6 @@ class ReadBlockTest(parameterized.TestCase):
   def test_the_place_in_the_input_orders_rows_without_an_order(self) -> None:
     rows, _ = _read({'user': ['ann', 'bob'], 'number': [1, 2]}, client=declaration.Client('user'))
     self.assertEqual(rows[rows_lib.ORDER].to_pylist(), [3 << 44, (3 << 44) + 10])
-    self.assertEqual(rows[rows_lib.ORDER], rows[rows_lib.POSITION])
 
   def test_a_row_is_refused_for_its_first_fault_alone(self) -> None:
     users, times, numbers = ['ann', '', None, 'bob', 'ann'], [1, None, 3, None, 5], [1, None, 3, None, None]

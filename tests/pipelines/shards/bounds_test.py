@@ -68,7 +68,7 @@ class GatherTest(parameterized.TestCase):
   @parameterized.parameters(('first', [0, 1]), ('latest', [8, 9]), ('random', [0, 1]))
   def test_keeps_no_more_bytes_than_allowed(self, keep: str, expected: list[int]) -> None:
     rows = fakes.make_rows(*(('a', place, place) for place in range(10)))
-    row_bytes = 16 + 8 + 8 + 8
+    row_bytes = 16 + 8 + 8
     kept, removed = _bounds(max_bytes_per_client=3 * row_bytes - 1, keep=keep).gather([rows])
     self.assertEqual(_numbers(kept), {'a': expected})
     self.assertEqual(removed[bounds.MAX_BYTES], 8)
@@ -112,7 +112,7 @@ class SelectTest(parameterized.TestCase):
 
   def _select(self, keep: str, counts: list[int], limit: int = 3) -> list[list[int]]:
     rows = fakes.make_rows(*((name, n, n) for name, count in zip('abc', counts, strict=False) for n in range(count)))
-    ids, of_clients = bounds.client_rows(bounds.sort(rows))
+    ids, of_clients = bounds.client_rows(_bounds((), max_examples_per_client=1_000).gather([rows])[0])
     made = fakes.Numbers().featurize(of_clients)
     mask = _bounds(max_examples_per_client=limit, keep=keep).select(made, ids)
     pieces = zip(made.starts[:-1], made.starts[1:], ids, strict=True)
@@ -151,11 +151,12 @@ class LimitsTest(parameterized.TestCase):
 class ClientRowsTest(absltest.TestCase):
 
   def test_no_rows(self) -> None:
-    ids, rows = bounds.client_rows(bounds.sort(fakes.make_rows(('a', 0, 0)).slice(0, 0)))
+    ids, rows = bounds.client_rows(_bounds().gather([fakes.make_rows(('a', 0, 0)).slice(0, 0)])[0])
     self.assertEqual((len(ids), rows.starts.tolist()), (0, [0]))
 
   def test_hands_over_the_feature_columns_only(self) -> None:
-    ids, rows = bounds.client_rows(bounds.sort(fakes.make_rows(('b', 0, 1), ('a', 0, 2), ('b', 1, 3))))
+    rows_of_two = fakes.make_rows(('b', 0, 1), ('a', 0, 2), ('b', 1, 3))
+    ids, rows = bounds.client_rows(_bounds().gather([rows_of_two])[0])
     self.assertEqual(rows.table.column_names, ['number'])
     self.assertCountEqual([client.tobytes() for client in ids], map(fakes.client_id, 'ab'))
     self.assertEqual(np.diff(rows.starts).sum(), 3)
