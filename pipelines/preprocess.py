@@ -24,7 +24,7 @@ _INPUT = flags.DEFINE_list(
     'tf.train.Example; text plain, gzip or zstd.'
 )  # fmt: skip
 _OUTPUT_DIR = flags.DEFINE_string(
-    'output_dir', None, 'The folder to make: shards, index and manifest. All workers have to see it.', required=True
+    'output_dir', None, 'The folder to make: shards, index and manifest. All workers have to see it.'
 )
 _KEY_FILE = flags.DEFINE_string(
     'client_id_key_file', None, 'File with the secret key of the hash that replaces user ids, 16 bytes or more; else '
@@ -64,6 +64,11 @@ def _has_task(values: Mapping[str, Any]) -> bool:
 @flags.multi_flags_validator([_DATASET, _FORGET], 'Expected --dataset=FILE.toml: see configs/datasets for examples.')
 def _has_declaration(values: Mapping[str, Any]) -> bool:
   return bool(values['dataset'] or values['forget'])
+
+
+@flags.multi_flags_validator([_OUTPUT_DIR, _DESCRIBE], 'Expected --output_dir=DIR: the folder to make or to change.')
+def _has_place(values: Mapping[str, Any]) -> bool:
+  return bool(values['output_dir'] or values['describe'])
 
 
 def main(beam_arguments: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipelines.rows import client_ids
+from pipelines import shard_bytes
 from pipelines.rows import columns
 
 # Not the name of any column of a log, one hopes; a feature may well be called position.
@@ -28,4 +28,4 @@ class ClientRows(NamedTuple):
 def row_schema(feature_columns: Iterable[columns.Column]) -> pa.Schema:
   """Returns the columns of a table of rows: whose row, its place in the client's order, what it says."""
   features = [(column.name, column.kind.arrow_type) for column in feature_columns]
-  return pa.schema([(ID, pa.binary(client_ids.SIZE)), (ORDER, pa.int64()), *features])
+  return pa.schema([(ID, pa.binary(shard_bytes.ID_BYTES)), (ORDER, pa.int64()), *features])

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines import shard_bytes
 from pipelines.featurizers import base as featurizers
 from pipelines.rows import client_ids
 from pipelines.rows import rows as rows_lib
@@ -158,7 +159,7 @@ def chosen(client_id: bytes, purpose: bytes, count: int, number: int, key: bytes
 
 def client_rows(rows: pa.Table) -> tuple[np.ndarray, rows_lib.ClientRows]:
   """Returns the ids, uint8 `[clients, 16]`, and the rows of the clients of a table that `gather` returned."""
-  ids = client_ids.to_bytes(rows[rows_lib.ID].combine_chunks())
+  ids = shard_bytes.id_bytes(rows[rows_lib.ID].combine_chunks())
   starts = _starts(ids.view('>u8'))
   return ids[starts[:-1]], rows_lib.ClientRows(rows.drop_columns([rows_lib.ID, rows_lib.ORDER]), starts)
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipelines import client_shards
 from pipelines import reports
 from pipelines import schema as schema_lib
+from pipelines import shard_bytes
 from pipelines.declarations import declaration as declarations
 from pipelines.featurizers import base as featurizers
 from pipelines.rows import client_ids
@@ -129,7 +130,7 @@ def row_identity(client: declarations.Client, featurizer: featurizers.Featurizer
 def _no_content(schema: schema_lib.Schema) -> shard_writing.ShardContent:
   features, labels = (np.empty((0, *feature.shape), feature.dtype) for feature in (schema.feature, schema.label))
   none = np.zeros(0, np.int64)
-  ids = client_ids.from_bytes(np.zeros((0, client_ids.SIZE), np.uint8))
+  ids = client_ids.from_bytes(np.zeros((0, shard_bytes.ID_BYTES), np.uint8))
   return shard_writing.ShardContent(ids, none, np.zeros(1, np.int64), features, labels, none)
 
 
