@@ -91,7 +91,8 @@ def hash_ids(ids: pa.Array, key: bytes) -> pa.Array:
 
 def from_bytes(ids: np.ndarray) -> pa.Array:
   """Returns uint8 `[n, 16]` as binary(16)."""
-  return pa.Array.from_buffers(pa.binary(shard_bytes.ID_BYTES), len(ids), [None, pa.py_buffer(np.ascontiguousarray(ids))])
+  content = pa.py_buffer(np.ascontiguousarray(ids))
+  return pa.Array.from_buffers(pa.binary(shard_bytes.ID_BYTES), len(ids), [None, content])
 
 
 def halves(ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
