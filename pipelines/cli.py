@@ -65,7 +65,7 @@ def _run(main: Callable[[Sequence[str]], None], parse_flags: Callable[[list[str]
     if _signals:  # Raised by a library that wrapped our exit in an error of its own.
       raise _Ended(128 + _signals[-1]) from None
     if isinstance(error, (ValueError, OSError, flags.Error)):  # OSError: also a flagfile that cannot be read.
-      fail(error)
+      fail(' '.join([str(error), *getattr(error, '__notes__', ())]))
     raise
 
 

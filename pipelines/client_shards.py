@@ -206,8 +206,9 @@ def read_manifest(path: str) -> dict[str, Any]:
     with open(os.path.join(path, MANIFEST_NAME), 'rb') as file:
       return parse_manifest(path, file.read())
   except (FileNotFoundError, NotADirectoryError) as error:
+    remedy = 'copy it to a local disk first' if '://' in path else 'make it with pipelines.preprocess'
     raise ValueError(
-        f'Expected a finished data set in {path}, found no {MANIFEST_NAME}: make it with pipelines.preprocess.'
+        f'Expected a finished data set in {path}, found no {MANIFEST_NAME}: {remedy}.'
     ) from error
 
 

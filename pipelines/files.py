@@ -1,11 +1,15 @@
-"""Writing files so that a killed process leaves the old one or the new one, never half of one. A leaf."""
+"""Files that a killed process leaves old or new, never half; what tells them apart; folders of one's own. A leaf."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent import futures
 import contextlib
+import fcntl
 import hashlib
 import os
 from typing import Any, BinaryIO
 import uuid
+
+_HASH_BLOCK_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
@@ -43,4 +47,38 @@ def write_atomically(path: str, content: bytes | str) -> None:
 def describe(path: str) -> dict[str, Any]:
   """Returns the size in `bytes` and the `sha256` of a file, which a manifest lists to recognize it."""
   with open(path, 'rb') as file:
-    return {'bytes': os.fstat(file.fileno()).st_size, 'sha256': hashlib.file_digest(file, 'sha256').hexdigest()}
+    return describe_stream(file)
+
+
+def describe_stream(file: BinaryIO, is_cancelled: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+  """Does what `describe` does for an open file.
+
+  Args:
+    file: At its start.
+    is_cancelled: Asked again and again while it is read.
+
+  Raises:
+    futures.CancelledError: If `is_cancelled` says so.
+  """
+  digest, length = hashlib.sha256(), 0
+  while block := file.read(_HASH_BLOCK_BYTES):
+    if is_cancelled():
+      raise futures.CancelledError
+    digest.update(block)
+    length += len(block)
+  return {'bytes': length, 'sha256': digest.hexdigest()}
+
+
+def lock_folder(path: str) -> int:
+  """Keeps others who ask the same out of a folder; returns its descriptor, which lets them in again when it is closed.
+
+  Raises:
+    BlockingIOError: If somebody else has the folder.
+  """
+  folder = os.open(path, os.O_RDONLY)
+  try:
+    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BaseException:
+    os.close(folder)
+    raise
+  return folder

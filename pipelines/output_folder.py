@@ -1,17 +1,91 @@
-"""The output folder of a job: what is there before, what a failed job leaves, and what a finished one is."""
+"""The output folder of a job: what is there before, what a failed job leaves, and what a finished one is.
 
-from collections.abc import Callable
+A job holds the folder from its first look to its end, because two jobs in one folder would destroy each other.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+import contextlib
+import os
 import re
 from typing import Any
+import uuid
 
 from pipelines import client_shards
+from pipelines import files
 from pipelines import storage
 from pipelines.shards import shard_writing
 
 RESULT_NAME = 'pipeline_result.json'
-SPILL_NAME = 'spill'
+# A name that no user's folder has: what is in it will be deleted.
+SPILL = re.compile('spill-[0-9a-f]{32}')
 
-_OTHER_FILES = re.compile(rf'{re.escape(RESULT_NAME)}(\.\d+\.part)?|{SPILL_NAME}')
+_LOCK = re.compile('lock-[0-9a-f]{32}')
+_RESULT = re.compile(rf'{re.escape(RESULT_NAME)}(\.\d+\.part)?')
+_OURS = (shard_writing.OUR_FILES, _RESULT, SPILL)
+
+
+@contextlib.contextmanager
+def hold(output_dir: str) -> Iterator[None]:
+  """Makes the folder, and keeps other jobs out of it for as long as the block runs.
+
+  On a local or mounted disk a killed job holds nothing, and jobs on other machines are kept out only if the filesystem
+  carries locks from one to another. Elsewhere the lock is a file: of two jobs that begin at the same moment both may be
+  refused, and one that is killed without a chance to tidy up leaves its file, to be removed by hand.
+
+  Raises:
+    ValueError: If another job is at work there, or if the folder cannot be written.
+  """
+  with contextlib.ExitStack() as stack:
+    with _explaining(output_dir):
+      storage.make_folder(output_dir)
+      stack.enter_context(_flock(output_dir) if storage.is_local(output_dir) else _lock_file(output_dir))
+    yield
+
+
+@contextlib.contextmanager
+def _flock(output_dir: str) -> Iterator[None]:
+  try:
+    folder = files.lock_folder(output_dir)
+  except BlockingIOError as error:
+    raise _held(output_dir, '.') from error
+  try:
+    yield
+  finally:
+    os.close(folder)
+
+
+@contextlib.contextmanager
+def _lock_file(output_dir: str) -> Iterator[None]:
+  name = f'lock-{uuid.uuid4().hex}'
+  try:
+    # Written before looking around: of two jobs at least one sees the other.
+    storage.write_new(storage.join(output_dir, name), b'A job is writing this folder.\n')
+    others = [other for other in storage.list_names(output_dir) if _LOCK.fullmatch(other) and other != name]
+    if others:
+      raise _held(output_dir, f', or remove {storage.join(output_dir, others[0])} if that job was killed.')
+    yield
+  finally:
+    # Whatever came of the job matters more: the next one names a lock that is left.
+    with contextlib.suppress(OSError):
+      storage.remove(storage.join(output_dir, name))
+
+
+def _held(output_dir: str, way_out: str) -> ValueError:
+  return ValueError(
+      f'Expected an output_dir that no other job is writing, found one at work in {output_dir}: wait for it or choose '
+      f'another --output_dir{way_out}'
+  )
+
+
+@contextlib.contextmanager
+def _explaining(output_dir: str) -> Iterator[None]:
+  try:
+    yield
+  except OSError as error:
+    raise ValueError(
+        f'Expected a folder that can be written at {output_dir}, found {storage.explain(error)}: choose another '
+        '--output_dir.'
+    ) from error
 
 
 def find_existing(output_dir: str, describe_origin: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
@@ -22,16 +96,18 @@ def find_existing(output_dir: str, describe_origin: Callable[[], dict[str, Any]]
     describe_origin: Says what the data set is to be made of; asked only if there is one.
 
   Raises:
-    ValueError: If the folder holds anything else.
+    ValueError: If the folder holds anything else, or if that cannot be known.
   """
-  names = storage.list_names(output_dir)
-  foreign = sorted(name for name in names if not _is_ours(name))
+  with _explaining(output_dir):
+    names = storage.list_names(output_dir)
+  foreign = sorted(name for name in names if not _matches((*_OURS, _LOCK), name))
   if foreign:
     raise _occupied(output_dir, foreign[0])
   if client_shards.MANIFEST_NAME not in names:
     return None
-  path = storage.join(output_dir, client_shards.MANIFEST_NAME)
-  manifest = client_shards.parse_manifest(output_dir, storage.read(path))
+  with _explaining(output_dir):
+    content = storage.read(storage.join(output_dir, client_shards.MANIFEST_NAME))
+  manifest = client_shards.parse_manifest(output_dir, content)
   other = [name for name, value in describe_origin().items() if manifest.get(name) != value]
   if other:
     raise _occupied(output_dir, f'one made with other {", ".join(other)}')
@@ -40,8 +116,8 @@ def find_existing(output_dir: str, describe_origin: Callable[[], dict[str, Any]]
   return manifest
 
 
-def _is_ours(name: str) -> bool:
-  return bool(shard_writing.OUR_FILES.fullmatch(name) or _OTHER_FILES.fullmatch(name))
+def _matches(patterns: Iterable[re.Pattern[str]], name: str) -> bool:
+  return any(pattern.fullmatch(name) for pattern in patterns)
 
 
 def _occupied(output_dir: str, found: str) -> ValueError:
@@ -51,23 +127,47 @@ def _occupied(output_dir: str, found: str) -> ValueError:
   )
 
 
-def prepare(output_dir: str) -> None:
-  """Makes the folder, without what an interrupted or failed job left in it."""
-  try:
-    storage.make_folder(output_dir)
+def prepare(output_dir: str) -> str:
+  """Removes what an interrupted or failed job left in the folder; only who holds it and found nothing in it may do so.
+
+  Returns:
+    The path of a new folder in it for rows that wait to be gathered.
+
+  Raises:
+    ValueError: If the folder cannot be written, or if there is a data set in it all the same.
+  """
+  with _explaining(output_dir):
+    if client_shards.MANIFEST_NAME in storage.list_names(output_dir):
+      raise _occupied(output_dir, f'a {client_shards.MANIFEST_NAME} that was not there before')
     clear(output_dir)
-    storage.make_folder(storage.join(output_dir, SPILL_NAME))
-  except OSError as error:
-    raise ValueError(
-        f'Expected a folder that can be written at {output_dir}, found {storage.explain(error)}: choose another '
-        '--output_dir.'
-    ) from error
+    return new_spill_folder(output_dir)
+
+
+def new_spill_folder(output_dir: str) -> str:
+  """Makes a folder in the output folder for the rows of one run, and returns its path."""
+  path = storage.join(output_dir, f'spill-{uuid.uuid4().hex}')
+  storage.make_folder(path)
+  return path
 
 
 def clear(output_dir: str) -> None:
-  """Removes what an interrupted or failed job left: no file of ours outlives it."""
-  names = [name for name in storage.list_names(output_dir) if _is_ours(name) and name != SPILL_NAME]
-  # The manifest first: without it the rest is no data set.
-  for name in sorted(names, key=lambda name: name != client_shards.MANIFEST_NAME):
-    storage.remove(storage.join(output_dir, name))
-  storage.remove_folder(storage.join(output_dir, SPILL_NAME))
+  """Removes what a job left that made no data set; only who holds the folder may do so.
+
+  If there is a manifest, even so, then the data set that it describes stays whole.
+
+  Raises:
+    OSError: If something could not be removed; all else is gone then.
+  """
+  names = storage.list_names(output_dir)
+  removable = (_RESULT, SPILL) if client_shards.MANIFEST_NAME in names else _OURS
+  left = [name for name in names if _matches(removable, name)]
+  failures = []
+  # The users' rows first.
+  for name in sorted(left, key=lambda name: not SPILL.fullmatch(name)):
+    remove = storage.remove_folder if SPILL.fullmatch(name) else storage.remove
+    try:
+      remove(storage.join(output_dir, name))
+    except OSError as error:
+      failures.append(error)
+  if failures:
+    raise failures[0]

@@ -8,6 +8,7 @@ for example `--direct_num_workers=2 --direct_running_mode=multi_processing` or `
 """
 
 from collections.abc import Mapping, Sequence
+import re
 from typing import Any
 
 from absl import flags
@@ -34,17 +35,21 @@ _OVERRIDE = flags.DEFINE_multi_string(
     'override', [], 'Replaces a value of the declaration, as in limits.keep=latest; may be given again.'
 )
 _MAX_BAD_ROWS = flags.DEFINE_string(
-    'max_bad_rows', '10%', 'With more rows that cannot be used the job fails: a share of all rows, or a number.'
+    'max_bad_rows', '10%', 'With more rows that cannot be used the job fails: a share of all rows, or a whole number. '
+    'Duplicates do not count.'
 )
 _NUM_SHARDS = flags.DEFINE_integer(
-    'num_shards', 0, 'Files to make, of which each must fit into the memory of a worker; 0: one for every 32 MiB of '
-    'rows.', lower_bound=0, upper_bound=99_999
+    'num_shards', 0, 'Files to make, of which two must fit into the memory of a worker; 0: one for about every 32 MiB '
+    'of rows, but no more than a thousand.', lower_bound=0, upper_bound=99_999
 )  # fmt: skip
 _DESCRIBE = flags.DEFINE_bool('describe', False, 'Only print what would be made of the first rows.')
 _FORGET = flags.DEFINE_string(
     'forget', None, 'File with user ids, one a line, as the logs have them: removes these users from the finished data '
     'set in output_dir.'
 )  # fmt: skip
+
+# As a log may write a whole number, which `client_ids.read_ids` takes for the same user.
+_WHOLE_NUMBER = re.compile(r'(?<=\d)\.0+$')
 
 _SPLIT_MEANINGS = {
     'train': 'to learn from',
@@ -64,6 +69,13 @@ def _has_task(values: Mapping[str, Any]) -> bool:
 @flags.multi_flags_validator([_DATASET, _FORGET], 'Expected --dataset=FILE.toml: see configs/datasets for examples.')
 def _has_declaration(values: Mapping[str, Any]) -> bool:
   return bool(values['dataset'] or values['forget'])
+
+
+@flags.multi_flags_validator(
+    [_FORGET, _DATASET, _OVERRIDE, _DESCRIBE], 'Expected --forget with --output_dir and the key, and nothing else.'
+)
+def _forgets_only(values: Mapping[str, Any]) -> bool:
+  return not values['forget'] or not any(value for name, value in values.items() if name != 'forget')
 
 
 @flags.multi_flags_validator([_OUTPUT_DIR, _DESCRIBE], 'Expected --output_dir=DIR: the folder to make or to change.')
@@ -102,32 +114,45 @@ def _forget(beam_arguments: Sequence[str]) -> None:
   key = client_ids.read_key(_KEY_FILE.value, manifest['declaration']['client']['public_ids'])
   if key.fingerprint != manifest['client_id_key']:
     raise ValueError('Expected the key of client ids that the data set was made with, found another: give that one.')
-  with open(_FORGET.value, encoding='utf-8') as file:
-    names = {line.rstrip('\r\n') for line in file} - {''}
-  outcome = forgetting.forget(_OUTPUT_DIR.value, {client_ids.hash_id(name, key.secret) for name in names})
+  with open(_FORGET.value, encoding='utf-8-sig') as file:
+    names = [line.rstrip('\r\n') for line in file]
+  # A number 3.0 is the user 3, a text "3.0" another one: the list does not say which the logs have.
+  asked = [{client_ids.hash_id(form, key.secret) for form in (name, _WHOLE_NUMBER.sub('', name))} for name in names]
+  unknown = forgetting.find_unknown(_OUTPUT_DIR.value, asked)
+  outcome = forgetting.forget(_OUTPUT_DIR.value, set().union(*asked))
   print(
-      f'Forgot {outcome.clients:,} of {outcome.asked:,} users: {outcome.rows:,} rows, {len(outcome.shards)} shards '
-      f'written anew in {_OUTPUT_DIR.value}. The logs still have them.',
+      f'Forgot {outcome.clients:,} users: {outcome.rows:,} rows, {len(outcome.shards)} shards written anew in '
+      f'{_OUTPUT_DIR.value}. The logs still have them.',
       *outcome.warnings,
       sep='\n',
   )
+  lines = [line for line in unknown if names[line].strip()]
+  if lines:
+    print(
+        f'Not in the data set, perhaps forgotten before: {len(lines):,} of the ids in {_FORGET.value}, first that of '
+        f'line {lines[0] + 1}.'
+    )
 
 
 def _preprocess(declaration: Any, paths: Sequence[str], beam_arguments: Sequence[str]) -> None:
+  from pipelines import accounting
   from pipelines import job as job_lib
+  from pipelines import running
   from pipelines.rows import client_ids
 
   key = client_ids.read_key(_KEY_FILE.value, declaration.client.public_ids)
-  limit = job_lib.MaxBadRows(_MAX_BAD_ROWS.value)
+  limit = accounting.MaxBadRows(_MAX_BAD_ROWS.value)
   job = job_lib.Job(paths, declaration, key, _NUM_SHARDS.value, limit, _OUTPUT_DIR.value)
-  options = job_lib.parse_beam_flags(beam_arguments)
+  options = running.parse_flags(beam_arguments)
   print(f'Preprocessing {_name_all(paths)} as {declaration.name}.', flush=True)
   outcome = job_lib.run(job, options)
   if outcome.is_new:
     print(_describe(outcome.manifest))
     print(f'Client shards are in {job.output_dir} ({outcome.manifest["seconds"]:.1f} s).')
   else:
-    print(f'Nothing to do: {job.output_dir} holds the client shards made from this input with this declaration.')
+    forgotten = sum(entry['clients'] for entry in outcome.manifest['forgotten'])
+    without = f', without {forgotten:,} users forgotten since' if forgotten else ''
+    print(f'Nothing to do: {job.output_dir} holds the client shards made of this input as declared{without}.')
 
 
 def _name_all(paths: Sequence[str]) -> str:

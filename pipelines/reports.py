@@ -10,8 +10,6 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from pipelines.learning import base as learning
-
 READ, USED = 'read', 'used'
 BOUNDED, QUARANTINED, SET_ASIDE, NOTES = 'bounded', 'quarantined', 'set_aside', 'notes'
 
@@ -24,14 +22,12 @@ class Report:
     counts: `(kind, reason) -> number`; `READ` and `USED` have no reason (an empty one).
     files: Size and hash of each file written, by name.
     index: Index rows of the shards written.
-    releases: What was learned from the users' data.
     problems: What makes the data set impossible, one line each, for the user.
   """
 
   counts: dict[tuple[str, str], int] = dataclasses.field(default_factory=dict)
   files: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
   index: list[pa.Table] = dataclasses.field(default_factory=list)
-  releases: list[learning.Release] = dataclasses.field(default_factory=list)
   problems: list[str] = dataclasses.field(default_factory=list)
 
   def count(self, kind: str, reason: str = '', number: int = 1) -> None:
@@ -43,7 +39,6 @@ class Report:
       self.count(kind, reason, number)
     self.files |= other.files
     self.index += other.index
-    self.releases += other.releases
     self.problems += other.problems
 
   def total(self, kind: str) -> int:

@@ -1,12 +1,12 @@
 """The files of an output folder, on any filesystem that Beam knows.
 
 What has no scheme (`gs://`, `hdfs://`, ...) is a local or mounted disk, where a file also survives a crash of the
-machine. Errors are those of the filesystem: an `OSError`, which `explain` puts into words.
+machine. An object store (`gs://`, `s3://`) has no folders: one is there as long as a file's name begins with it. Errors
+are those of the filesystem: an `OSError`, which `explain` puts into words.
 """
 
 from collections.abc import Callable, Iterator
 import contextlib
-import hashlib
 import os
 import shutil
 from typing import Any, BinaryIO
@@ -54,13 +54,28 @@ def make_folder(folder: str) -> None:
 
 
 def list_names(folder: str) -> list[str]:
-  """Returns the names in the folder, sorted; none if there is no such folder."""
+  """Returns the names of the files and folders in the folder, sorted; none if there is no such folder.
+
+  Raises:
+    OSError: If the names cannot be known, which is not the same as none.
+  """
   if is_local(folder):
     return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-  with _suppress_unless(lambda: filesystems.FileSystems.exists(folder)):
-    found = filesystems.FileSystems.match([join(folder, '*')])[0].metadata_list
-    return sorted(filesystems.FileSystems.split(entry.path)[1] for entry in found)
-  return []
+  if _has_folders(folder):
+    with _suppress_unless(lambda: filesystems.FileSystems.exists(folder)):
+      return sorted(filesystems.FileSystems.split(path)[1] for path in _match(join(folder, '*')))
+    return []
+  # Nothing is suppressed: a missing folder is no error here. Two stars, because one finds no folders.
+  start = folder.rstrip('/') + '/'
+  return sorted({path.removeprefix(start).partition('/')[0] for path in _match(f'{start}**')} - {''})
+
+
+def _has_folders(path: str) -> bool:
+  return filesystems.FileSystems.get_filesystem(path).has_dirs()
+
+
+def _match(pattern: str) -> list[str]:
+  return [entry.path for entry in filesystems.FileSystems.match([pattern])[0].metadata_list]
 
 
 def remove(path: str) -> None:
@@ -69,22 +84,36 @@ def remove(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
       os.remove(path)
     return
-  with _suppress_unless(lambda: filesystems.FileSystems.exists(path)):
+  # Looked for as a pattern is: `exists` raises the errors of the store's own library, which are no OSError.
+  with _suppress_unless(lambda: bool(_match(path))):
     filesystems.FileSystems.delete([path])
 
 
 def remove_folder(folder: str) -> None:
-  """Removes the folder with all that is in it, if it is there."""
+  """Removes the folder with all that is in it, if it is there.
+
+  Raises:
+    OSError: If any of it may be left: some filesystems only log what they could not remove.
+  """
   if is_local(folder):
     with contextlib.suppress(FileNotFoundError):
       shutil.rmtree(folder)
     return
-  # The slash tells filesystems without folders that all that begins so is meant.
-  remove(folder.rstrip('/') + '/')
+  folder = folder.rstrip('/')
+  failure = None
+  try:
+    # The slash tells filesystems without folders that all that begins so is meant.
+    filesystems.FileSystems.delete([f'{folder}/'])
+  except OSError as error:
+    failure = error
+  if _match(folder) if _has_folders(folder) else list_names(folder):
+    raise OSError(f'{folder} could not be removed with all that is in it') from failure
 
 
 def open_atomically(path: str, is_durable: bool = True) -> contextlib.AbstractContextManager[BinaryIO]:
   """Opens a new file beside `path` that takes its place when the block ends well, and goes when it does not.
+
+  Where no file can be renamed over another, one of the same size is taken for an earlier attempt at the same content.
 
   Args:
     path: The file.
@@ -108,18 +137,28 @@ def _open_aside(path: str) -> Iterator[BinaryIO]:
 
 
 def _replace(source: str, path: str) -> None:
-  """Renames; HDFS, unlike others, does not rename over a file, such as an earlier attempt of this worker left."""
+  """Renames; HDFS, unlike others, does not rename over a file, such as another attempt of this worker left."""
   try:
     filesystems.FileSystems.rename([source], [path])
   except filesystem.BeamIOError:
-    if not (filesystems.FileSystems.exists(source) and filesystems.FileSystems.exists(path)):
+    if not (_match(source) and _match(path)):
       raise
-    remove(path)
-    filesystems.FileSystems.rename([source], [path])
+    if size(source) != size(path):
+      remove(path)
+      filesystems.FileSystems.rename([source], [path])
+      return
+    # Others may be reading that file: not even for a moment may it be gone.
+    remove(source)
+
+
+def write_new(path: str, content: bytes) -> None:
+  """Writes a file that is not there yet and that nobody reads: it is not whole when its name appears."""
+  with filesystems.FileSystems.create(path, compression_type=_PLAIN) as file:
+    file.write(content)
 
 
 def open_stream(path: str) -> BinaryIO:
-  """Opens a file to be read from its start."""
+  """Opens a file as it lies on the disk: Beam's own unpacking ends a truncated gzip file without a word."""
   return filesystems.FileSystems.open(path, compression_type=_PLAIN)
 
 
@@ -129,8 +168,10 @@ def open_random(path: str) -> pa.NativeFile:
 
 
 def size(path: str) -> int:
-  """Returns the size of the file in bytes."""
-  return filesystems.FileSystems.match([path])[0].metadata_list[0].size_in_bytes
+  """Returns the size of the file in bytes; its name may hold what is a wildcard in a pattern."""
+  if is_local(path):
+    return os.path.getsize(path)
+  return filesystems.FileSystems.get_filesystem(path).metadata(path).size_in_bytes
 
 
 def read(path: str) -> bytes:
@@ -139,11 +180,15 @@ def read(path: str) -> bytes:
     return file.read()
 
 
-def describe(path: str) -> dict[str, Any]:
-  """Returns what `files.describe` does: the size in `bytes` and the `sha256`."""
+def describe(path: str, is_cancelled: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+  """Returns what `files.describe` does, the size in `bytes` and the `sha256`, of a file of any size anywhere.
+
+  Args:
+    path: The file.
+    is_cancelled: As in `files.describe_stream`.
+  """
   with open_stream(path) as file:
-    digest = hashlib.file_digest(file, 'sha256')  # type: ignore[arg-type]
-    return {'bytes': file.tell(), 'sha256': digest.hexdigest()}
+    return files.describe_stream(file, is_cancelled)
 
 
 def explain(error: OSError) -> str:

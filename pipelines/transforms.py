@@ -9,6 +9,7 @@ microseconds, a row inside a table next to nothing.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
 import json
+import pickle
 import posixpath
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -27,7 +28,7 @@ from pipelines.rows import spill
 from pipelines.shards import shard_building
 from pipelines.shards import shard_writing
 
-_BUCKETS_AT_ONCE = 8
+_BUCKETS_PER_BATCH = 8
 
 # The tag under which a step gives its reports.
 REPORTS = 'reports'
@@ -87,39 +88,37 @@ class SpillRows(beam.PTransform):
 
 
 class Learn(beam.PTransform):
-  """`(bucket, slices)` -> the one `Release` of what a learner learns from the training users."""
+  """`(bucket, slices)` -> a file with the sum of what all training users contribute to what a learner learns.
 
-  def __init__(self, builder: shard_building.ShardBuilder, learner: learning.Learner):
+  The noise is not drawn here: a runner may repeat a step, and noise that is drawn twice is paid for twice.
+  """
+
+  def __init__(self, builder: shard_building.ShardBuilder, learner: learning.Learner, path: str):
     super().__init__()
     self._builder = builder
     self._learner = learner
+    self._path = path
 
-  def expand(self, input_or_inputs: beam.PCollection[tuple[int, Iterable[spill.Slice]]]) -> beam.PCollection[Any]:
+  def expand(self, input_or_inputs: beam.PCollection[tuple[int, Iterable[spill.Slice]]]) -> beam.PCollection[None]:
     return (
         input_or_inputs
         | 'Contribute' >> beam.FlatMap(_contribute, self._builder, self._learner)
         | 'AddUp' >> beam.CombineGlobally(_AddUp(self._learner))
-        | 'Release' >> beam.Map(self._learner.release)
-        # Two steps use the release; with its noise drawn again for one of them, they would not see the same.
-        | 'ReleaseOnce' >> beam.Reshuffle()
+        | 'WriteTotal' >> beam.Map(_write_total, self._path)
     )
 
 
 class WriteShards(beam.PTransform):
   """`(bucket, slices)` -> reports of the shards written, one shard per bucket.
 
-  Attributes:
+  Args:
     builder: Makes the content of a shard.
     name: Gives the path of a shard by its number.
-    release: What was learned first, as a side input; None if nothing has to be.
   """
 
-  def __init__(
-      self, builder: shard_building.ShardBuilder, name: Callable[[int], str], release: beam.pvalue.AsSingleton | None
-  ):
+  def __init__(self, builder: shard_building.ShardBuilder, name: Callable[[int], str]):
     super().__init__()
     self._writer = _WriteShards(builder, name)
-    self._release = release
 
   def expand(
       self, input_or_inputs: beam.PCollection[tuple[int, Iterable[spill.Slice]]]
@@ -127,8 +126,8 @@ class WriteShards(beam.PTransform):
     return (
         input_or_inputs
         # A bucket is gathered while another is written: two cores have something to do, and memory holds two.
-        | 'TakeSome' >> beam.BatchElements(min_batch_size=_BUCKETS_AT_ONCE, max_batch_size=_BUCKETS_AT_ONCE)
-        | 'WriteShards' >> beam.ParDo(self._writer, release=self._release)
+        | 'BatchBuckets' >> beam.BatchElements(min_batch_size=_BUCKETS_PER_BATCH, max_batch_size=_BUCKETS_PER_BATCH)
+        | 'WriteShards' >> beam.ParDo(self._writer)
     )
 
 
@@ -229,25 +228,20 @@ class _WriteShards(beam.DoFn):
     self._builder = builder
     self._name = name
 
-  def process(
-      self, element: Sequence[tuple[int, Iterable[spill.Slice]]], release: learning.Release | None
-  ) -> Iterator[reports.Report]:
-    builder = self._builder.with_learned(release.value) if release else self._builder
+  def process(self, element: Sequence[tuple[int, Iterable[spill.Slice]]]) -> Iterator[reports.Report]:
     # Beam may fetch the references as they are asked for, which it allows this thread alone.
     references = [(bucket, list(slices)) for bucket, slices in element]
-    gathered = ((bucket, *builder.gather(spill.read(slices))) for bucket, slices in references)
+    gathered = ((bucket, *self._builder.gather(spill.read(slices))) for bucket, slices in references)
     for bucket, rows, report in prefetching.prefetch(gathered):
-      self._write(builder, bucket, rows, report)
+      self._write(bucket, rows, report)
       yield report
 
-  def _write(
-      self, builder: shard_building.ShardBuilder, shard: int, rows: shard_building.Bucket, report: reports.Report
-  ) -> None:
+  def _write(self, shard: int, rows: shard_building.Bucket, report: reports.Report) -> None:
     path = self._name(shard)
     try:
       with storage.open_atomically(path) as file:
-        content = builder.build(rows, report)
-        report.index.append(shard_writing.write_shard(file, shard, builder.featurizer.schema, content))
+        content = self._builder.build(rows, report)
+        report.index.append(shard_writing.write_shard(file, shard, self._builder.featurizer.schema, content))
       report.files[posixpath.basename(path)] = storage.describe(path) | {'shard': shard}
     except OSError as error:
       report.problems.append(_cannot_write(path, error))
@@ -262,6 +256,11 @@ def _contribute(
     yield learner.contribute(rows)
 
 
+def _write_total(total: Any, path: str) -> None:
+  with storage.open_atomically(path, is_durable=False) as file:
+    pickle.dump(total, file)
+
+
 def _write_result(report: reports.Report, output_dir: str) -> None:
   counts = [[kind, reason, number] for (kind, reason), number in sorted(report.counts.items())]
   name = shard_writing.INDEX_NAME
@@ -270,13 +269,7 @@ def _write_result(report: reports.Report, output_dir: str) -> None:
         shard_writing.write_index(output_dir, report.index, open_file=storage.open_atomically)
     )
     written = report.files | {name: storage.describe(storage.join(output_dir, name))}
-    result = {
-        'counts': counts,
-        'splits': splits,
-        'files': written,
-        'releases': report.releases,
-        'problems': sorted(report.problems),
-    }
+    result = {'counts': counts, 'splits': splits, 'files': written, 'problems': sorted(report.problems)}
     with storage.open_atomically(storage.join(output_dir, output_folder.RESULT_NAME)) as file:
       file.write(json.dumps(result).encode())
 

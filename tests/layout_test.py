@@ -16,7 +16,6 @@ _TESTS_OF_ALL = tuple(f'tests/{name}_test.py' for name in ('end_to_end', 'layout
 _TESTED_ELSEWHERE: dict[str, str] = {
     'pipelines/rows/rows.py': 'names; bounds_test.py and parsing_test.py give them values',
     'pipelines/featurizers/base.py': 'an interface; the featurizers are tested',
-    'pipelines/learning/base.py': 'an interface; the learners are tested',
     'pipelines/readers/base.py': 'an interface; the readers are tested',
     'tff_tasks/settings.py': 'names without behaviour; train_test.py and program_test.py give them values',
     'tff_tasks/runtime/runtime.py': 'a protocol; mypy holds the runtimes to it',

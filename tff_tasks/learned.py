@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
+# What the epsilon of training is about: otherwise the two could not be added.
+_UNIT, _ADJACENCY = 'client', 'one client added or removed'
 # Where what a data set rests on comes from, as its manifest says: 'dp' is learned from users, and paid for.
 _SOURCES = {'declared': 'declared, not learned from data', 'public': 'computed from public data', 'dp': ''}
 
@@ -18,6 +20,25 @@ class Cost(NamedTuple):
 NOTHING = Cost()
 
 
+def read(manifest: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
+  """Returns the entries of a manifest's `learned`.
+
+  Args:
+    manifest: Of a data set.
+    path: Of the data set, for the message.
+
+  Raises:
+    ValueError: If it has none: not even that nothing was learned.
+  """
+  entries = manifest.get('learned')
+  if not isinstance(entries, list):
+    raise ValueError(
+        f'Expected the manifest of {path} to say what was learned from its users, found nothing: what it cost them is '
+        'not known; preprocess again.'
+    )
+  return entries
+
+
 def price(entry: Mapping[str, Any], sampling: str) -> Cost:
   """Returns what an entry of the manifest's `learned` costs between the neighbours of a plan with that sampling.
 
@@ -25,7 +46,7 @@ def price(entry: Mapping[str, Any], sampling: str) -> Cost:
   P <= exp(epsilon) (exp(epsilon) P' + delta) + delta, which is (2 epsilon, (1 + exp(epsilon)) delta).
 
   Raises:
-    ValueError: If the entry says nothing of its price.
+    ValueError: If the entry says nothing of its price, or what it says is no price between such neighbours.
   """
   source = entry.get('source')
   if source not in _SOURCES:
@@ -35,8 +56,28 @@ def price(entry: Mapping[str, Any], sampling: str) -> Cost:
     )
   if source != 'dp':
     return NOTHING
-  epsilon, delta = entry['epsilon'], entry['delta']
+  epsilon, delta = _read_price(entry)
   return Cost(epsilon, delta) if sampling == 'poisson' else Cost(2 * epsilon, (1 + math.exp(epsilon)) * delta)
+
+
+def _read_price(entry: Mapping[str, Any]) -> Cost:
+  what, unit, adjacency = (entry.get(key) for key in ('what', 'unit', 'adjacency'))
+  if (unit, adjacency) != (_UNIT, _ADJACENCY):
+    raise ValueError(
+        f'Expected the price of {what!r} for {_UNIT!r} and {_ADJACENCY!r}, found it for {unit!r} and {adjacency!r}: it '
+        'cannot be added to that of training; preprocess again.'
+    )
+  epsilon, delta = entry.get('epsilon'), entry.get('delta')
+  if not (_is_number(epsilon) and _is_number(delta) and epsilon >= 0 and 0 <= delta < 1):
+    raise ValueError(
+        f'Expected a finite epsilon >= 0 and 0 <= delta < 1 as the price of {what!r}, found {epsilon!r} and {delta!r}: '
+        'preprocess again.'
+    )
+  return Cost(epsilon, delta)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+  return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def total(entries: Sequence[Mapping[str, Any]], sampling: str) -> Cost:

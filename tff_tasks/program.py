@@ -47,7 +47,7 @@ def train(settings: settings_lib.Settings, shards: client_shards.ClientShards, f
         f'Expected held-out users in {shards.path}, found none: neither the model nor its export could be checked; '
         'preprocess with a larger --test_users_share.'
     )
-  plan = build_plan(settings, shards.num_clients('train'), shards.manifest.get('learned', ()))
+  plan = build_plan(settings, shards.num_clients('train'), learned.read(shards.manifest, shards.path))
   with run_directory.hold(settings.output_dir):
     kept = checkpoints.Checkpoints(os.path.join(settings.output_dir, 'checkpoints'))
     seed = kept.load_seed() or _new_seed(settings.seed)
@@ -102,7 +102,7 @@ class Run:
   ) -> None:
     self._settings, self._shards, self._plan, self._seed, self._kept = settings, shards, plan, seed, kept
     self._stream = stream
-    self._learned = shards.manifest.get('learned', ())
+    self._learned = learned.read(shards.manifest, shards.path)
     task = registry.get_task(shards.schema.task)
     self._model_size = settings.model_size or task.default_size
     build_model = functools.partial(task.build_model, shards.schema, self._model_size)

@@ -157,6 +157,21 @@ def _check_columns(declaration: Declaration, document: documents.Document) -> No
           f'Expected drop_duplicates to name the order or columns of the examples, found {name!r}: '
           f'{options.suggest(name, known)}',
       )
+  if not isinstance(client.drop_duplicates, bool):
+    for name in bounds.deciding_columns(declaration.featurizer):
+      if name not in client.drop_duplicates:
+        raise document.mistake(
+            ('client', 'drop_duplicates'),
+            f'Expected drop_duplicates to name {name!r} too, found it left out: add it, or write true or false, for '
+            'what a row counts for depends on it.',
+        )
+  splits = declaration.splits
+  if declaration.featurizer.examples_overlap and splits.tail == 'random' and splits.tail_share:
+    raise document.mistake(
+        ('splits', 'tail'),
+        'Expected tail = "last" for examples that overlap, found "random", whose examples would stand in others to '
+        'train on: write tail = "last", or a stride of at least the length.',
+    )
 
 
 def _to_json(value: Any) -> Any:

@@ -14,9 +14,8 @@ from pipelines.learning import base as learning
 from pipelines.rows import columns
 from pipelines.rows import rows as rows_lib
 
-_PAD, _UNKNOWN = '<pad>', '<unknown>'
 # Declared, not learned: a vocabulary read from the users' own text would have to be paid for in privacy.
-ALPHABET = (_PAD, _UNKNOWN, '\n', *map(chr, range(32, 127)))
+ALPHABET = (*packing.SPECIAL, '\n', *map(chr, range(32, 127)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +67,7 @@ class Characters(base.Featurizer):
     # By chunk: one array of all texts may be more than Arrow's 32-bit offsets reach.
     chunks = [_encode(chunk) for chunk in rows.table[self.column].chunks]
     codes = np.concatenate([np.empty(0, np.uint8), *chunks])
-    return packing.pack_windows(
-        codes, row_starts, rows.starts, self.window_length, self.schema.label.dtype, ALPHABET.index(_UNKNOWN)
-    )
+    return packing.pack_windows(codes, row_starts, rows.starts, self.window_length, self.schema.label.dtype)
 
 
 def _encode(texts: pa.Array) -> np.ndarray:
@@ -88,7 +85,7 @@ def _encode(texts: pa.Array) -> np.ndarray:
 
 def _make_codes() -> np.ndarray:
   """Returns the code of each byte that a character can begin with: those beyond ASCII stand for all that lie there."""
-  codes = np.full(256, ALPHABET.index(_UNKNOWN), np.uint8)
+  codes = np.full(256, packing.UNKNOWN_CODE, np.uint8)
   for place, character in enumerate(ALPHABET):
     if len(character) == 1:
       codes[ord(character)] = place

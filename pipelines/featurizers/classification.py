@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pipelines import schema as schema_lib
 from pipelines.featurizers import base
+from pipelines.featurizers import checks
 from pipelines.featurizers import labels
 from pipelines.learning import base as learning
 from pipelines.learning import scaling as scaling_lib
@@ -31,7 +32,7 @@ class Classification(base.Featurizer):
   scaling: scaling_lib.Scaling = dataclasses.field(default_factory=scaling_lib.Scaling)
 
   def __post_init__(self) -> None:
-    labels.check_names([column.name for column in self.columns])
+    checks.check_columns(self.columns)
     self.scaling.check(self.numbers)
 
   @property

@@ -23,14 +23,3 @@ def feature(name: str, classes: Sequence[str]) -> schema_lib.Feature:
 def read(places: pa.ChunkedArray, label: schema_lib.Feature) -> np.ndarray:
   """Returns a column of places among the classes as labels."""
   return places.to_numpy().astype(label.dtype)
-
-
-def check_names(names: Sequence[str]) -> None:
-  """Checks the columns that a featurizer uses.
-
-  Raises:
-    ValueError: If one is used twice: as the feature and as the label, for example.
-  """
-  repeated = sorted({name for name in names if names.count(name) > 1})
-  if repeated:
-    raise ValueError(f'Expected each column in one place, found {repeated[0]!r} in two: use it once.')

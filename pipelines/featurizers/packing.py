@@ -5,8 +5,10 @@ import numpy as np
 from pipelines import schema as schema_lib
 from pipelines.featurizers import base
 
-# The code that fills up a window that ends early.
-PADDING = 0
+# The classes that a text's begin with: what fills up a window that ends early, and what has no code of its own.
+PAD, UNKNOWN = '<pad>', '<unknown>'
+SPECIAL = (PAD, UNKNOWN)
+PAD_CODE, UNKNOWN_CODE = range(len(SPECIAL))
 
 
 def pack_windows(
@@ -15,12 +17,11 @@ def pack_windows(
     client_starts: np.ndarray,
     window_length: int,
     label_dtype: str,
-    unknown: int,
 ) -> base.Examples:
   """Cuts the codes of each client into windows of `window_length`, without a loop over clients or codes.
 
   A client with `n` codes has `ceil((n - 1) / window_length)` windows: its last code has none that follows, so it is
-  only ever a label. What is left of the last window is filled with `PADDING`, its labels with `IGNORED_LABEL`.
+  only ever a label. What is left of the last window is filled with `PAD_CODE`, its labels with `IGNORED_LABEL`.
 
   Args:
     codes: Integers `[codes]`, the codes of all clients one after the other; of the type that features shall have.
@@ -28,10 +29,9 @@ def pack_windows(
     client_starts: int64 `[clients + 1]`: the rows of client `c`, as in `ClientRows.starts`.
     window_length: Codes in an example.
     label_dtype: A signed NumPy type that holds all codes.
-    unknown: The code that is counted among the features of each example.
 
   Returns:
-    The examples; the rows that one draws on are those of its features and labels.
+    The examples; the rows that one draws on are those of its features and labels, `unknown` counts its features alone.
   """
   code_starts = row_starts[client_starts]
   counts = np.maximum(-(-(np.diff(code_starts) - 1) // window_length), 0)
@@ -43,7 +43,7 @@ def pack_windows(
   features, labels = windows[:, :-1].copy(), windows[:, 1:].astype(label_dtype)
   short = np.flatnonzero(lengths < window_length)
   beyond = np.arange(window_length) >= lengths[short, np.newaxis]
-  features[short] = np.where(beyond, PADDING, features[short])
+  features[short] = np.where(beyond, PAD_CODE, features[short])
   labels[short] = np.where(beyond, schema_lib.IGNORED_LABEL, labels[short])
   return base.Examples(
       features=features,
@@ -51,13 +51,13 @@ def pack_windows(
       starts=starts,
       first_row=_row_of(row_starts, begins),
       last_row=_row_of(row_starts, begins + lengths),
-      unknown=np.count_nonzero(features == unknown, axis=1),
+      unknown=np.count_nonzero(features == UNKNOWN_CODE, axis=1),
   )
 
 
 def _gather(codes: np.ndarray, begins: np.ndarray, length: int) -> np.ndarray:
   """Returns `[len(begins), length]`: the codes from each beginning on, whatever lies behind the end of them all."""
-  padded = np.concatenate([codes, np.full(length, PADDING, codes.dtype)])
+  padded = np.concatenate([codes, np.full(length, PAD_CODE, codes.dtype)])
   return np.lib.stride_tricks.sliding_window_view(padded, length)[begins]
 
 

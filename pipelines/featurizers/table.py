@@ -51,9 +51,6 @@ class Table(classification.Classification):
     categories = (columns.Column(category.column, columns.Category(category.values)) for category in self.categories)
     return (*numbers, *categories, self.label_column)
 
-  def weight_needed(self, examples: int) -> int:
-    return examples
-
   def featurize(self, rows: rows_lib.ClientRows) -> base.Examples:
     features = np.zeros((rows.table.num_rows, *self.schema.feature.shape), np.float32)
     places = np.arange(rows.table.num_rows)

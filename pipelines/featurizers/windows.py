@@ -41,6 +41,10 @@ class Windows(classification.Classification):
   def columns(self) -> tuple[columns.Column, ...]:
     return (*(columns.Column(name, columns.Number()) for name in self.numbers), self.label_column)
 
+  @property
+  def examples_overlap(self) -> bool:
+    return self.stride < self.length
+
   def weight_needed(self, examples: int) -> int:
     return (examples - 1) * self.stride + self.length
 

@@ -17,8 +17,8 @@ from pipelines.learning import vocabulary as vocabulary_lib
 from pipelines.rows import columns as columns_lib
 from pipelines.rows import rows as rows_lib
 
-_SPECIAL = ('<pad>', '<unknown>', '<end>')
-_UNKNOWN, _END = _SPECIAL.index('<unknown>'), _SPECIAL.index('<end>')
+_SPECIAL = (*packing.SPECIAL, '<end>')
+_END = _SPECIAL.index('<end>')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,10 +80,9 @@ class Words(base.Featurizer):
     schema = self.schema
     words, word_starts = tokens.split(rows.table[self.column])
     known = pa.array(self.vocabulary.words, pa.large_string())
-    places = pc.fill_null(pc.index_in(words, value_set=known), _UNKNOWN - len(_SPECIAL)).to_numpy()
+    places = pc.fill_null(pc.index_in(words, value_set=known), packing.UNKNOWN_CODE - len(_SPECIAL)).to_numpy()
     codes = np.insert((places + len(_SPECIAL)).astype(schema.feature.dtype), word_starts[1:], _END)
     row_starts = word_starts + np.arange(len(word_starts))
-    dtype = schema.label.dtype
-    made = packing.pack_windows(codes, row_starts, rows.starts, self.window_length, dtype, _UNKNOWN)
-    made.labels[made.labels == _UNKNOWN] = schema_lib.IGNORED_LABEL
+    made = packing.pack_windows(codes, row_starts, rows.starts, self.window_length, schema.label.dtype)
+    made.labels[made.labels == packing.UNKNOWN_CODE] = schema_lib.IGNORED_LABEL
     return made

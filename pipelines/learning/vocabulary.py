@@ -149,10 +149,11 @@ class VocabularyLearner(base.Learner):
     asked = self.vocabulary
     selection = mechanisms.calibrate_selection(asked.epsilon, asked.delta, asked.words_per_client)
     words = [] if total is None else self._publish(_add_up(total), selection)
+    problem = ''
     if not words:
-      raise ValueError(
-          f'Expected words that more than {selection.threshold:.0f} users have, found none: allow a larger epsilon, or '
-          'declare the words or take them from a public file.'
+      problem = (
+          f'Expected words that more than {selection.threshold:.0f} users have, found none, which has cost epsilon '
+          f'{asked.epsilon:g} too: allow a larger one, or declare the words or take them from a public file.'
       )
     entry = {
         'what': f'vocabulary: the most frequent words of {self.column}',
@@ -167,7 +168,7 @@ class VocabularyLearner(base.Learner):
         'threshold': selection.threshold,
         'words': len(words),
     }
-    return base.Release(words, entry)
+    return base.Release(words, entry, problem)
 
   def _publish(self, votes: pa.Table, selection: mechanisms.Selection) -> list[str]:
     noisy = mechanisms.add_noise(votes['votes'].to_numpy(), selection.stddev)

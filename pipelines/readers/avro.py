@@ -8,6 +8,7 @@ import zlib
 import fastavro
 import numpy as np
 
+from pipelines import storage
 from pipelines.readers import base
 from pipelines.readers import streams
 from pipelines.readers import values
@@ -29,7 +30,7 @@ class Avro(base.Reader):
 
   def read(self, part: base.Part, columns: Sequence[str]) -> Iterator[base.Block]:
     position = 0
-    with streams.expect_whole(part.path, _ERRORS), streams.open_raw(part.path) as file:
+    with streams.expect_whole(part.path, _ERRORS), storage.open_stream(part.path) as file:
       for rows in _read_rows(file, part.path, columns):
         positions = np.arange(position, position + len(rows), dtype=np.int64)
         yield from values.make_blocks(columns, values.make_rows(columns, rows, positions), {})

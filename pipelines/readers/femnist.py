@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 import pyarrow as pa
 
+from pipelines import storage
 from pipelines.readers import base
 from pipelines.readers import streams
 from pipelines.readers import values
@@ -35,7 +36,7 @@ class Femnist(base.Reader):
     yield base.Part(path, file)
 
   def read(self, part: base.Part, columns: Sequence[str]) -> Iterator[base.Block]:
-    with streams.expect_whole(part.path, _ERRORS), streams.open_raw(part.path) as file:
+    with streams.expect_whole(part.path, _ERRORS), storage.open_stream(part.path) as file:
       streams.check_columns(part.path, columns, _COLUMNS)
       with np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
         order = 0

@@ -7,6 +7,7 @@ import dataclasses
 import pyarrow as pa
 from pyarrow import parquet
 
+from pipelines import storage
 from pipelines.readers import base
 from pipelines.readers import streams
 from pipelines.readers import values
@@ -16,7 +17,7 @@ _MAX_ROWS = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Parquet(base.Reader):
-  """Reads Parquet files; values of a dictionary come as themselves."""
+  """Reads Parquet files; their columns keep their types."""
 
   def parts(self, path: str, file: int) -> Iterator[base.Part]:
     with _open(path) as content:
@@ -39,16 +40,12 @@ class Parquet(base.Reader):
       size = sum(content.metadata.row_group(group).total_byte_size for group in groups)
       batch_rows = max(1, sum(counts[group] for group in groups) * streams.BLOCK_BYTES // max(size, 1))
       for batch in content.iter_batches(min(batch_rows, _MAX_ROWS), list(groups), list(columns)):
-        table = pa.Table.from_arrays([_decode(batch[column]) for column in columns], list(columns))
+        table = pa.Table.from_arrays([batch[column] for column in columns], list(columns))
         yield base.Block(*values.number_rows(table, position), {})
         position += batch.num_rows
 
 
 @contextlib.contextmanager
 def _open(path: str) -> Iterator[parquet.ParquetFile]:
-  with streams.expect_whole(path, (pa.ArrowException,)), streams.open_raw(path) as file:
+  with streams.expect_whole(path, (pa.ArrowException,)), storage.open_stream(path) as file:
     yield parquet.ParquetFile(file, page_checksum_verification=True)
-
-
-def _decode(array: pa.Array) -> pa.Array:
-  return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array

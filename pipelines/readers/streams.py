@@ -1,14 +1,15 @@
 """Files as streams of bytes, on any filesystem that Beam knows: unpacked, and cut where a line ends."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
-import hashlib
+import os
 from typing import Any, BinaryIO, NamedTuple
 
 from apache_beam.io import filesystems
 import numpy as np
 import pyarrow as pa
 
+from pipelines import storage
 from pipelines.readers import base
 
 # Of unpacked text, read at once: large enough that a block's overhead vanishes, small enough that memory is bounded.
@@ -19,7 +20,6 @@ MAX_LINE_BYTES = 64 << 20
 LINE_TOO_LONG = 'line_too_long'
 
 _CHUNK_BYTES = 1 << 20
-_HASH_BLOCK_BYTES = 1 << 20
 _BYTE_ORDER_MARK = b'\xef\xbb\xbf'
 # The third begins what the parallel `pzstd` writes.
 _CODECS = {b'\x1f\x8b\x08': 'gzip', b'\x28\xb5\x2f\xfd': 'zstd', b'\x50\x2a\x4d\x18': 'zstd'}
@@ -40,50 +40,54 @@ class Lines(NamedTuple):
 
 
 def match_files(patterns: Sequence[str]) -> list[str]:
-  """Returns the sorted paths that the globs match, on any filesystem that Beam knows.
+  """Returns the paths that the globs match, on any filesystem that Beam knows: each file once, in the order of places.
+
+  Relative globs give relative paths. The name of a local file is no glob, whatever is in it.
 
   Raises:
     ValueError: If a glob matches nothing.
   """
-  paths = set()
+  paths: dict[str, str] = {}
   for pattern in patterns:
-    found = [match.path for result in filesystems.FileSystems.match([pattern]) for match in result.metadata_list]
+    found = [pattern] if storage.is_local(pattern) and os.path.isfile(pattern) else _match(pattern)
     if not found:
       raise ValueError(f'Expected a file at {pattern}, found none: check the path or the glob.')
-    paths.update(found)
-  return sorted(paths)
+    for path in found:
+      paths.setdefault(os.path.realpath(path) if storage.is_local(path) else path, path)
+  # However they are spelled, the same files come in the same order: they make the same data set.
+  return sorted(paths.values(), key=storage.absolute)
 
 
-def fingerprint(paths: Sequence[str]) -> list[dict[str, Any]]:
+def _match(pattern: str) -> list[str]:
+  # Without a folder in front of its first wildcard Beam finds nothing.
+  here = '' if not pattern or os.path.isabs(pattern) or not storage.is_local(pattern) else './'
+  matches = filesystems.FileSystems.match([here + pattern])[0].metadata_list
+  return sorted(match.path.removeprefix(here) for match in matches)
+
+
+def fingerprint(paths: Sequence[str], is_cancelled: Callable[[], bool] = lambda: False) -> list[dict[str, Any]]:
   """Returns name, size and SHA-256 of each file: what makes two inputs the same.
+
+  Args:
+    paths: The files.
+    is_cancelled: As in `storage.describe`.
 
   Raises:
     ValueError: If one of them cannot be read.
+    futures.CancelledError: If `is_cancelled` says so.
   """
   try:
-    return [_fingerprint(path) for path in paths]
+    return [
+        {'name': filesystems.FileSystems.split(path)[1]} | storage.describe(path, is_cancelled) for path in paths
+    ]
   except OSError as error:
     raise ValueError(f'Expected readable files, found {error}: give files or a glob such as FOLDER/*.jsonl.') from error
-
-
-def _fingerprint(path: str) -> dict[str, Any]:
-  digest, size = hashlib.sha256(), 0
-  with open_raw(path) as file:
-    while block := file.read(_HASH_BLOCK_BYTES):
-      digest.update(block)
-      size += len(block)
-  return {'name': filesystems.FileSystems.split(path)[1], 'bytes': size, 'sha256': digest.hexdigest()}
-
-
-def open_raw(path: str) -> BinaryIO:
-  """Opens a file as it lies on the disk: Beam's own unpacking ends a truncated gzip file without a word."""
-  return filesystems.FileSystems.open(path, compression_type=filesystems.CompressionTypes.UNCOMPRESSED)
 
 
 @contextlib.contextmanager
 def open_unpacked(path: str) -> Iterator[BinaryIO]:
   """Opens a file, through gzip or zstd if its first bytes say so. A truncated one raises an OSError when read."""
-  with open_raw(path) as file:
+  with storage.open_stream(path) as file:
     codec = _codec(file)
     # pyarrow's unpacking, because Python's `zstandard` ends a truncated file without a word.
     yield pa.CompressedInputStream(pa.PythonFile(file, mode='r'), codec) if codec else file
@@ -123,7 +127,7 @@ def check_columns(path: str, columns: Sequence[str], found: Sequence[str]) -> No
 
 def line_parts(path: str, file: int) -> Iterator[base.Part]:
   """Cuts a file of lines into byte ranges, or leaves it whole if it is packed."""
-  with expect_whole(path), open_raw(path) as raw:
+  with expect_whole(path), storage.open_stream(path) as raw:
     size = 0 if _codec(raw) else raw.seek(0, 2)
   starts = range(0, size, PART_BYTES) or (0,)
   for start, stop in zip(starts, [*starts[1:], None], strict=True):

@@ -1,39 +1,117 @@
-"""Columns that say who and when, brought to one type whatever a file stores them as."""
+"""Columns however a file stores them, brought to what all kinds of columns are read from."""
 
+import binascii
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.rows import columns
-
 # From here on a double may stand for several whole numbers.
-_MAX_EXACT = 2.0**53
+MAX_EXACT = 2.0**53
+# Holds every whole number that Arrow does.
+WHOLE = pa.decimal256(76, 0)
+
+_UUID_BYTES = 16
+# How many digits of a UUID stand before each of its hyphens.
+_UUID_GROUPS = (8, 12, 16, 20)
 
 
-def to_plain(values: pa.Array) -> pa.Array:
-  """Returns text of any kind, bytes that are UTF-8 and dictionaries of them as strings, whole doubles as int64.
-
-  What has no such form is null; a column of any other type is returned as it is.
-  """
-  if pa.types.is_dictionary(values.type):
-    values = values.dictionary_decode()
-  if pa.types.is_floating(values.type):
-    return _to_whole(values.cast(pa.float64()))
-  if _is_text_of_another_kind(values.type):
-    read = columns.Text().read(values)
-    for refused in read.refused.values():
-      read = read._replace(values=pc.if_else(pa.array(refused), None, read.values))
-    return read.values.cast(pa.string())
-  return values
-
-
-def _to_whole(values: pa.Array) -> pa.Array:
-  is_whole = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), _MAX_EXACT))
-  return pc.if_else(is_whole, values, None).cast(pa.int64())
+def unwrap(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+  """Returns the values as one array, without what only says how they are stored; a UUID as its usual text."""
+  kind = values.type
+  if isinstance(values, pa.ChunkedArray):
+    return unwrap(values.combine_chunks())
+  if isinstance(values, pa.ExtensionArray):
+    return _format_uuids(values.storage) if kind == pa.uuid() else unwrap(values.storage)
+  if pa.types.is_dictionary(kind):
+    return unwrap(values.dictionary).take(values.indices)
+  if pa.types.is_run_end_encoded(kind):
+    ends = np.clip(values.run_ends.to_numpy().astype(np.int64) - values.offset, 0, len(values))
+    return unwrap(values.values).take(pa.array(np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))))
+  if pa.types.is_string_view(kind):
+    return values.cast(pa.large_string())
+  return values.cast(pa.large_binary()) if pa.types.is_binary_view(kind) else values
 
 
-def _is_text_of_another_kind(kind: pa.DataType) -> bool:
-  checks = (
-      pa.types.is_large_string, pa.types.is_string_view, pa.types.is_binary, pa.types.is_large_binary,
-      pa.types.is_binary_view, pa.types.is_fixed_size_binary,
-  )  # fmt: skip
-  return any(check(kind) for check in checks)
+def is_numeric(kind: pa.DataType) -> bool:
+  """Whether the type of unwrapped values is one of numbers."""
+  return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def is_string(kind: pa.DataType) -> bool:
+  """Whether the type of unwrapped values is one of text."""
+  return kind in (pa.string(), pa.large_string())
+
+
+def to_bytes(values: pa.Array) -> pa.Array | None:
+  """Returns unwrapped text and bytes as large_binary, anything else as None."""
+  is_binary = values.type in (pa.binary(), pa.large_binary()) or pa.types.is_fixed_size_binary(values.type)
+  return values.cast(pa.large_binary()) if is_binary or is_string(values.type) else None
+
+
+def to_text(values: pa.Array) -> pa.Array | None:
+  """Returns unwrapped text and bytes as large_string, null where they are not UTF-8; anything else as None."""
+  content = to_bytes(values)
+  if content is None:
+    return None
+  # Text is looked at as well: Parquet files say what is text, and nobody makes them keep their word.
+  is_text = _is_utf8(content)
+  if not is_text.all():
+    content = pc.if_else(pa.array(is_text), content, None)
+  return content.view(pa.large_string())
+
+
+def to_whole(values: pa.Array) -> pa.Array:
+  """Returns unwrapped numbers as integers or `WHOLE`, null where one is not whole or a double that may be another."""
+  if pa.types.is_integer(values.type):
+    return values
+  if pa.types.is_decimal(values.type):
+    whole = values.cast(WHOLE, safe=False)
+    return pc.if_else(pc.equal(whole.cast(values.type, safe=False), values), whole, None)
+  numbers = values.cast(pa.float64())
+  is_whole = pc.and_(pc.equal(numbers, pc.floor(numbers)), pc.less(pc.abs(numbers), MAX_EXACT))
+  return pc.if_else(is_whole, numbers, None).cast(pa.int64())
+
+
+def to_names(values: pa.Array) -> pa.Array | None:
+  """Returns the text of unwrapped texts, numbers and bools as large_binary, anything else as None."""
+  is_number = is_numeric(values.type)
+  if not is_number and not pa.types.is_boolean(values.type):
+    return to_bytes(values)
+  names = values.cast(pa.large_string())
+  if is_number and not pa.types.is_integer(values.type):
+    names = pc.coalesce(to_whole(values).cast(pa.large_string()), names)
+  return names.cast(pa.large_binary())
+
+
+def is_null(values: pa.Array) -> np.ndarray:
+  """Returns which of the unwrapped values are null."""
+  return to_mask(values.is_null())
+
+
+def to_mask(values: pa.Array) -> np.ndarray:
+  """Returns bools for NumPy, False for null."""
+  # Mostly there are none, and that is quicker to count than to write down.
+  return values.fill_null(False).to_numpy(zero_copy_only=False) if values.true_count else np.zeros(len(values), bool)
+
+
+def _format_uuids(values: pa.FixedSizeBinaryArray) -> pa.Array:
+  start, stop = (place * _UUID_BYTES for place in (values.offset, values.offset + len(values)))
+  octets = memoryview(values.buffers()[1])[start:stop]
+  digits = np.frombuffer(binascii.hexlify(octets), np.uint8).reshape(-1, 2 * _UUID_BYTES)
+  characters = np.insert(digits, _UUID_GROUPS, ord('-'), axis=1)
+  kind = pa.binary(characters.shape[1])
+  text = pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(characters)]).cast(pa.string())
+  return pc.if_else(values.is_valid(), text, None)
+
+
+def _is_utf8(content: pa.Array) -> np.ndarray:
+  """Returns which of the byte strings are UTF-8, halving until the ones that are not are alone."""
+  try:
+    content.cast(pa.large_string())
+  except pa.ArrowInvalid:
+    half = len(content) // 2
+    if not half:
+      return np.zeros(1, bool)
+    return np.concatenate([_is_utf8(content[:half]), _is_utf8(content[half:])])
+  return np.ones(len(content), bool)

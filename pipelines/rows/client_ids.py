@@ -68,18 +68,23 @@ def hash_id(client_id: str, key: bytes) -> bytes:
 
 
 def read_ids(values: pa.Array) -> columns.Values:
-  """Reads a column of raw ids as strings; whole numbers serve as well (17, 17.0 and "17" are the same user)."""
-  values = casts.to_plain(values)
-  if pa.types.is_integer(values.type):
-    values = values.cast(pa.string())
-  if not pa.types.is_string(values.type):
-    missing = values.is_null().to_numpy(zero_copy_only=False)
-    return columns.Values(
-        pa.nulls(len(values), pa.string()), {'no_client_id': missing, 'not_a_client_id': ~missing}
-    )
-  sizes = pc.fill_null(pc.binary_length(values), 0).to_numpy(zero_copy_only=False)
-  blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(values), ''), True).to_numpy(zero_copy_only=False)
-  return columns.Values(values, {'no_client_id': blank, 'client_id_too_long': (sizes > MAX_RAW_BYTES) & ~blank})
+  """Reads a column of raw ids as strings.
+
+  Whole numbers and UUIDs serve as well: 17, 17.0 and "17" are the same user. A row has `no_client_id` (null or blank),
+  has what is `not_a_client_id` (17.5, a bool, bytes that are not UTF-8), or has a `client_id_too_long`.
+  """
+  values = casts.unwrap(values)
+  missing, ids = casts.is_null(values), _to_strings(values)
+  lost = casts.is_null(ids)
+  text = ids.fill_null('')  # Arrow would judge what lies behind a null as well.
+  sizes = pc.binary_length(text).to_numpy()
+  blank = casts.to_mask(pc.utf8_is_space(text)) | (sizes == 0) & ~lost
+  reasons = {
+      'no_client_id': missing | blank,
+      'not_a_client_id': lost & ~missing,
+      'client_id_too_long': (sizes > MAX_RAW_BYTES) & ~blank,
+  }
+  return columns.Values(ids, {reason: rows for reason, rows in reasons.items() if rows.any()})
 
 
 def hash_ids(ids: pa.Array, key: bytes) -> pa.Array:
@@ -99,6 +104,14 @@ def halves(ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
   """Returns the first and the second half of each id as numbers: the ids sort as the pairs do."""
   numbers = shard_bytes.id_bytes(ids).view('>u8')
   return numbers[:, 0].astype(np.uint64), numbers[:, 1].astype(np.uint64)
+
+
+def _to_strings(values: pa.Array) -> pa.Array:
+  """Returns ids as strings, null where a value is none."""
+  if casts.is_numeric(values.type):
+    return casts.to_whole(values).cast(pa.string())
+  text = casts.to_text(values)
+  return pa.nulls(len(values), pa.string()) if text is None else text.cast(pa.string())
 
 
 def _make_key(content: bytes) -> Key:

@@ -9,13 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.rows import casts
 from pipelines.rows import images
 
 # What Arrow reads as a number, so that the good values of a block can be told from the bad ones.
 _NUMBER = r'(?i)^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan(\([0-9a-z_]*\))?|inf(inity)?)$'
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
-# Whole numbers up to here have a float64 of their own.
-_LARGEST_WHOLE = 2.0**53
 
 
 class Values(NamedTuple):
@@ -61,15 +60,12 @@ class Text(Kind):
     return pa.large_string()
 
   def read(self, values: pa.Array | pa.ChunkedArray) -> Values:
-    values = _unwrap(values)
-    missing = _is_null(values)
-    content = _bytes_of(values)
-    if content is None:
+    values = casts.unwrap(values)
+    missing = casts.is_null(values)
+    text = casts.to_text(values)
+    if text is None:
       return Values(pa.nulls(len(values), self.arrow_type), _refused(missing=missing, not_text=~missing))
-    is_text = _is_utf8(content)
-    if not is_text.all():
-      content = pc.if_else(pa.array(is_text), content, None)
-    return Values(content.view(self.arrow_type), _refused(missing=missing, not_utf8=~is_text))
+    return Values(text, _refused(missing=missing, not_utf8=casts.is_null(text) & ~missing))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,18 +87,18 @@ class Number(Kind):
     return pa.float64()
 
   def read(self, values: pa.Array | pa.ChunkedArray) -> Values:
-    values = _unwrap(values)
-    missing = _is_null(values)
-    content = _bytes_of(values)
+    values = casts.unwrap(values)
+    missing = casts.is_null(values)
+    content = casts.to_bytes(values)
     if content is not None:
       text = pc.ascii_trim_whitespace(content.view(pa.large_string()))
-      missing |= _to_mask(pc.equal(pc.binary_length(text), 0))
+      missing |= casts.to_mask(pc.equal(pc.binary_length(text), 0))
       found = _parse_numbers(pc.if_else(pa.array(missing), None, text))
-    elif _is_numeric(values.type):
+    elif casts.is_numeric(values.type):
       found = values.cast(pa.float64(), safe=False)
     else:
       found = pa.nulls(len(values), pa.float64())
-    unreadable = _is_null(found) & ~missing
+    unreadable = casts.is_null(found) & ~missing
     numbers = found.to_numpy(zero_copy_only=False)
     # Examples are float32: what overflows there would become infinite on the way.
     infinite = ~(np.abs(numbers) <= _LARGEST_FLOAT32) & ~missing & ~unreadable
@@ -136,14 +132,14 @@ class Category(Kind):
     return pa.int32()
 
   def read(self, values: pa.Array | pa.ChunkedArray) -> Values:
-    values = _unwrap(values)
-    missing = _is_null(values)
-    content = _names_of(values)
+    values = casts.unwrap(values)
+    missing = casts.is_null(values)
+    content = casts.to_names(values)
     if content is None:
       return Values(pa.nulls(len(values), self.arrow_type), _refused(missing=missing, not_in_classes=~missing))
     known = pa.array([value.encode() for value in self.values], pa.large_binary())
     places = pc.index_in(content, value_set=known)
-    return Values(places, _refused(missing=missing, not_in_classes=_is_null(places) & ~missing))
+    return Values(places, _refused(missing=missing, not_in_classes=casts.is_null(places) & ~missing))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,9 +162,9 @@ class Image(Kind):
     return pa.binary(self.height * self.width)
 
   def read(self, values: pa.Array | pa.ChunkedArray) -> Values:
-    values = _unwrap(values)
-    missing = _is_null(values)
-    content = None if _is_string(values.type) else _bytes_of(values)
+    values = casts.unwrap(values)
+    missing = casts.is_null(values)
+    content = None if casts.is_string(values.type) else casts.to_bytes(values)
     if content is None:
       read = images.from_lists(values, self.height, self.width)
     else:
@@ -178,72 +174,12 @@ class Image(Kind):
     return Values(pixels, _refused(missing=missing, **refused))
 
 
-def _unwrap(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-  """Returns the values as one array, without what only says how they are stored."""
-  if isinstance(values, pa.ChunkedArray):
-    values = values.combine_chunks()
-  if isinstance(values, pa.ExtensionArray):
-    values = values.storage
-  if pa.types.is_run_end_encoded(values.type):
-    values = pc.run_end_decode(values)
-  return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
-
-
-def _is_numeric(kind: pa.DataType) -> bool:
-  return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-
-
-def _is_string(arrow_type: pa.DataType) -> bool:
-  return arrow_type in (pa.string(), pa.large_string(), pa.string_view())
-
-
-def _bytes_of(values: pa.Array) -> pa.Array | None:
-  """Returns text and bytes as large_binary, anything else as None."""
-  is_binary = values.type in (pa.binary(), pa.large_binary(), pa.binary_view())
-  if not (_is_string(values.type) or is_binary or pa.types.is_fixed_size_binary(values.type)):
-    return None
-  return values.cast(pa.large_binary())
-
-
-def _names_of(values: pa.Array) -> pa.Array | None:
-  """Returns the text of texts, numbers and bools as large_binary, anything else as None."""
-  if not (_is_numeric(values.type) or pa.types.is_boolean(values.type)):
-    return _bytes_of(values)
-  names = values.cast(pa.large_string())
-  if not (pa.types.is_integer(values.type) or pa.types.is_boolean(values.type)):
-    numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    is_whole = (np.abs(numbers) <= _LARGEST_WHOLE) & (np.rint(numbers) == numbers)
-    whole = pa.array(np.where(is_whole, numbers, 0).astype(np.int64)).cast(pa.large_string())
-    names = pc.if_else(pa.array(is_whole), whole, names)
-  return names.cast(pa.large_binary())
-
-
-def _is_utf8(content: pa.Array) -> np.ndarray:
-  """Returns which of the byte strings are UTF-8, halving until the ones that are not are alone."""
-  try:
-    content.cast(pa.large_string())
-  except pa.ArrowInvalid:
-    half = len(content) // 2
-    if not half:
-      return np.zeros(1, bool)
-    return np.concatenate([_is_utf8(content[:half]), _is_utf8(content[half:])])
-  return np.ones(len(content), bool)
-
-
 def _parse_numbers(text: pa.Array) -> pa.Array:
   """Returns texts as float64, null where one is no number."""
   try:
     return text.cast(pa.float64())
   except pa.ArrowInvalid:
     return pc.if_else(pc.match_substring_regex(text, _NUMBER), text, None).cast(pa.float64())
-
-
-def _is_null(values: pa.Array) -> np.ndarray:
-  return _to_mask(values.is_null())
-
-
-def _to_mask(values: pa.Array) -> np.ndarray:
-  return values.fill_null(False).to_numpy(zero_copy_only=False)
 
 
 def _refused(**reasons: np.ndarray) -> dict[str, np.ndarray]:

@@ -11,6 +11,8 @@ from PIL import Image
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.rows import casts
+
 _FORMATS = ('PNG', 'JPEG')
 _PNG, _JPEG, _JPEG_END = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff', b'\xff\xd9'
 # What Pillow raises over a damaged file: it has no one name for it.
@@ -34,10 +36,10 @@ class Pixels(NamedTuple):
 
 def from_bytes(values: pa.LargeBinaryArray, height: int, width: int) -> Pixels:
   """Reads grey values, a byte each, and the content of PNG and JPEG files."""
-  fits = _to_mask(pc.equal(pc.binary_length(values), height * width))
-  is_png, is_jpeg = (_to_mask(pc.starts_with(values, pattern)) for pattern in (_PNG, _JPEG))
+  fits = casts.to_mask(pc.equal(pc.binary_length(values), height * width))
+  is_png, is_jpeg = (casts.to_mask(pc.starts_with(values, pattern)) for pattern in (_PNG, _JPEG))
   # Raw pixels can begin like a JPEG, though hardly end like one as well.
-  is_file = is_png | is_jpeg & (~fits | _to_mask(pc.ends_with(values, _JPEG_END)))
+  is_file = is_png | is_jpeg & (~fits | casts.to_mask(pc.ends_with(values, _JPEG_END)))
   is_raw = fits & ~is_file
   found = Pixels(np.zeros((len(values), height * width), np.uint8), np.zeros_like(fits), ~fits & ~is_file)
   _, _, content = values.filter(pa.array(is_raw)).buffers()
@@ -64,8 +66,8 @@ def from_lists(values: pa.Array, height: int, width: int) -> Pixels:
   owner = np.arange(rows)  # The row that each of the values is in.
   for length in shape:
     lengths = pc.list_value_length(values)
-    unreadable[owner[_to_mask(lengths.is_null())]] = True
-    wrong_size[owner[_to_mask(pc.not_equal(lengths, length))]] = True
+    unreadable[owner[casts.to_mask(lengths.is_null())]] = True
+    wrong_size[owner[casts.to_mask(pc.not_equal(lengths, length))]] = True
     owner = np.repeat(owner, lengths.fill_null(0).to_numpy())
     values = pc.list_flatten(values)
   numbers = _to_numbers(values)
@@ -109,7 +111,3 @@ def _decode(content: bytes, height: int, width: int) -> np.ndarray | None:
       return np.asarray(Image.alpha_composite(paper, file.convert('RGBA')).convert('L'))
   except (*_DAMAGED, Image.DecompressionBombError):
     return None
-
-
-def _to_mask(values: pa.Array) -> np.ndarray:
-  return values.fill_null(False).to_numpy(zero_copy_only=False)

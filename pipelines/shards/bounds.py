@@ -15,11 +15,14 @@ from pipelines.rows import rows as rows_lib
 
 KEEPS = ('first', 'latest', 'random')
 DUPLICATE = 'duplicate_row'
-MAX_EXAMPLES, MAX_BYTES = 'max_examples_per_client', 'max_bytes_per_client'
+MAX_EXAMPLES, MAX_BYTES, TOO_LARGE = 'max_examples_per_client', 'max_bytes_per_client', 'row_too_large'
+# A count of clients: those whose rows are all too large.
+NO_ROWS_LEFT = 'no_rows_left'
 
 # So many bytes of rows are gathered before they are bounded: what one user's data beyond its bounds can occupy.
 _GATHERED_BYTES = 64 << 20
 _OFFSET_BYTES = 8
+_MOST_SEEDS = 2**63
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,16 +31,19 @@ class Limits:
 
   Attributes:
     max_examples_per_client: A client with more keeps this many.
-    keep: Which ones: its 'first', its 'latest', or 'random' ones, chosen by a hash of the client's id.
+    keep: Which ones: its 'first', its 'latest', or 'random' ones, chosen by a hash of the client's id and the seed.
     max_bytes_per_client: So many bytes of a client's rows are looked at: the latest ones if those are kept, else the
-      first ones.
+      first ones. A row that alone is larger is left out, as if it were not there.
     min_examples_per_client: A client with fewer is set aside.
+    seed: Of keep = 'random': another seed chooses others, whoever has the same choice made twice needs the same. Not a
+      secret.
   """
 
   max_examples_per_client: int = 1_000
   keep: str = 'first'
   max_bytes_per_client: int = 16_000_000
   min_examples_per_client: int = 2
+  seed: int = 0
 
   def __post_init__(self) -> None:
     for name in (MAX_EXAMPLES, MAX_BYTES, 'min_examples_per_client'):
@@ -50,6 +56,8 @@ class Limits:
       )
     if self.keep not in KEEPS:
       raise ValueError(f'Expected keep to be {", ".join(KEEPS)}, found {self.keep!r}.')
+    if not 0 <= self.seed < _MOST_SEEDS:
+      raise ValueError(f'Expected 0 <= seed < 2^63, found {self.seed}.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +68,7 @@ class Bounds:
     limits: How much a client may contribute.
     featurizer: Says how much its rows weigh.
     identity: A client's rows that agree in these columns are the same row twice; none if there are no such columns.
+      If there are some, `deciding_columns` are among them.
   """
 
   limits: Limits
@@ -67,28 +76,47 @@ class Bounds:
   identity: Sequence[str]
 
   def gather(self, tables: Iterable[pa.Table]) -> tuple[pa.Table, dict[str, int]]:
-    """Returns what the clients keep of all tables, sorted by client and order, and how much was removed and why.
+    """Returns what the clients keep of all tables, sorted by client and order, and what was removed.
 
-    The tables come in the order of the input, all rows of a client among them. What is needed of a client's rows so far
-    is all that can be needed of them in the end, so memory holds that and some tables.
+    That is how many rows for which reason, and how many clients have `NO_ROWS_LEFT`. The tables come in the order of
+    the input, all rows of a client among them. Memory holds what is needed of the rows so far, and some tables.
+
+    What a client keeps depends on its own rows alone, and not on where the pieces end in which they are bounded. For
+    copies of a row weigh the same and take as many bytes (`deciding_columns`), so that a client has a set of distinct
+    rows, each at the best place of its copies, which more copies can only better; it keeps those from the best place on
+    until weight or bytes are reached. A piece keeps that beginning too, with the row that reaches a limit. What it
+    removes stands behind all of it, and whatever comes later puts no row of the beginning behind a removed one, so that
+    this stays out of reach: unless a better copy of it comes, which then is judged by its own place. And what comes
+    later and would stand behind a removed row stands behind the whole beginning, and is out of reach as well. (Only the
+    reasons may differ: the copy of a removed row is a row too many rather than a duplicate.)
     """
     gathered: list[pa.Table] = []
-    size, removed = 0, dict.fromkeys((DUPLICATE, MAX_EXAMPLES, MAX_BYTES), 0)
+    bereft: set[bytes] = set()
+    size, removed = 0, dict.fromkeys((DUPLICATE, MAX_EXAMPLES, MAX_BYTES, TOO_LARGE), 0)
     for table in tables:
+      is_too_large = _row_bytes(table) > self.limits.max_bytes_per_client
+      if is_too_large.any():
+        bereft.update(table[rows_lib.ID].filter(pa.array(is_too_large)).unique().to_pylist())
+        removed[TOO_LARGE] += int(np.count_nonzero(is_too_large))
+        table = table.filter(pa.array(~is_too_large))
       gathered.append(table)
       size += table.nbytes
       if size > _GATHERED_BYTES:
-        gathered, size = [self._bound(pa.concat_tables(gathered), removed)], 0
-    return self._bound(pa.concat_tables(gathered), removed), removed
+        gathered, size = [self._bound(pa.concat_tables(gathered), removed, is_last=False)], 0
+    kept = self._bound(pa.concat_tables(gathered), removed, is_last=True)
+    if bereft:
+      bereft.difference_update(kept[rows_lib.ID].unique().to_pylist())
+    return kept, {**removed, NO_ROWS_LEFT: len(bereft)}
 
-  def _bound(self, rows: pa.Table, removed: dict[str, int]) -> pa.Table:
+  def _bound(self, rows: pa.Table, removed: dict[str, int], is_last: bool) -> pa.Table:
     # The order is found first and the rows are moved once, those that stay.
     rows = rows.combine_chunks()
     clients = _ranks(rows[rows_lib.ID].chunk(0)) if rows.num_rows else np.empty(0, np.int64)
     queue = self._without_duplicates(rows, clients, _queue(clients, rows[rows_lib.ORDER].to_numpy()), removed)
     starts = _starts(clients[queue])
     sizes = _row_bytes(rows)[queue]
-    fits = self._reached(sizes, starts) + sizes <= self.limits.max_bytes_per_client
+    # The row that goes beyond the bytes stays until the end: without it, a smaller one behind it would take its place.
+    fits = self._reached(sizes, starts) + (sizes if is_last else 1) <= self.limits.max_bytes_per_client
     needed = np.ones(len(queue), bool)
     if self.limits.keep != 'random':
       reached = self._reached(self._weights(rows)[queue], starts)
@@ -142,15 +170,15 @@ class Bounds:
       return place < limit
     if self.limits.keep == 'latest':
       return np.repeat(counts, counts) - place <= limit
-    keep = np.ones(len(made.labels), bool)
+    keep, key = np.ones(len(made.labels), bool), str(self.limits.seed).encode()
     for client in np.flatnonzero(counts > limit):
       start, stop = made.starts[client : client + 2]
-      keep[start:stop] = chosen(ids[client].tobytes(), b'keep', int(counts[client]), limit)
+      keep[start:stop] = chosen(ids[client].tobytes(), b'keep', int(counts[client]), limit, key)
     return keep
 
 
-def chosen(client_id: bytes, purpose: bytes, count: int, number: int, key: bytes = b'') -> np.ndarray:
-  """Returns which `number` of `count` things a client keeps, by a hash of its id: bool `[count]`."""
+def chosen(client_id: bytes, purpose: bytes, count: int, number: int, key: bytes) -> np.ndarray:
+  """Returns which `number` of `count` things a client keeps, by a keyed hash of its id: bool `[count]`."""
   digest = hashlib.blake2b(client_id, digest_size=8, key=key, person=purpose).digest()
   mask = np.zeros(count, bool)
   mask[np.random.Generator(np.random.PCG64(int.from_bytes(digest, 'big'))).permutation(count)[:number]] = True
@@ -196,16 +224,33 @@ def _have_neighbour(clients: np.ndarray, order: np.ndarray) -> np.ndarray:
   return np.append(same, False) | np.append(False, same) if len(order) else same
 
 
+def deciding_columns(featurizer: featurizers.Featurizer) -> list[str]:
+  """Returns the columns that an identity of rows must hold, so that copies of a row weigh and take the same.
+
+  All, if the featurizer weighs rows; else those whose values are not all of a size.
+  """
+  is_weighed = featurizer.weigh(rows_lib.row_schema(featurizer.columns).empty_table()) is not None
+  return [column.name for column in featurizer.columns if is_weighed or _width(column.kind.arrow_type) is None]
+
+
 def _row_bytes(rows: pa.Table) -> np.ndarray:
-  """Returns about how many bytes each row takes in memory: int64 `[rows]`."""
+  """Returns about how many bytes each row takes in memory, whatever the other rows are: int64 `[rows]`."""
   sizes = np.zeros(rows.num_rows, np.int64)
   for column in rows.columns:
-    if _has_lengths(column.type):
-      sizes += pc.binary_length(column).to_numpy() + _OFFSET_BYTES
-    else:
-      sizes += -(-column.nbytes // max(rows.num_rows, 1))
+    width = _width(column.type)
+    sizes += _OFFSET_BYTES + _lengths(column) if width is None else width
   return sizes
 
 
-def _has_lengths(kind: pa.DataType) -> bool:
-  return any(check(kind) for check in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary))
+def _width(kind: pa.DataType) -> int | None:
+  """Returns how many bytes each value of a type takes, or None if they take more and fewer."""
+  try:
+    return -(-kind.bit_width // 8)
+  except ValueError:
+    return None
+
+
+def _lengths(column: pa.ChunkedArray) -> np.ndarray:
+  if pa.types.is_nested(column.type):
+    return pc.list_value_length(column).to_numpy() * column.type.value_type.bit_width // 8
+  return pc.binary_length(column).to_numpy()

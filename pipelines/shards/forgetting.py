@@ -6,11 +6,10 @@ process killed before that moment leaves the old data set, one killed later the 
 that belong to neither, which the next call removes.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 import contextlib
 import dataclasses
 import datetime
-import fcntl
 import os
 from typing import Any
 
@@ -69,6 +68,14 @@ def forget(path: str, client_ids: Collection[bytes]) -> Outcome:
     raise ValueError(
         f'Expected a data set that can be written at {path}, found: {error.strerror}; mend that and repeat the command.'
     ) from error
+
+
+def find_unknown(path: str, client_ids: Sequence[Collection[bytes]]) -> list[int]:
+  """Returns the places of those that a finished data set has under none of their ids."""
+  index = client_shards.ClientShards(path).index
+  asked = pa.array({client_id for ids in client_ids for client_id in ids}, pa.binary(shard_bytes.ID_BYTES))
+  known = set(asked.filter(pc.is_in(asked, value_set=index['client_id'])).to_pylist())
+  return [place for place, ids in enumerate(client_ids) if known.isdisjoint(ids)]
 
 
 def _forget(data: client_shards.ClientShards, asked: Collection[bytes], folder: int) -> Outcome:
@@ -153,16 +160,11 @@ def _remove_strays(path: str, manifest: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def _hold(path: str) -> Iterator[int]:
   """Keeps others from changing the data set at the same time; yields the descriptor of its folder."""
-  folder = os.open(path, os.O_RDONLY)
   try:
-    _lock(folder, path)
+    folder = files.lock_folder(path)
+  except BlockingIOError as error:
+    raise ValueError(f'Expected nobody else to change {path}, found another process at it: wait for it.') from error
+  try:
     yield folder
   finally:
     os.close(folder)
-
-
-def _lock(folder: int, path: str) -> None:
-  try:
-    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError as error:
-    raise ValueError(f'Expected nobody else to change {path}, found another process at it: wait for it.') from error

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from pipelines import schema as schema_lib
 from pipelines import shard_bytes
 from pipelines.declarations import declaration as declarations
 from pipelines.featurizers import base as featurizers
+from pipelines.featurizers import checks
 from pipelines.rows import client_ids
 from pipelines.rows import rows as rows_lib
 from pipelines.shards import bounds as bounds_lib
@@ -22,6 +23,8 @@ from pipelines.shards import splits as splits_lib
 TOO_LITTLE_DATA = 'too_little_data'
 # Rows that no example can be made of: the end of a series that fills no window, what lies between two windows.
 IN_NO_EXAMPLE = 'in_no_example'
+# Rows of examples left out of training since they reach into those of the tail.
+OVERLAPS_TAIL = 'overlaps_tail'
 OUTSIDE_VOCABULARY = 'outside_vocabulary'
 
 _TRAIN, _TAIL = (client_shards.SPLITS.index(split) for split in ('train', 'tail'))
@@ -39,7 +42,7 @@ class ShardBuilder:
   """Makes the content of shards.
 
   Attributes:
-    featurizer: From rows to examples; whatever it learns is filled in before `build`.
+    featurizer: From rows to examples; what it learns is filled in before `build`.
     limits: How much a client may and must contribute.
     splits: What is held out.
     identity: The columns in which a client's rows must differ not to be the same row twice.
@@ -50,15 +53,12 @@ class ShardBuilder:
   splits: splits_lib.Splits
   identity: tuple[str, ...]
 
-  def with_learned(self, value: Any) -> 'ShardBuilder':
-    """Returns this builder with what was learned filled in."""
-    return dataclasses.replace(self, featurizer=self.featurizer.with_learned(value))
-
   def gather(self, tables: Iterable[pa.Table]) -> tuple[Bucket, reports.Report]:
     """Returns the clients of a bucket and the account of the rows they lose by their bounds."""
     report = reports.Report()
     kept, removed = bounds_lib.Bounds(self.limits, self.featurizer, self.identity).gather(tables)
     report.count(reports.QUARANTINED, bounds_lib.DUPLICATE, removed.pop(bounds_lib.DUPLICATE))
+    report.count(reports.SET_ASIDE, bounds_lib.NO_ROWS_LEFT, removed.pop(bounds_lib.NO_ROWS_LEFT))
     for reason, number in removed.items():
       report.count(reports.BOUNDED, reason, number)
     return Bucket(*bounds_lib.client_rows(kept)), report
@@ -70,53 +70,87 @@ class ShardBuilder:
     return rows_lib.ClientRows(table, _starts(sizes[is_training]))
 
   def build(self, bucket: Bucket, report: reports.Report) -> shard_writing.ShardContent:
-    """Makes, chooses and splits the examples, and counts every row as used or as bounded."""
+    """Makes, chooses and splits the examples, and counts every row as used or as bounded.
+
+    Examples that do not fit the schema or the rows are a problem of the report, and no content.
+    """
     if not len(bucket.ids):
       return _no_content(self.featurizer.schema)
     made = self.featurizer.featurize(bucket.rows)
-    keep = bounds_lib.Bounds(self.limits, self.featurizer, self.identity).select(made, bucket.ids)
-    counts = np.add.reduceat(np.append(keep, False), made.starts[:-1], dtype=np.int64) * (np.diff(made.starts) > 0)
+    try:
+      checks.check_examples(self.featurizer, made, bucket.rows)
+    except ValueError as error:  # Whose featurizer it is reads a line of it, and no runner tries again in vain.
+      report.problems.append(str(error))
+      return _no_content(self.featurizer.schema)
+    chosen = bounds_lib.Bounds(self.limits, self.featurizer, self.identity).select(made, bucket.ids)
+    split, apart = self._split(bucket.ids, made, chosen)
+    keep = chosen & apart
+    counts = _count(keep, made.starts)
     is_enough = counts >= self.limits.min_examples_per_client
     keep &= np.repeat(is_enough, np.diff(made.starts))
-    rows_used = self._account(bucket, made, keep, is_enough, report)
+    rows_used = self._account(bucket, made, chosen, keep, is_enough, report)
     if made.unknown is not None:
       report.count(reports.NOTES, OUTSIDE_VOCABULARY, int(made.unknown[keep].sum()))
-    return self._split(bucket.ids[is_enough], counts[is_enough], rows_used[is_enough], made, np.flatnonzero(keep))
+    kept = np.flatnonzero(keep)
+    return _content(bucket.ids[is_enough], counts[is_enough], rows_used[is_enough], made, kept, split[kept])
 
   def _account(
-      self, bucket: Bucket, made: featurizers.Examples, keep: np.ndarray, is_enough: np.ndarray, report: reports.Report
-  ) -> np.ndarray:
+      self, bucket: Bucket, made: featurizers.Examples, chosen: np.ndarray, keep: np.ndarray, is_enough: np.ndarray,
+      report: reports.Report,
+  ) -> np.ndarray:  # fmt: skip
     """Counts the rows, and returns how many of them each client uses: int64 `[clients]`."""
     starts = bucket.rows.starts
     used = _covered(made.first_row[keep], made.last_row[keep], int(starts[-1]))
+    within = _covered(made.first_row[chosen], made.last_row[chosen], int(starts[-1]))
     reachable = _covered(made.first_row, made.last_row, int(starts[-1]))
     of_enough = np.repeat(is_enough, np.diff(starts))
     report.count(reports.SET_ASIDE, TOO_LITTLE_DATA, int(np.count_nonzero(~is_enough)))
     report.count(reports.USED, number=int(np.count_nonzero(used)))
     report.count(reports.BOUNDED, TOO_LITTLE_DATA, int(np.count_nonzero(~of_enough)))
     report.count(reports.BOUNDED, IN_NO_EXAMPLE, int(np.count_nonzero(of_enough & ~reachable)))
-    report.count(reports.BOUNDED, bounds_lib.MAX_EXAMPLES, int(np.count_nonzero(of_enough & reachable & ~used)))
+    report.count(reports.BOUNDED, bounds_lib.MAX_EXAMPLES, int(np.count_nonzero(of_enough & reachable & ~within)))
+    report.count(reports.BOUNDED, OVERLAPS_TAIL, int(np.count_nonzero(of_enough & within & ~used)))
     return np.add.reduceat(used, starts[:-1], dtype=np.int64)
 
   def _split(
-      self, ids: np.ndarray, counts: np.ndarray, rows_used: np.ndarray, made: featurizers.Examples, kept: np.ndarray
-  ) -> shard_writing.ShardContent:
-    of_users = self.splits.of_users(ids)
-    split = np.repeat(of_users, counts)
-    split[(split == _TRAIN) & self.splits.in_tail(ids, counts)] = _TAIL
-    client = np.repeat(np.arange(len(ids)), counts)
-    order = np.argsort(client * len(client_shards.SPLITS) + split, kind='stable')
-    entry = (client * len(client_shards.SPLITS) + split)[order]
-    first = np.flatnonzero(np.diff(entry, prepend=-1))
-    of_client = client[order][first]
-    return shard_writing.ShardContent(
-        client_ids.from_bytes(ids[of_client]),
-        split[order][first],
-        np.append(first, len(entry)),
-        np.take(made.features, kept[order], axis=0),
-        np.take(made.labels, kept[order], axis=0),
-        np.where(np.diff(of_client, prepend=-1) > 0, rows_used[of_client], 0),
-    )
+      self, ids: np.ndarray, made: featurizers.Examples, chosen: np.ndarray
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the split of each example, and which ones may stay: all but those to train on that overlap a tail."""
+    sizes, counts = np.diff(made.starts), _count(chosen, made.starts)
+    split = np.repeat(self.splits.of_users(ids), sizes)
+    in_tail = np.zeros(len(split), bool)
+    in_tail[chosen] = self.splits.in_tail(ids, counts)
+    in_tail &= split == _TRAIN
+    apart = np.ones(len(split), bool)
+    if self.featurizer.examples_overlap:
+      clients = np.repeat(np.arange(len(ids)), sizes)
+      apart = in_tail | splits_lib.ends_before_tail(clients, in_tail, made.first_row, made.last_row)
+      # Whoever would have nothing left to train on has no tail.
+      has_training = _count(chosen & apart & ~in_tail, made.starts) > 0
+      in_tail &= has_training[clients]
+      apart |= ~has_training[clients]
+    split[in_tail] = _TAIL
+    return split, apart
+
+
+def _content(
+    ids: np.ndarray, counts: np.ndarray, rows_used: np.ndarray, made: featurizers.Examples, kept: np.ndarray,
+    split: np.ndarray,
+) -> shard_writing.ShardContent:  # fmt: skip
+  """Returns the examples `kept`, so many of each client, sorted as a shard wants them."""
+  client = np.repeat(np.arange(len(ids)), counts)
+  order = np.argsort(client * len(client_shards.SPLITS) + split, kind='stable')
+  entry = (client * len(client_shards.SPLITS) + split)[order]
+  first = np.flatnonzero(np.diff(entry, prepend=-1))
+  of_client = client[order][first]
+  return shard_writing.ShardContent(
+      client_ids.from_bytes(ids[of_client]),
+      split[order][first],
+      np.append(first, len(entry)),
+      np.take(made.features, kept[order], axis=0),
+      np.take(made.labels, kept[order], axis=0),
+      np.where(np.diff(of_client, prepend=-1) > 0, rows_used[of_client], 0),
+  )
 
 
 def row_identity(client: declarations.Client, featurizer: featurizers.Featurizer) -> tuple[str, ...]:
@@ -132,6 +166,11 @@ def _no_content(schema: schema_lib.Schema) -> shard_writing.ShardContent:
   none = np.zeros(0, np.int64)
   ids = client_ids.from_bytes(np.zeros((0, shard_bytes.ID_BYTES), np.uint8))
   return shard_writing.ShardContent(ids, none, np.zeros(1, np.int64), features, labels, none)
+
+
+def _count(mask: np.ndarray, starts: np.ndarray) -> np.ndarray:
+  """Returns how many examples of each client the mask has."""
+  return np.diff(np.concatenate([[0], np.cumsum(mask)])[starts])
 
 
 def _covered(first: np.ndarray, last: np.ndarray, rows: int) -> np.ndarray:

@@ -21,7 +21,8 @@ class Splits:
     test_users_share: Share of the users that is kept for the final measurement.
     validation_users_share: Share of the users that is kept for choosing between models.
     tail_share: Share of each training user's examples that is held out.
-    tail: Which ones: the 'last', or 'random' ones.
+    tail: Which ones: the 'last', or 'random' ones. Where examples overlap it must be the last ones, and the examples
+      that reach into them are left out.
     key: Public key of the hash that chooses, 1 to 64 bytes.
   """
 
@@ -68,8 +69,8 @@ class Splits:
       ids: uint8 `[clients, 16]`.
       counts: int64 `[clients]`, the number of examples of each.
     """
-    sizes = np.minimum(np.maximum(np.rint(counts * self.tail_share).astype(np.int64), 1), counts - 1)
-    sizes *= self.tail_share > 0
+    sizes = np.clip(np.rint(counts * self.tail_share).astype(np.int64), 1, np.maximum(counts, 2) - 1)
+    sizes *= (self.tail_share > 0) & (counts > 1)
     starts = np.cumsum(counts) - counts
     if self.tail == 'last':
       place = np.arange(counts.sum()) - np.repeat(starts, counts)
@@ -80,3 +81,19 @@ class Splits:
         for client, count, size in zip(ids, counts.tolist(), sizes.tolist(), strict=True)
     ]
     return np.concatenate([np.zeros(0, bool), *masks])
+
+
+def ends_before_tail(
+    clients: np.ndarray, in_tail: np.ndarray, first_row: np.ndarray, last_row: np.ndarray
+) -> np.ndarray:
+  """Returns which examples draw only on rows before those of their client's tail: bool `[examples]`.
+
+  Args:
+    clients: int64, the number of the client that each example is of.
+    in_tail: bool, the examples that are held out; a client without any has only rows before them.
+    first_row: int64, the first row of each example.
+    last_row: int64, the last one.
+  """
+  tails = np.full(clients.max(initial=-1) + 1, np.iinfo(np.int64).max)
+  np.minimum.at(tails, clients[in_tail], first_row[in_tail])
+  return last_row < tails[clients]

@@ -1,11 +1,14 @@
 """Tests of the handwriting model: it scales what a camera gives, and the device's form gives the same answers."""
 
+import dataclasses
+
 from absl.testing import absltest
 import numpy as np
 import tensorflow as tf
 
 from models import handwriting
 from pipelines import schema as schema_lib
+from pipelines.featurizers import image
 
 _SCHEMA = schema_lib.Schema(
     'handwriting',
@@ -59,6 +62,16 @@ class HandwritingTest(absltest.TestCase):
 
   def test_model_size_is_the_width_of_the_dense_layer(self) -> None:
     self.assertEqual(self.model.get_layer('dense').units, _SIZE)
+
+  def test_refuses_smaller_images_than_it_can_pool_as_preprocessing_does(self) -> None:
+    smallest = image.Image('picture', 'character', ('a', 'b'), 10, 10).schema
+    model = handwriting.TASK.build_model(smallest, _SIZE, False, None)
+    self.assertEqual(model(np.zeros((1, 10, 10))).shape, (1, 2))
+    feature = dataclasses.replace(smallest.feature, shape=(28, 9))
+    with self.assertRaisesRegex(ValueError, '^Expected images of at least 10x10, found 28x9: preprocess larger ones.$'):
+      handwriting.TASK.build_model(dataclasses.replace(smallest, feature=feature), _SIZE, False, None)
+    with self.assertRaisesRegex(ValueError, '^Expected images of at least 10x10, found 28x9:'):
+      image.Image('picture', 'character', ('a', 'b'), 28, 9)
 
 
 if __name__ == '__main__':

@@ -37,6 +37,10 @@ class Numbers(base.Featurizer):
   def columns(self) -> tuple[columns.Column, ...]:
     return (columns.Column(self.column, _Integer()),)
 
+  @property
+  def examples_overlap(self) -> bool:
+    return self.reach >= self.stride
+
   def weight_needed(self, examples: int) -> int:
     return (examples - 1) * self.stride + 1 + self.reach
 

@@ -1,23 +1,25 @@
-"""A filesystem that only Beam can reach: `far://` before the path of a local folder.
+"""Filesystems that only Beam can reach: `far://` or `flat://` before the path of a local folder.
 
-It is as strict as the strictest that Beam knows (HDFS): nothing is overwritten and a folder is made once. Code that
-uses `open` or `os` on its paths finds nothing, or makes a folder called `far:` where the test runs.
+The first is as strict as the strictest that Beam knows (HDFS): nothing is overwritten and a folder is made once. The
+second is an object store: it has no folders, renames over what is there, and removes without an error what is not.
+Code that uses `open` or `os` on their paths finds nothing, or makes a folder called `far:` where the test runs.
 """
 
 from collections.abc import Iterator, Sequence
+import contextlib
 import os
 import shutil
 from typing import Any, BinaryIO
+from unittest import mock
 
 from apache_beam.io import filesystem
 
-_PREFIX = 'far://'
 _PLAIN = filesystem.CompressionTypes.UNCOMPRESSED
 
 
 def url(path: str) -> str:
-  """Returns the name that the local path has on this filesystem."""
-  return _PREFIX + path
+  """Returns the name that the local path has on the filesystem with folders."""
+  return f'far://{path}'
 
 
 class FarFileSystem(filesystem.FileSystem):
@@ -25,7 +27,7 @@ class FarFileSystem(filesystem.FileSystem):
 
   @classmethod
   def scheme(cls) -> str:
-    return _PREFIX.removesuffix('://')
+    return 'far'
 
   def join(self, basepath: str, *paths: str) -> str:
     return '/'.join([basepath.rstrip('/'), *paths])
@@ -75,6 +77,8 @@ class FarFileSystem(filesystem.FileSystem):
     return os.path.getmtime(_local(path))
 
   def metadata(self, path: str) -> Any:
+    if not self.exists(path):
+      raise filesystem.BeamIOError(f'{path} does not exist')
     return filesystem.FileMetadata(path, self.size(path), self.last_updated(path))
 
   def _list(self, dir_or_prefix: str) -> Iterator[Any]:
@@ -84,5 +88,55 @@ class FarFileSystem(filesystem.FileSystem):
       yield self.metadata(self.join(dir_or_prefix, name))
 
 
+class FlatFileSystem(FarFileSystem):
+  """Keeps its files in local folders, but says nothing of these."""
+
+  @classmethod
+  def scheme(cls) -> str:
+    return 'flat'
+
+  def has_dirs(self) -> bool:
+    return False
+
+  def mkdirs(self, path: str) -> None:
+    pass
+
+  def exists(self, path: str) -> bool:
+    return os.path.isfile(_local(path))
+
+  def create(self, path: str, mime_type: str = '', compression_type: str = _PLAIN) -> BinaryIO:
+    os.makedirs(os.path.dirname(_local(path)), exist_ok=True)
+    return open(_local(path), 'wb')
+
+  def rename(self, source_file_names: Sequence[str], destination_file_names: Sequence[str]) -> None:
+    for source, destination in zip(source_file_names, destination_file_names, strict=True):
+      os.replace(_local(source), _local(destination))
+
+  def delete(self, paths: Sequence[str]) -> None:
+    for path in paths:
+      if path.endswith('/'):
+        shutil.rmtree(_local(path), ignore_errors=True)
+      elif self.exists(path):
+        os.remove(_local(path))
+
+  def _list(self, dir_or_prefix: str) -> Iterator[Any]:
+    for folder, _, names in os.walk(os.path.dirname(_local(dir_or_prefix))):
+      for name in names:
+        path = f'flat://{os.path.join(folder, name)}'
+        if path.startswith(dir_or_prefix):
+          yield self.metadata(path)
+
+
+@contextlib.contextmanager
+def failing_lists() -> Iterator[None]:
+  """Within it neither filesystem tells what it holds, though all else works."""
+  failure = filesystem.BeamIOError('503 Service Unavailable')
+  with (
+      mock.patch.object(FarFileSystem, '_list', side_effect=failure),
+      mock.patch.object(FlatFileSystem, '_list', side_effect=failure),
+  ):
+    yield
+
+
 def _local(path: str) -> str:
-  return path.removeprefix(_PREFIX)
+  return path.partition('://')[2]

@@ -1,6 +1,8 @@
 """Tests of writing a file whole or not at all."""
 
+from concurrent import futures
 import hashlib
+import io
 import os
 import pathlib
 import tempfile
@@ -45,6 +47,18 @@ class FilesTest(absltest.TestCase):
   def test_describe(self) -> None:
     self.path.write_bytes(b'abc')
     self.assertEqual(files.describe(str(self.path)), {'bytes': 3, 'sha256': hashlib.sha256(b'abc').hexdigest()})
+
+  def test_describing_can_be_cancelled_at_any_time(self) -> None:
+    answers = iter([False, True])
+    with self.assertRaises(futures.CancelledError):
+      files.describe_stream(io.BytesIO(bytes(5 << 20)), lambda: next(answers))
+
+  def test_a_folder_is_locked_until_it_is_closed(self) -> None:
+    for _ in range(2):
+      folder = files.lock_folder(str(self.folder))
+      with self.assertRaises(BlockingIOError):
+        files.lock_folder(str(self.folder))
+      os.close(folder)
 
 
 if __name__ == '__main__':

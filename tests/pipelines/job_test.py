@@ -13,14 +13,18 @@ from unittest import mock
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from pipelines import accounting
 from pipelines import client_shards
 from pipelines import job as job_lib
+from pipelines import output_folder
+from pipelines import running
 from pipelines.declarations import declaration as declarations
 from pipelines.featurizers import base
 from pipelines.featurizers import characters
 from pipelines.readers import jsonl
 from pipelines.rows import client_ids
 from pipelines.rows import rows as rows_lib
+from pipelines.rows import spill
 from pipelines.shards import bounds
 from pipelines.shards import shard_writing
 from pipelines.shards import splits
@@ -37,12 +41,12 @@ def _job(paths: list[str], output_dir: str, **values: Any) -> job_lib.Job:
       values.pop('featurizer', characters.Characters('text', 80)), bounds.Limits(**limits),
       splits.Splits(**values.pop('splits', {})),
   )  # fmt: skip
-  defaults: dict[str, Any] = {'key': _KEY, 'num_shards': 8, 'max_bad_rows': job_lib.MaxBadRows('100%')}
+  defaults: dict[str, Any] = {'key': _KEY, 'num_shards': 8, 'max_bad_rows': accounting.MaxBadRows('100%')}
   return job_lib.Job(paths, declaration, output_dir=output_dir, **(defaults | values))
 
 
 def _run(job: job_lib.Job, *beam_flags: str) -> job_lib.Outcome:
-  return job_lib.run(job, job_lib.parse_beam_flags(beam_flags))
+  return job_lib.run(job, running.parse_flags(beam_flags))
 
 
 def _balance(manifest: dict[str, Any]) -> tuple[int, int]:
@@ -158,8 +162,10 @@ class RepeatedJobTest(_JobTest):
   def test_what_a_killed_job_left_is_replaced(self) -> None:
     paths = self._small_log()
     whole = _run(_job(paths, str(self.folder / 'whole'))).manifest['files']
-    os.makedirs(os.path.join(self.output, 'spill'))
-    for name in ('shard-00000-of-00008.arrow', 'spill/rows.arrow', 'index.arrow.12.part', 'pipeline_result.json'):
+    spilled = f'spill-{"0" * 32}'
+    os.makedirs(os.path.join(self.output, spilled))
+    left = ('shard-00000-of-00008.arrow', f'{spilled}/rows.arrow', 'index.arrow.12.part', 'pipeline_result.json')
+    for name in left:
       pathlib.Path(self.output, name).write_bytes(b'half')
     self.assertEqual(_run(_job(paths, self.output)).manifest['files'], whole)
     self.assertCountEqual(os.listdir(self.output), [*whole, 'manifest.json'])
@@ -187,8 +193,8 @@ class BadInputTest(_JobTest):
     self.assertEqual(manifest['notes'], {'outside_vocabulary': 100})
 
   @parameterized.named_parameters(
-      ('empty', [], 'Expected rows in .*log.jsonl, found none'),
-      ('blank', [b'', b' '], 'Expected rows in .*log.jsonl, found none'),
+      ('empty', [], 'Expected rows in the input, found none'),
+      ('blank', [b'', b' '], 'Expected rows in the input, found none'),
       ('only_bad_rows', [b'nonsense'] * 3, r'at least one user .* found none in 3 rows \(not_json 3\)'),
       ('too_little', [{'user_id': 'secret', 'utterance': 1, 'text': 'x'}], r'none in 1 rows \(too_little_data 1\)'),
   )
@@ -201,7 +207,7 @@ class BadInputTest(_JobTest):
   @parameterized.parameters(('3%', True), ('2%', False), ('9', True), ('8', False), ('0', False))
   def test_too_many_bad_rows_stop_the_job(self, limit: str, is_enough: bool) -> None:
     paths = self._small_log() + self._log(*([b'nonsense'] * 9), name='bad')
-    job = _job(paths, self.output, max_bad_rows=job_lib.MaxBadRows(limit))
+    job = _job(paths, self.output, max_bad_rows=accounting.MaxBadRows(limit))
     if is_enough:
       self.assertEqual(_run(job).manifest['rows']['quarantined'], {'not_json': 9})
       return
@@ -211,7 +217,7 @@ class BadInputTest(_JobTest):
 
   def test_duplicates_are_no_bad_rows(self) -> None:
     paths = self._small_log()
-    manifest = _run(_job(paths * 2, self.output, max_bad_rows=job_lib.MaxBadRows('0'))).manifest
+    manifest = _run(_job(paths * 2, self.output, max_bad_rows=accounting.MaxBadRows('0'))).manifest
     self.assertEqual(manifest['rows']['quarantined'], {'duplicate_row': 300})
 
   def test_one_truncated_file_of_two_is_one_clear_line(self) -> None:
@@ -234,6 +240,25 @@ class BadInputTest(_JobTest):
     self.assertEmpty(os.listdir(self.output))
     self.assertTrue(_run(_job(paths, self.output)).is_new)
 
+  def test_a_worker_that_breaks_is_not_taken_for_a_users_mistake(self) -> None:
+    with self.assertRaisesRegex(RuntimeError, 'A worker failed'):
+      _run(_job(self._small_log(), self.output, featurizer=_Confused('text', 80)))
+    self.assertEmpty(os.listdir(self.output))
+
+  def test_a_slice_that_went_astray_leaves_no_data_set(self) -> None:
+    read = spill.read
+    with mock.patch.object(spill, 'read', side_effect=lambda slices: read(sorted(slices)[:1])):
+      logs = self._small_log() + self._log({'user_id': 'amy', 'utterance': 1, 'text': 'x'}, name='other')
+      with self.assertRaisesRegex(ValueError, 'account for all 301 rows, found'):
+        _run(_job(logs, self.output, num_shards=1))
+    self.assertEmpty(os.listdir(self.output))
+
+  def test_two_jobs_for_one_folder(self) -> None:
+    paths = self._small_log()
+    with output_folder.hold(self.output), self.assertRaisesRegex(ValueError, 'no other job'):
+      _run(_job(paths, self.output))
+    self.assertTrue(_run(_job(paths, self.output)).is_new)
+
   def test_one_user_with_half_of_all_data(self) -> None:
     def rows() -> Iterator[dict[str, Any]]:
       for number in range(4_000):
@@ -248,35 +273,18 @@ class BadInputTest(_JobTest):
     self.assertGreater(manifest['bounded_by']['max_examples_per_client'], 3_000)
 
 
-class MaxBadRowsTest(parameterized.TestCase):
-
-  @parameterized.parameters(('10%', 30.0), ('0.5%', 1.5), ('0%', 0.0), ('7', 7.0))
-  def test_of(self, text: str, limit: float) -> None:
-    self.assertAlmostEqual(job_lib.MaxBadRows(text).of(300), limit)
-
-  @parameterized.parameters('', '-1', '0.1', 'ten', '5 %')
-  def test_refuses(self, text: str) -> None:
-    with self.assertRaisesRegex(ValueError, 'share such as 1% or a number'):
-      job_lib.MaxBadRows(text)
-
-
-class BeamFlagsTest(parameterized.TestCase):
-
-  def test_beam_gets_its_flags(self) -> None:
-    options = job_lib.parse_beam_flags(['--direct_num_workers', '2', '--runner=FlinkRunner']).get_all_options()
-    self.assertEqual((options['direct_num_workers'], options['runner']), (2, 'FlinkRunner'))
-
-  @parameterized.parameters('--window_lenth=3', 'positional', '--direct_num_workers=many')
-  def test_what_beam_does_not_know_is_an_error(self, argument: str) -> None:
-    with self.assertRaisesRegex(ValueError, 'Expected .* found'):
-      job_lib.parse_beam_flags([argument])
-
-
 @dataclasses.dataclass(frozen=True)
 class _Broken(characters.Characters):
 
   def featurize(self, rows: rows_lib.ClientRows) -> base.Examples:
     raise ArithmeticError('broken')
+
+
+@dataclasses.dataclass(frozen=True)
+class _Confused(characters.Characters):
+
+  def featurize(self, rows: rows_lib.ClientRows) -> base.Examples:
+    raise ValueError('confused')
 
 
 if __name__ == '__main__':

@@ -1,15 +1,24 @@
 import os
 import pathlib
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+from apache_beam.io import filesystem
+from apache_beam.io import filesystems
 import numpy as np
 
 from pipelines import output_folder
 from pipelines import schema as schema_lib
+from pipelines import storage
+from pipelines.shards import forgetting
 from pipelines.shards import shard_writing
 from tests.pipelines import fakes
+from tests.pipelines import far_filesystem
 
+_SCHEMES = ('', 'far://', 'flat://')
+_SPILL = 'spill-' + 'a1' * 16
+_LOCK = 'lock-' + 'b2' * 16
 _ORIGIN = {'declaration': {'name': 'log'}, 'num_shards': 1, 'input': []}
 
 
@@ -63,23 +72,155 @@ class OutputFolderTest(parameterized.TestCase):
     output_folder.clear(self.folder)
     self.assertEqual(self._names(), ['thesis.tex'])
 
-  def test_removes_what_a_killed_job_left(self) -> None:
-    os.makedirs(os.path.join(self.folder, 'spill', 'more'))
+  @parameterized.parameters(*_SCHEMES)
+  def test_removes_what_a_killed_job_left(self, scheme: str) -> None:
+    os.makedirs(os.path.join(self.folder, _SPILL))
     left = ('shard-00000-of-00008.arrow', 'shard-00099-of-00100.arrow.7.part', 'index.arrow.12.part',
-            'pipeline_result.json', 'manifest.json')  # fmt: skip
+            'manifest.json.1.part', 'pipeline_result.json', f'{_SPILL}/part-1.arrow')  # fmt: skip
     for name in left:
       pathlib.Path(self.folder, name).write_bytes(b'half')
-    output_folder.prepare(self.folder)
-    self.assertEqual(self._names(), ['spill'])
-    self.assertEmpty(os.listdir(os.path.join(self.folder, 'spill')))
-    output_folder.clear(self.folder)
+    self.assertIsNone(output_folder.find_existing(scheme + self.folder, _ORIGIN.copy))
+    spill_folder = output_folder.prepare(scheme + self.folder)
+    self.assertEmpty(storage.list_names(spill_folder))
+    with storage.open_atomically(storage.join(spill_folder, 'part-1.arrow')) as file:
+      file.write(b'rows')
+    self.assertEqual(self._names(), [os.path.basename(spill_folder)])
+    self.assertRegex(spill_folder, f'^{scheme}{self.folder}/spill-[0-9a-f]{{32}}$')
+    self.assertNotEqual(os.path.basename(spill_folder), _SPILL)
+    output_folder.clear(scheme + self.folder)
     self.assertEmpty(self._names())
+
+  def test_a_folder_of_the_users_is_not_ours_whatever_its_name_begins_with(self) -> None:
+    for name in ('spill', 'spill-2024'):
+      with self.subTest(name):
+        path = pathlib.Path(self.folder, name)
+        path.mkdir()
+        (path / 'oil.csv').write_text('all my data')
+        with self.assertRaisesRegex(ValueError, f'found {name} in '):
+          output_folder.find_existing(self.folder, _ORIGIN.copy)
+        output_folder.clear(self.folder)
+        self.assertEqual(os.listdir(path), ['oil.csv'])
+        (path / 'oil.csv').unlink()
+        path.rmdir()
+
+  @parameterized.parameters(*_SCHEMES)
+  def test_a_data_set_that_was_not_seen_is_neither_overwritten_nor_removed(self, scheme: str) -> None:
+    self._make_data_set()
+    names = self._names()
+    with self.assertRaisesRegex(ValueError, 'found a manifest.json that was not there before'):
+      output_folder.prepare(scheme + self.folder)
+    self.assertEqual(self._names(), names)
+    output_folder.new_spill_folder(scheme + self.folder)
+    pathlib.Path(self.folder, 'pipeline_result.json').write_text('{}')
+    output_folder.clear(scheme + self.folder)
+    self.assertContainsSubset(names, self._names())
+    self.assertNotIn('pipeline_result.json', self._names())
+
+  @parameterized.parameters('far://', 'flat://')
+  def test_a_folder_that_cannot_be_listed_is_not_free(self, scheme: str) -> None:
+    self._make_data_set()
+    names = self._names()
+    with far_filesystem.failing_lists():
+      with self.assertRaisesRegex(ValueError, 'Expected a folder that can be written at .*503.*choose another'):
+        output_folder.find_existing(scheme + self.folder, _ORIGIN.copy)
+      with self.assertRaisesRegex(ValueError, '503'):
+        output_folder.prepare(scheme + self.folder)
+    self.assertEqual(self._names(), names)
+
+  def test_the_users_rows_go_first(self) -> None:
+    os.mkdir(os.path.join(self.folder, _SPILL))
+    pathlib.Path(self.folder, 'index.arrow').write_bytes(b'half')
+    self.enterContext(mock.patch.object(storage, 'remove', side_effect=KeyboardInterrupt))
+    with self.assertRaises(KeyboardInterrupt):
+      output_folder.clear(self.folder)
+    self.assertEqual(self._names(), ['index.arrow'])
+
+  def test_what_cannot_be_removed_is_said_and_the_rest_goes(self) -> None:
+    storage.write_new(f'flat://{self.folder}/{_SPILL}/part-1.arrow', b'rows')
+    pathlib.Path(self.folder, 'index.arrow').write_bytes(b'half')
+    delete = filesystems.FileSystems.delete
+
+    def delete_files(paths: list[str]) -> None:
+      if not paths[0].endswith('/'):
+        delete(paths)
+
+    self.enterContext(mock.patch.object(filesystems.FileSystems, 'delete', side_effect=delete_files))
+    with self.assertRaisesRegex(OSError, f'^flat://.*/{_SPILL} could not be removed'):
+      output_folder.clear(f'flat://{self.folder}')
+    self.assertEqual(self._names(), [_SPILL])
+    with self.assertRaisesRegex(ValueError, f'Expected a folder that can be written at .*{_SPILL} could not'):
+      output_folder.prepare(f'flat://{self.folder}')
 
   def test_says_where_no_folder_can_be(self) -> None:
     file = pathlib.Path(self.folder, 'file')
     file.write_text('')
     with self.assertRaisesRegex(ValueError, 'Expected a folder that can be written at .*file/shards, found Not a dir'):
       output_folder.prepare(str(file / 'shards'))
+
+
+class HoldTest(parameterized.TestCase):
+
+  def setUp(self) -> None:
+    super().setUp()
+    self.folder = os.path.join(self.create_tempdir().full_path, 'new')
+
+  @parameterized.parameters(*_SCHEMES)
+  def test_one_job_at_a_time(self, scheme: str) -> None:
+    folder = scheme + self.folder
+    message = f'^Expected an output_dir that no other job is writing, found one at work in {folder}: wait for it or '
+    with output_folder.hold(folder):
+      for _ in range(2):
+        with self.assertRaisesRegex(ValueError, message + 'choose another --output_dir'), output_folder.hold(folder):
+          self.fail('Two jobs hold the folder.')
+      self.assertIsNone(output_folder.find_existing(folder, _ORIGIN.copy))
+      output_folder.prepare(folder)
+    with output_folder.hold(folder):
+      output_folder.clear(folder)
+    self.assertEmpty(os.listdir(self.folder))
+
+  @parameterized.parameters(*_SCHEMES)
+  def test_a_failed_job_lets_go_and_its_error_comes_through(self, scheme: str) -> None:
+    for error in (KeyError, OSError, KeyboardInterrupt):
+      with self.assertRaises(error), output_folder.hold(scheme + self.folder):
+        raise error
+    self.assertEmpty(os.listdir(self.folder))
+
+  @parameterized.parameters('far://', 'flat://')
+  def test_a_lock_that_a_killed_job_left_is_named(self, scheme: str) -> None:
+    os.mkdir(self.folder)
+    lock = pathlib.Path(self.folder, _LOCK)
+    lock.write_text('')
+    message = f'choose another --output_dir, or remove {scheme}{lock} if that job was killed.$'
+    with self.assertRaisesRegex(ValueError, message), output_folder.hold(scheme + self.folder):
+      self.fail('The lock of another job was overlooked.')
+    output_folder.prepare(scheme + self.folder)
+    output_folder.clear(scheme + self.folder)
+    self.assertEqual(os.listdir(self.folder), [_LOCK])
+
+  def test_a_lock_that_cannot_be_removed_does_not_hide_what_came_of_the_job(self) -> None:
+    failure = filesystem.BeamIOError('403 Forbidden')
+    self.enterContext(mock.patch.object(filesystems.FileSystems, 'delete', side_effect=failure))
+    with self.assertRaisesRegex(KeyError, 'cause'), output_folder.hold(f'flat://{self.folder}'):
+      raise KeyError('cause')
+
+  def test_nobody_is_forgotten_while_a_job_is_at_work(self) -> None:
+    os.mkdir(self.folder)
+    shard_writing.write_data_set(self.folder, fakes.Numbers().schema, [])
+    with output_folder.hold(self.folder), self.assertRaisesRegex(ValueError, 'Expected nobody else to change'):
+      forgetting.forget(self.folder, [])
+
+  @parameterized.parameters('far://', 'flat://')
+  def test_a_folder_whose_jobs_cannot_be_known_is_not_held(self, scheme: str) -> None:
+    held = output_folder.hold(scheme + self.folder)
+    with far_filesystem.failing_lists(), self.assertRaisesRegex(ValueError, '503'), held:
+      self.fail('The folder is held blindly.')
+    self.assertEmpty(os.listdir(self.folder))
+
+  def test_a_folder_that_cannot_be_made_is_one_line(self) -> None:
+    pathlib.Path(self.folder).write_text('')
+    message = 'Expected a folder that can be written at .*/new, found File exists'
+    with self.assertRaisesRegex(ValueError, message), output_folder.hold(self.folder):
+      self.fail('A file is held.')
 
 
 if __name__ == '__main__':

@@ -100,11 +100,13 @@ class PreprocessTest(_ProgramTest):
     self.main(*self.flags())
     before = client_shards.ClientShards(str(self.output)).manifest
     ids = self.folder / 'ids'
-    ids.write_text('a\nb\nnobody\n')
+    ids.write_bytes('a\r\nb\r\nnobody\r\n'.encode('utf-8-sig'))
     printed = self.main(f'--forget={ids}', f'--output_dir={self.output}', f'--client_id_key_file={self.key}')
     data = client_shards.ClientShards(str(self.output))
     data.verify()
-    self.assertIn('2 of 3', printed)
+    self.assertIn('Forgot 2 users: 18 rows', printed)
+    self.assertIn('1 of the ids in ', printed)
+    self.assertIn('line 3', printed)
     self.assertEqual(sum(data.num_clients(split) for split in ('train', 'validation', 'test')), 4)
     self.assertEqual(data.manifest['rows']['quarantined'], {'forgotten': 18})
     self.assertEqual(data.manifest['rows']['used'], before['rows']['used'] - 18)
@@ -122,6 +124,7 @@ class PreprocessTest(_ProgramTest):
       (('--dataset=',), '--dataset=FILE.toml'),
       (('--num_shards=many',), 'num_shards'),
       (('--forget=ids',), 'not both'),
+      (('--input=', '--forget=ids', '--describe'), 'nothing else'),
       (('--nm_shards=3',), 'did you mean --num_shards'),
   )
   def test_a_wrong_flag_is_one_line_and_2_before_anything_slow_is_imported(

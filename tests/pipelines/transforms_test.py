@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pathlib
+import pickle
 from typing import Any
 
 from absl.testing import absltest
@@ -38,23 +39,6 @@ class _SumOfTwoRows(learning.Learner):
     return learning.Release(total or 0, {'what': 'a sum', 'source': 'dp', 'epsilon': 1.0})
 
 
-class _WithOffset(fakes.Numbers):
-  """Numbers from which what was learned is taken away."""
-
-  offset = 0
-
-  @property
-  def learner(self) -> learning.Learner:
-    return _SumOfTwoRows()
-
-  def with_learned(self, value: int) -> fakes.Numbers:
-    return fakes.Numbers(reach=value)
-
-
-def _write_value(release: learning.Release, path: str) -> None:
-  pathlib.Path(path).write_text(str(release.value))
-
-
 def _path(folder: str, shard: int) -> str:
   return os.path.join(folder, str(shard))
 
@@ -81,26 +65,27 @@ class PipelineTest(absltest.TestCase):
     rows = pipeline | transforms.ReadRows(paths, declared, fakes.KEY)
     return rows, rows.elements | transforms.SpillRows(2, self.folder)
 
+  def _sum(self) -> int | None:
+    return pickle.loads(pathlib.Path(self.folder, 'sum').read_bytes())
+
   def test_learns_from_all_training_users_and_from_them_alone(self) -> None:
     users = [f'user {number}' for number in range(12)]
     rows = [(user, time, 10**place) for place, user in enumerate(users) for time in range(3)]
     log = self._log([dict(zip(('user', 'time', 'number'), row, strict=True)) for row in rows])
-    declared, builder = self._declare(_WithOffset())
+    declared, builder = self._declare(fakes.Numbers())
     with test_pipeline.TestPipeline(runner='FnApiRunner') as pipeline:
       _, buckets = self._slices(pipeline, [log], declared)
-      learned = buckets.elements | transforms.Learn(builder, _SumOfTwoRows())
-      learned | beam.Map(_write_value, os.path.join(self.folder, 'sum'))
-    digits = pathlib.Path(self.folder, 'sum').read_text().zfill(len(users))[::-1]
+      buckets.elements | transforms.Learn(builder, _SumOfTwoRows(), os.path.join(self.folder, 'sum'))
+    digits = str(self._sum()).zfill(len(users))[::-1]
     self.assertEqual(set(digits), {'0', '2'})
     self.assertBetween(digits.count('2'), 4, 11)
 
-  def test_learning_from_nobody_is_a_release_too(self) -> None:
-    declared, builder = self._declare(_WithOffset())
+  def test_learning_from_nobody(self) -> None:
+    declared, builder = self._declare(fakes.Numbers())
     with test_pipeline.TestPipeline(runner='FnApiRunner') as pipeline:
       _, buckets = self._slices(pipeline, [self._log([])], declared)
-      learned = buckets.elements | transforms.Learn(builder, _SumOfTwoRows())
-      learned | beam.Map(_write_value, os.path.join(self.folder, 'sum'))
-    self.assertEqual(pathlib.Path(self.folder, 'sum').read_text(), '0')
+      buckets.elements | transforms.Learn(builder, _SumOfTwoRows(), os.path.join(self.folder, 'sum'))
+    self.assertIsNone(self._sum())
 
   def test_a_damaged_file_is_a_problem_and_the_others_are_read(self) -> None:
     whole = self._log([{'user': 'ann', 'time': 0, 'number': 1}])
@@ -116,7 +101,7 @@ class PipelineTest(absltest.TestCase):
     os.makedirs(folder, exist_ok=True)
     with test_pipeline.TestPipeline(runner='FnApiRunner') as pipeline:
       rows, buckets = self._slices(pipeline, paths, declared)
-      written = buckets.elements | transforms.WriteShards(builder, functools.partial(_path, folder), None)
+      written = buckets.elements | transforms.WriteShards(builder, functools.partial(_path, folder))
       (rows.reports, buckets.reports, written) | beam.Flatten() | transforms.WriteResult(folder)
     return json.loads(pathlib.Path(folder, output_folder.RESULT_NAME).read_text())
 
@@ -137,7 +122,7 @@ class PipelineTest(absltest.TestCase):
     writer = transforms._WriteShards(builder, lambda _: nowhere)
     rows = fakes.make_rows(('ann', 0, 1))
     spilled = transforms.spill.write(rows, 1, os.path.join(self.folder, 'rows.arrow'))
-    (report,) = writer.process([(0, [spilled[0][1]])], None)
+    (report,) = writer.process([(0, [spilled[0][1]])])
     self.assertRegex(report.problems[0], '^Expected to write .*nowhere/shard, found No such file')
     spill = transforms._Spill(1, os.path.join(self.folder, 'nowhere'))
     tagged: Any

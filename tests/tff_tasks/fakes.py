@@ -32,7 +32,8 @@ def write_shards(
   clients = list(_clients(sizes, np.random.default_rng(seed), validation_users))
   os.makedirs(path)
   contents = [shard_writing.pack(clients[shard::_NUM_SHARDS]) for shard in range(_NUM_SHARDS)]
-  shard_writing.write_data_set(path, SCHEMA, contents)
+  manifest = shard_writing.write_data_set(path, SCHEMA, contents)
+  shard_writing.write_manifest(path, SCHEMA, {**manifest, 'learned': []})
   return client_shards.ClientShards(path)
 
 

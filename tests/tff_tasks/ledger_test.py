@@ -13,7 +13,15 @@ _PLAN = privacy.PrivacyPlan(
     population=932, clients_per_round=250, clip_norm=0.3, quantization_bits=4, noise_multiplier=2.08, delta=1e-4
 )
 _ENTRIES = [
-    {'what': 'vocabulary', 'source': 'dp', 'mechanism': 'noisy counts', 'epsilon': 1.5, 'delta': 1e-5},
+    {
+        'what': 'vocabulary',
+        'source': 'dp',
+        'mechanism': 'noisy counts',
+        'epsilon': 1.5,
+        'delta': 1e-5,
+        'unit': 'client',
+        'adjacency': 'one client added or removed',
+    },
     {'what': 'classes', 'source': 'declared', 'mechanism': 'none', 'epsilon': 0.0, 'delta': 0.0},
 ]
 _PUBLIC = privacy.PrivacyPlan(population=932, clients_per_round=250, quantization_bits=0)

@@ -30,7 +30,10 @@ _SETTINGS = settings_lib.Settings(
 )  # fmt: skip
 
 
-_WORDS = {'what': 'vocabulary', 'source': 'dp', 'mechanism': 'noisy counts', 'epsilon': 1.0, 'delta': 1e-5}
+_WORDS = {
+    'what': 'vocabulary', 'source': 'dp', 'mechanism': 'noisy counts', 'epsilon': 1.0, 'delta': 1e-5, 'unit': 'client',
+    'adjacency': 'one client added or removed',
+}  # fmt: skip
 
 
 class BuildPlanTest(absltest.TestCase):
@@ -112,6 +115,12 @@ class TrainTest(parameterized.TestCase):
     self.assertIn(f'Privacy: epsilon {run["epsilon"]:.2f} (data set 1.00, training', output)
     last = metrics.MetricsLog(self._settings.output_dir, 4).rows[-1]
     self.assertAlmostEqual(last.epsilon or 0.0, run['epsilon'], places=4)
+
+  def test_a_data_set_that_does_not_say_what_was_learned_is_refused(self) -> None:
+    del self._shards.manifest['learned']
+    with self.assertRaisesRegex(ValueError, 'Expected the manifest of .* to say what was learned'):
+      self._train()
+    self.assertFalse(os.path.exists(self._settings.output_dir))
 
   def test_a_finished_run_is_left_as_it_is(self) -> None:
     self._train()

@@ -136,6 +136,25 @@ tail_share = 0.5
   def test_refuses_an_override(self, override: str, expected: str) -> None:
     self._assert_refused(expected, _LEAST, override)
 
+  @parameterized.parameters('kind = "characters"', 'kind = "words"\nvocabulary = {source = "declared", words = ["a"]}')
+  def test_rows_are_told_apart_by_all_that_says_what_they_count_for(self, examples: str) -> None:
+    text = f'[client]\nid = "user"\norder = "n"\n[examples]\ncolumn = "text"\n{examples}\n'
+    self._assert_refused(
+        "--override=.*: Expected drop_duplicates to name 'text' too, found it left out: add it, or write true or false",
+        text, 'client.drop_duplicates=["n"]',
+    )
+    for accepted in ('["text"]', '["n", "text"]', 'true', 'false'):
+      self._read(text, f'client.drop_duplicates={accepted}')
+
+  def test_a_random_tail_of_examples_that_overlap(self) -> None:
+    text = '[examples]\nkind = "windows"\nnumbers = ["x"]\nlabel = "y"\nclasses = ["a"]\nlength = 4\n'
+    text += '[client]\nid = "user"\n[splits]\n'
+    expected = 'FILE, line 10: Expected tail = "last" for examples that overlap, found "random", .* stride'
+    self._assert_refused(expected, f'{text}tail = "random"\n', 'examples.stride=3')
+    self._read(f'{text}tail = "random"\n', 'examples.stride=4')
+    self._read(f'{text}tail = "random"\ntail_share = 0.0\n', 'examples.stride=3')
+    self._read(text, 'examples.stride=3')
+
   def test_a_feature_that_is_the_client_id_is_found_in_its_list(self) -> None:
     text = _LEAST.replace('"user"', '"x"')
     self._assert_refused("FILE, line 7: .*found 'x': leave it out", text)

@@ -20,11 +20,6 @@ class LabelsTest(parameterized.TestCase):
     read = labels.read(places, labels.feature('label', 'abc'))
     np.testing.assert_array_equal(read, np.array([2, 0, 1], np.int8), strict=True)
 
-  def test_a_column_has_one_place(self) -> None:
-    labels.check_names(['a', 'b'])
-    with self.assertRaisesRegex(ValueError, "^Expected each column in one place, found 'b' in two: use it once.$"):
-      labels.check_names(['a', 'b', 'c', 'b'])
-
 
 if __name__ == '__main__':
   absltest.main()

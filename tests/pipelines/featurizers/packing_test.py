@@ -24,7 +24,6 @@ def _pack(clients: list[list[list[int]]], window_length: int) -> base.Examples:
       client_starts=np.cumsum([0, *map(len, clients)]),
       window_length=window_length,
       label_dtype='int8',
-      unknown=1,
   )
 
 
@@ -57,6 +56,10 @@ class PackWindowsTest(absltest.TestCase):
     self.assertEqual((made.first_row.tolist(), made.last_row.tolist()), ([0, 1, 3], [1, 1, 3]))
     self.assertEqual(_listed(made.unknown), [0, 1, 0])
     self.assertEqual((made.features.dtype, made.labels.dtype), (np.uint8, np.int8))
+
+  def test_special_classes_stand_where_their_codes_say(self) -> None:
+    self.assertEqual(packing.SPECIAL[packing.PAD_CODE], packing.PAD)
+    self.assertEqual(packing.SPECIAL[packing.UNKNOWN_CODE], packing.UNKNOWN)
 
   @hypothesis.settings(max_examples=200, deadline=None)
   @hypothesis.given(_CLIENTS, strategies.integers(1, 4))

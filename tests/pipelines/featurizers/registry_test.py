@@ -1,12 +1,16 @@
 """Tests of finding featurizers by name."""
 
 import dataclasses
+import textwrap
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import numpy as np
+import pyarrow as pa
 
 from pipelines import schema as schema_lib
 from pipelines.featurizers import base
+from pipelines.featurizers import checks
 from pipelines.featurizers import registry
 from pipelines.rows import columns
 from pipelines.rows import rows as rows_lib
@@ -22,9 +26,6 @@ class Thawed(base.Featurizer):
   @property
   def columns(self) -> tuple[columns.Column, ...]:
     return ()
-
-  def weight_needed(self, examples: int) -> int:
-    return examples
 
   def featurize(self, rows: rows_lib.ClientRows) -> base.Examples:
     raise NotImplementedError
@@ -61,6 +62,28 @@ class RegistryTest(parameterized.TestCase):
     self.assertIs(registry.find(kind), Own)
     self.assertEqual(registry.name(Own), kind)
 
+  def test_the_example_that_the_interface_gives_works(self) -> None:
+    paragraphs = (base.__doc__ or '').split('\n\n')
+    code = textwrap.dedent('\n\n'.join(text for text in paragraphs if text.startswith('    ')))
+    folder = self.create_tempdir()
+    folder.create_file('example_of_ones_own.py', code)
+    with absltest.mock.patch('sys.path', [folder.full_path]):
+      kind = registry.find('example_of_ones_own.Pairs')
+    featurizer = kind(number='heart_rate', label='sport', classes=('none', 'running'))  # type: ignore[call-arg]
+    given = (pa.array(['60', '70', '5', '90', '80']), pa.array(['none', 'none', 'running', 'running', 'none']))
+    read = [column.kind.read(values).values for column, values in zip(featurizer.columns, given, strict=True)]
+    rows = rows_lib.ClientRows(pa.table(read, ['heart_rate', 'sport']), np.array([0, 2, 2, 3, 5, 5]))
+    made = featurizer.featurize(rows)
+    checks.check_examples(featurizer, made, rows)
+    self.assertEqual((made.features.tolist(), made.labels.tolist()), ([[60, 70], [90, 80]], [0, 0]))
+    self.assertEqual((made.starts.tolist(), made.first_row.tolist()), ([0, 1, 1, 1, 2, 2], [0, 3]))
+    self.assertEqual((made.last_row.tolist(), featurizer.weight_needed(3)), ([1, 4], 4))
+    self.assertTrue(featurizer.examples_overlap)
+
+  def test_a_row_is_an_example_if_nothing_else_is_said(self) -> None:
+    self.assertEqual(Own().weight_needed(7), 7)
+    self.assertIsNone(Own().weigh(pa.table({})))
+
   @parameterized.parameters(
       ('character', "Expected kind to be one of characters, words, .*found 'character': did you mean characters?"),
       ('zzz', 'Expected kind to be one of characters, words, .* "package.module.Class"'),
@@ -70,7 +93,7 @@ class RegistryTest(parameterized.TestCase):
       ('a..b', "Expected kind to be one of .*found 'a..b'"),
       ('json.dumps', "Expected a featurizer, found 'json.dumps': derive it from"),
       (f'{__name__}.Stranger', "Expected a featurizer, found '.*Stranger': derive it from"),
-      (f'{__name__}.Partial', "Expected a whole .*'.*Partial' without columns, featurize, schema, weight_needed:"),
+      (f'{__name__}.Partial', "Expected a whole .*'.*Partial' without columns, featurize, schema:"),
       (f'{__name__}.Thawed', "Expected a frozen dataclass, found '.*Thawed': add @dataclasses"),
       (f'{__name__}.Mutable', "Expected a frozen dataclass, found '.*Mutable': add @dataclasses"),
   )

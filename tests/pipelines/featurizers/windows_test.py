@@ -37,6 +37,10 @@ class WindowsTest(parameterized.TestCase):
     self.assertEqual((made.features.dtype, made.labels.dtype), (np.float32, np.int8))
     self.assertEqual(_make().schema.feature.shape, made.features.shape[1:])
 
+  @parameterized.parameters((3, False), (4, False), (2, True), (1, True))
+  def test_windows_closer_than_their_length_overlap(self, stride: int, expected: bool) -> None:
+    self.assertEqual(_make(stride=stride).examples_overlap, expected)
+
   @parameterized.parameters(([2, 0, 1], 0), ([2, 1, 2], 2), ([1, 1, 0], 1), ([2, 2, 2], 2))
   def test_the_label_of_most_rows_and_the_first_class_of_several(self, places: list[int], expected: int) -> None:
     self.assertSequenceEqual(_make().featurize(_rows([3], places)).labels.tolist(), [expected])

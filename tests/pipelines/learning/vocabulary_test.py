@@ -13,6 +13,7 @@ from hypothesis import strategies
 import numpy as np
 import pyarrow as pa
 
+from pipelines.learning import base
 from pipelines.learning import mechanisms
 from pipelines.learning import vocabulary
 from pipelines.rows import rows as rows_lib
@@ -170,12 +171,16 @@ class ReleaseTest(parameterized.TestCase):
     }  # fmt: skip
     self.assertEqual(release.entry, release.entry | expected)
     json.dumps(release._asdict(), allow_nan=False)
+    self.assertEqual(release.problem, '')
+    base.check_entry(release.entry)
     self.assertEqual(_LEARNED.with_learned(release.value).words, ('a',))
 
   @parameterized.parameters([None], [_table()], [_table(rare=1)])
-  def test_no_words_is_a_mistake(self, total: pa.Table | None) -> None:
-    with self.assertRaisesRegex(ValueError, r'Expected words that more than \d+ users have, found none'):
-      vocabulary.VocabularyLearner('text', _LEARNED).release(total)
+  def test_no_words_is_a_problem_and_has_its_price(self, total: pa.Table | None) -> None:
+    release = vocabulary.VocabularyLearner('text', _LEARNED).release(total)
+    self.assertRegex(release.problem, r'^Expected words that more than \d+ users have, found none, .* epsilon 1 too')
+    self.assertNotIn('\n', release.problem)
+    self.assertEqual((release.value, release.entry['epsilon'], release.entry['words']), ([], 1.0, 0))
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@ import datetime
 import pathlib
 import tempfile
 from unittest import mock
+import uuid
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -13,6 +14,7 @@ from pyarrow import parquet as arrow_parquet
 from pipelines.readers import base
 from pipelines.readers import parquet
 from pipelines.readers import streams
+from pipelines.rows import client_ids
 from tests.pipelines.readers import reading
 
 
@@ -42,7 +44,23 @@ class ParquetTest(parameterized.TestCase):
     table = pa.table({'a': pa.array([b'x']), 'b': pa.array([time]), 'c': pa.array(['x']).dictionary_encode()})
     self._write(table)
     found = reading.read(parquet.Parquet(), self.path, 'a', 'b', 'c')
-    self.assertEqual((found.rows, found.types), ([(b'x', time, 'x')], [['binary', 'timestamp[us]', 'string']]))
+    encoded = 'dictionary<values=string, indices=int32, ordered=0>'
+    self.assertEqual((found.rows, found.types), ([(b'x', time, 'x')], [['binary', 'timestamp[us]', encoded]]))
+
+  @parameterized.parameters(True, False)
+  def test_ids_of_any_type_are_text(self, store_schema: bool) -> None:
+    name = '12345678-9abc-def0-1234-56789abcdef0'
+    columns = {
+        'uuid': pa.array([uuid.UUID(name)], pa.uuid()),
+        'number': pa.array([17], pa.decimal128(38, 0)),
+        'large': pa.array(['17'], pa.large_string()),
+        'view': pa.array(['17'], pa.string_view()),
+        'dictionary': pa.array(['17']).dictionary_encode(),
+    }
+    arrow_parquet.write_table(pa.table(columns), self.path, store_schema=store_schema)
+    ((block,),) = (parquet.Parquet().read(part, list(columns)) for part in parquet.Parquet().parts(str(self.path), 0))
+    ids = [client_ids.read_ids(column.chunk(0)) for column in block.table.columns]
+    self.assertEqual([(found.values.to_pylist(), found.refused) for found in ids], [([name], {}), *[(['17'], {})] * 4])
 
   def test_a_name_with_a_dot_is_a_column_and_not_a_field(self) -> None:
     self._write(pa.table({'a.b': [1], 'a': [{'b': 2}]}))

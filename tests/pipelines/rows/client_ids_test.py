@@ -1,6 +1,9 @@
+import decimal
 import os
 import pathlib
+from typing import Any
 from unittest import mock
+import uuid
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -8,6 +11,7 @@ import hypothesis
 from hypothesis import strategies
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines import shard_bytes
 from pipelines.rows import client_ids
@@ -58,6 +62,7 @@ class ReadIdsTest(parameterized.TestCase):
       ('null', None, 'no_client_id'),
       ('empty', '', 'no_client_id'),
       ('blank', ' \t', 'no_client_id'),
+      ('long_and_blank', ' ' * 1_001, 'no_client_id'),
       ('long', 'x' * 1_001, 'client_id_too_long'),
       ('megabytes', 'x' * 10_000_000, 'client_id_too_long'),
   )
@@ -66,23 +71,64 @@ class ReadIdsTest(parameterized.TestCase):
     refused = {found: mask.tolist() for found, mask in read.refused.items() if mask.any()}
     self.assertEqual(refused, {reason: [False, True]})
 
-  def test_a_broken_number_is_no_id(self) -> None:
-    for value in (1.5, float('inf'), 2.0**53):
-      self.assertEqual(client_ids.read_ids(pa.array([value])).refused['no_client_id'].tolist(), [True])
+  @parameterized.parameters(1.5, float('inf'), float('nan'), 2.0**53, decimal.Decimal('17.5'), True, b'\xff')
+  def test_refuses_what_is_no_id(self, value: Any) -> None:
+    self._assert_not_an_id(pa.array([value, None]))
 
   @parameterized.parameters(
-      (pa.array([True, None]),), (pa.array([[1], None]),)
-  )
-  def test_refuses_what_is_no_id(self, values: pa.Array) -> None:
-    refused = client_ids.read_ids(values).refused
-    self.assertEqual(refused['not_a_client_id'].tolist(), [True, False])
-    self.assertEqual(refused['no_client_id'].tolist(), [False, True])
+      (pa.array([[1], None]),), (pa.array([{'a': '1'}, None]),), (pa.array([0, None], pa.timestamp('s')),),
+      (pa.array([b'x\xffy', None]).view(pa.string()),), (pa.array([b'\xff' * 16, None], pa.binary(16)),),
+      (pa.array([b'\xff', None]).dictionary_encode(),), (pa.array([b'\xff', None], pa.binary_view()),),
+  )  # fmt: skip
+  def test_refuses_a_column_without_ids(self, values: pa.Array) -> None:
+    self._assert_not_an_id(values)
 
-  def test_a_whole_number_is_the_same_user_as_its_digits(self) -> None:
-    text = pa.array(['17'])
-    numbers = (pa.array([17], pa.int16()), pa.array([17.0], pa.float32()))
-    for values in (*numbers, text, text.dictionary_encode(), pa.array([b'17'])):
-      self.assertEqual(client_ids.read_ids(values).values.to_pylist(), ['17'])
+  def _assert_not_an_id(self, values: pa.Array) -> None:
+    refused = client_ids.read_ids(values).refused
+    self.assertEqual(
+        {reason: rows.tolist() for reason, rows in refused.items()},
+        {'not_a_client_id': [True, False], 'no_client_id': [False, True]},
+    )
+
+  def test_a_row_is_refused_for_itself_alone(self) -> None:
+    values = [b'ann', b'\xff', None, b' ', b'x' * 1_001, '\u3000'.encode(), b'bob']
+    read = client_ids.read_ids(pa.array(values))
+    self.assertEqual(
+        {reason: np.flatnonzero(rows).tolist() for reason, rows in read.refused.items()},
+        {'no_client_id': [2, 3, 5], 'not_a_client_id': [1], 'client_id_too_long': [4]},
+    )
+    self.assertEqual([read.values[row].as_py() for row in (0, 6)], ['ann', 'bob'])
+
+  def test_what_lies_behind_a_null_does_not_matter(self) -> None:
+    _, offsets, content = pa.array([b'\xff', b'a']).buffers()
+    values = pa.Array.from_buffers(pa.string(), 2, [pa.py_buffer(b'\x02'), offsets, content])
+    read = client_ids.read_ids(values)
+    self.assertEqual({reason: rows.tolist() for reason, rows in read.refused.items()}, {'no_client_id': [True, False]})
+
+  def test_good_ids_have_no_reason(self) -> None:
+    values = pa.array(['ann', ' bob', 'é'])
+    self.assertEqual(client_ids.read_ids(values), (values, {}))
+
+  @parameterized.parameters(
+      (pa.array([17], pa.int16()),), (pa.array([17], pa.uint64()),), (pa.array([17.0]),),
+      (pa.array([17.0], pa.float32()),), (pa.array([17], pa.decimal128(38, 0)),),
+      (pa.array([decimal.Decimal('17.00')]),), (pa.array(['17'], pa.large_string()),),
+      (pa.array(['17'], pa.string_view()),), (pa.array(['17']).dictionary_encode(),),
+      (pc.run_end_encode(pa.array(['17'])),), (pc.run_end_encode(pa.array([17])),), (pa.array([b'17']),),
+      (pa.array([b'17'], pa.binary(2)),), (pa.array([17]).dictionary_encode(),),
+  )  # fmt: skip
+  def test_a_whole_number_is_the_same_user_as_its_digits(self, values: pa.Array) -> None:
+    self.assertEqual(client_ids.read_ids(values), (pa.array(['17']), {}))
+
+  def test_a_long_number_is_the_same_user_as_its_digits(self) -> None:
+    digits = '12345678901234567890123456789012345678'
+    values = pa.array([decimal.Decimal(digits)], pa.decimal128(38, 0))
+    self.assertEqual(client_ids.read_ids(values), client_ids.read_ids(pa.array([digits])))
+
+  def test_a_uuid_is_the_same_user_as_its_text(self) -> None:
+    names = ['12345678-9abc-def0-1234-56789abcdef0', '00000000-0000-4000-8000-000000000000']
+    values = pa.array([uuid.UUID(name) for name in names], pa.uuid())
+    self.assertEqual(client_ids.read_ids(values), (pa.array(names), {}))
 
 
 class HashTest(parameterized.TestCase):

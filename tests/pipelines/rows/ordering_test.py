@@ -1,4 +1,6 @@
 import datetime
+import decimal
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -6,6 +8,7 @@ import hypothesis
 from hypothesis import strategies
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.rows import ordering
 
@@ -26,6 +29,13 @@ class ReadOrderTest(parameterized.TestCase):
       ('whole', pa.array([3.0, None, -1.0])),
       ('text', pa.array([' 3', '', '-1'])),
       ('signed', pa.array(['+3', 'x', '-1 '])),
+      ('decimals', pa.array([3, None, -1], pa.decimal128(38, 0))),
+      ('cents', pa.array([decimal.Decimal(text) for text in ('3.00', '3.50', '-1')])),
+      ('large', pa.array(['3', None, '-1'], pa.large_string())),
+      ('view', pa.array(['3', None, '-1'], pa.string_view())),
+      ('runs', pc.run_end_encode(pa.array([3, None, -1]))),
+      ('broken_text', pa.array([b'3', b'\xff', b'-1']).view(pa.string())),
+      ('dictionary_of_numbers', pa.array([3, None, -1]).dictionary_encode()),
       ('dictionary', pa.array(['3', '3.5', '-1']).dictionary_encode()),
   )
   def test_integers(self, values: pa.Array) -> None:
@@ -39,7 +49,11 @@ class ReadOrderTest(parameterized.TestCase):
     self.assertEqual(_read(values, 'integer'), [None])
 
   def test_refuses_integers_beyond_64_bits(self) -> None:
-    self.assertEqual(_read(pa.array([2**63, 2**63 - 1], pa.uint64()), 'integer'), [None, 2**63 - 1])
+    numbers = [2**63, 2**63 - 1, -(2**63), -(2**63) - 1]
+    expected = [None, 2**63 - 1, -(2**63), None]
+    self.assertEqual(_read(pa.array(numbers[:2], pa.uint64()), 'integer'), expected[:2])
+    self.assertEqual(_read(pa.array(numbers, pa.decimal128(38, 0)), 'integer'), expected)
+    self.assertEqual(_read(pa.array([*map(str, numbers), '9' * 80]), 'integer'), [*expected, None])
 
   @hypothesis.given(strategies.lists(strategies.floats(-1e38, 1e38), min_size=1))
   def test_numbers_sort_as_they_should(self, values: list[float]) -> None:
@@ -69,6 +83,77 @@ class ReadOrderTest(parameterized.TestCase):
   def test_a_bad_time_does_not_spoil_the_others(self) -> None:
     values = pa.array(['2023-13-14', None, '2023-11-14T22:13:20+01:00', '2023-11-14T22:13:20', 'yesterday'])
     self.assertEqual([time is not None for time in _read(values, 'time')], [False, False, True, True, False])
+
+  @parameterized.parameters(
+      '2023-11-14T22:13:20Z', '2023-11-14 22:13:20+00:00', '2023-11-14 22:13:20.5-0130', '2023-11-14 22:13:20',
+      '2023-11-14',
+  )  # fmt: skip
+  def test_usual_forms_are_not_read_one_by_one(self, text: str) -> None:
+    expected = _read(pa.array([text, 'x']), 'time')[:1]
+    with mock.patch.object(ordering, '_parse_time', side_effect=AssertionError):
+      self.assertEqual(_read(pa.array([text]), 'time'), expected)
+
+  @parameterized.parameters('{}', '{}Z', '{}+00:00')
+  def test_the_first_and_the_last_time(self, form: str) -> None:
+    values = [form.format('0001-01-01T00:00:00'), form.format('9999-12-31T23:59:59')]
+    expected = [-62_135_596_800_000_000, 253_402_300_799_000_000]
+    self.assertEqual(_read(pa.array(values), 'time'), expected)
+    self.assertEqual(_read(pa.array([*values, 'x']), 'time'), [*expected, None])
+
+  @parameterized.parameters(
+      '0001-01-01T00:00:00+05:00', '0001-01-01T04:59:59+05:00', '9999-12-31T23:59:59-05:00',
+      '9999-12-31T19:00:00-05:00', '9999-12-31 23:59:59-00:01', '0000-12-31T23:59:59Z', '0000-12-31T23:59:59',
+  )  # fmt: skip
+  def test_a_zone_that_leads_out_of_the_years_gives_no_order(self, text: str) -> None:
+    self.assertEqual(_read(pa.array([text]), 'time'), [None])
+    self.assertEqual(_read(pa.array([text, 'x']), 'time'), [None, None])
+
+  def test_zones_in_the_first_and_the_last_year(self) -> None:
+    values = ['0001-01-01T05:00:00+05:00', '9999-12-31T18:59:59-05:00']
+    self.assertEqual(_read(pa.array(values), 'time'), [-62_135_596_800_000_000, 253_402_300_799_000_000])
+    self.assertEqual(_read(pa.array([*values, 'x']), 'time')[:2], _read(pa.array(values), 'time'))
+
+  @hypothesis.given(
+      strategies.lists(
+          strategies.builds(
+              '{}{}{}{}'.format,
+              strategies.dates(),
+              strategies.sampled_from(['T', ' ']),
+              strategies.times(),
+              strategies.sampled_from(['', 'Z', '+00:00', '+05:00', '-0930', '-23:59', '+23:59', '+05', 'x']),
+          ),
+          max_size=4,
+      )
+  )
+  def test_a_time_is_read_alike_whatever_its_neighbours(self, texts: list[str]) -> None:
+    together = _read(pa.array([*texts, 'x']), 'time')[:-1]
+    self.assertEqual(together, [_read(pa.array([text]), 'time')[0] for text in texts])
+
+  @parameterized.parameters(
+      (pa.timestamp('s'), 1_000_000), (pa.timestamp('ms', 'UTC'), 1_000), (pa.date32(), 86_400_000_000)
+  )
+  def test_times_beyond_64_bits_have_no_order(self, kind: pa.DataType, unit: int) -> None:
+    largest = (2**63 - 1) // unit
+    size = pa.int32() if pa.types.is_date32(kind) else pa.int64()
+    counts = [0, largest, largest + 1, -largest, -largest - 2, None]
+    found = _read(pa.array(counts, size).cast(kind), 'time')
+    self.assertEqual(found, [0, largest * unit, None, -largest * unit, None, None])
+
+  def test_wrapped_times_have_no_order(self) -> None:
+    self.assertEqual(_read(pa.array([2**62, -(2**63)], pa.timestamp('s')), 'time'), [None, None])
+    self.assertEqual(_read(pa.array([2**62], pa.timestamp('us')), 'time'), [2**62])
+    self.assertEqual(_read(pa.array([2**62], pa.timestamp('ns')), 'time'), [2**62 // 1_000])
+    self.assertEqual(_read(pa.array([2**62, 86_400_000]).view(pa.date64()), 'time'), [None, 86_400_000_000])
+
+  def test_times_however_they_are_stored(self) -> None:
+    times, texts = pa.array([1, None], pa.timestamp('s')), pa.array(['1970-01-01T00:00:01', None])
+    for values in (times.dictionary_encode(), pc.run_end_encode(times), texts.cast(pa.string_view()),
+                   pc.run_end_encode(texts), texts.cast(pa.binary())):  # fmt: skip
+      self.assertEqual(_read(values, 'time'), [1_000_000, None])
+
+  def test_bytes_that_are_no_text_are_no_time(self) -> None:
+    values = pa.array([b'2023-11-14\xff', b'1970-01-02', None]).view(pa.string())
+    self.assertEqual(_read(values, 'time'), [None, 86_400_000_000, None])
 
   def test_days(self) -> None:
     self.assertEqual(_read(pa.array([1], pa.date32()), 'time'), [86_400_000_000])

@@ -1,4 +1,5 @@
 from collections.abc import Iterator, Sequence
+import dataclasses
 from typing import Any
 
 from absl.testing import absltest
@@ -7,7 +8,9 @@ import hypothesis
 from hypothesis import strategies
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from pipelines.rows import columns
 from pipelines.rows import rows as rows_lib
 from pipelines.shards import bounds
 from tests.pipelines import fakes
@@ -16,6 +19,36 @@ _IDENTITY = (rows_lib.ORDER, 'number')
 _ROWS = strategies.lists(
     strategies.tuples(strategies.sampled_from('abc'), strategies.integers(0, 5), strategies.integers(0, 3)), min_size=1
 )
+
+_NOTED_ROWS = strategies.lists(
+    strategies.tuples(
+        strategies.sampled_from('ab'), strategies.integers(0, 5), strategies.integers(0, 3),
+        strategies.sampled_from(['', 'x', 'yyyy', 'z' * 9, 'w' * 40]),
+    ),
+    min_size=1,
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class _Notes(fakes.Numbers):
+  """Rows of a number and a note, whose size varies, and which may be what the row weighs."""
+
+  is_weighed: bool = False
+
+  @property
+  def columns(self) -> tuple[columns.Column, ...]:
+    return (*super().columns, columns.Column('note', columns.Text()))
+
+  def weigh(self, rows: pa.Table) -> np.ndarray | None:
+    return pc.binary_length(rows['note']).to_numpy() + 1 if self.is_weighed else None
+
+  def weight_needed(self, examples: int) -> int:
+    return (4 if self.is_weighed else 1) * examples
+
+
+def _note_rows(rows: list[tuple[str, int, int, str]]) -> pa.Table:
+  notes = pa.array([note for *_, note in rows], pa.large_string())
+  return fakes.make_rows(*(row[:3] for row in rows)).append_column('note', notes)
 
 
 def _bounds(identity: Sequence[str] = _IDENTITY, **limits: Any) -> bounds.Bounds:
@@ -85,6 +118,57 @@ class GatherTest(parameterized.TestCase):
     for counts in (removed, removed_in_pieces):
       self.assertEqual(kept.num_rows + sum(counts.values()), len(rows))
 
+  @hypothesis.settings(max_examples=200, deadline=None)
+  @hypothesis.given(
+      _NOTED_ROWS, strategies.booleans(), strategies.sets(strategies.sampled_from(['number', rows_lib.ORDER])),
+      strategies.booleans(), strategies.integers(1, 4), strategies.integers(30, 300),
+      strategies.sampled_from(bounds.KEEPS), strategies.integers(1, 9),
+  )  # fmt: skip
+  def test_what_a_client_keeps_depends_on_its_rows_alone(
+      self, rows: list, is_weighed: bool, names: set[str], is_any_twice: bool, limit: int, size: int, keep: str,
+      piece: int,
+  ) -> None:  # fmt: skip
+    notes = _Notes(is_weighed=is_weighed)
+    identity = sorted({*names, *bounds.deciding_columns(notes)}) if is_any_twice else []
+    limits = bounds.Limits(limit, keep, size, min_examples_per_client=1)
+    limited = bounds.Bounds(limits, notes, identity)
+    table = _note_rows(rows)
+    self.enter_context_gathered_bytes(0)
+    in_pieces, removed = limited.gather([table.slice(start, piece) for start in range(0, len(rows), piece)])
+    for client in 'ab':
+      alone, _ = limited.gather([table.filter(pc.equal(table[rows_lib.ID], pa.scalar(fakes.client_id(client))))])
+      found = in_pieces.filter(pc.equal(in_pieces[rows_lib.ID], pa.scalar(fakes.client_id(client))))
+      self.assertEqual(found.to_pylist(), alone.to_pylist())
+      self.assertLessEqual(sum(16 + 8 + 8 + 8 + len(row['note']) for row in alone.to_pylist()), size)
+    present = {client for client, *_ in rows}
+    self.assertEqual(removed.pop(bounds.NO_ROWS_LEFT), len(present) - len(in_pieces[rows_lib.ID].unique()))
+    self.assertEqual(in_pieces.num_rows + sum(removed.values()), len(rows))
+
+  def test_columns_that_decide_what_a_row_counts_for(self) -> None:
+    self.assertEqual(bounds.deciding_columns(_Notes()), ['note'])
+    self.assertEqual(bounds.deciding_columns(_Notes(is_weighed=True)), ['number', 'note'])
+    self.assertEqual(bounds.deciding_columns(fakes.Numbers()), [])
+
+  @parameterized.parameters(*bounds.KEEPS)
+  def test_a_row_that_is_too_large_is_as_if_it_were_not_there(self, keep: str) -> None:
+    large, small = ('a', 2, 2, 'x' * 200), [('a', 1, 1, ''), ('a', 3, 3, '')]
+    limits = bounds.Limits(max_bytes_per_client=100, keep=keep, min_examples_per_client=1)
+    kept, removed = bounds.Bounds(limits, _Notes(), ()).gather([_note_rows([large, *small])])
+    self.assertEqual(_numbers(kept), {'a': [1, 3]})
+    self.assertEqual((removed[bounds.TOO_LARGE], removed[bounds.MAX_BYTES], removed[bounds.NO_ROWS_LEFT]), (1, 0, 0))
+
+  def test_clients_without_any_row_left_are_counted_once(self) -> None:
+    self.enter_context_gathered_bytes(0)
+    large = [(client, order, 0, 'x' * 200) for client in 'abc' for order in (1, 2)]
+    limited = bounds.Bounds(bounds.Limits(max_bytes_per_client=100), _Notes(), ())
+    kept, removed = limited.gather([_note_rows(large), _note_rows(large), _note_rows([('b', 0, 7, '')])])
+    self.assertEqual(_numbers(kept), {'b': [7]})
+    self.assertEqual((removed[bounds.TOO_LARGE], removed[bounds.NO_ROWS_LEFT]), (12, 2))
+
+  def test_bytes_of_a_list(self) -> None:
+    lists = pa.table({'list': pa.array([[1, 2, 3], [], [4]], pa.list_(pa.int16()))})
+    self.assertEqual(bounds._row_bytes(lists).tolist(), [14, 8, 10])
+
   def enter_context_gathered_bytes(self, size: int) -> None:
     before = bounds._GATHERED_BYTES
     self.addCleanup(setattr, bounds, '_GATHERED_BYTES', before)
@@ -110,11 +194,11 @@ class GatherTest(parameterized.TestCase):
 
 class SelectTest(parameterized.TestCase):
 
-  def _select(self, keep: str, counts: list[int], limit: int = 3) -> list[list[int]]:
+  def _select(self, keep: str, counts: list[int], limit: int = 3, seed: int = 0) -> list[list[int]]:
     rows = fakes.make_rows(*((name, n, n) for name, count in zip('abc', counts, strict=False) for n in range(count)))
     ids, of_clients = bounds.client_rows(_bounds((), max_examples_per_client=1_000).gather([rows])[0])
     made = fakes.Numbers().featurize(of_clients)
-    mask = _bounds(max_examples_per_client=limit, keep=keep).select(made, ids)
+    mask = _bounds(max_examples_per_client=limit, keep=keep, seed=seed).select(made, ids)
     pieces = zip(made.starts[:-1], made.starts[1:], ids, strict=True)
     names = [fakes.client_id(name) for name in 'abc']
     found = {names.index(client.tobytes()): made.features[a:b][mask[a:b]].tolist() for a, b, client in pieces}
@@ -132,6 +216,7 @@ class SelectTest(parameterized.TestCase):
     self.assertNotEqual(chosen[0], chosen[1])
     self.assertNotEqual(chosen[0], list(range(30)))
     self.assertEqual(self._select('random', [100, 100, 2], limit=30), chosen)
+    self.assertNotEqual(self._select('random', [100, 100, 2], limit=30, seed=1)[0], chosen[0])
 
 
 class LimitsTest(parameterized.TestCase):
@@ -141,6 +226,8 @@ class LimitsTest(parameterized.TestCase):
       ({'min_examples_per_client': 0}, 'min_examples_per_client >= 1'),
       ({'max_bytes_per_client': -1}, 'max_bytes_per_client >= 1'),
       ({'max_examples_per_client': 2, 'min_examples_per_client': 3}, 'found 3 and 2'),
+      ({'seed': -1}, '0 <= seed < 2.63, found -1'),
+      ({'seed': 2**63}, '0 <= seed'),
       ({'keep': 'last'}, "first, latest, random, found 'last'"),
   )
   def test_refuses(self, values: dict, message: str) -> None:

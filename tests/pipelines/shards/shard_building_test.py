@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 from absl.testing import absltest
@@ -9,6 +10,7 @@ import pyarrow as pa
 
 from pipelines import client_shards
 from pipelines import reports
+from pipelines import schema as schema_lib
 from pipelines.declarations import declaration
 from pipelines.rows import rows as rows_lib
 from pipelines.shards import bounds
@@ -18,6 +20,13 @@ from pipelines.shards import splits
 from tests.pipelines import fakes
 
 _IDENTITY = (rows_lib.ORDER, 'number')
+
+
+@dataclasses.dataclass(frozen=True)
+class Wrapping(fakes.Numbers):
+  """Makes larger numbers than its schema has room for."""
+
+  schema = dataclasses.replace(fakes.Numbers.schema, feature=schema_lib.Feature('number', 'uint8', ()))
 
 
 def _builder(featurizer: fakes.Numbers | None = None, **values: Any) -> shard_building.ShardBuilder:
@@ -90,6 +99,64 @@ class ShardBuilderTest(parameterized.TestCase):
     self.assertEqual(report.reasons(reports.BOUNDED), {'in_no_example': 3, 'max_examples_per_client': 2})
     self.assertEqual((report.total(reports.USED), content.rows.tolist()), (4, [4]))
 
+  def test_examples_that_reach_into_the_tail_are_left_out(self) -> None:
+    # Examples of rows 0-3, 2-5, ... 16-19: the tail is the last two, rows 14-19, into which those from 12 on reach.
+    featurizer = fakes.Numbers(stride=2, reach=3)
+    found, content, report = _build(_builder(featurizer, tail_share=0.2), _rows(a=20, b=6))
+    a, b = fakes.client_id('a'), fakes.client_id('b')
+    # The two examples of b overlap, so that with a tail nothing would be left to train on.
+    self.assertEqual(found, {(a, 'train'): [0, 2, 4, 6, 8, 10], (a, 'tail'): [14, 16], (b, 'train'): [0, 2]})
+    self.assertEqual(sorted(content.rows), [0, 6, 20])
+    self.assertEqual(report.counts, {(reports.USED, ''): 26})
+
+  def test_rows_that_only_left_out_examples_draw_on_are_counted(self) -> None:
+    # Examples of rows 0-3, 3-6, 6-9 and, the tail, 9-12: without the third, nothing draws on rows 7 and 8.
+    found, _, report = _build(_builder(fakes.Numbers(stride=3, reach=3)), _rows(a=13))
+    a = fakes.client_id('a')
+    self.assertEqual(found, {(a, 'train'): [0, 3], (a, 'tail'): [9]})
+    self.assertEqual(report.reasons(reports.BOUNDED), {'overlaps_tail': 2})
+    self.assertEqual(report.total(reports.USED), 11)
+
+  @hypothesis.given(
+      strategies.lists(strategies.integers(0, 25), min_size=1, max_size=4), strategies.integers(1, 4),
+      strategies.integers(0, 6), strategies.floats(0, 0.9), strategies.sampled_from(bounds.KEEPS),
+  )  # fmt: skip
+  def test_no_row_of_a_tail_is_trained_on(
+      self, counts: list[int], stride: int, reach: int, tail_share: float, keep: str
+  ) -> None:
+    rows = _rows(a=1, **dict(zip('bcde', counts, strict=False)))
+    builder = _builder(fakes.Numbers(stride=stride, reach=reach), tail_share=tail_share, keep=keep,
+                       max_examples_per_client=8)
+    found, _, _ = _build(builder, rows)
+    for (client, split), numbers in found.items():
+      if split == 'tail':
+        self.assertLess(max(found[client, 'train']) + reach, min(numbers))
+
+  def test_nobody_is_left_with_fewer_examples_than_asked_for(self) -> None:
+    featurizer = fakes.Numbers(stride=1, reach=2)
+    for least, clients in ((8, 1), (9, 0)):
+      found, _, report = _build(_builder(featurizer, min_examples_per_client=least), _rows(a=12))
+      self.assertLen({client for client, _ in found}, clients)
+      self.assertEqual(report.total(reports.USED) + report.total(reports.BOUNDED), 12)
+
+  def test_held_out_users_keep_examples_that_overlap(self) -> None:
+    builder = _builder(fakes.Numbers(stride=1, reach=2), test_users_share=0.99)
+    found, _, _ = _build(builder, _rows(a=12))
+    self.assertEqual(found, {(fakes.client_id('a'), 'test'): list(range(10))})
+
+  def test_clients_whose_rows_are_all_too_large_are_set_aside(self) -> None:
+    found, _, report = _build(_builder(max_bytes_per_client=31), _rows(a=3, b=1))
+    self.assertEqual(found, {})
+    self.assertEqual(report.reasons(reports.SET_ASIDE), {'no_rows_left': 2})
+    self.assertEqual(report.reasons(reports.BOUNDED), {'row_too_large': 4})
+
+  def test_examples_that_do_not_fit_the_schema_are_a_problem(self) -> None:
+    rows = fakes.make_rows(('a', 0, 1), ('a', 1, 300), ('b', 0, 2))
+    found, content, report = _build(_builder(Wrapping()), rows)
+    self.assertEqual((found, content.features.dtype), ({}, np.uint8))
+    self.assertLen(report.problems, 1)
+    self.assertRegex(report.problems[0], r'^Expected features uint8 \[3\] of Wrapping, found int64 \[3\]: its starts')
+
   def test_training_rows_are_those_of_training_users(self) -> None:
     builder = _builder(test_users_share=0.5)
     bucket, _ = builder.gather([_rows(**dict.fromkeys('abcdefgh', 3))])
@@ -106,14 +173,14 @@ class ShardBuilderTest(parameterized.TestCase):
       ),
       strategies.builds(fakes.Numbers, stride=strategies.integers(1, 3), reach=strategies.integers(0, 2)),
       strategies.integers(1, 3), strategies.sampled_from(bounds.KEEPS), strategies.integers(1, 3),
-      strategies.integers(0, 200),
+      strategies.integers(0, 200), strategies.sampled_from(splits.TAILS),
   )  # fmt: skip
   def test_every_row_is_accounted_for(
-      self, rows: list, featurizer: fakes.Numbers, limit: int, keep: str, least: int, max_bytes: int
-  ) -> None:
+      self, rows: list, featurizer: fakes.Numbers, limit: int, keep: str, least: int, max_bytes: int, tail: str,
+  ) -> None:  # fmt: skip
     builder = _builder(
         featurizer, max_examples_per_client=max(limit, least), min_examples_per_client=least, keep=keep,
-        max_bytes_per_client=max_bytes + 1, tail='random', tail_share=0.4, test_users_share=0.3,
+        max_bytes_per_client=max_bytes + 1, tail=tail, tail_share=0.4, test_users_share=0.3,
     )  # fmt: skip
     _, content, report = _build(builder, fakes.make_rows(*rows))
     accounted = sum(report.total(kind) for kind in (reports.USED, reports.BOUNDED, reports.QUARANTINED))

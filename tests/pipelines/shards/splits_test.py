@@ -43,6 +43,7 @@ class SplitsTest(parameterized.TestCase):
   def test_no_tail(self) -> None:
     for tail in splits.TAILS:
       self.assertFalse(splits.Splits(tail_share=0.0, tail=tail).in_tail(_ids(2), np.array([5, 1])).any())
+      self.assertFalse(splits.Splits(tail=tail).in_tail(_ids(2), np.array([0, 1])).any())
 
   def test_random_tail(self) -> None:
     scattered = splits.Splits(tail_share=0.2, tail='random')
@@ -51,6 +52,14 @@ class SplitsTest(parameterized.TestCase):
     self.assertFalse(mask[80:100].all())
     self.assertNotEqual(mask[:100].tolist(), mask[101:].tolist())
     np.testing.assert_array_equal(scattered.in_tail(_ids(1), np.array([100])), mask[:100])
+
+  def test_examples_that_end_before_the_tail(self) -> None:
+    first, clients = np.array([0, 2, 4, 6, 10, 12]), np.array([0, 0, 0, 0, 1, 1])
+    in_tail = np.array([False, False, False, True, False, False])
+    found = splits.ends_before_tail(clients, in_tail, first, first + 3)
+    self.assertEqual(found.tolist(), [True, True, False, False, True, True])
+    none = np.zeros(0, np.int64)
+    self.assertEqual(splits.ends_before_tail(none, none.astype(bool), none, none).tolist(), [])
 
   @parameterized.parameters(
       ({'test_users_share': 1.0}, 'test_users_share < 1, found 1'),

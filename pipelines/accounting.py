@@ -1,0 +1,71 @@
+"""Where the rows of a job went, for the manifest and for people, and whether what is left makes a data set."""
+
+from collections.abc import Mapping
+import dataclasses
+import re
+from typing import Any
+
+from pipelines import reports
+from pipelines.shards import bounds
+
+
+@dataclasses.dataclass(frozen=True)
+class MaxBadRows:
+  """How many rows may be unusable before the job stops: a share of those read, or a number. Duplicates do not count."""
+
+  text: str
+
+  def __post_init__(self) -> None:
+    if not re.fullmatch(r'\d+(\.\d+)?%|\d+', self.text):
+      raise ValueError(f'Expected max_bad_rows to be a share such as 1% or a whole number, found {self.text!r}.')
+
+  def of(self, rows: int) -> float:
+    return rows * float(self.text[:-1]) / 100 if self.text.endswith('%') else float(self.text)
+
+
+def to_json(report: reports.Report) -> dict[str, Any]:
+  """Returns what the manifest says of the rows and users."""
+  return {
+      'rows': {
+          'read': report.total(reports.READ),
+          'used': report.total(reports.USED),
+          'bounded': report.total(reports.BOUNDED),
+          'quarantined': report.reasons(reports.QUARANTINED),
+      },
+      'bounded_by': report.reasons(reports.BOUNDED),
+      'clients_set_aside': report.reasons(reports.SET_ASIDE),
+      'notes': report.reasons(reports.NOTES),
+  }
+
+
+def describe_reasons(reasons: Mapping[str, int]) -> str:
+  """Returns `reason number, ...`, or `none`."""
+  return ', '.join(f'{reason} {number:,}' for reason, number in reasons.items()) or 'none'
+
+
+def check(report: reports.Report, limit: MaxBadRows, min_examples: int) -> None:
+  """Raises a ValueError if there is nothing to train on, too much is unusable, or a row went astray."""
+  read, refused = report.total(reports.READ), report.reasons(reports.QUARANTINED)
+  bad = sum(number for reason, number in refused.items() if reason != bounds.DUPLICATE)
+  accounted = sum(report.total(kind) for kind in (reports.USED, reports.BOUNDED, reports.QUARANTINED))
+  if report.problems:
+    more = f' ({len(report.problems) - 1:,} more like it.)' if len(report.problems) > 1 else ''
+    raise ValueError(report.problems[0] + more)
+  if not read:
+    raise ValueError('Expected rows in the input, found none: check the files.')
+  if bad > limit.of(read):
+    raise ValueError(
+        f'Expected at most {limit.text} bad rows, found {bad:,} of {read:,} ({describe_reasons(refused)}): check the '
+        'columns, or raise --max_bad_rows.'
+    )
+  if accounted != read:
+    raise ValueError(
+        f'Expected to account for all {read:,} rows, found {accounted:,}: did anything else write to the output_dir? '
+        'Run it again.'
+    )
+  if not report.total(reports.USED):
+    found = {**refused, **report.reasons(reports.BOUNDED)}
+    raise ValueError(
+        f'Expected at least one user with {min_examples} examples, found none in {read:,} rows '
+        f'({describe_reasons(found)}): check the columns and limits.'
+    )

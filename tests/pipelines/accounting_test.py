@@ -1,0 +1,71 @@
+from typing import Any
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from pipelines import accounting
+from pipelines import reports
+
+
+def _report(problems: tuple[str, ...] = (), **counts: int) -> reports.Report:
+  report = reports.Report(problems=list(problems))
+  for name, number in counts.items():
+    kind, _, reason = name.partition('__')
+    report.count(kind, reason, number)
+  return report
+
+
+class MaxBadRowsTest(parameterized.TestCase):
+
+  @parameterized.parameters(('10%', 30.0), ('0.5%', 1.5), ('0%', 0.0), ('7', 7.0))
+  def test_of(self, text: str, limit: float) -> None:
+    self.assertAlmostEqual(accounting.MaxBadRows(text).of(300), limit)
+
+  @parameterized.parameters('', '-1', '0.1', 'ten', '5 %')
+  def test_refuses(self, text: str) -> None:
+    with self.assertRaisesRegex(ValueError, 'share such as 1% or a whole number'):
+      accounting.MaxBadRows(text)
+
+
+class CheckTest(parameterized.TestCase):
+
+  def _check(self, limit: str = '10%', **values: Any) -> None:
+    accounting.check(_report(**values), accounting.MaxBadRows(limit), min_examples=2)
+
+  def test_a_sum_that_adds_up(self) -> None:
+    self._check(read=10, used=7, bounded__x=2, quarantined__not_json=1)
+
+  @parameterized.parameters(
+      ({'read': 10, 'used': 9}, 'account for all 10 rows, found 9'),
+      ({'read': 10, 'used': 11}, 'account for all 10 rows, found 11'),
+      ({}, 'Expected rows in the input, found none'),
+      ({'read': 10, 'used': 8, 'quarantined__not_json': 2}, r'at most 10% bad rows, found 2 of 10 \(not_json 2\)'),
+      ({'read': 3, 'bounded__too_little_data': 3}, r'one user with 2 examples, found none in 3 rows \(too_little'),
+      ({'problems': ('a',)}, '^a$'),
+      ({'problems': ('a', 'b', 'c')}, r'^a \(2 more like it.\)$'),
+  )
+  def test_refuses(self, values: dict[str, Any], message: str) -> None:
+    with self.assertRaisesRegex(ValueError, message):
+      self._check(**values)
+
+  def test_duplicates_are_no_bad_rows(self) -> None:
+    self._check(limit='0', read=10, used=5, quarantined__duplicate_row=5)
+
+
+class ToJsonTest(absltest.TestCase):
+
+  def test_says_where_the_rows_went(self) -> None:
+    report = _report(read=6, used=3, bounded__a=1, bounded__b=1, quarantined__c=1, set_aside__d=2, notes__e=4)
+    self.assertEqual(
+        accounting.to_json(report),
+        {
+            'rows': {'read': 6, 'used': 3, 'bounded': 2, 'quarantined': {'c': 1}},
+            'bounded_by': {'a': 1, 'b': 1},
+            'clients_set_aside': {'d': 2},
+            'notes': {'e': 4},
+        },
+    )
+
+
+if __name__ == '__main__':
+  absltest.main()
