@@ -38,6 +38,13 @@ def to_json(report: reports.Report) -> dict[str, Any]:
   }
 
 
+def check_splits(splits: Mapping[str, Mapping[str, int]]) -> None:
+  """Raises a ValueError if no user is left to train on."""
+  if not splits['train']['clients']:
+    held_out = sum(splits[split]['clients'] for split in ('validation', 'test'))
+    raise ValueError(f'Expected users to train on, found all {held_out:,} held out: hold out a smaller share.')
+
+
 def describe_reasons(reasons: Mapping[str, int]) -> str:
   """Returns `reason number, ...`, or `none`."""
   return ', '.join(f'{reason} {number:,}' for reason, number in reasons.items()) or 'none'
@@ -56,7 +63,7 @@ def check(report: reports.Report, limit: MaxBadRows, min_examples: int) -> None:
   if bad > limit.of(read):
     raise ValueError(
         f'Expected at most {limit.text} bad rows, found {bad:,} of {read:,} ({describe_reasons(refused)}): check the '
-        'columns, or raise --max_bad_rows.'
+        'columns and their types, or raise --max_bad_rows.'
     )
   if accounted != read:
     raise ValueError(

@@ -70,7 +70,12 @@ def _run(main: Callable[[Sequence[str]], None], parse_flags: Callable[[list[str]
 
 
 def _parse(argv: list[str], parse_flags: Callable[[list[str]], list[str]]) -> list[str]:
-  return app.parse_flags_with_usage(argv) if _asks_for_help(argv) else parse_flags(argv)
+  if not _asks_for_help(argv):
+    return parse_flags(argv)
+  try:
+    return app.parse_flags_with_usage(argv)
+  except SystemExit:
+    sys.exit(0)  # absl ends with 1, as if it were a mistake to ask.
 
 
 class _Ended(SystemExit):

@@ -153,6 +153,7 @@ def _make(
           problems=result['problems'],
       )  # fmt: skip
       accounting.check(report, job.max_bad_rows, job.declaration.limits.min_examples_per_client)
+      accounting.check_splits(result['splits'])
     except BaseException:
       origin.is_cancelled.set()
       raise

@@ -60,7 +60,7 @@ _SPLIT_MEANINGS = {
 
 
 @flags.multi_flags_validator(
-    [_INPUT, _FORGET], 'Expected --input=FILES to make a data set or --forget=FILE to remove users from one, not both.'
+    [_INPUT, _FORGET], 'Expected either --input=FILES, to make a data set, or --forget=FILE, to remove users from one.'
 )
 def _has_task(values: Mapping[str, Any]) -> bool:
   return bool(values['input']) != bool(values['forget'])
@@ -114,8 +114,7 @@ def _forget(beam_arguments: Sequence[str]) -> None:
   key = client_ids.read_key(_KEY_FILE.value, manifest['declaration']['client']['public_ids'])
   if key.fingerprint != manifest['client_id_key']:
     raise ValueError('Expected the key of client ids that the data set was made with, found another: give that one.')
-  with open(_FORGET.value, encoding='utf-8-sig') as file:
-    names = [line.rstrip('\r\n') for line in file]
+  names = _read_names(_FORGET.value)
   # A number 3.0 is the user 3, a text "3.0" another one: the list does not say which the logs have.
   asked = [{client_ids.hash_id(form, key.secret) for form in (name, _WHOLE_NUMBER.sub('', name))} for name in names]
   unknown = forgetting.find_unknown(_OUTPUT_DIR.value, asked)
@@ -132,6 +131,18 @@ def _forget(beam_arguments: Sequence[str]) -> None:
         f'Not in the data set, perhaps forgotten before: {len(lines):,} of the ids in {_FORGET.value}, first that of '
         f'line {lines[0] + 1}.'
     )
+
+
+def _read_names(path: str) -> list[str]:
+  try:
+    with open(path, encoding='utf-8-sig') as file:
+      names = [line.rstrip('\r\n') for line in file]
+  except (OSError, UnicodeDecodeError) as error:
+    what = error.strerror if isinstance(error, OSError) else 'no UTF-8'
+    raise ValueError(f'Expected user ids in {path}, a line each, found {what}: check the file.') from error
+  if not any(name.strip() for name in names):
+    raise ValueError(f'Expected user ids in {path}, found none: write one a line.')
+  return names
 
 
 def _preprocess(declaration: Any, paths: Sequence[str], beam_arguments: Sequence[str]) -> None:

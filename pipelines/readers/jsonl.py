@@ -15,12 +15,12 @@ from pyarrow import json as arrow_json
 from pipelines.readers import base
 from pipelines.readers import streams
 from pipelines.readers import values
+from pipelines.rows import casts
 
 # Not worth another try of pyarrow.
 _SMALL_BYTES = 1 << 16
 _SAMPLED_LINES = 64
 _INT64_DIGITS = 19
-_MAX_EXACT = 2**53
 _LONG_INTEGER = re.compile(rb'[\s:,\[]-?\d{16,}[\s,}\]]')
 _ARROW_TYPES = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
 
@@ -146,7 +146,7 @@ def _is_rounded(table: pa.Table, text: bytes) -> bool:
   """Whether a whole number may have become another one, because a double cannot hold it."""
   numbers = [column for column in table.columns if pa.types.is_float64(column.type)]
   largest = [compute.max(compute.abs(column)).as_py() or 0 for column in numbers]
-  return max(largest, default=0) >= _MAX_EXACT and _LONG_INTEGER.search(text) is not None
+  return max(largest, default=0) >= casts.MAX_EXACT and _LONG_INTEGER.search(text) is not None
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | str:

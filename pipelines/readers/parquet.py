@@ -11,8 +11,10 @@ from pipelines import storage
 from pipelines.readers import base
 from pipelines.readers import streams
 from pipelines.readers import values
+from pipelines.rows import casts
 
-_MAX_ROWS = 1 << 20
+# What the file says of its size is not what it unpacks to: a few rows at a time are unpacked and then measured.
+_BATCH_ROWS = 1 << 13
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +39,26 @@ class Parquet(base.Reader):
       counts = [content.metadata.row_group(group).num_rows for group in range(content.metadata.num_row_groups)]
       position = sum(counts[:part.start])
       groups = range(part.start, part.stop if part.stop is not None else len(counts))
-      size = sum(content.metadata.row_group(group).total_byte_size for group in groups)
-      batch_rows = max(1, sum(counts[group] for group in groups) * streams.BLOCK_BYTES // max(size, 1))
-      for batch in content.iter_batches(min(batch_rows, _MAX_ROWS), list(groups), list(columns)):
-        table = pa.Table.from_arrays([batch[column] for column in columns], list(columns))
+      batches = content.iter_batches(_BATCH_ROWS, list(groups), list(columns))
+      for table in _gather(_unwrap(batch, columns) for batch in batches):
         yield base.Block(*values.number_rows(table, position), {})
-        position += batch.num_rows
+        position += table.num_rows
+
+
+def _unwrap(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
+  return pa.RecordBatch.from_arrays([casts.unwrap(batch[column]) for column in columns], list(columns))
+
+
+def _gather(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+  """Yields as many batches together as make a block."""
+  gathered: list[pa.RecordBatch] = []
+  for batch in batches:
+    gathered.append(batch)
+    if sum(batch.nbytes for batch in gathered) >= streams.BLOCK_BYTES:
+      yield pa.Table.from_batches(gathered)
+      gathered = []
+  if gathered:
+    yield pa.Table.from_batches(gathered)
 
 
 @contextlib.contextmanager

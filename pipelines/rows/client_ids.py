@@ -47,11 +47,7 @@ def read_key(path: str | None, is_public: bool) -> Key:
   """
   if is_public and not path:
     return _make_key(PUBLIC_KEY)
-  if path:
-    with open(path, 'rb') as file:
-      content = file.read().strip()
-  else:
-    content = os.environ.get(KEY_VARIABLE, '').strip().encode()
+  content = (_read(path) if path else os.environ.get(KEY_VARIABLE, '').encode()).strip()
   if len(content) < _MIN_KEY_BYTES:
     found = f'{len(content)} bytes' if content else 'none'
     raise ValueError(
@@ -112,6 +108,14 @@ def _to_strings(values: pa.Array) -> pa.Array:
     return casts.to_whole(values).cast(pa.string())
   text = casts.to_text(values)
   return pa.nulls(len(values), pa.string()) if text is None else text.cast(pa.string())
+
+
+def _read(path: str) -> bytes:
+  try:
+    with open(path, 'rb') as file:
+      return file.read()
+  except OSError as error:
+    raise ValueError(f'Expected the key of client ids in {path}, found {error.strerror}: correct the path.') from error
 
 
 def _make_key(content: bytes) -> Key:

@@ -24,15 +24,20 @@ _FIRST_TIME, _LAST_TIME = (
 
 
 def read_order(values: pa.Array, order_type: str) -> columns.Values:
-  """Reads a column as int64 in the order of its values; a row without one has the reason `no_order`.
+  """Reads a column as int64 in the order of its values.
+
+  A row without a value is refused as `no_order`, one with a value of another type as `order_not_` and the type.
 
   Args:
     values: A column of any type. A time is a timestamp, a date, or ISO 8601 text; without a zone it is UTC.
     order_type: One of `TYPES`.
   """
+  values = casts.unwrap(values)
   read = {'integer': _read_integers, 'number': _read_numbers, 'time': _read_times}[order_type]
   order = read(values)
-  return columns.Values(pc.fill_null(order, 0), {NO_ORDER: order.is_null().to_numpy(zero_copy_only=False)})
+  missing = casts.is_null(values)
+  refused = {NO_ORDER: missing, f'order_not_{order_type}': casts.to_mask(order.is_null()) & ~missing}
+  return columns.Values(pc.fill_null(order, 0), {reason: mask for reason, mask in refused.items() if mask.any()})
 
 
 def _read_integers(values: pa.Array) -> pa.Array:

@@ -52,6 +52,15 @@ class CheckTest(parameterized.TestCase):
     self._check(limit='0', read=10, used=5, quarantined__duplicate_row=5)
 
 
+class CheckSplitsTest(absltest.TestCase):
+
+  def test_somebody_has_to_be_left_to_train_on(self) -> None:
+    splits = {split: {'clients': 3} for split in ('train', 'tail', 'validation', 'test')}
+    accounting.check_splits(splits)
+    with self.assertRaisesRegex(ValueError, 'found all 6 held out'):
+      accounting.check_splits(splits | {'train': {'clients': 0}})
+
+
 class ToJsonTest(absltest.TestCase):
 
   def test_says_where_the_rows_went(self) -> None:

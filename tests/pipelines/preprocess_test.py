@@ -120,10 +120,10 @@ class PreprocessTest(_ProgramTest):
       self.main(f'--forget={ids}', f'--output_dir={self.output}', f'--client_id_key_file={other}')
 
   @parameterized.parameters(
-      (('--input=',), '--input=FILES'),
+      (('--input=',), 'either --input=FILES'),
       (('--dataset=',), '--dataset=FILE.toml'),
       (('--num_shards=many',), 'num_shards'),
-      (('--forget=ids',), 'not both'),
+      (('--forget=ids',), 'either --input'),
       (('--input=', '--forget=ids', '--describe'), 'nothing else'),
       (('--nm_shards=3',), 'did you mean --num_shards'),
   )
@@ -141,7 +141,7 @@ class PreprocessTest(_ProgramTest):
       (('--dataset=nowhere.toml',), 'nowhere.toml'),
       (('--direct_num_wrkers=2',), "found '--direct_num_wrkers=2'"),
       (('--override=limits.kep=latest',), 'keep'),
-      (('--max_bad_rows=few',), "share such as 1% or a number, found 'few'"),
+      (('--max_bad_rows=few',), "share such as 1% or a whole number, found 'few'"),
       (('--client_id_key_file=/dev/null',), 'found none'),
   )
   def test_a_mistake_found_later_is_one_line_and_2(self, arguments: Sequence[str], message: str) -> None:

@@ -51,6 +51,10 @@ class ReadKeyTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, found):
       client_ids.read_key(str(self.path), is_public=False)
 
+  def test_names_a_key_file_that_is_not_there(self) -> None:
+    with self.assertRaisesRegex(ValueError, 'key of client ids in .*key, found No such file'):
+      client_ids.read_key(str(self.path), is_public=False)
+
   def test_says_how_to_make_a_key(self) -> None:
     with self.assertRaisesRegex(ValueError, 'client_id_key_file=FILE or POCKETFED_CLIENT_ID_KEY.*makes one'):
       client_ids.read_key(None, is_public=False)

@@ -16,7 +16,7 @@ from pipelines.rows import ordering
 def _read(values: pa.Array, order_type: str) -> list[int | None]:
   """Returns the order of each row, None where there is none."""
   read = ordering.read_order(values, order_type)
-  (refused,) = read.refused.values()
+  refused = np.logical_or.reduce([np.zeros(len(read.values), bool), *read.refused.values()])
   return [None if bad else value for value, bad in zip(read.values.to_pylist(), refused, strict=True)]
 
 
@@ -160,6 +160,12 @@ class ReadOrderTest(parameterized.TestCase):
 
   def test_numbers_are_no_times(self) -> None:
     self.assertEqual(_read(pa.array([1]), 'time'), [None])
+
+  def test_says_whether_there_is_no_order_or_one_of_another_type(self) -> None:
+    refused = ordering.read_order(pa.array(['1', None, 'x']), 'integer').refused
+    found = {reason: mask.tolist() for reason, mask in refused.items()}
+    self.assertEqual(found, {'no_order': [False, True, False], 'order_not_integer': [False, False, True]})
+    self.assertEqual(list(ordering.read_order(pa.array([1]), 'time').refused), ['order_not_time'])
 
   @hypothesis.given(strategies.lists(strategies.text(alphabet='0123456789-+:TZ. e', max_size=30)))
   def test_any_text_is_read_or_refused(self, values: list[str]) -> None:
