@@ -9,7 +9,7 @@ import os
 from typing import Any, BinaryIO
 import uuid
 
-_HASH_BLOCK_BYTES = 1 << 20
+_HASH_BLOCK_BYTES = 1 << 17
 
 
 @contextlib.contextmanager

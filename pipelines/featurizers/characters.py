@@ -35,8 +35,7 @@ class Characters(base.Featurizer):
   window_length: int = 80
 
   def __post_init__(self) -> None:
-    if self.window_length < 1:
-      raise ValueError(f'Expected window_length >= 1, found {self.window_length}.')
+    packing.check_window_length(self.window_length)
 
   @property
   def schema(self) -> schema_lib.Schema:

@@ -9,6 +9,14 @@ from pipelines.featurizers import base
 PAD, UNKNOWN = '<pad>', '<unknown>'
 SPECIAL = (PAD, UNKNOWN)
 PAD_CODE, UNKNOWN_CODE = range(len(SPECIAL))
+# Beyond any model for a phone; a slip of the keyboard should not cost all memory.
+_MAX_WINDOW = 1 << 16
+
+
+def check_window_length(window_length: int) -> None:
+  """Raises a ValueError if no window can be so long."""
+  if not 1 <= window_length <= _MAX_WINDOW:
+    raise ValueError(f'Expected 1 <= window_length <= {_MAX_WINDOW}, found {window_length}.')
 
 
 def pack_windows(

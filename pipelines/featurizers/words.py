@@ -39,8 +39,7 @@ class Words(base.Featurizer):
   window_length: int = 20
 
   def __post_init__(self) -> None:
-    if self.window_length < 1:
-      raise ValueError(f'Expected window_length >= 1, found {self.window_length}.')
+    packing.check_window_length(self.window_length)
 
   @property
   def schema(self) -> schema_lib.Schema:

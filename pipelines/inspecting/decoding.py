@@ -3,10 +3,11 @@
 import numpy as np
 
 from pipelines import schema as schema_lib
+from pipelines.featurizers import packing
 
 # What stands between two classes of a text, by task.
 _SEPARATORS = {'next_character': '', 'next_word': ' '}
-_PAD = '<pad>'
+
 
 _INKS = '@%#*+=-:. '  # From 0, which is black, to 255.
 _PICTURE_COLUMNS = 40
@@ -35,10 +36,10 @@ def decode(schema: schema_lib.Schema, features: np.ndarray, labels: np.ndarray) 
 def _spell(schema: schema_lib.Schema, features: np.ndarray, labels: np.ndarray) -> str:
   """Returns the text that the features hold and, after it, the last label, which is the one that they do not hold."""
   names = [schema.classes[code] for code in features]
-  last = max((place for place, name in enumerate(names) if name != _PAD), default=0)
+  last = max((place for place, name in enumerate(names) if name != packing.PAD), default=0)
   if labels[last] != schema_lib.IGNORED_LABEL:
     names.append(schema.classes[labels[last]])
-  return _SEPARATORS[schema.task].join(name for name in names if name != _PAD)
+  return _SEPARATORS[schema.task].join(name for name in names if name != packing.PAD)
 
 
 def _draw(image: np.ndarray) -> str:

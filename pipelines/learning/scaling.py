@@ -16,6 +16,7 @@ from pipelines.learning import base
 from pipelines.learning import mechanisms
 from pipelines.rows import rows as rows_lib
 
+_LARGEST = np.finfo(np.float32).max
 SOURCES = ('none', 'declared', 'public', 'dp')
 
 # What a client adds is whole numbers of this part of a range, so that sums are exact in any order: a floating-point sum
@@ -107,12 +108,14 @@ class Scaling:
     return dataclasses.replace(self, mean=tuple(value['mean']), stddev=tuple(value['stddev']))
 
   def apply(self, values: np.ndarray) -> np.ndarray:
-    """Returns float32 `[..., columns]`, scaled."""
+    """Returns float32 `[..., columns]`, scaled; what float32 cannot hold then is its largest number."""
     if self.source == 'none':
       return values
     if not self.mean:
       raise ValueError(f'Expected the scaling of source "{self.source}" to be known, found none: load or learn it.')
-    return (values - np.array(self.mean, np.float32)) / np.array(self.stddev, np.float32)
+    with np.errstate(over='ignore'):
+      scaled = (values - np.array(self.mean, np.float32)) / np.array(self.stddev, np.float32)
+    return np.clip(scaled, -_LARGEST, _LARGEST)
 
   def entries(self) -> list[dict[str, Any]]:
     """Returns the manifest entries for `Featurizer.provenance`: none if it is learned, for the release has its own."""

@@ -58,7 +58,7 @@ class DescribeTest(parameterized.TestCase):
     self.assertEqual(
         self._describe(_TEXT, rows),
         textwrap.dedent("""\
-            rows      the first 6 of FILE0: 4 can be used, 2 cannot (no_order 1, not_text:text 1)
+            rows      the first 6 of FILE0: 4 can be used, 2 cannot (not_text:text 1, order_not_integer 1)
             task      next_character
             feature   characters: uint8 [8]
             label     next_characters: int8 [8]

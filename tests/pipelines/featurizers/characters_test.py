@@ -104,7 +104,7 @@ class CharactersTest(parameterized.TestCase):
     self.assertEqual(schema.classes, characters.ALPHABET)
 
   def test_a_window_has_a_length(self) -> None:
-    with self.assertRaisesRegex(ValueError, '^Expected window_length >= 1, found 0.$'):
+    with self.assertRaisesRegex(ValueError, '^Expected 1 <= window_length <= 65536, found 0.$'):
       characters.Characters('text', 0)
 
   @hypothesis.settings(deadline=None, max_examples=200)

@@ -83,7 +83,7 @@ class WordsTest(parameterized.TestCase):
     self.assertEqual((entry['source'], entry['words'], entry['epsilon']), ('declared', 3, 0.0))
 
   def test_a_window_has_words(self) -> None:
-    with self.assertRaisesRegex(ValueError, 'Expected window_length >= 1, found 0'):
+    with self.assertRaisesRegex(ValueError, 'Expected 1 <= window_length <= 65536, found 0'):
       words.Words('text', _DECLARED, 0)
 
 
