@@ -149,10 +149,17 @@ def _form(kind: Any) -> _Form:
     inner = _form(typing.get_args(kind)[0])
     return _Form(f'a list of {inner.plural}', f'lists of {inner.plural}', f'[{inner.example}]')
   if dataclasses.is_dataclass(kind):
-    return _Form('a table', 'tables', '{key = value}')
+    return _Form('a table', 'tables', _example(kind))
   if kind not in _FORMS:
     raise TypeError(f'Expected a field of text, numbers, tables or tuples, found {kind}: declare it otherwise.')
   return _FORMS[kind]
+
+
+def _example(kind: Any) -> str:
+  hints = typing.get_type_hints(kind)
+  missing = dataclasses.MISSING
+  needed = [field.name for field in dataclasses.fields(kind) if field.default is field.default_factory is missing]
+  return '{' + ', '.join(f'{name} = {_form(_members(hints[name])[0]).example}' for name in needed) + '}'
 
 
 def _missing(document: documents.Document, path: documents.Path, annotation: Any) -> ValueError:

@@ -138,10 +138,10 @@ class OptionsTest(parameterized.TestCase):
       ('maybe = "no"', 'maybe to be a number, found "no": write it like 0.5.'),
       ('either = 1', 'either to be true or false, or a list of texts, found 1: write it like true.'),
       ('either = ["a", 1]', 'either[1] to be text, found 1: write it like "text".'),
-      ('one = "c"', 'one to be a table, found "c": write it like {key = value}.'),
-      ('one = [1]', 'one to be a table, found a list: write it like {key = value}.'),
-      ('many = {column = "c"}', 'many to be a list of tables, found a table: write it like [{key = value}].'),
-      ('many = ["c"]', 'many[0] to be a table, found "c": write it like {key = value}.'),
+      ('one = "c"', 'one to be a table, found "c": write it like {column = "text"}.'),
+      ('one = [1]', 'one to be a table, found a list: write it like {column = "text"}.'),
+      ('many = {column = "c"}', 'many to be a list of tables, found a table: write it like [{column = "text"}].'),
+      ('many = ["c"]', 'many[0] to be a table, found "c": write it like {column = "text"}.'),
       ('nested = [[1], [2.5]]', 'nested[1][0] to be an integer, found 2.5: write it like 12.'),
   )
   def test_a_wrong_type_is_refused_with_its_line(self, text: str, expected: str) -> None:
