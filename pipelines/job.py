@@ -66,12 +66,6 @@ class Job:
   max_bad_rows: accounting.MaxBadRows
   output_dir: str
 
-  @property
-  def builder(self) -> shard_building.ShardBuilder:
-    declaration = self.declaration
-    identity = shard_building.row_identity(declaration.client, declaration.featurizer)
-    return shard_building.ShardBuilder(declaration.featurizer, declaration.limits, declaration.splits, identity)
-
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -187,7 +181,7 @@ def _learn(
   path = storage.join(spill_folder, _TOTAL_NAME)
   pipeline = beam.Pipeline(options=options)
   _, buckets = _spill(pipeline, job, num_shards, spill_folder)
-  buckets.elements | 'Learn' >> transforms.Learn(job.builder, learner, path)
+  buckets.elements | 'Learn' >> transforms.Learn(shard_building.ShardBuilder.of(job.declaration), learner, path)
   running.run(pipeline)
   release = learner.release(pickle.loads(storage.read(path)))
   if release.problem:
@@ -204,7 +198,8 @@ def _write_shards(
   name_shard = functools.partial(_shard_path, output_dir, num_shards)
   pipeline = beam.Pipeline(options=options)
   rows, buckets = _spill(pipeline, job, num_shards, spill_folder)
-  written = buckets.elements | 'WriteShards' >> transforms.WriteShards(job.builder, name_shard)
+  builder = shard_building.ShardBuilder.of(job.declaration)
+  written = buckets.elements | 'WriteShards' >> transforms.WriteShards(builder, name_shard)
   (
       (rows.reports, buckets.reports, written)
       | 'AllReports' >> beam.Flatten()

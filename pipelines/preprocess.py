@@ -187,8 +187,9 @@ def _describe(manifest: Mapping[str, Any]) -> str:
 
 
 def _total(what: str, reasons: Mapping[str, int]) -> str:
-  listed = ', '.join(f'{reason} {number:,}' for reason, number in reasons.items())
-  return f'{sum(reasons.values()):,} {what}' + (f' ({listed})' if listed else '')
+  from pipelines import accounting
+
+  return f'{sum(reasons.values()):,} {what}' + (f' ({accounting.describe_reasons(reasons)})' if reasons else '')
 
 
 if __name__ == '__main__':

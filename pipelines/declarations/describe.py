@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from pipelines import accounting
+from pipelines import reports
 from pipelines import schema as schema_lib
 from pipelines.declarations import declaration as declarations
 from pipelines.featurizers import base as featurizers
@@ -79,11 +81,11 @@ def _read_first_rows(declaration: declarations.Declaration, paths: Sequence[str]
 
 def _describe_rows(read: _FirstRows) -> Iterator[str]:
   refused = sum(read.refused.values())
-  reasons = ', '.join(f'{reason} {count:,}' for reason, count in sorted(read.refused.items()))
+  reasons = accounting.describe_reasons(dict(sorted(read.refused.items())))
   yield _entry(
       'rows',
       f'the first {read.table.num_rows + refused:,} of {read.path}: {read.table.num_rows:,} can be used, {refused:,} '
-      f'cannot{f" ({reasons})" if reasons else ""}',
+      f'cannot{f" ({reasons})" if refused else ""}',
   )
 
 
@@ -98,23 +100,22 @@ def _describe_schema(schema: schema_lib.Schema) -> Iterator[str]:
 
 
 def _describe_example(declaration: declarations.Declaration, rows: pa.Table) -> Iterator[str]:
-  featurizer = declaration.featurizer
-  identity = shard_building.row_identity(declaration.client, featurizer)
   if not rows.num_rows:
     yield _entry('example', 'none: there are no usable rows')
     return
-  kept, removed = bounds.Bounds(declaration.limits, featurizer, identity).gather([rows])
-  ids, client_rows = bounds.client_rows(kept)
-  made = featurizer.featurize(client_rows)
-  duplicates = f', {removed[bounds.DUPLICATE]:,} rows twice' if removed[bounds.DUPLICATE] else ''
-  yield _entry('clients', f'{len(ids):,} in these rows, who give {len(made.labels):,} examples{duplicates}')
+  bucket, report = shard_building.ShardBuilder.of(declaration).gather([rows])
+  made = declaration.featurizer.featurize(bucket.rows)
+  twice = report.reasons(reports.QUARANTINED).get(bounds.DUPLICATE, 0)
+  duplicates = f', {twice:,} rows twice' if twice else ''
+  yield _entry('clients', f'{len(bucket.ids):,} in these rows, who give {len(made.labels):,} examples{duplicates}')
   if not len(made.labels):
     yield _entry('example', 'none: no client has enough of these rows')
     return
   # Of the client with most examples, since the first of those with few may be mostly padding.
   first = made.starts[np.argmax(np.diff(made.starts))]
   yield _entry('example', 'the first of the client with most')
-  yield textwrap.indent(decoding.decode(featurizer.schema, made.features[first], made.labels[first]), _INDENT)
+  schema = declaration.featurizer.schema
+  yield textwrap.indent(decoding.decode(schema, made.features[first], made.labels[first]), _INDENT)
 
 
 def _describe_limits(limits: bounds.Limits) -> Iterator[str]:

@@ -8,7 +8,6 @@ from pipelines.featurizers import packing
 # What stands between two classes of a text, by task.
 _SEPARATORS = {'next_character': '', 'next_word': ' '}
 
-
 _INKS = '@%#*+=-:. '  # From 0, which is black, to 255.
 _PICTURE_COLUMNS = 40
 _MOST_NUMBERS = 10

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 import dataclasses
-import hashlib
 import math
-import os
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ import pyarrow.compute as pc
 
 from pipelines.learning import base
 from pipelines.learning import mechanisms
+from pipelines.learning import public_files
 from pipelines.rows import rows as rows_lib
 
 _LARGEST = np.finfo(np.float32).max
@@ -76,11 +75,7 @@ class Scaling:
       raise ValueError(f'Expected a mean with source "declared" alone, found one with {self.source!r}: leave it out.')
     if self.source != 'public':
       return self
-    with open(os.path.join(folder, self.file), 'rb') as file:
-      content = file.read()
-    sha256 = hashlib.sha256(content).hexdigest()
-    if self.sha256 not in ('', sha256):
-      raise ValueError(f'Expected a file with the declared sha256, found another {self.file}: correct one of them.')
+    content, sha256 = public_files.read(folder, self.file, self.sha256)
     mean, stddev = _measure(self.file, content)
     return dataclasses.replace(
         self, names=tuple(mean), mean=tuple(mean.values()), stddev=tuple(stddev.values()), sha256=sha256

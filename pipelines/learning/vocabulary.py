@@ -1,8 +1,6 @@
 """The words that a model knows: declared, from a public file, or learned from the users with differential privacy."""
 
 import dataclasses
-import hashlib
-import os
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ import pyarrow.compute as pc
 from pipelines.featurizers import tokens
 from pipelines.learning import base
 from pipelines.learning import mechanisms
+from pipelines.learning import public_files
 from pipelines.rows import rows as rows_lib
 
 SOURCES = ('declared', 'public', 'dp')
@@ -65,11 +64,7 @@ class Vocabulary:
       raise ValueError(f'Expected words with source "declared" alone, found some with {self.source!r}: leave them out.')
     if self.source != 'public':
       return self
-    with open(os.path.join(folder, self.file), 'rb') as file:
-      content = file.read()
-    sha256 = hashlib.sha256(content).hexdigest()
-    if self.sha256 not in ('', sha256):
-      raise ValueError(f'Expected a file with the declared sha256, found another {self.file}: correct one of them.')
+    content, sha256 = public_files.read(folder, self.file, self.sha256)
     try:
       text = content.decode()
     except UnicodeDecodeError as error:

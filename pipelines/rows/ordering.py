@@ -41,7 +41,6 @@ def read_order(values: pa.Array, order_type: str) -> columns.Values:
 
 
 def _read_integers(values: pa.Array) -> pa.Array:
-  values = casts.unwrap(values)
   content = casts.to_bytes(values)
   if content is not None:
     return _parse_integers(content.view(pa.large_string()))
@@ -73,7 +72,6 @@ def _read_numbers(values: pa.Array) -> pa.Array:
 
 
 def _read_times(values: pa.Array) -> pa.Array:
-  values = casts.unwrap(values)
   text = casts.to_text(values)
   if text is not None:
     return _parse_times(text)

@@ -53,6 +53,12 @@ class ShardBuilder:
   splits: splits_lib.Splits
   identity: tuple[str, ...]
 
+  @classmethod
+  def of(cls, declaration: declarations.Declaration) -> 'ShardBuilder':
+    """Returns what makes shards as a declaration says."""
+    identity = row_identity(declaration.client, declaration.featurizer)
+    return cls(declaration.featurizer, declaration.limits, declaration.splits, identity)
+
   def gather(self, tables: Iterable[pa.Table]) -> tuple[Bucket, reports.Report]:
     """Returns the clients of a bucket and the account of the rows they lose by their bounds."""
     report = reports.Report()
