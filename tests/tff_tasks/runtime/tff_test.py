@@ -12,7 +12,7 @@ from tests import layout
 
 # A program that starts the server, says so, and ends in one of the ways that programs end.
 _PROGRAM = """
-import sys, time
+import sys
 import numpy as np
 import tensorflow_federated as tff
 from pipelines import cli
@@ -29,6 +29,7 @@ def main():
   runtime = tff_runtime.TffRuntime(Process)
   runtime.initialize()
   print('started', flush=True)
+  sys.stdin.readline()  # Until its children have been looked at.
   ending = sys.argv[-1]
   if ending == 'raise':
     raise RuntimeError('on purpose')
@@ -37,8 +38,6 @@ def main():
   if ending == 'close':
     runtime.close()
     runtime.close()
-  if ending == 'wait':
-    time.sleep(60)
 
 sys.argv, arguments = sys.argv[:1], sys.argv
 ending = arguments[-1]
@@ -65,19 +64,22 @@ class TffRuntimeTest(parameterized.TestCase):
   )
   def test_leaves_no_server_behind(self, ending: str, sent: signal.Signals | None, code: int) -> None:
     program = subprocess.Popen(
-        [sys.executable, '-c', _PROGRAM, ending], cwd=layout.ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        text=True, env={**os.environ, 'PYTHONPATH': str(layout.ROOT)}, preexec_fn=_heed_interrupts,
+        [sys.executable, '-c', _PROGRAM, ending], cwd=layout.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True, env={**os.environ, 'PYTHONPATH': str(layout.ROOT)}, preexec_fn=_heed_interrupts,
     )  # fmt: skip
-    assert program.stdout is not None
+    assert program.stdin is not None and program.stdout is not None
     try:
       self.assertEqual(program.stdout.readline(), 'started\n')
       servers = [child for child in psutil.Process(program.pid).children() if child.name() == 'worker_binary']
-      if sent is not None:
-        self.assertLen(servers, 1)
+      self.assertLen(servers, 1)
+      if sent is None:
+        print(file=program.stdin, flush=True)
+      else:
         program.send_signal(sent)
       self.assertEqual(program.wait(30), code)
     finally:
       program.kill()
+      program.stdin.close()
       program.stdout.close()
     self._wait_for_end(servers)
 
