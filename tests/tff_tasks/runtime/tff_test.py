@@ -65,9 +65,11 @@ class TffRuntimeTest(parameterized.TestCase):
   def test_leaves_no_server_behind(self, ending: str, sent: signal.Signals | None, code: int) -> None:
     program = subprocess.Popen(
         [sys.executable, '-c', _PROGRAM, ending], cwd=layout.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True, env={**os.environ, 'PYTHONPATH': str(layout.ROOT)}, preexec_fn=_heed_interrupts,
+        stderr=subprocess.DEVNULL, text=True, env={**os.environ, 'PYTHONPATH': str(layout.ROOT)},
+        preexec_fn=_heed_interrupts,
     )  # fmt: skip
-    assert program.stdin is not None and program.stdout is not None
+    assert program.stdin is not None
+    assert program.stdout is not None
     try:
       self.assertEqual(program.stdout.readline(), 'started\n')
       servers = [child for child in psutil.Process(program.pid).children() if child.name() == 'worker_binary']
