@@ -103,11 +103,23 @@ class ClientShards:
     Raises:
       ValueError: If the bytes are not the ones that were written.
     """
+    examples = int(self._clients[split].examples[index])
+    features, labels = (np.empty((examples, *feature.shape), feature.dtype) for feature in self._features)
+    self.read_into(split, index, features, labels)
+    for array in (features, labels):
+      array.setflags(write=False)
+    return features, labels
+
+  def read_into(self, split: str, index: int, features: np.ndarray, labels: np.ndarray) -> None:
+    """Reads what `read` returns into arrays of the client's number of examples: contiguous, of the schema's dtypes.
+
+    Raises:
+      ValueError: If the bytes are not the ones that were written.
+    """
     shard, batch, start, examples, checksum = (int(column[index]) for column in self._places[split])
-    features, labels = self._read_examples(shard, batch, start, examples)
+    self._read_examples(shard, batch, start, (features, labels))
     if shard_bytes.checksum(features, labels) != checksum:
       raise self._damaged_batch(shard, batch)
-    return features, labels
 
   def read_all(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the features and labels of a whole split, with the int64 number of the client that each example is of."""
@@ -152,7 +164,8 @@ class ClientShards:
       starts, examples = places.start[entries], places.examples[entries]
       first, stop = int(starts.min()), int((starts + examples).max())
       shard, batch = int(places.shard[entries[0]]), int(places.batch[entries[0]])
-      found = self._read_examples(shard, batch, first, stop - first)
+      found = [np.empty((stop - first, *feature.shape), feature.dtype) for feature in self._features]
+      self._read_examples(shard, batch, first, found)
       there, here = shard_bytes.ranges(starts - first, examples), shard_bytes.ranges(bounds[entries], examples)
       for array, part in zip(gathered, found, strict=True):
         array[here] = part[there]
@@ -161,27 +174,26 @@ class ClientShards:
       raise self._damaged_batch(int(places.shard[entry]), int(places.batch[entry]))
     return features, labels
 
-  def _read_examples(self, shard: int, batch: int, start: int, examples: int) -> Sequence[np.ndarray]:
-    """Returns the features and labels of some examples of a batch.
+  def _read_examples(self, shard: int, batch: int, start: int, arrays: Sequence[np.ndarray]) -> None:
+    """Fills arrays with the features and labels of examples of a batch, from `start` on.
 
     Read rather than mapped: what was mapped and touched stays in the memory of the process, at last the whole data set,
     and a file that became shorter would end the process.
     """
     try:
-      offsets, found = self._find_batch(shard, batch), []
+      offsets = self._find_batch(shard, batch)
       with open(self._shard_path(shard), 'rb', buffering=0) as file:
-        for feature, offset in zip(self._features, offsets, strict=True):
-          size = shard_bytes.example_bytes(feature)
-          content = os.pread(file.fileno(), examples * size, offset + start * size)
-          found.append(np.frombuffer(content, feature.dtype).reshape(examples, *feature.shape))
+        for feature, offset, array in zip(self._features, offsets, arrays, strict=True):
+          place = offset + start * shard_bytes.example_bytes(feature)
+          if os.preadv(file.fileno(), [array.reshape(-1).view(np.uint8)], place) != array.nbytes:
+            raise EOFError
     except FileNotFoundError as error:
       raise ValueError(
           f'Expected the {self._shard_names[shard]} that was in {self.path}, found it gone: the data set has changed '
           'meanwhile, open it again.'
       ) from error
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+    except (pa.ArrowException, OSError, EOFError, KeyError, ValueError) as error:
       raise self._damaged_batch(shard, batch) from error
-    return found
 
   def _find_batch(self, shard: int, batch: int) -> tuple[int, int]:
     """Returns where in its file a batch has its features and labels, which does not change."""
