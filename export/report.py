@@ -78,7 +78,7 @@ def _draw_charts(
       ),
       chart('Loss', 'Cross entropy in nats; lower is better.', lines(loss='training', eval_loss='held-out')),
       chart(
-          'Privacy spent', 'Epsilon after each round; lower protects more.',
+          'Privacy spent', 'Epsilon of all models so far; lower protects more.',
           lines(epsilon='epsilon'), from_zero=True,
       ),
       chart(

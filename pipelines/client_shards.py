@@ -116,7 +116,7 @@ class ClientShards:
     Raises:
       ValueError: If the bytes are not the ones that were written.
     """
-    shard, batch, start, examples, checksum = (int(column[index]) for column in self._places[split])
+    shard, batch, start, _, checksum = (int(column[index]) for column in self._places[split])
     self._read_examples(shard, batch, start, (features, labels))
     if shard_bytes.checksum(features, labels) != checksum:
       raise self._damaged_batch(shard, batch)
@@ -185,7 +185,7 @@ class ClientShards:
       with open(self._shard_path(shard), 'rb', buffering=0) as file:
         for feature, offset, array in zip(self._features, offsets, arrays, strict=True):
           place = offset + start * shard_bytes.example_bytes(feature)
-          if os.preadv(file.fileno(), [array.reshape(-1).view(np.uint8)], place) != array.nbytes:
+          if os.preadv(file.fileno(), [array.reshape(-1).view(np.uint8).data], place) != array.nbytes:
             raise EOFError
     except FileNotFoundError as error:
       raise ValueError(

@@ -19,27 +19,31 @@ from tff_tasks import quantization
 from tff_tasks import seeds
 
 _SEED_TYPE = tff.TensorType(np.int32, (2,))
-# float32 can round a norm up; shrinking by this much keeps clipped vectors within the clip.
+# float32 is wrong about a norm by some 1e-6, however many squares it adds up; shrinking by this much keeps clipped
+# vectors within the clip.
 _FLOAT32_SLACK = 1e-5
 
 
-def clip(vector: tf.Tensor, clip_norm: float | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-  """Scales a vector down to the clip; one that is not finite becomes zero.
+def clip(
+    tensors: Sequence[tf.Tensor], clip_norm: float | None
+) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
+  """Scales an update down to the clip; one that is not finite becomes zero.
 
   Args:
-    vector: float32 `[dimension]`.
-    clip_norm: The largest L2 norm, or None for no limit.
+    tensors: The float32 tensors of the update.
+    clip_norm: The largest L2 norm of all of them together, or None for no limit.
 
   Returns:
-    The vector, its norm before (0 if not finite), and whether it was finite.
+    The tensors, their norm before (0 if not finite), and whether it was finite.
   """
-  norm = tf.norm(vector)
+  norm = tf.linalg.global_norm(tensors)
   is_finite = tf.math.is_finite(norm)
-  safe = tf.where(is_finite, vector, tf.zeros_like(vector))
   norm = tf.where(is_finite, norm, 0.0)
+  scale = tf.cast(is_finite, tf.float32)
   if clip_norm is not None:
-    safe *= tf.minimum(1.0, clip_norm * (1 - _FLOAT32_SLACK) / tf.maximum(norm, 1e-30))
-  return safe, norm, is_finite
+    scale *= tf.minimum(1.0, clip_norm * (1 - _FLOAT32_SLACK) / tf.maximum(norm, 1e-30))
+  # A product in which zero wins over NaN and infinity.
+  return [tf.math.multiply_no_nan(tensor, scale) for tensor in tensors], norm, is_finite
 
 
 class NoiseKey(NamedTuple):
@@ -87,10 +91,12 @@ class UpdatePath:
     return self.plan.codec(sum(self.sizes))
 
   def encode(self, tensors: Sequence[tf.Tensor], rotation_seed: tf.Tensor, rounding_seed: tf.Tensor) -> tuple[Any, ...]:
-    """Returns what a client sends, the norm of its update, and what is counted about it."""
-    vector = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
-    clipped, norm, is_finite = clip(vector, self.plan.clip_norm)
-    encoded = self.codec.encode(clipped, rotation_seed, rounding_seed) if self.codec else clipped
+    """Returns what a client sends (tensors, or the codec's integers), the norm of its update, and what is counted."""
+    clipped, norm, is_finite = clip(tensors, self.plan.clip_norm)
+    encoded: Any = tuple(clipped)
+    if self.codec:
+      vector = tf.concat([tf.reshape(tensor, [-1]) for tensor in clipped], axis=0)
+      encoded = self.codec.encode(vector, rotation_seed, rounding_seed)
     is_clipped = norm > (math.inf if self.plan.clip_norm is None else self.plan.clip_norm)
     counted = collections.OrderedDict(
         clients=tf.constant(1),
@@ -100,14 +106,19 @@ class UpdatePath:
     )
     return encoded, norm, counted
 
-  def finish(self, total: tf.Tensor, rotation_seed: tf.Tensor, noise_key: NoiseKey) -> tuple[tf.Tensor, ...]:
+  def finish(self, total: Any, rotation_seed: tf.Tensor, noise_key: NoiseKey) -> tuple[tf.Tensor, ...]:
     """Returns the noised mean of the updates whose encoded sum is `total`."""
-    vector = self.codec.decode(total, rotation_seed) if self.codec else total
+    tensors = self._split(self.codec.decode(total, rotation_seed)) if self.codec else list(total)
     stddev = self.plan.noise_stddev(sum(self.sizes))
     if stddev:
-      vector += stddev * noise_key.normal(sum(self.sizes))
-    parts = tf.split(vector / self.plan.clients_per_round, self.sizes)
-    return tuple(tf.reshape(part, shape) for part, shape in zip(parts, self.shapes, strict=True))
+      noise = self._split(stddev * noise_key.normal(sum(self.sizes)))
+      tensors = [tensor + part for tensor, part in zip(tensors, noise, strict=True)]
+    return tuple(tensor / self.plan.clients_per_round for tensor in tensors)
+
+  def _split(self, vector: tf.Tensor) -> list[tf.Tensor]:
+    """Cuts a vector of all coordinates into the tensors of an update."""
+    parts = tf.split(vector, self.sizes)
+    return [tf.reshape(part, shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
 
 def build_aggregator(
@@ -139,7 +150,7 @@ def build_aggregator(
     return path.encode(list(update['delta']), rotation_seed, update['rounding_seed'])
 
   @tff.tensorflow.computation(state_type, encode.type_signature.result[0])
-  def finish(state: Any, total: tf.Tensor) -> Any:
+  def finish(state: Any, total: Any) -> Any:
     new_state = collections.OrderedDict(state, round=state['round'] + 1)
     noise_key = NoiseKey(state['noise_secret'], state['round'])
     return new_state, path.finish(total, _fold_in(state['rotation_seed'], state['round']), noise_key)

@@ -22,19 +22,17 @@ _ADAPTIVITY = 1e-4
 def build_learning_process(
     build_model: Callable[[], tf.keras.Model],
     schema: schema_lib.Schema,
-    client_batch_size: int,
-    client_learning_rate: float,
+    training: client_work.LocalTraining,
     server_optimizer: tff.learning.optimizers.Optimizer,
     plan: privacy.PrivacyPlan,
     seed: seeds.Seed,
 ) -> tff.learning.templates.LearningProcess:
-  """Builds `<S@SERVER, ClientBatches*@CLIENTS> -> <S@SERVER, metrics@SERVER>`.
+  """Builds `<S@SERVER, ClientDataset*@CLIENTS> -> <S@SERVER, metrics@SERVER>`.
 
   Args:
     build_model: Returns the Keras model to train; its weights are drawn from `seed`.
     schema: What the clients hold.
-    client_batch_size: Examples a local step.
-    client_learning_rate: Of local SGD.
+    training: What a client does in a round.
     server_optimizer: Takes the mean update as a gradient.
     plan: How updates are clipped, quantized, summed and noised.
     seed: The seed of the run.
@@ -46,11 +44,11 @@ def build_learning_process(
     return tff.learning.models.ModelWeights(tuple(map(tf.constant, model.initial_weights)), ())
 
   weights_type = initial_model_weights.type_signature.result
-  data_type = client_work.batches_type(schema, client_batch_size)
+  data_type = client_work.dataset_type(schema)
   return tff.learning.templates.compose_learning_process(
       initial_model_weights,
       tff.learning.templates.build_broadcast_process(weights_type),
-      client_work.build_client_work(model, weights_type, data_type, client_learning_rate),
+      client_work.build_client_work(model, weights_type, data_type, training),
       aggregation.build_aggregator(weights_type.trainable, plan, seed),
       tff.learning.templates.build_apply_optimizer_finalizer(server_optimizer, weights_type),
   )

@@ -29,12 +29,27 @@ class ProgramState:
   Attributes:
     round_number: The last finished round.
     seed: The seed of the run.
-    state: The state of the learning process, a nested structure of NumPy arrays.
+    use_xla: Whether XLA compiles the clients' work, which decides the last bits; None where that is not chosen yet.
+    state: The state of the learning process, a nested structure of NumPy arrays; a flat list of them when just loaded.
   """
 
   round_number: int
   seed: seeds.Seed
+  use_xla: bool | None
   state: Any
+
+  def shaped_like(self, state: Any) -> 'ProgramState':
+    """Returns what was loaded, with its state in the structure of another state of the same learning process.
+
+    Raises:
+      ValueError: If it is of another learning process.
+    """
+    expected = [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in tf.nest.flatten(state)]
+    if expected != [(leaf.shape, leaf.dtype) for leaf in self.state]:
+      raise ValueError(
+          'Expected a checkpoint of this model and optimizer, found one of another: choose another --output_dir.'
+      )
+    return dataclasses.replace(self, state=tf.nest.pack_sequence_as(state, self.state))
 
 
 class Checkpoints:
@@ -52,15 +67,11 @@ class Checkpoints:
     for part in glob.glob(os.path.join(glob.escape(folder), '*.part')):
       os.remove(part)
 
-  @property
-  def last_round(self) -> int | None:
-    """The last round that was saved, 0 being the initial model; None if there is none."""
-    names = self._names()
-    return _round_of(names[-1]) if names else None
-
   def save(self, program_state: ProgramState) -> None:
     """Writes a checkpoint and removes the ones that it replaces."""
     arrays = {f'leaf_{index:04d}': leaf for index, leaf in enumerate(tf.nest.flatten(program_state.state))}
+    if program_state.use_xla is not None:
+      arrays['use_xla'] = program_state.use_xla
     buffer = io.BytesIO()
     np.savez(buffer, seed=np.frombuffer(program_state.seed.secret, np.uint8), **arrays)
     content = buffer.getvalue()
@@ -69,37 +80,12 @@ class Checkpoints:
     for name in self._names()[:-_KEPT]:
       os.remove(os.path.join(self._folder, name))
 
-  def load_seed(self) -> seeds.Seed | None:
-    """Returns the seed of the run, or None if there is no checkpoint yet."""
-    arrays = self._load_latest()
-    return seeds.Seed(arrays['seed'].tobytes()) if arrays else None
-
-  def load(self, like: Any) -> ProgramState | None:
-    """Returns the latest checkpoint, or None if there is none yet.
-
-    Args:
-      like: A state of the same learning process.
+  def load(self) -> ProgramState | None:
+    """Returns the latest checkpoint, its state a flat list, or None if there is none yet.
 
     Raises:
-      ValueError: If the latest checkpoint is damaged, or of another learning process.
+      ValueError: If the latest checkpoint is damaged.
     """
-    arrays = self._load_latest()
-    if not arrays:
-      return None
-    leaves = [arrays[name] for name in sorted(arrays) if name != 'seed']
-    expected = [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in tf.nest.flatten(like)]
-    if expected != [(leaf.shape, leaf.dtype) for leaf in leaves]:
-      raise ValueError(
-          f'Expected a checkpoint of this model and optimizer in {self._folder}, found one of another: choose another '
-          '--output_dir.'
-      )
-    state = tf.nest.pack_sequence_as(like, leaves)
-    return ProgramState(_round_of(self._names()[-1]), seeds.Seed(arrays['seed'].tobytes()), state)
-
-  def _names(self) -> list[str]:
-    return sorted(filter(_NAME.fullmatch, os.listdir(self._folder)), key=_round_of)
-
-  def _load_latest(self) -> dict[str, np.ndarray] | None:
     if not self._names():
       return None
     path = os.path.join(self._folder, self._names()[-1])
@@ -109,7 +95,12 @@ class Checkpoints:
       remedy = 'delete it to resume from the one before' if len(self._names()) > 1 else 'choose another --output_dir'
       raise ValueError(f'Expected a whole checkpoint at {path}, found a damaged one: {remedy}.')
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-      return dict(arrays)
+      leaves = [arrays[name] for name in sorted(arrays) if name.startswith('leaf_')]
+      use_xla = bool(arrays['use_xla']) if 'use_xla' in arrays else None
+      return ProgramState(_round_of(os.path.basename(path)), seeds.Seed(arrays['seed'].tobytes()), use_xla, leaves)
+
+  def _names(self) -> list[str]:
+    return sorted(filter(_NAME.fullmatch, os.listdir(self._folder)), key=_round_of)
 
 
 def _round_of(name: str) -> int:

@@ -1,9 +1,9 @@
-"""One client's examples as the client work wants them: stacked batches in an order from (seed, round, client)."""
+"""What the clients of a round train on: datasets of one client, read from shards alone or in blocks of several."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,87 +11,139 @@ from pipelines import client_shards
 from pipelines import schema as schema_lib
 from tff_tasks import seeds
 
+_SPLIT = 'train'
 
-class ClientBatches(NamedTuple):
-  """What one client trains on in one round.
+
+class ClientDataset(NamedTuple):
+  """One client's examples, as stored, with the numbers that decide what happens to them in a round.
+
+  In a block every array has one more axis in front, of clients.
 
   Attributes:
-    features: `[steps, batch, *feature.shape]`.
-    labels: Integers `[steps, batch, *label.shape]`; `IGNORED_LABEL` in what only fills a batch up. A batch of fillers
-      has a gradient of zero, so that plain SGD does not move.
-    rounding_seed: int32 `[2]`, for the stochastic rounding of the update.
+    features: `[room, *feature.shape]`; what follows the client's examples is never looked at.
+    labels: Integers `[room, *label.shape]`.
+    num_examples: int32, how many there are; at most `room`.
+    seeds: int32 `[2, 2]`: for the order of the examples, and for the stochastic rounding of the update.
   """
 
-  features: np.ndarray
-  labels: np.ndarray
-  rounding_seed: np.ndarray
+  features: Any
+  labels: Any
+  num_examples: Any
+  seeds: Any
 
 
-# Reads a client: called by whoever trains it, on the thread that does.
-LoadClient = Callable[[], ClientBatches]
+class ClientError(NamedTuple):
+  """Why a client could not take part in a round; `client` is its index in the training split."""
+
+  client: int
+  reason: str
 
 
 @dataclasses.dataclass(frozen=True)
 class ClientDataSource:
-  """Draws and stacks the examples of the clients of a round.
+  """Where rounds get their clients from.
 
   Attributes:
     shards: Where the clients are.
     batch_size: Examples a step.
-    epochs: Passes over the drawn examples, each in an order of its own.
-    max_examples: The most examples a client uses in one round, drawn anew each round.
     seed: The seed of the run.
   """
 
   shards: client_shards.ClientShards
   batch_size: int
-  epochs: int
-  max_examples: int
   seed: seeds.Seed
 
-  def round_clients(self, round_number: int, cohort: np.ndarray) -> list[LoadClient]:
-    """Returns what loads each client of `cohort` (indices into the 'train' split), the largest first.
+  def cohort(self, round_number: int, clients: np.ndarray) -> 'Cohort':
+    """Returns the cohort of a round: `clients` are indices into the training split.
 
-    Clients of a size can then train together, and no core waits for a large one at the end.
+    The largest come first, so that clients of a size can train together and no core waits for a large one at the end.
     """
-    largest_first = np.argsort(-self._sizes[cohort], kind='stable')
-    return [functools.partial(self.client_batches, round_number, int(cohort[place])) for place in largest_first]
+    largest_first = np.argsort(-self.num_examples[clients], kind='stable')
+    return Cohort(self, round_number, clients[largest_first])
 
   @functools.cached_property
-  def _sizes(self) -> np.ndarray:
-    return self.shards.clients('train').examples
+  def num_examples(self) -> np.ndarray:
+    return self.shards.clients(_SPLIT).examples
 
-  def client_batches(self, round_number: int, client: int) -> ClientBatches:
-    """Returns what the client trains on in this round: the same at every call."""
-    features, labels = self.shards.read('train', client)
-    stream = self.seed.stream('client', round_number, client)
-    order = stream.permutation(len(labels))[: self.max_examples]
-    epochs = [stream.permutation(order) for _ in range(self.epochs)]
-    rounding_seed = stream.integers(0, 2**31, size=2, dtype=np.int32)
-    schema = self.shards.schema
-    return ClientBatches(
-        self._stack(features, epochs, 0, schema.feature),
-        self._stack(labels, epochs, schema_lib.IGNORED_LABEL, schema.label),
-        rounding_seed,
-    )
+  def rooms(self, clients: np.ndarray) -> np.ndarray:
+    """Returns the room of each client's dataset: a power of two of batches, so that there are few shapes of them."""
+    batches = np.maximum(-(-self.num_examples[clients] // self.batch_size), 1)
+    return self.batch_size << np.ceil(np.log2(batches)).astype(int)
 
-  def _stack(
-      self, examples: np.ndarray, epochs: Sequence[np.ndarray], filler: int, feature: schema_lib.Feature
-  ) -> np.ndarray:
-    """Cuts the examples into batches, epoch after epoch, filling up the last batch of each.
+  def block_specs(self, size: int, room: int) -> list[tuple[tuple[int, ...], np.dtype]]:
+    """Returns the shape and the dtype of each array of a block of `size` clients."""
+    schema, int32 = self.shards.schema, np.dtype(np.int32)
+    return [
+        ((size, room, *schema.feature.shape), np.dtype(schema.feature.dtype)),
+        ((size, room, *schema.label.shape), np.dtype(schema.label.dtype)),
+        ((size,), int32),
+        ((size, 2, 2), int32),
+    ]
 
-    The number of batches is rounded up to a power of two, so that the number of shapes to compile for stays small.
+
+@dataclasses.dataclass(frozen=True)
+class Cohort:
+  """The clients of one round.
+
+  Attributes:
+    source: Where they come from.
+    round_number: The round.
+    clients: Indices into the training split, the largest client first.
+  """
+
+  source: ClientDataSource
+  round_number: int
+  clients: np.ndarray
+
+  def __len__(self) -> int:
+    return len(self.clients)
+
+  def load(self, place: int) -> ClientDataset:
+    """Returns the dataset of one client: the same at every call.
+
+    Raises:
+      ValueError: If its data is damaged or does not match the schema.
     """
-    room = -(-len(epochs[0]) // self.batch_size) * self.batch_size
-    steps = _next_power_of_two(len(epochs) * room // self.batch_size)
-    stacked = np.empty((steps * self.batch_size, *feature.shape), examples.dtype)
-    for number, order in enumerate(epochs):
-      start = number * room
-      np.take(examples, order, axis=0, out=stacked[start : start + len(order)], mode='clip')
-      stacked[start + len(order) : start + room] = filler
-    stacked[len(epochs) * room :] = filler
-    return stacked.reshape(steps, self.batch_size, *feature.shape)
+    clients = self.clients[place : place + 1]
+    room = int(self.source.rooms(clients)[0])
+    block = ClientDataset(*(np.zeros(shape, dtype) for shape, dtype in self.source.block_specs(1, room)))
+    for error in self.load_block([place], block)[1]:
+      raise ValueError(error.reason)
+    return ClientDataset(*(array[0, ...] for array in block))
+
+  def load_block(self, places: Sequence[int], block: ClientDataset) -> tuple[list[int], list[ClientError]]:
+    """Reads clients into the arrays of a block, one after the other, leaving out whom it cannot read.
+
+    Returns:
+      The clients that now fill the beginning of the block, and who was left out.
+    """
+    loaded: list[int] = []
+    errors = []
+    for client in self.clients[places].tolist():
+      try:
+        self._fill(client, ClientDataset(*(array[len(loaded), ...] for array in block)))
+        loaded.append(client)
+      except ValueError as error:
+        errors.append(ClientError(client, str(error)))
+    return loaded, errors
+
+  def _fill(self, client: int, dataset: ClientDataset) -> None:
+    source = self.source
+    num_examples = int(source.num_examples[client])
+    features, labels = (array[:num_examples] for array in (dataset.features, dataset.labels))
+    source.shards.read_into(_SPLIT, client, features, labels)
+    _check_codes(features, labels, source.shards.schema)
+    dataset.num_examples[...] = num_examples
+    dataset.seeds[...] = source.seed.client_seeds(self.round_number, client)
 
 
-def _next_power_of_two(count: int) -> int:
-  return 1 << max(count - 1, 0).bit_length()
+def _check_codes(features: np.ndarray, labels: np.ndarray, schema: schema_lib.Schema) -> None:
+  """Refuses what was written by something else than its schema says: XLA would train on it without a word."""
+  is_sequence = labels.ndim > 1 and features.shape == labels.shape  # What follows comes from the same alphabet.
+  for name, codes, least in (('features', features, 0), ('labels', labels, schema_lib.IGNORED_LABEL)):
+    is_code = is_sequence or codes is labels
+    if is_code and codes.size and not least <= codes.min() <= codes.max() < schema.num_classes:
+      raise ValueError(
+          f'Expected {name} of {schema.num_classes} classes, found {codes.min()} to {codes.max()}: '
+          'preprocess the data again.'
+      )

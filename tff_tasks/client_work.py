@@ -1,13 +1,14 @@
-"""What a client does in a round: local SGD, as one plain function of weights and stacked batches.
+"""What a client does in a round: local SGD, as one plain function of weights and the client's examples.
 
-A sequence of one element holds all batches of a client: TFF asks for a sequence, and iterating over a longer one is
+A sequence of one element holds all examples of a client: TFF asks for a sequence, and iterating over a longer one is
 what makes TFF slow. The model is derived from the Keras model of the task, whose variables are replaced by tensors, so
 that no variable is created or assigned in a round.
 """
 
 import collections
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -23,52 +24,117 @@ from tff_tasks import functional
 Weights = Sequence[tf.Tensor]
 
 
-def batches_type(schema: schema_lib.Schema, batch_size: int) -> tff.SequenceType:
-  """Returns the type of a client's data: a sequence of one `ClientBatches`."""
+@dataclasses.dataclass(frozen=True)
+class LocalTraining:
+  """How a client trains in one round.
+
+  Attributes:
+    learning_rate: Of plain SGD.
+    batch_size: Examples a step.
+    epochs: Passes over the drawn examples, each in an order of its own.
+    max_examples: The most examples a client uses in one round, drawn anew each round.
+  """
+
+  learning_rate: float
+  batch_size: int
+  epochs: int
+  max_examples: int
+
+
+def dataset_type(schema: schema_lib.Schema) -> tff.SequenceType:
+  """Returns the type of a client's data: a sequence of one `ClientDataset`."""
   return tff.SequenceType(
-      client_data.ClientBatches(
-          tff.TensorType(np.dtype(schema.feature.dtype).type, (None, batch_size, *schema.feature.shape)),
-          tff.TensorType(np.dtype(schema.label.dtype).type, (None, batch_size, *schema.label.shape)),
-          tff.TensorType(np.int32, (2,)),
+      client_data.ClientDataset(
+          tff.TensorType(np.dtype(schema.feature.dtype).type, (None, *schema.feature.shape)),
+          tff.TensorType(np.dtype(schema.label.dtype).type, (None, *schema.label.shape)),
+          tff.TensorType(np.int32),
+          tff.TensorType(np.int32, (2, 2)),
       )
   )
 
 
-def local_sgd(
-    model: functional.FunctionalModel,
-    weights: Weights,
-    batches: client_data.ClientBatches,
-    learning_rate: float,
-) -> tuple[list[tf.Tensor], task_lib.Sums]:
-  """Runs one step of SGD a batch.
+@dataclasses.dataclass(frozen=True)
+class LocalSgd:
+  """Local SGD on one client's dataset: a step a batch, the last batch of an epoch filled up with what does not count.
 
-  Returns:
-    The trained weights, and the sums of loss, correct predictions and labels as each batch found them before its step.
+  Attributes:
+    model: What is trained.
+    training: How.
+    dataset: On what, as tensors.
   """
 
-  def step(index: tf.Tensor, current: list[tf.Tensor], totals: task_lib.Sums) -> tuple[tf.Tensor, list, task_lib.Sums]:
-    labels = tf.cast(batches.labels[index], tf.int32)
+  model: functional.FunctionalModel
+  training: LocalTraining
+  dataset: client_data.ClientDataset
+
+  def run(self, weights: Weights) -> tuple[list[tf.Tensor], task_lib.Sums]:
+    """Returns the trained weights, and the sums of what each batch measured before its step."""
+    drawn = self._shuffle(self.dataset.num_examples, 0)
+    begin = list(weights), task_lib.Sums(*(tf.zeros([]) for _ in task_lib.Sums._fields))
+    if self.training.epochs == 1:
+      return self._run_epoch(drawn, *begin)
+    return _repeat(
+        self.training.epochs,
+        lambda epoch, current, totals: self._run_epoch(
+            tf.gather(drawn, self._shuffle(self._num_drawn, epoch + 1)), current, totals
+        ),
+        begin,
+    )
+
+  @property
+  def _num_drawn(self) -> tf.Tensor:
+    return tf.minimum(self.dataset.num_examples, self.training.max_examples)
+
+  def _shuffle(self, count: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
+    """Returns the numbers below `count` in a random order, the one of that number, followed by the rest of the room."""
+    seed = tf.random.experimental.stateless_fold_in(self.dataset.seeds[0], number, alg='philox')
+    room = tf.shape(self.dataset.labels)[0]
+    bits = tf.random.stateless_uniform([room], seed, None, None, tf.uint32, alg='philox')
+    keys = tf.cast(tf.bitwise.right_shift(bits, tf.constant(1, tf.uint32)), tf.int32)
+    return tf.math.top_k(tf.where(tf.range(room) < count, keys, -1), room).indices
+
+  def _run_epoch(
+      self, order: tf.Tensor, weights: list[tf.Tensor], totals: task_lib.Sums
+  ) -> tuple[list[tf.Tensor], task_lib.Sums]:
+    size = self.training.batch_size
+    steps = (self._num_drawn + size - 1) // size
+    return _repeat(steps, lambda step, *current: self._step(order, step * size, *current), (weights, totals))
+
+  def _step(
+      self, order: tf.Tensor, first: tf.Tensor, weights: list[tf.Tensor], totals: task_lib.Sums
+  ) -> tuple[list[tf.Tensor], task_lib.Sums]:
+    features, labels = self._batch(order, first)
     with tf.GradientTape() as tape:
-      tape.watch(current)
-      logits = model(current, batches.features[index])
+      tape.watch(weights)
+      logits = self.model(weights, features)
       sums = task_lib.Sums(*(tf.reduce_sum(value) for value in task_lib.sums(labels, logits)))
       loss = tf.math.divide_no_nan(sums.loss, sums.count)
-    gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, current)]
-    trained = [weight - learning_rate * gradient for weight, gradient in zip(current, gradients, strict=True)]
-    return index + 1, trained, task_lib.Sums(*(a + b for a, b in zip(totals, sums, strict=True)))
+    gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
+    rate = self.training.learning_rate
+    trained = [weight - rate * gradient for weight, gradient in zip(weights, gradients, strict=True)]
+    return trained, task_lib.Sums(*(a + b for a, b in zip(totals, sums, strict=True)))
 
-  steps = _count_steps(batches.labels)
-  zeros = task_lib.Sums(*(tf.zeros([]) for _ in task_lib.Sums._fields))
-  _, trained, totals = tf.while_loop(
-      lambda index, *_: index < steps, step, (tf.constant(0), list(weights), zeros), parallel_iterations=1
-  )
-  return trained, totals
+  def _batch(self, order: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the features and labels of the batch that begins at a place in the order.
+
+    It is filled up with the last drawn example, whose labels do not count there: what lies in the room behind the
+    examples may be no numbers.
+    """
+    places = first + tf.range(self.training.batch_size)
+    examples = tf.gather(order, tf.minimum(places, self._num_drawn - 1))
+    labels = tf.cast(tf.gather(self.dataset.labels, examples), tf.int32)
+    counts = tf.reshape(places < self._num_drawn, [-1] + [1] * (labels.shape.rank - 1))
+    return tf.gather(self.dataset.features, examples), tf.where(counts, labels, schema_lib.IGNORED_LABEL)
 
 
-def _count_steps(labels: tf.Tensor) -> tf.Tensor:
-  """Returns the number of steps up to the last one with a label that counts; the rest only fills a shape up."""
-  counts = tf.reduce_any(tf.not_equal(labels, schema_lib.IGNORED_LABEL), axis=list(range(1, labels.shape.rank)))
-  return tf.reduce_max(tf.where(counts, tf.range(1, tf.shape(labels)[0] + 1), 0))
+def _repeat(times: tf.Tensor | int, body: Callable[..., Any], state: tuple[Any, ...]) -> Any:
+  """Returns the state after `state = body(number, *state)` for each number below `times`."""
+  return tf.while_loop(
+      lambda number, *_: number < times,
+      lambda number, *state: (number + 1, *body(number, *state)),
+      (tf.constant(0), *state),
+      parallel_iterations=1,
+  )[1:]
 
 
 @contextlib.contextmanager
@@ -86,22 +152,25 @@ def build_client_work(
     model: functional.FunctionalModel,
     weights_type: tff.StructType,
     data_type: tff.SequenceType,
-    learning_rate: float,
+    training: LocalTraining,
 ) -> tff.learning.templates.ClientWorkProcess:
   """Builds the client work of FedAvg (McMahan et al. 2017, arXiv 1602.05629, algorithm 1).
 
-  The update is `(delta=initial minus trained weights, rounding_seed)`; the measurements are sums over the cohort.
+  The update is `(delta=initial minus trained weights, rounding_seed)`; the measurements are sums over the cohort, less
+  the clients whose loss or update is not finite.
   """
 
   @tff.tensorflow.computation(weights_type, data_type)
-  def train(model_weights: Any, dataset: tf.data.Dataset) -> Any:
-    batches = dataset.get_single_element()
+  def train(model_weights: Any, sequence: tf.data.Dataset) -> Any:
+    dataset = sequence.get_single_element()
     initial = list(model_weights.trainable)
     with _bounded_loops():
-      trained, sums = local_sgd(model, initial, batches, learning_rate)
+      trained, sums = LocalSgd(model, training, dataset).run(initial)
     delta = tuple(before - after for before, after in zip(initial, trained, strict=True))
-    update = collections.OrderedDict(delta=delta, rounding_seed=batches.rounding_seed)
-    return tff.learning.templates.ClientResult(update, tf.constant(1.0)), sums._asdict()
+    update = collections.OrderedDict(delta=delta, rounding_seed=dataset.seeds[1])
+    is_finite = tf.math.is_finite(sums.loss) & tf.math.is_finite(tf.linalg.global_norm(delta))
+    measured = {name: tf.where(is_finite, value, 0.0) for name, value in sums._asdict().items()}
+    return tff.learning.templates.ClientResult(update, tf.constant(1.0)), collections.OrderedDict(measured)
 
   @tff.federated_computation
   def initialize() -> Any:

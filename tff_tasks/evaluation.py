@@ -1,7 +1,7 @@
 """How well a model does on one split of the data: over all labels, and uniformly over users."""
 
-from collections.abc import Sequence
-import math
+from collections.abc import Callable, Iterator, Sequence
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +10,12 @@ import tensorflow as tf
 from models import task as task_lib
 from pipelines import client_shards
 from pipelines import schema as schema_lib
+from tff_tasks import functional
+from tff_tasks.runtime import workers as workers_lib
 
-_MAX_BATCH_SIZE = 256
-_MAX_LOGITS = 1 << 23  # In a batch, which takes several times their memory: fewer examples of a large vocabulary.
+# Enough for the speed of one core; more would leave cores without work on a small split.
+_MAX_BATCH_SIZE = 128
+_MAX_LOGITS = 1 << 22  # In a batch, which takes several times their memory: fewer examples of a large vocabulary.
 
 
 class Evaluation(NamedTuple):
@@ -26,44 +29,102 @@ class Evaluation(NamedTuple):
 _NO_FIGURES = Evaluation(np.nan, np.nan, np.nan)
 
 
+class _Batch(NamedTuple):
+  """As many examples as every other batch, in the order of the split, and the client that each of them is of."""
+
+  features: np.ndarray
+  labels: np.ndarray
+  clients: np.ndarray
+
+
 class Evaluator:
-  """Evaluates weights on a split, which it keeps in memory as stored.
+  """Evaluates weights on a split, which is read anew each time: that costs little, and no memory.
 
   Args:
-    model: The Keras model to put the weights into.
+    model: The model to give the weights to.
     shards: Where the split is.
     split: Which one.
+    workers: What evaluates batches. The figures do not depend on how many there are.
   """
 
-  def __init__(self, model: tf.keras.Model, shards: client_shards.ClientShards, split: str) -> None:
-    self._model = model
-    self._batch_size = max(1, min(_MAX_BATCH_SIZE, _MAX_LOGITS // math.prod(model.output.shape[1:])))
-    self._features, self._labels, self._clients = shards.read_all(split)
-    self._num_clients = shards.num_clients(split)
-    self._sums = tf.function(self._sums_of_batch, reduce_retracing=True)
+  def __init__(
+      self,
+      model: functional.FunctionalModel,
+      shards: client_shards.ClientShards,
+      split: str,
+      workers: workers_lib.Workers,
+  ) -> None:
+    self._shards, self._split, self._workers = shards, split, workers
+    logits = shards.schema.num_classes * shards.schema.label.size
+    self._batch_size = max(1, min(_MAX_BATCH_SIZE, _MAX_LOGITS // logits))
+    self._sums = _sums_of_batch(model, shards.schema, self._batch_size)
 
   def evaluate(self, weights: Sequence[np.ndarray]) -> Evaluation:
-    """Returns the figures of a model with these weights."""
-    self._model.set_weights(list(weights))
-    batches = [self._sums(*self._batch(start)) for start in range(0, len(self._labels), self._batch_size)]
-    if not batches:
-      return _NO_FIGURES
-    loss, correct, count = (
-        np.bincount(self._clients, np.concatenate(parts)[: len(self._labels)], self._num_clients)
-        for parts in zip(*batches, strict=True)
-    )
+    """Returns the figures of a model with these weights.
+
+    Raises:
+      ValueError: If the data of a client cannot be read.
+    """
+    tensors = [tf.convert_to_tensor(weight) for weight in weights]
+    tasks = (functools.partial(self._measure, tensors, batch) for batch in self._batches())
+    loss, correct, count = totals = np.zeros((3, self._shards.num_clients(self._split)))
+    for clients, sums in self._workers.in_order(tasks):
+      for total, values in zip(totals, sums, strict=True):
+        np.add.at(total, clients, values)
     users = count > 0
     if not users.any():
       return _NO_FIGURES
     figures = loss.sum() / count.sum(), correct.sum() / count.sum(), np.mean(correct[users] / count[users])
     return Evaluation(*map(float, figures))
 
-  def _batch(self, start: int) -> tuple[np.ndarray, np.ndarray]:
-    features, labels = (values[start : start + self._batch_size] for values in (self._features, self._labels))
-    missing = self._batch_size - len(labels)
-    fill = lambda values, value: np.pad(values, [(0, missing)] + [(0, 0)] * (values.ndim - 1), constant_values=value)  # noqa: E731
-    return fill(features, 0), fill(labels, schema_lib.IGNORED_LABEL)
+  def _measure(self, weights: Sequence[tf.Tensor], batch: _Batch) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Returns the client of each example, and its sums."""
+    sums = self._sums(*weights, tf.convert_to_tensor(batch.features), tf.convert_to_tensor(batch.labels))
+    return batch.clients, [values.numpy() for values in sums]
 
-  def _sums_of_batch(self, features: tf.Tensor, labels: tf.Tensor) -> task_lib.Sums:
-    logits = self._model(tf.cast(features, self._model.input.dtype), training=False)
-    return task_lib.sums(tf.cast(labels, tf.int32), logits)
+  def _batches(self) -> Iterator[_Batch]:
+    held: list[_Batch] = []
+    missing = self._batch_size
+    for client in range(self._shards.num_clients(self._split)):
+      features, labels = self._shards.read(self._split, client)
+      while len(labels) >= missing:
+        yield _join([*held, _of_client(client, features[:missing], labels[:missing])])
+        features, labels = features[missing:], labels[missing:]
+        held, missing = [], self._batch_size
+      held.append(_of_client(client, features, labels))
+      missing -= len(labels)
+    if missing < self._batch_size:
+      yield _join([*held, _filler(self._shards.schema, missing)])
+
+
+def _of_client(client: int, features: np.ndarray, labels: np.ndarray) -> _Batch:
+  return _Batch(features, labels, np.full(len(labels), client))
+
+
+def _filler(schema: schema_lib.Schema, count: int) -> _Batch:
+  """Returns examples without a label that counts, so that it does not matter whose they are."""
+  features = np.zeros((count, *schema.feature.shape), schema.feature.dtype)
+  labels = np.full((count, *schema.label.shape), schema_lib.IGNORED_LABEL, schema.label.dtype)
+  return _of_client(0, features, labels)
+
+
+def _join(parts: Sequence[_Batch]) -> _Batch:
+  return _Batch(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+@functools.lru_cache(maxsize=1)  # The splits of a run differ in nothing that matters here.
+def _sums_of_batch(
+    model: functional.FunctionalModel, schema: schema_lib.Schema, batch_size: int
+) -> Callable[..., task_lib.Sums]:
+  """Returns the function `(*weights, features, labels)` of tensors to the sums of each example of a batch."""
+
+  def sums(*arguments: tf.Tensor) -> task_lib.Sums:
+    *weights, features, labels = arguments
+    return task_lib.sums(tf.cast(labels, tf.int32), model(weights, features, training=False))
+
+  inputs = [
+      *(tf.TensorSpec(weight.shape, weight.dtype) for weight in model.initial_weights),
+      *(tf.TensorSpec((batch_size, *part.shape), part.dtype) for part in (schema.feature, schema.label)),
+  ]
+  # A concrete function of flat arguments is called in half the time of a `tf.function`.
+  return tf.function(sums, autograph=False).get_concrete_function(*inputs)

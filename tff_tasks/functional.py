@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tff_tasks import pooling
+from tff_tasks import recurrence
+
 
 class FunctionalModel:
   """`(weights, features) -> logits` for the model that `build_model` returns.
@@ -40,15 +43,17 @@ class FunctionalModel:
     place = {id(weight): index for index, weight in enumerate(model.weights)}
     self._order_of_creation = [place[id(variable)] for variable in created if id(variable) in place]
 
-  def __call__(self, weights: Sequence[tf.Tensor], features: tf.Tensor) -> tf.Tensor:
-    """Returns the logits of the model with these weights, as in training.
+  def __call__(self, weights: Sequence[tf.Tensor], features: tf.Tensor, *, training: bool = True) -> tf.Tensor:
+    """Returns the logits of the model with these weights.
 
     Only inside a graph: the layers ask for variables while they are built, and are handed tensors.
     """
     tensors = iter([weights[index] for index in self._order_of_creation])
     with tf.variable_creator_scope(lambda _, **unused: next(tensors)):
       model = self._build_model()
-    return model(tf.cast(features, model.input.dtype), training=True)
+    recurrence.run_layers(model)
+    pooling.run_layers(model)
+    return model(tf.cast(features, model.input.dtype), training=training)
 
 
 def _check_trainable(model: tf.keras.Model) -> None:

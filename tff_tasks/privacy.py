@@ -4,6 +4,7 @@ Unit of privacy: one client, with all of its data. The released values are the m
 data set was made with if that was learned from the same clients.
 """
 
+from collections.abc import Callable
 import dataclasses
 import functools
 import math
@@ -123,19 +124,18 @@ class PrivacyPlan:
       return 'one client added or removed'
     return 'one client replaced by another'
 
-  def event(self, rounds: int) -> dp_accounting.DpEvent:
-    """Returns what `rounds` rounds release, as a `DpEvent`.
+  @property
+  def event(self) -> dp_accounting.DpEvent:
+    """What one round releases.
 
     Replacing a client moves the sum by up to twice the norm bound, so that in units of that sensitivity the noise is
     half as large (Wang, Balle, Kasiviswanathan 2019, arXiv 1808.00087, theorem 27).
     """
     if self.sampling == 'poisson':
       noise: dp_accounting.DpEvent = dp_accounting.GaussianDpEvent(self.noise_multiplier)
-      one = dp_accounting.PoissonSampledDpEvent(self.sampling_probability, noise)
-    else:
-      noise = dp_accounting.GaussianDpEvent(self.noise_multiplier / 2)
-      one = dp_accounting.SampledWithoutReplacementDpEvent(self.population, self.clients_per_round, noise)
-    return dp_accounting.SelfComposedDpEvent(one, rounds)
+      return dp_accounting.PoissonSampledDpEvent(self.sampling_probability, noise)
+    noise = dp_accounting.GaussianDpEvent(self.noise_multiplier / 2)
+    return dp_accounting.SampledWithoutReplacementDpEvent(self.population, self.clients_per_round, noise)
 
   @property
   def training_delta(self) -> float | None:
@@ -156,12 +156,6 @@ class PrivacyPlan:
       return None
     return _training_epsilon(self, rounds) if rounds else 0.0
 
-  def accountant(self) -> dp_accounting.PrivacyAccountant:
-    """Returns an empty accountant for this plan's events and adjacency."""
-    if self.sampling == 'poisson':
-      return pld.PLDAccountant(value_discretization_interval=_PLD_INTERVAL * max(1.0, self.noise_multiplier**-2))
-    return rdp.RdpAccountant(neighboring_relation=dp_accounting.NeighboringRelation.REPLACE_ONE)
-
   def calibrated(self, target_epsilon: float, rounds: int) -> 'PrivacyPlan':
     """Returns this plan with the smallest noise multiplier (to 1e-3) that keeps `rounds` rounds within the epsilon.
 
@@ -173,27 +167,72 @@ class PrivacyPlan:
           f'Expected a target_epsilon above {self.learned.epsilon:g}, which the data set alone has spent, found '
           f'{target_epsilon:g}: ask for a larger one, or preprocess with a smaller one.'
       )
-    quiet, loud = 0, int(MAX_NOISE_MULTIPLIER * 1000) - 1
-    if not self._is_within(target_epsilon, rounds, loud):
-      raise ValueError(
-          f'Expected a target_epsilon that some noise reaches in {rounds} rounds, found {target_epsilon}: ask for '
-          'fewer rounds or a larger epsilon.'
-      )
-    while loud - quiet > 1:
-      middle = (loud + quiet) // 2
-      if self._is_within(target_epsilon, rounds, middle):
-        loud = middle
-      else:
-        quiet = middle
-    return dataclasses.replace(self, noise_multiplier=loud / 1000)
+    loudest = int(MAX_NOISE_MULTIPLIER * 1000) - 1
+    spent = functools.cache(lambda thousandths: self._with_noise(thousandths).epsilon(rounds) or 0.0)
+    loud = 1000
+    while spent(loud) > target_epsilon:
+      if loud == loudest:
+        raise ValueError(
+            f'Expected a target_epsilon that some noise reaches in {rounds} rounds, found {target_epsilon}: ask for '
+            'fewer rounds or a larger epsilon.'
+        )
+      loud = min(2 * loud, loudest)
+    quiet = loud // 2
+    while quiet and spent(quiet) <= target_epsilon:
+      loud, quiet = quiet, quiet // 2
+    return self._with_noise(_first_within(spent, target_epsilon, quiet, loud))
 
-  def _is_within(self, target_epsilon: float, rounds: int, thousandths: int) -> bool:
-    epsilon = dataclasses.replace(self, noise_multiplier=thousandths / 1000).epsilon(rounds)
-    return epsilon is not None and epsilon <= target_epsilon
+  def _with_noise(self, thousandths: int) -> 'PrivacyPlan':
+    return dataclasses.replace(self, noise_multiplier=thousandths / 1000)
 
 
-@functools.lru_cache(maxsize=4096)  # The progress line asks after every round, the ledger at every checkpoint.
+def _first_within(spent: Callable[[int], float], limit: float, above: int, within: int) -> int:
+  """Returns the first number whose value, which falls as numbers grow, is within a limit.
+
+  Args:
+    spent: The value of a number, about a power of it: followed along that line, a few values find the place that
+      bisection takes ten for.
+    limit: The limit.
+    above: A number whose value is above it.
+    within: A number whose value is within it.
+  """
+  step = 0
+  while within - above > 1:
+    step += 1
+    share = 0.5
+    if step % 3:  # The others make sure that it ends soon even if the line misleads.
+      share = math.log(spent(above) / limit) / math.log(spent(above) / max(spent(within), limit / 1000))
+    number = min(max(math.ceil(above * (within / above) ** share), above + 1), within - 1)
+    if spent(number) <= limit:
+      within = number
+    else:
+      above = number
+  return within
+
+
+@functools.lru_cache(maxsize=4096)  # The last round is asked for again and again.
 def _training_epsilon(plan: PrivacyPlan, rounds: int) -> float:
-  accountant = plan.accountant()
-  accountant.compose(plan.event(rounds))
-  return float(accountant.get_epsilon(plan.training_delta))
+  if plan.sampling == 'poisson':
+    return float(_losses_of_round(plan).self_compose(rounds).get_epsilon_for_delta(plan.training_delta))
+  accountant = _accountant_of_round(plan)
+  epsilon, _ = rdp.compute_epsilon(accountant.orders, rounds * accountant.rdp, plan.training_delta)
+  return float(epsilon)
+
+
+# What a round costs takes far longer to work out than to compose with itself, which accountants do in one.
+@functools.lru_cache(maxsize=8)
+def _losses_of_round(plan: PrivacyPlan) -> pld.privacy_loss_distribution.PrivacyLossDistribution:
+  """Returns the distribution of the privacy loss of one round with Poisson sampling."""
+  return pld.privacy_loss_distribution.from_gaussian_mechanism(
+      plan.event.event.noise_multiplier,
+      value_discretization_interval=_PLD_INTERVAL * max(1.0, plan.noise_multiplier**-2),
+      sampling_prob=plan.event.sampling_probability,
+  )
+
+
+@functools.lru_cache(maxsize=8)
+def _accountant_of_round(plan: PrivacyPlan) -> rdp.RdpAccountant:
+  """Returns the accountant of one round with cohorts of a fixed size, whose Renyi divergences add up over rounds."""
+  accountant = rdp.RdpAccountant(neighboring_relation=dp_accounting.NeighboringRelation.REPLACE_ONE)
+  accountant.compose(plan.event)
+  return accountant

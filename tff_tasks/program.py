@@ -1,6 +1,6 @@
 """A whole run: settings and client shards in, run directory out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 import contextlib
 import functools
 import os
@@ -12,22 +12,24 @@ from export import report
 from models import registry
 from models import released
 from pipelines import client_shards
-from tff_tasks import algorithms
 from tff_tasks import checkpoints
 from tff_tasks import client_data
 from tff_tasks import cohorts
 from tff_tasks import evaluation
+from tff_tasks import functional
 from tff_tasks import learned
 from tff_tasks import ledger
+from tff_tasks import left_out
 from tff_tasks import metrics
+from tff_tasks import parts
 from tff_tasks import privacy
 from tff_tasks import progress
 from tff_tasks import rounds
 from tff_tasks import run_directory
-from tff_tasks import seeds
 from tff_tasks import settings as settings_lib
 from tff_tasks.runtime import registry as runtimes
 from tff_tasks.runtime import runtime as runtime_lib
+from tff_tasks.runtime import workers
 
 
 def train(settings: settings_lib.Settings, shards: client_shards.ClientShards, flagfile: str, stream: TextIO) -> None:
@@ -47,110 +49,93 @@ def train(settings: settings_lib.Settings, shards: client_shards.ClientShards, f
         f'Expected held-out users in {shards.path}, found none: neither the model nor its export could be checked; '
         'preprocess with a larger --test_users_share.'
     )
-  plan = build_plan(settings, shards.num_clients('train'), learned.read(shards.manifest, shards.path))
+  plan = parts.build_plan(settings, shards.num_clients('train'), learned.read(shards.manifest, shards.path))
   with run_directory.hold(settings.output_dir):
     kept = checkpoints.Checkpoints(os.path.join(settings.output_dir, 'checkpoints'))
-    seed = kept.load_seed() or _new_seed(settings.seed)
-    run_directory.claim(settings.output_dir, flagfile, shards, has_checkpoint=kept.last_round is not None)
-    if kept.last_round == settings.total_rounds and run_directory.is_complete(settings.output_dir):
+    saved = kept.load()
+    run_directory.claim(settings.output_dir, flagfile, shards, has_checkpoint=saved is not None)
+    if saved and saved.round_number == settings.total_rounds and run_directory.is_complete(settings.output_dir):
       print(f'Nothing to do: {settings.output_dir} holds all {settings.total_rounds} rounds.', file=stream)
       return
-    with contextlib.closing(Run(settings, shards, plan, seed, kept, stream)) as run:
+    with contextlib.closing(Run(settings, shards, plan, kept, saved, stream)) as run:
       run.train()
 
 
-def build_plan(
-    settings: settings_lib.Settings, population: int, entries: Sequence[Mapping[str, Any]] = ()
-) -> privacy.PrivacyPlan:
-  """Returns the privacy plan of the settings, calibrated to the target epsilon if there is one.
+class Run:
+  """A run with all of its parts, built from its settings.
 
   Args:
     settings: What to do.
-    population: The number of training clients.
-    entries: What the data set was made with: its manifest's `learned`.
+    shards: The clients.
+    plan: The privacy plan of the settings.
+    kept: Where checkpoints are.
+    saved: The last of them, or None to begin.
+    stream: Where to say how it goes.
   """
-  plan = privacy.PrivacyPlan(
-      population=population,
-      clients_per_round=settings.clients_per_round,
-      sampling=settings.sampling,
-      clip_norm=settings.clip_norm,
-      quantization_bits=settings.quantization_bits,
-      noise_multiplier=settings.noise_multiplier or 0.0,
-      delta=settings.delta,
-      learned=learned.total(entries, settings.sampling),
-  )
-  if not settings.target_epsilon:
-    return plan
-  return plan.calibrated(settings.target_epsilon, settings.total_rounds)
-
-
-def _new_seed(number: int | None) -> seeds.Seed:
-  return seeds.Seed.from_system() if number is None else seeds.Seed.from_number(number)
-
-
-class Run:
-  """A run with all of its parts, built from its settings."""
 
   def __init__(
       self,
       settings: settings_lib.Settings,
       shards: client_shards.ClientShards,
       plan: privacy.PrivacyPlan,
-      seed: seeds.Seed,
       kept: checkpoints.Checkpoints,
+      saved: checkpoints.ProgramState | None,
       stream: TextIO,
   ) -> None:
-    self._settings, self._shards, self._plan, self._seed, self._kept = settings, shards, plan, seed, kept
+    self._settings, self._shards, self._plan, self._kept, self._saved = settings, shards, plan, kept, saved
     self._stream = stream
     self._learned = learned.read(shards.manifest, shards.path)
+    self._seed = saved.seed if saved else parts.build_seed(settings)
     task = registry.get_task(shards.schema.task)
     self._model_size = settings.model_size or task.default_size
     build_model = functools.partial(task.build_model, shards.schema, self._model_size)
-    process = algorithms.build_learning_process(
-        build_model, shards.schema, settings.client_batch_size, settings.client_learning_rate,
-        _build_server_optimizer(settings), plan, seed,
-    )  # fmt: skip
-    self._runtime = runtimes.build_runtime(settings.runtime, process, task.prefers_xla)
-    model = build_model()
-    self._dimension = model.count_params()
+    # What was measured once stays for the whole run, or a resumed one would differ in the last bits.
+    use_xla = settings_lib.XLA[settings.xla] if saved is None or saved.use_xla is None else saved.use_xla
+    process = parts.build_learning_process(settings, build_model, shards.schema, plan, self._seed)
+    self._runtime = runtimes.build_runtime(settings.runtime, process, use_xla)
+    self._model = functional.FunctionalModel(build_model, 0)
+    self._dimension = sum(weight.size for weight in self._model.initial_weights)
+    self._workers = workers.Workers()
     # What one looks at while training, and perhaps chooses by, should not be what the final figures are measured on.
     self._eval_split = 'validation' if shards.num_clients('validation') else 'test'
-    splits = {self._eval_split, 'test', 'tail'}
-    self._evaluators = {split: evaluation.Evaluator(model, shards, split) for split in splits}
+    self._evaluators: dict[str, evaluation.Evaluator] = {}
 
   def train(self) -> None:
     """Runs the missing rounds, then writes the figures and the report."""
-    start = self._kept.load(like=self._runtime.initialize())
+    start = self._saved and self._saved.shaped_like(self._runtime.initialize())
     last_round = start.round_number if start else -1
     self._announce(last_round)
     log = metrics.MetricsLog(self._settings.output_dir, last_round)
-    with contextlib.closing(log):
-      state = self._rounds(log, max(last_round, 0) + 1).run(start)
+    shown = progress.Progress(self._stream, max(last_round, 0) + 1, self._settings.total_rounds)
+    with contextlib.closing(log), contextlib.closing(shown):
+      state = self._rounds(log, shown).run(start)
     self._save_release(self._settings.total_rounds, state)
     self._write_figures(state, log.rows)
     path = report.write_report(self._settings.output_dir)
     print(f'Report: {path}', file=self._stream)
 
   def close(self) -> None:
-    """Ends the runtime."""
+    """Ends the runtime and the threads."""
     self._runtime.close()
+    self._workers.close()
 
-  def _rounds(self, log: metrics.MetricsLog, first_round: int) -> rounds.Rounds:
+  def _rounds(self, log: metrics.MetricsLog, shown: progress.Progress) -> rounds.Rounds:
     settings = self._settings
-    shown = progress.Progress(self._stream, first_round, settings.total_rounds)
-    source = client_data.ClientDataSource(
-        self._shards, settings.client_batch_size, settings.client_epochs_per_round, settings.max_examples_per_client,
-        self._seed,
-    )  # fmt: skip
+    source = client_data.ClientDataSource(self._shards, settings.client_batch_size, self._seed)
+    said = ''
 
     def record(row: metrics.RoundMetrics) -> None:
+      nonlocal said
       log.add(row)
+      if said != self._runtime.choice:
+        said = self._runtime.choice
+        shown.say(said)
       shown.update(row)
 
     return rounds.Rounds(
         runtime=self._runtime,
-        draw_cohort=functools.partial(cohorts.draw_cohort, self._plan, self._seed),
-        round_clients=source.round_clients,
+        cohort=lambda number: source.cohort(number, cohorts.draw_cohort(self._plan, self._seed, number)),
+        leave_out=left_out.LeftOut(self._shards, settings.on_client_error == 'skip', shown.say).take,
         measure=self._measure,
         record=record,
         save=self._save,
@@ -159,18 +144,28 @@ class Run:
         total_rounds=settings.total_rounds,
     )
 
-  def _measure(self, round_number: int, result: runtime_lib.RoundResult, is_evaluated: bool) -> metrics.RoundMetrics:
+  def _measure(
+      self, round_number: int, result: runtime_lib.RoundResult, is_evaluated: bool, is_saved: bool
+  ) -> metrics.RoundMetrics:
     row = metrics.RoundMetrics(round_number)
     if result.metrics is not None:
-      row = round_metrics(round_number, result.metrics, self._plan, self._dimension)
+      row = metrics.of_round(round_number, result.metrics, len(result.left_out))
+      row.bytes_up_per_client = self._plan.update_bytes(self._dimension)
+      row.bytes_down_per_client = 4 * self._dimension
+      # Working it out takes longer than many a round.
+      row.epsilon = self._plan.epsilon(round_number) if is_evaluated or is_saved else None
     if is_evaluated:
-      held_out = self._evaluators[self._eval_split].evaluate(_weights(result.state))
-      row.eval_loss, row.eval_accuracy, row.eval_accuracy_per_user = held_out
+      row.eval_loss, row.eval_accuracy, row.eval_accuracy_per_user = self._evaluate(self._eval_split, result.state)
     return row
+
+  def _evaluate(self, split: str, state: Any) -> evaluation.Evaluation:
+    if split not in self._evaluators:
+      self._evaluators[split] = evaluation.Evaluator(self._model, self._shards, split, self._workers)
+    return self._evaluators[split].evaluate(_weights(state))
 
   def _save(self, round_number: int, state: Any) -> None:
     # The checkpoint first: a round whose model is out is never run again, with the same noise on perhaps another sum.
-    self._kept.save(checkpoints.ProgramState(round_number, self._seed, state))
+    self._kept.save(checkpoints.ProgramState(round_number, self._seed, self._runtime.use_xla, state))
     self._save_release(round_number, state)
 
   def _save_release(self, round_number: int, state: Any) -> None:
@@ -187,7 +182,7 @@ class Run:
   def _write_figures(self, state: Any, rows: Sequence[metrics.RoundMetrics]) -> None:
     plan, total_rounds = self._plan, self._settings.total_rounds
     # Measured here: a row of metrics.csv can be lost with the power, or with the file.
-    held_out, tail = (self._evaluators[split].evaluate(_weights(state)) for split in ('test', 'tail'))
+    held_out, tail = (self._evaluate(split, state) for split in ('test', 'tail'))
     figures = {
         'task': self._shards.schema.task,
         'rounds': total_rounds,
@@ -205,6 +200,8 @@ class Run:
         'weights': self._dimension,
         'clip_norm': plan.clip_norm,
         'quantization_bits': plan.quantization_bits,
+        'left_out_clients': sum(row.left_out_clients or 0 for row in rows),
+        'xla': self._runtime.use_xla,
         'seconds': sum(row.seconds or 0.0 for row in rows),
     }
     run_directory.write_json(self._settings.output_dir, 'run.json', figures)
@@ -225,38 +222,5 @@ class Run:
     return f'{self._shards.num_clients(split):,} {split} users'
 
 
-def round_metrics(round_number: int, measured: Any, plan: privacy.PrivacyPlan, dimension: int) -> metrics.RoundMetrics:
-  """Returns the figures of a round from the metrics of the learning process, which are sums over the cohort."""
-  work, sums = measured['client_work'], measured['aggregator']['sums']
-  clients = int(sums['clients'])
-  share = functools.partial(_ratio, total=clients)
-  return metrics.RoundMetrics(
-      round=round_number,
-      clients=clients,
-      loss=_ratio(work['loss'], work['count']),
-      accuracy=_ratio(work['correct'], work['count']),
-      epsilon=plan.epsilon(round_number),
-      update_norm_mean=share(sums['norm_sum']),
-      update_norm_max=float(measured['aggregator']['norm_max']) if clients else None,
-      clipped_share=share(sums['clipped']),
-      rejected_clients=int(sums['rejected']),
-      bytes_up_per_client=plan.update_bytes(dimension),
-      bytes_down_per_client=4 * dimension,
-  )
-
-
-def _ratio(value: Any, total: Any) -> float | None:
-  return float(value) / float(total) if total else None
-
-
 def _weights(state: Any) -> list[np.ndarray]:
   return list(state.global_model_weights.trainable)
-
-
-def _build_server_optimizer(settings: settings_lib.Settings) -> Any:
-  return algorithms.build_server_optimizer(
-      settings.server_optimizer,
-      settings.server_learning_rate,
-      settings.server_learning_rate_schedule,
-      settings.total_rounds,
-  )

@@ -26,13 +26,18 @@ class Progress:
     self._first_round = first_round
     self._total_rounds = total_rounds
     self._started = time.monotonic()
+    # Not of every round: shown until the next is known.
     self._held_out: float | None = None
+    self._epsilon: float | None = None
+    self._left_out = 0
     self._drawn = ''
 
   def update(self, row: metrics.RoundMetrics) -> None:
     """Shows a finished round."""
     if row.eval_accuracy is not None and not math.isnan(row.eval_accuracy):  # NaN without held-out users.
       self._held_out = row.eval_accuracy
+    self._epsilon = self._epsilon if row.epsilon is None else row.epsilon
+    self._left_out += row.left_out_clients or 0
     if row.round == 0:
       return
     line = self._line(row)
@@ -41,12 +46,26 @@ class Progress:
     elif self._is_due(row.round):
       print(line, file=self._stream, flush=True)
 
+  def say(self, text: str) -> None:
+    """Prints a line that stays, above the one that is redrawn."""
+    if not self._stream.isatty():
+      print(text, file=self._stream, flush=True)
+      return
+    drawn = self._drawn
+    self._redraw(text, '\n')
+    self._redraw(drawn, '')
+
+  def close(self) -> None:
+    """Ends the line that is redrawn: what comes now, an error perhaps, begins on one of its own."""
+    if self._drawn:
+      self._redraw(self._drawn, '\n')
+
   def _redraw(self, line: str, end: str) -> None:
     """Draws over the line before, which a narrow terminal has broken into several."""
     breaks = max(len(self._drawn) - 1, 0) // shutil.get_terminal_size().columns
     self._stream.write((f'\033[{breaks}A' if breaks else '') + '\r\033[J' + line + end)
     self._stream.flush()
-    self._drawn = line
+    self._drawn = '' if end else line
 
   def _is_due(self, round_number: int) -> bool:
     every = -(-self._total_rounds // _LINES_IN_FILE)
@@ -61,7 +80,8 @@ class Progress:
         f'accuracy {row.accuracy:.1%}' if row.accuracy is not None else '',
         f'held-out {self._held_out:.1%}' if self._held_out is not None else '',
         f'{row.clients / row.seconds:.0f} clients/s' if row.clients and row.seconds else '',
-        f'epsilon {row.epsilon:.2f}' if row.epsilon is not None else '',
+        f'epsilon {self._epsilon:.2f}' if self._epsilon is not None else '',
+        f'{self._left_out:,} left out' if self._left_out else '',
         f'{_clock(self._seconds_left(row.round))} left',
     ]
     return '  '.join(part for part in parts if part)

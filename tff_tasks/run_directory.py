@@ -15,8 +15,9 @@ from pipelines import files
 
 CONFIG_NAME = reading.CONFIG_NAME
 _DATA = reading.DATA
-# Flags that do not change what comes out, to the last bit: the same noise must never meet another sum.
-_FREE = ('--output_dir', '--shards_dir', '--rounds_per_checkpoint')
+# Flags that do not change what comes out, to the last bit: the same noise must never meet another sum. What to do about
+# a client's error decides whether a round counts, not what comes out of it, and a run that it stopped has to go on.
+_FREE = ('--output_dir', '--shards_dir', '--rounds_per_checkpoint', '--on_client_error')
 
 
 @contextlib.contextmanager

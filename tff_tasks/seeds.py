@@ -42,6 +42,10 @@ class Seed:
     """Returns int32 `[2]` for TensorFlow's stateless random functions: nothing that has to stay secret."""
     return np.frombuffer(self._digest(purpose, ())[:8], np.int32)
 
+  def client_seeds(self, round_number: int, client: int) -> np.ndarray:
+    """Returns int32 `[2, 2]`, two seeds like `tensor_seed`'s for what one client does in one round."""
+    return np.frombuffer(self._digest('client', (round_number, client))[:16], np.int32).reshape(2, 2)
+
   def noise_secret(self) -> np.ndarray:
     """Returns uint64 `[2]`, the 128 bits that the noise of all rounds is drawn from."""
     return np.frombuffer(self._digest('noise', ())[:16], np.uint64)

@@ -6,6 +6,9 @@ SERVER_OPTIMIZERS = ('sgd', 'momentum', 'adam', 'yogi', 'adagrad')
 SCHEDULES = ('constant', 'linear')
 SAMPLINGS = ('poisson', 'fixed')
 RUNTIMES = ('local', 'tff')
+# What --xla may say, and what it means to a runtime; None: whichever is faster.
+XLA = {'measured': None, 'yes': True, 'no': False}
+ON_CLIENT_ERROR = ('stop', 'skip')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,3 +37,5 @@ class Settings:
   rounds_per_checkpoint: int
   seed: int | None
   runtime: str
+  xla: str
+  on_client_error: str

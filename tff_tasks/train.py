@@ -81,6 +81,16 @@ flags.DEFINE_integer(
 flags.DEFINE_enum(
     'runtime', 'local', list(settings_lib.RUNTIMES), "local: threads of this process; tff: TFF's own, the reference."
 )
+flags.DEFINE_enum(
+    'xla', 'measured', list(settings_lib.XLA),
+    "Whether XLA compiles the clients' work; measured: whichever is faster on the first clients of the run. TFF's "
+    'runtime has no such choice.',
+)  # fmt: skip
+flags.DEFINE_enum(
+    'on_client_error', 'stop', list(settings_lib.ON_CLIENT_ERROR),
+    'What becomes of a client whose data cannot be used, or whose update is not finite. stop: the run ends before the '
+    'round counts; skip: the round goes on without the client, which is counted.',
+)  # fmt: skip
 
 
 @flags.multi_flags_validator(
@@ -111,8 +121,9 @@ def main() -> None:
       **{field.name: _FLAGS[field.name].value for field in dataclasses.fields(settings_lib.Settings)}
   )
   shards = client_shards.ClientShards(settings.shards_dir)
-  _set_up_tensorflow()
-  from tff_tasks import program
+  with cli.large_imports():
+    _set_up_tensorflow()
+    from tff_tasks import program
 
   program.train(settings, shards, _flagfile(), sys.stdout)
 
@@ -131,6 +142,9 @@ def _set_up_tensorflow() -> None:
   warnings.filterwarnings('ignore', 'pkg_resources is deprecated', UserWarning)
   import tensorflow as tf
 
+  from tff_tasks.runtime import contexts
+
+  contexts.forget_server()
   # A client trains on one core; threads inside of operations would only get in each other's way.
   tf.config.threading.set_intra_op_parallelism_threads(1)
 

@@ -26,7 +26,7 @@ HANDWRITING = schema_lib.Schema(
 
 METRICS = (
     'round', 'clients', 'loss', 'accuracy', 'eval_loss', 'eval_accuracy', 'eval_accuracy_per_user', 'epsilon',
-    'update_norm_mean', 'update_norm_max', 'clipped_share', 'rejected_clients', 'bytes_up_per_client',
+    'update_norm_mean', 'update_norm_max', 'clipped_share', 'left_out_clients', 'bytes_up_per_client',
     'bytes_down_per_client', 'seconds',
 )  # fmt: skip
 
@@ -122,8 +122,9 @@ def _round(number: int, private: bool) -> dict:
   if number:
     row |= {
         'clients': 100, 'loss': math.nan if number == 17 else 4.3 - 5.5 * accuracy + generator.normal(0, 0.03),
-        'accuracy': accuracy + generator.normal(0, 0.004), 'epsilon': 0.64 * math.sqrt(number) if private else '',
-        'update_norm_mean': 0.36 + 0.2 / number + generator.normal(0, 0.01), 'rejected_clients': 0,
+        'accuracy': accuracy + generator.normal(0, 0.004),
+        'epsilon': 0.64 * math.sqrt(number) if private and number % 10 == 0 else '',
+        'update_norm_mean': 0.36 + 0.2 / number + generator.normal(0, 0.01), 'left_out_clients': 0,
         'update_norm_max': 0.7 + 1.4 / number + abs(generator.normal(0, 0.12)),
         'clipped_share': min(1.0, 0.72 + generator.normal(0, 0.03)),
         'bytes_up_per_client': 32_840 if number < 60 else 32_856, 'bytes_down_per_client': 80_992,

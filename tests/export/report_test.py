@@ -84,6 +84,14 @@ class ReportTest(parameterized.TestCase):
     text = _Page(pathlib.Path(report.write_report(self._run_dir)).read_text()).text
     self.assertIn(expected, text)
 
+  @parameterized.parameters((0, None), (1_203, '1,203 times a client was left out'))
+  def test_says_if_clients_were_left_out(self, count: int, expected: str | None) -> None:
+    self.assertNotIn('left out', self._write().text)
+    path = pathlib.Path(self._run_dir, 'run.json')
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'left_out_clients': count}))
+    text = _Page(pathlib.Path(report.write_report(self._run_dir)).read_text()).text
+    self.assertIn(expected, text) if expected else self.assertNotIn('left out', text)
+
   def test_ledger(self) -> None:
     text = self._write().text
     for release in ('model of each round', 'Gaussian noise on the clipped, 8-bit sum', 'vocabulary', 'exact sums'):

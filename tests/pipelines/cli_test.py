@@ -90,6 +90,24 @@ class CliTest(parameterized.TestCase):
     self.assertEqual(done.stderr.count('\n'), 1)
     self.assertIn(message, done.stderr)
 
+  @parameterized.parameters('', 'raise ValueError("Expected it to be there.")')
+  def test_large_imports_are_spared_the_garbage_collector(self, mishap: str) -> None:
+    program = f"""
+      import gc
+      from pipelines import cli
+      try:
+        with cli.large_imports():
+          print(gc.isenabled())
+          import decimal
+          {mishap}
+      except ValueError:
+        pass
+      print(gc.isenabled(), any(thing is decimal.__dict__ for thing in gc.get_objects()))
+    """
+    command = [sys.executable, '-c', textwrap.dedent(program)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env={'PYTHONPATH': _ROOT})
+    self.assertEqual(result.stdout.split(), ['False', 'True', 'False'])
+
 
 if __name__ == '__main__':
   absltest.main()

@@ -27,31 +27,43 @@ def _mean(path: aggregation.UpdatePath, updates: list[list[np.ndarray]], round_n
       path.encode([tf.constant(part, tf.float32) for part in update], _SEED, tf.constant([index, 9]))[0]
       for index, update in enumerate(updates)
   ]
-  return [part.numpy() for part in path.finish(tf.add_n(encoded), _SEED, _noise_key(round_number))]
+  total = tf.nest.map_structure(lambda *parts: tf.add_n(parts), *encoded)
+  return [part.numpy() for part in path.finish(total, _SEED, _noise_key(round_number))]
 
 
-class ClipTest(absltest.TestCase):
+class ClipTest(parameterized.TestCase):
   def test_clips_by_hand(self) -> None:
-    clipped, norm, is_finite = aggregation.clip(tf.constant([-6.0, 8.0]), 5.0)
-    np.testing.assert_allclose(clipped, [-3.0, 4.0], rtol=2e-5)
+    clipped, norm, is_finite = aggregation.clip([tf.constant([-6.0]), tf.constant([[8.0]])], 5.0)
+    np.testing.assert_allclose(clipped[0], [-3.0], rtol=2e-5)
+    np.testing.assert_allclose(clipped[1], [[4.0]], rtol=2e-5)
     self.assertEqual(norm, 10.0)
     self.assertTrue(is_finite)
 
   def test_leaves_short_vectors_alone(self) -> None:
-    np.testing.assert_array_equal(aggregation.clip(tf.constant([3.0, 0.0]), 5.0)[0], [3.0, 0.0])
-    np.testing.assert_array_equal(aggregation.clip(tf.constant([0.0, 0.0]), 5.0)[0], [0.0, 0.0])
-    np.testing.assert_array_equal(aggregation.clip(tf.constant([30.0, 40.0]), None)[0], [30.0, 40.0])
+    np.testing.assert_array_equal(aggregation.clip([tf.constant([3.0, 0.0])], 5.0)[0][0], [3.0, 0.0])
+    np.testing.assert_array_equal(aggregation.clip([tf.constant([0.0, 0.0])], 5.0)[0][0], [0.0, 0.0])
+    np.testing.assert_array_equal(aggregation.clip([tf.constant([30.0, 40.0])], None)[0][0], [30.0, 40.0])
 
   def test_never_exceeds_the_clip(self) -> None:
     for seed in range(200):
       vector = np.random.default_rng(seed).normal(size=1000).astype(np.float32) * 10.0 ** (seed % 30 - 10)
-      clipped = aggregation.clip(tf.constant(vector), 0.3)[0].numpy().astype(np.float64)
+      clipped = aggregation.clip([tf.constant(vector)], 0.3)[0][0].numpy().astype(np.float64)
       self.assertLessEqual(np.linalg.norm(clipped), 0.3)
+
+  @parameterized.product(use_xla=(True, False), large=(1, 64))
+  def test_never_exceeds_the_clip_however_many_numbers(self, use_xla: bool, large: int) -> None:
+    """Large numbers first, beside which a float32 sum would lose the millions that follow."""
+    vector = np.full(20_000_000, 1e-4, np.float32)
+    vector[:large] = 1.0
+    clip = tf.function(lambda vector: aggregation.clip([vector], 0.3)[0][0], jit_compile=use_xla)
+    norm = np.linalg.norm(clip(tf.constant(vector)).numpy().astype(np.float64))
+    self.assertLessEqual(norm, 0.3)
+    self.assertAlmostEqual(norm, 0.3, delta=1e-5)
 
   def test_what_is_not_finite_becomes_zero(self) -> None:
     for bad in (np.nan, np.inf, -np.inf, 3e38):
-      clipped, norm, is_finite = aggregation.clip(tf.constant([bad, bad], tf.float32), 5.0)
-      np.testing.assert_array_equal(clipped, [0.0, 0.0])
+      clipped, norm, is_finite = aggregation.clip([tf.constant([bad, bad], tf.float32), tf.ones(3)], 5.0)
+      np.testing.assert_array_equal(tf.concat(clipped, 0), np.zeros(5))
       self.assertEqual(norm, 0.0)
       self.assertFalse(is_finite)
 

@@ -41,17 +41,17 @@ class CheckpointsTest(parameterized.TestCase):
     self._folder = pathlib.Path(folder, 'checkpoints')
     self._kept = checkpoints.Checkpoints(str(self._folder))
 
-  def _save(self, *numbers: int) -> None:
+  def _save(self, *numbers: int, use_xla: bool | None = None) -> None:
     for number in numbers:
-      self._kept.save(checkpoints.ProgramState(number, _SEED, _state(number)))
+      self._kept.save(checkpoints.ProgramState(number, _SEED, use_xla, _state(number)))
 
   def _names(self) -> list[str]:
     return sorted(os.listdir(self._folder))
 
   def _load(self) -> checkpoints.ProgramState:
-    found = checkpoints.Checkpoints(str(self._folder)).load(_state(0))
+    found = checkpoints.Checkpoints(str(self._folder)).load()
     assert found is not None
-    return found
+    return found.shaped_like(_state(0))
 
   def _assert_holds(self, number: int) -> None:
     found = self._load()
@@ -62,18 +62,23 @@ class CheckpointsTest(parameterized.TestCase):
       np.testing.assert_array_equal(leaf, np.asarray(other), strict=True)
 
   def test_starts_without_any(self) -> None:
-    self.assertIsNone(self._kept.load(_state()))
-    self.assertIsNone(self._kept.load_seed())
+    self.assertIsNone(self._kept.load())
 
   def test_the_same_comes_back(self) -> None:
     self._save(0)
     self._assert_holds(0)
-    self.assertEqual(self._kept.load_seed(), _SEED)
+    self.assertEqual(self._load().seed, _SEED)
+
+  @parameterized.parameters(None, True, False)
+  def test_keeps_how_clients_are_compiled(self, use_xla: bool | None) -> None:
+    self._save(1, use_xla=use_xla)
+    self._assert_holds(1)
+    self.assertIs(self._load().use_xla, use_xla)
 
   def test_many_leaves_keep_their_order(self) -> None:
     state = [np.float32(number) for number in range(1_200)]
-    self._kept.save(checkpoints.ProgramState(1, _SEED, state))
-    found = self._kept.load(state)
+    self._kept.save(checkpoints.ProgramState(1, _SEED, None, state))
+    found = self._kept.load()
     assert found is not None
     np.testing.assert_array_equal(found.state, state)
 
@@ -108,9 +113,8 @@ class CheckpointsTest(parameterized.TestCase):
     self._save(1, 2)
     path = self._folder / 'round_000002.ckpt'
     path.write_bytes(damage(path.read_bytes()))
-    for load in (lambda: self._kept.load(_state()), self._kept.load_seed):
-      with self.assertRaisesRegex(ValueError, f'^Expected a whole checkpoint at {path}, found a damaged one: delete'):
-        load()
+    with self.assertRaisesRegex(ValueError, f'^Expected a whole checkpoint at {path}, found a damaged one: delete'):
+      self._kept.load()
     path.unlink()
     self._assert_holds(1)
 
@@ -121,7 +125,7 @@ class CheckpointsTest(parameterized.TestCase):
     for place in range(0, len(whole), 13):
       path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
       with self.assertRaisesRegex(ValueError, 'found a damaged one'):
-        self._kept.load(_state())
+        self._kept.load()
 
   @parameterized.named_parameters(
       ('other_width', _state(units=4)),
@@ -131,8 +135,10 @@ class CheckpointsTest(parameterized.TestCase):
   )
   def test_one_of_another_model_is_refused(self, like: Any) -> None:
     self._save(1)
-    with self.assertRaisesRegex(ValueError, '^Expected a checkpoint of this model and optimizer in .*, found one of'):
-      self._kept.load(like)
+    found = self._kept.load()
+    assert found is not None
+    with self.assertRaisesRegex(ValueError, '^Expected a checkpoint of this model and optimizer, found one of'):
+      found.shaped_like(like)
 
   @parameterized.parameters('os.replace', 'os.fsync')
   def test_a_full_disk_leaves_the_old_ones(self, call: str) -> None:
@@ -168,8 +174,7 @@ class CheckpointsTest(parameterized.TestCase):
 
   def test_only_the_seeds_secret_tells_runs_apart(self) -> None:
     other = seeds.Seed.from_system()
-    self._kept.save(checkpoints.ProgramState(1, other, _state()))
-    self.assertEqual(self._kept.load_seed(), other)
+    self._kept.save(checkpoints.ProgramState(1, other, None, _state()))
     self.assertEqual(self._load().seed, other)
 
 

@@ -1,7 +1,11 @@
 import functools
+import itertools
 import os
+import tempfile
+from typing import Any
 
 from absl.testing import absltest
+from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -25,90 +29,157 @@ _CASES = {
 _RATE = 0.1
 
 
-def _batches(schema: schema_lib.Schema, steps: int, ignored: int = 2) -> client_data.ClientBatches:
+def _training(epochs: int = 1, max_examples: int = 99, batch_size: int = 3) -> client_work.LocalTraining:
+  return client_work.LocalTraining(_RATE, batch_size, epochs, max_examples)
+
+
+def _dataset(schema: schema_lib.Schema, count: int, room: int, ignored: int = 2) -> client_data.ClientDataset:
   stream = np.random.default_rng(0)
-  features = stream.integers(0, schema.num_classes, (steps, 3, *schema.feature.shape)).astype(np.uint8)
-  labels = stream.integers(0, schema.num_classes, (steps, 3, *schema.label.shape)).astype(np.int8)
-  labels.reshape(-1)[:ignored] = schema_lib.IGNORED_LABEL
-  return client_data.ClientBatches(features, labels, np.array([1, 2], np.int32))
+  # What follows the examples must not matter.
+  features = np.full((room, *schema.feature.shape), 200, np.uint8)
+  labels = np.full((room, *schema.label.shape), 100, np.int8)
+  features[:count] = stream.integers(0, schema.num_classes, (count, *schema.feature.shape))
+  labels[:count] = stream.integers(0, schema.num_classes, (count, *schema.label.shape))
+  labels[:count].reshape(-1)[:ignored] = schema_lib.IGNORED_LABEL
+  return client_data.ClientDataset(features, labels, np.int32(count), np.array([[1, 2], [3, 4]], np.int32))
 
 
 def _train(
-    model: functional.FunctionalModel, batches: client_data.ClientBatches
+    model: functional.FunctionalModel, dataset: client_data.ClientDataset, training: client_work.LocalTraining
 ) -> tuple[list[np.ndarray], task_lib.Sums]:
   """Runs our local SGD in a graph, which is where TFF runs it."""
   with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-    data = client_data.ClientBatches(*map(tf.constant, batches))
-    return session.run(client_work.local_sgd(model, list(map(tf.constant, model.initial_weights)), data, _RATE))
+    sgd = client_work.LocalSgd(model, training, client_data.ClientDataset(*map(tf.constant, dataset)))
+    return session.run(sgd.run(list(map(tf.constant, model.initial_weights))))
 
 
-def _train_with_keras(model: tf.keras.Model, batches: client_data.ClientBatches) -> list[np.ndarray]:
+def _batches(dataset: client_data.ClientDataset, training: client_work.LocalTraining) -> list[list[int]]:
+  """Returns the numbers of the examples of each batch, -1 for what only fills it up."""
+  seen: list[list[int]] = []
+
+  class Seeing(client_work.LocalSgd):
+    def _step(self, order: tf.Tensor, first: tf.Tensor, weights: Any, totals: Any) -> Any:
+      features, labels = self._batch(order, first)
+      seen.append(np.where(labels.numpy() >= 0, features.numpy()[:, 0], -1).tolist())
+      return weights, totals
+
+  model: Any = None  # Not asked for anything; and executed at once, the loops are Python's.
+  Seeing(model, training, client_data.ClientDataset(*map(tf.constant, dataset))).run([tf.zeros([1])])
+  return seen
+
+
+def _numbered(count: int, room: int, seed: int = 1) -> client_data.ClientDataset:
+  """Returns examples that are their own numbers."""
+  numbers = np.arange(room, dtype=np.int32)
+  return client_data.ClientDataset(
+      numbers[:, np.newaxis], np.zeros(room, np.int32), np.int32(count), np.array([[seed, 2], [3, 4]], np.int32)
+  )
+
+
+def _train_with_keras(
+    model: tf.keras.Model, dataset: client_data.ClientDataset, batches: list[list[int]]
+) -> list[np.ndarray]:
   """Local SGD written the ordinary way, with the Keras model's own variables."""
   optimizer = tf.keras.optimizers.SGD(_RATE)
-  for features, labels in zip(batches.features, batches.labels, strict=True):
+  for batch in ([number for number in batch if number >= 0] for batch in batches):
     with tf.GradientTape() as tape:
-      logits = model(features.astype(model.input.dtype.as_numpy_dtype), training=True)
-      sums = task_lib.sums(tf.constant(labels, tf.int32), logits)
+      logits = model(dataset.features[batch].astype(model.input.dtype.as_numpy_dtype), training=True)
+      sums = task_lib.sums(tf.constant(dataset.labels[batch], tf.int32), logits)
       loss = tf.reduce_sum(sums.loss) / tf.reduce_sum(sums.count)
     optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_weights), model.trainable_weights, strict=True))
   return model.get_weights()
 
 
-class LocalSgdTest(absltest.TestCase):
-  def test_is_what_keras_does(self) -> None:
-    for name, (build_model, schema) in _CASES.items():
-      with self.subTest(name):
-        functional_model, batches = functional.FunctionalModel(build_model, 1), _batches(schema, 4)
-        trained, _ = _train(functional_model, batches)
-        weights, model = functional_model.initial_weights, build_model()
-        model.set_weights(weights)
-        for ours, theirs in zip(trained, _train_with_keras(model, batches), strict=True):
-          np.testing.assert_allclose(ours, theirs, atol=1e-6)
-        self.assertGreater(max(np.abs(a - b).max() for a, b in zip(trained, weights, strict=True)), 1e-4)
+class OrderTest(parameterized.TestCase):
+  @parameterized.product(count=(1, 3, 7, 12), epochs=(1, 3))
+  def test_every_example_comes_once_an_epoch(self, count: int, epochs: int) -> None:
+    batches = _batches(_numbered(count, 12), _training(epochs))
+    self.assertLen(batches, epochs * -(-count // 3))
+    epoch_size = len(batches) // epochs
+    for epoch in range(epochs):
+      flat = list(itertools.chain(*batches[epoch * epoch_size : (epoch + 1) * epoch_size]))
+      self.assertEqual(sorted(number for number in flat if number >= 0), list(range(count)))
+      # Only the last batch of an epoch is filled up.
+      self.assertNotIn(-1, flat[:count])
 
-  def test_batches_of_fillers_change_nothing(self) -> None:
-    for name, (build_model, schema) in _CASES.items():
-      with self.subTest(name):
-        model, batches = functional.FunctionalModel(build_model, 1), _batches(schema, 2)
-        fillers = np.full_like(batches.labels, schema_lib.IGNORED_LABEL)
-        padded = batches._replace(
-            features=np.concatenate([batches.features, np.zeros_like(batches.features)]),
-            labels=np.concatenate([batches.labels, fillers]),
-        )
-        results = [tf.nest.flatten(_train(model, data)) for data in (batches, padded)]
-        for ours, theirs in zip(*results, strict=True):
-          np.testing.assert_allclose(ours, theirs, atol=1e-7)
+  def test_epochs_and_seeds_have_orders_of_their_own(self) -> None:
+    batches = _batches(_numbered(12, 12), _training(2))
+    orders = [batches[:4], batches[4:], _batches(_numbered(12, 12, seed=5), _training())]
+    self.assertLen({str(order) for order in [*orders, [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]]}, 4)
+    self.assertEqual(_batches(_numbered(12, 12), _training(2)), batches)
+
+  def test_without_examples_there_is_no_batch(self) -> None:
+    self.assertEmpty(_batches(_numbered(0, 12), _training(2)))
+
+  @parameterized.parameters(1, 4, 11)
+  def test_the_cap_holds_for_all_epochs_together(self, cap: int) -> None:
+    batches = _batches(_numbered(12, 12), _training(2, cap))
+    flat = [number for number in itertools.chain(*batches) if number >= 0]
+    self.assertLen(flat, 2 * cap)
+    self.assertLen(set(flat), cap)
+    self.assertEqual(set(flat[:cap]), set(flat[cap:]))
+
+  def test_the_cap_draws_uniformly(self) -> None:
+    """Each of 12 examples is drawn in a quarter of 240 rounds: 60 with a deviation of 6.7; 6 of those are 40."""
+    drawn = np.concatenate([np.concatenate(_batches(_numbered(12, 12, seed), _training(1, 3))) for seed in range(240)])
+    counts = np.bincount(drawn, minlength=12)
+    self.assertEqual(counts.sum(), 240 * 3)
+    self.assertTrue((np.abs(counts - 60) < 40).all(), counts)
+
+
+class LocalSgdTest(parameterized.TestCase):
+  @parameterized.product(case=tuple(_CASES), epochs_and_cap=((1, 99), (2, 8)))
+  def test_is_what_keras_does(self, case: str, epochs_and_cap: tuple[int, int]) -> None:
+    build_model, schema = _CASES[case]
+    functional_model, dataset = functional.FunctionalModel(build_model, 1), _dataset(schema, 10, 12)
+    trained, _ = _train(functional_model, dataset, _training(*epochs_and_cap))
+    weights, model = functional_model.initial_weights, build_model()
+    model.set_weights(weights)
+    batches = _batches(_numbered(10, 12), _training(*epochs_and_cap))
+    for ours, theirs in zip(trained, _train_with_keras(model, dataset, batches), strict=True):
+      np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    self.assertGreater(max(np.abs(a - b).max() for a, b in zip(trained, weights, strict=True)), 1e-4)
 
   def test_measures_each_batch_before_its_step(self) -> None:
     build_model, schema = _CASES['text']
-    functional_model, batches = functional.FunctionalModel(build_model, 1), _batches(schema, 1)
-    _, sums = _train(functional_model, batches)
+    functional_model, dataset = functional.FunctionalModel(build_model, 1), _dataset(schema, 3, 3)
+    _, sums = _train(functional_model, dataset, _training())
     model = build_model()
     model.set_weights(functional_model.initial_weights)
-    expected = task_lib.sums(tf.constant(batches.labels[0], tf.int32), model(batches.features[0].astype(np.int32)))
+    expected = task_lib.sums(tf.constant(dataset.labels, tf.int32), model(dataset.features.astype(np.int32)))
     np.testing.assert_allclose(sums.loss, tf.reduce_sum(expected.loss), rtol=1e-5)
-    self.assertEqual(sums.count, batches.labels.size - 2)
+    self.assertEqual(sums.count, dataset.labels.size - 2)
+
+  def test_without_examples_nothing_happens(self) -> None:
+    build_model, schema = _CASES['text']
+    model = functional.FunctionalModel(build_model, 1)
+    trained, sums = _train(model, _dataset(schema, 0, 3), _training(2))
+    for before, after in zip(model.initial_weights, trained, strict=True):
+      np.testing.assert_array_equal(before, after)
+    self.assertEqual(sums, task_lib.Sums(0.0, 0.0, 0.0))
 
 
 class BuildClientWorkTest(absltest.TestCase):
   def test_types(self) -> None:
     build_model, schema = _CASES['text']
     model = functional.FunctionalModel(build_model, 1)
-    trainable = tuple((np.float32, weight.shape) for weight in model.initial_weights)
+    trainable = tuple(tff.TensorType(np.float32, weight.shape) for weight in model.initial_weights)
     weights_type = tff.to_type(tff.learning.models.ModelWeights(trainable, ()))
-    work = client_work.build_client_work(model, weights_type, client_work.batches_type(schema, 4), _RATE)
+    work = client_work.build_client_work(model, weights_type, client_work.dataset_type(schema), _training())
     update = work.next.type_signature.result.result.member.update
     self.assertEqual(update.rounding_seed.compact_representation(), 'int32[2]')
     self.assertTrue(weights_type.trainable.is_equivalent_to(update.delta))
 
   def test_takes_what_the_data_source_gives(self) -> None:
-    shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
-    source = client_data.ClientDataSource(shards, 4, 2, 16, seeds.Seed.from_number(1))
-    expected = client_work.batches_type(shards.schema, 4).element
-    for client in range(shards.num_clients('train')):
-      batches = source.client_batches(1, client)._asdict()
-      specs = {name: tff.TensorType(array.dtype.type, array.shape) for name, array in batches.items()}
-      found = tff.StructWithPythonType(list(specs.items()), client_data.ClientBatches)
+    folder = self.enter_context(tempfile.TemporaryDirectory())
+    shards = fakes.write_shards(os.path.join(folder, 'shards'))
+    source = client_data.ClientDataSource(shards, 4, seeds.Seed.from_number(1))
+    cohort = source.cohort(1, np.arange(shards.num_clients('train')))
+    expected = client_work.dataset_type(shards.schema).element
+    for place in range(len(cohort)):
+      dataset = cohort.load(place)._asdict()
+      specs = {name: tff.TensorType(array.dtype.type, array.shape) for name, array in dataset.items()}
+      found = tff.StructWithPythonType(list(specs.items()), client_data.ClientDataset)
       self.assertTrue(expected.is_assignable_from(found), found.compact_representation())
 
 

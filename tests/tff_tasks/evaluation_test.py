@@ -1,8 +1,10 @@
 """Tests of the figures over labels and over users, on a model whose answers are known."""
 
 from collections.abc import Sequence
+import functools
 import os
 import tempfile
+import threading
 from unittest import mock
 import warnings
 
@@ -17,12 +19,14 @@ from pipelines import client_shards
 from pipelines import schema as schema_lib
 from tests.tff_tasks import fakes
 from tff_tasks import evaluation
+from tff_tasks import functional
+from tff_tasks.runtime import workers
 
 _IGNORED = schema_lib.IGNORED_LABEL
 _CLASSES = 4
 
 
-def _model() -> tf.keras.Model:
+def _build_model() -> tf.keras.Model:
   """Returns a model of one weight per class and one for the input: the logits `bias + slope * one_hot(feature)`."""
   feature = tf.keras.Input((2,), dtype=tf.int32)
   hot = tf.keras.layers.CategoryEncoding(_CLASSES, output_mode='one_hot')
@@ -33,19 +37,34 @@ def _model() -> tf.keras.Model:
 # Answers with the feature itself, at a probability of 7 in 10.
 _ECHO = (np.log(7.0) * np.eye(_CLASSES, dtype=np.float32), np.zeros(_CLASSES, np.float32))
 
+_SCHEMA = schema_lib.Schema(
+    'echo', schema_lib.Feature('said', 'uint8', (2,)), schema_lib.Feature('heard', 'int8', (2,)), tuple('abcd')
+)
+
 
 def _shards(users: Sequence[tuple[list, list]]) -> mock.Mock:
-  """Returns the shards of users with these features and labels."""
-  shards = mock.create_autospec(client_shards.ClientShards, instance=True, spec_set=True)
-  features = np.concatenate([np.reshape(features, (-1, 2)) for features, _ in users]).astype(np.uint8)
-  labels = np.concatenate([np.reshape(labels, (-1, 2)) for _, labels in users]).astype(np.int8)
-  numbers = np.repeat(np.arange(len(users)), [len(labels) for _, labels in users])
-  shards.read_all.return_value = features, labels, numbers
+  """Returns the shards of users with these features and labels, in each of their splits."""
+  shards = mock.create_autospec(client_shards.ClientShards, instance=True, schema=_SCHEMA)
+  arrays = [
+      (np.reshape(features, (-1, 2)).astype(np.uint8), np.reshape(labels, (-1, 2)).astype(np.int8))
+      for features, labels in users
+  ]
+  shards.read.side_effect = lambda split, client: arrays[client]
   shards.num_clients.return_value = len(users)
   return shards
 
 
 class EvaluationTest(parameterized.TestCase):
+  @classmethod
+  def setUpClass(cls) -> None:
+    super().setUpClass()
+    cls.model = functional.FunctionalModel(_build_model, 0)
+    cls.workers = workers.Workers(3)
+    cls.addClassCleanup(cls.workers.close)
+
+  def _evaluator(self, shards: client_shards.ClientShards, split: str = 'test') -> evaluation.Evaluator:
+    return evaluation.Evaluator(self.model, shards, split, self.workers)
+
   def test_by_hand(self) -> None:
     shards = _shards([
         ([[0, 1], [2, 3]], [[0, 1], [2, 0]]),  # 3 of 4.
@@ -54,22 +73,22 @@ class EvaluationTest(parameterized.TestCase):
         ([[0, 0], [2, 2]], [[_IGNORED, _IGNORED], [_IGNORED, _IGNORED]]),
         ([[3, 2]], [[0, 0]]),  # 0 of 2.
     ])
-    found = evaluation.Evaluator(_model(), shards, 'tail').evaluate(_ECHO)
-    shards.read_all.assert_called_once_with('tail')
-    shards.num_clients.assert_called_once_with('tail')
+    found = self._evaluator(shards, 'tail').evaluate(_ECHO)
+    self.assertEqual(shards.read.call_args_list, [mock.call('tail', client) for client in range(5)])
+    self.assertEqual({call.args for call in shards.num_clients.call_args_list}, {('tail',)})
     self.assertAlmostEqual(found.accuracy, 4 / 7)
     self.assertAlmostEqual(found.accuracy_per_user, (3 / 4 + 1 + 0) / 3)
     self.assertAlmostEqual(found.loss, -(4 * np.log(0.7) + 3 * np.log(0.1)) / 7, places=5)
     self.assertEqual([type(value) for value in found], [float] * 3)
 
-  @parameterized.parameters(1, 255, 256, 257, 512, 600)
+  @parameterized.parameters(1, 127, 128, 129, 256, 600)
   def test_batches_make_no_difference(self, examples: int) -> None:
     rng = np.random.default_rng(examples)
     features = rng.integers(0, _CLASSES, (examples, 2))
     labels = np.where(rng.random((examples, 2)) < 0.6, features, rng.integers(_IGNORED, _CLASSES, (examples, 2)))
     cut = examples // 3
     users = [(features[:cut].tolist(), labels[:cut].tolist()), (features[cut:].tolist(), labels[cut:].tolist())]
-    found = evaluation.Evaluator(_model(), _shards(users), 'test').evaluate(_ECHO)
+    found = self._evaluator(_shards(users)).evaluate(_ECHO)
     hits, counts = labels == features, labels != _IGNORED
     self.assertAlmostEqual(found.accuracy, hits.sum() / counts.sum())
     per_user = [hits[part].sum() / counts[part].sum() for part in (slice(cut), slice(cut, None)) if counts[part].any()]
@@ -77,20 +96,61 @@ class EvaluationTest(parameterized.TestCase):
     losses = np.where(hits, -np.log(0.7), -np.log(0.1))
     self.assertAlmostEqual(found.loss, losses[counts].mean(), places=5)
 
-  @parameterized.parameters((1, 1), (8, 1), (31, 3), (1 << 20, 256))
+  @parameterized.parameters((1, 1), (8, 1), (31, 3), (1 << 20, 128))
   def test_a_batch_of_many_logits_has_few_examples(self, most_logits: int, batch_size: int) -> None:
     shards = _shards([([[0, 1]] * 5, [[0, 1]] * 5)])
     with (
         mock.patch.object(evaluation, '_MAX_LOGITS', most_logits),
         mock.patch.object(task_lib, 'sums', wraps=task_lib.sums) as sums,
     ):
-      found = evaluation.Evaluator(_model(), shards, 'test').evaluate(_ECHO)
+      # A model of its own: the others were traced already.
+      model = functional.FunctionalModel(_build_model, 0)
+      found = evaluation.Evaluator(model, shards, 'test', self.workers).evaluate(_ECHO)
     self.assertEqual(found.accuracy, 1)
     _, logits = sums.call_args.args
     self.assertEqual(logits.shape, (batch_size, 2, _CLASSES))
 
+  @parameterized.parameters(1, 2, 7)
+  def test_threads_make_no_difference(self, num_threads: int) -> None:
+    rng = np.random.default_rng(5)
+    shards = _shards([rng.integers(0, _CLASSES, (2, count, 2)).tolist() for count in (300, 1, 0, 170, 40, 500)])
+    weights = [rng.normal(size=weight.shape).astype(np.float32) for weight in _ECHO]
+    others = workers.Workers(num_threads)
+    self.addCleanup(others.close)
+    found = evaluation.Evaluator(self.model, shards, 'test', others).evaluate(weights)
+    self.assertEqual(found, self._evaluator(shards).evaluate(weights))
+
+  def test_reads_no_more_than_it_is_about_to_evaluate(self) -> None:
+    examples, halt = np.zeros((128, 2)).tolist(), threading.Event()
+    shards = _shards([(examples, examples)] * 50)
+    one = workers.Workers(1)
+    self.addCleanup(one.close)
+    self.addCleanup(halt.set)
+    one.submit(halt.wait)
+    evaluating = threading.Thread(target=evaluation.Evaluator(self.model, shards, 'test', one).evaluate, args=[_ECHO])
+    evaluating.start()
+    evaluating.join(0.2)
+    self.assertLessEqual(shards.read.call_count, 2)
+    halt.set()
+    evaluating.join()
+    self.assertEqual(shards.read.call_count, 50)
+
+  def test_splits_share_a_trace(self) -> None:
+    shards = _shards([([[0, 1]], [[0, 1]])])
+    model = functional.FunctionalModel(_build_model, 0)
+    with mock.patch.object(task_lib, 'sums', wraps=task_lib.sums) as sums:
+      for split in ('test', 'tail'):
+        evaluation.Evaluator(model, shards, split, self.workers).evaluate(_ECHO)
+    sums.assert_called_once()
+
+  def test_a_client_that_cannot_be_read_ends_it(self) -> None:
+    shards = _shards([([[0, 1]], [[0, 1]])])
+    shards.read.side_effect = ValueError('Expected the clients-0.arrow, found other content.')
+    with self.assertRaisesRegex(ValueError, 'found other content'):
+      self._evaluator(shards).evaluate(_ECHO)
+
   def test_uses_the_weights_it_is_given(self) -> None:
-    evaluator = evaluation.Evaluator(_model(), _shards([([[0, 1]], [[0, 1]])]), 'test')
+    evaluator = self._evaluator(_shards([([[0, 1]], [[0, 1]])]))
     always_two = (_ECHO[0], np.array([0, 0, 9, 0], np.float32))
     self.assertEqual([evaluator.evaluate(weights).accuracy for weights in (_ECHO, always_two, _ECHO)], [1, 0, 1])
 
@@ -98,7 +158,7 @@ class EvaluationTest(parameterized.TestCase):
       ('without_examples', ([], [])), ('without_labels', ([[0, 1]], [[_IGNORED, _IGNORED]]))
   )
   def test_there_is_no_figure(self, user: tuple[list, list]) -> None:
-    evaluator = evaluation.Evaluator(_model(), _shards([user, ([], [])]), 'test')
+    evaluator = self._evaluator(_shards([user, ([], [])]))
     with warnings.catch_warnings():
       warnings.simplefilter('error')
       self.assertTrue(np.isnan(evaluator.evaluate(_ECHO)).all())
@@ -106,9 +166,12 @@ class EvaluationTest(parameterized.TestCase):
   def test_a_real_model_on_real_shards(self) -> None:
     folder = self.enterContext(tempfile.TemporaryDirectory())
     shards = fakes.write_shards(os.path.join(folder, 'shards'))
-    tf.keras.utils.set_random_seed(1)
-    model = registry.get_task('next_character').build_model(fakes.SCHEMA, 6, False, None)
-    found = evaluation.Evaluator(model, shards, 'test').evaluate(model.get_weights())
+    build_model = functools.partial(registry.get_task('next_character').build_model, fakes.SCHEMA, 6, False, None)
+    functional_model = functional.FunctionalModel(build_model, 1)
+    weights = functional_model.initial_weights
+    found = evaluation.Evaluator(functional_model, shards, 'test', self.workers).evaluate(weights)
+    model = build_model()
+    model.set_weights(weights)
     sums, shares = [], []
     for user in range(shards.num_clients('test')):
       features, labels = shards.read('test', user)

@@ -1,4 +1,4 @@
-"""A small data set on disk, whose clients are of very different sizes."""
+"""A small data set on disk, whose clients are of very different sizes, and the settings of a short run on it."""
 
 from collections.abc import Iterator, Sequence
 import os
@@ -8,6 +8,7 @@ import numpy as np
 from pipelines import client_shards
 from pipelines import schema as schema_lib
 from pipelines.shards import shard_writing
+from tff_tasks import settings as settings_lib
 
 SCHEMA = schema_lib.Schema(
     'next_character',
@@ -16,6 +17,21 @@ SCHEMA = schema_lib.Schema(
     tuple('_abcdefghi'),
 )
 SIZES = (1, 40, 3, 0, 17, 2, 9, 5)
+
+SETTINGS = settings_lib.Settings(
+    shards_dir='', output_dir='', total_rounds=4, clients_per_round=4, sampling='poisson', client_learning_rate=0.5,
+    client_batch_size=4, client_epochs_per_round=1, max_examples_per_client=8, server_optimizer='adam',
+    server_learning_rate=0.01, server_learning_rate_schedule='constant', model_size=5, clip_norm=0.1,
+    quantization_bits=8, noise_multiplier=1.0, target_epsilon=None, delta=1e-3, rounds_per_eval=2,
+    rounds_per_checkpoint=3, seed=None, runtime='local', xla='no',
+    on_client_error='stop',
+)  # fmt: skip
+
+# What a data set says that learned its words from its clients.
+WORDS = {
+    'what': 'vocabulary', 'source': 'dp', 'mechanism': 'noisy counts', 'epsilon': 1.0, 'delta': 1e-5, 'unit': 'client',
+    'adjacency': 'one client added or removed',
+}  # fmt: skip
 
 _NUM_SHARDS = 2
 # Half of the characters follow the alphabet, so that there is something to learn.
@@ -35,6 +51,17 @@ def write_shards(
   manifest = shard_writing.write_data_set(path, SCHEMA, contents)
   shard_writing.write_manifest(path, SCHEMA, {**manifest, 'learned': []})
   return client_shards.ClientShards(path)
+
+
+def damage(shards: client_shards.ClientShards, client: int) -> None:
+  """Flips a bit of the first example of a training client on disk."""
+  examples = shards.read('train', client)[0].tobytes()
+  for path in (os.path.join(shards.path, name) for name, entry in shards.manifest['files'].items() if 'shard' in entry):
+    with open(path, 'r+b') as file:
+      place = file.read().find(examples)
+      if place >= 0:
+        file.seek(place)
+        file.write(bytes([examples[0] ^ 1]))
 
 
 def _clients(

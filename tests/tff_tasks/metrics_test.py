@@ -6,17 +6,22 @@ import glob
 import math
 import os
 import pathlib
+import signal
+import subprocess
+import sys
 import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import numpy as np
 import tensorflow as tf
 
+from tests import layout
 from tff_tasks import metrics
 
 _HEADER = (
     'round,clients,loss,accuracy,eval_loss,eval_accuracy,eval_accuracy_per_user,epsilon,update_norm_mean,'
-    'update_norm_max,clipped_share,rejected_clients,bytes_up_per_client,bytes_down_per_client,seconds\n'
+    'update_norm_max,clipped_share,left_out_clients,bytes_up_per_client,bytes_down_per_client,seconds\n'
 )
 _INITIAL = metrics.RoundMetrics(0, eval_loss=4.5, eval_accuracy=0.01, eval_accuracy_per_user=0.02, seconds=0.5)
 
@@ -24,7 +29,7 @@ _INITIAL = metrics.RoundMetrics(0, eval_loss=4.5, eval_accuracy=0.01, eval_accur
 def _row(number: int) -> metrics.RoundMetrics:
   return metrics.RoundMetrics(
       number, clients=10, loss=1 / 3, accuracy=0.1, epsilon=math.sqrt(number), update_norm_mean=0.5,
-      update_norm_max=1e-7, clipped_share=0.0, rejected_clients=0, bytes_up_per_client=100,
+      update_norm_max=1e-7, clipped_share=0.0, left_out_clients=0, bytes_up_per_client=100,
       bytes_down_per_client=400, seconds=2.0,
   )  # fmt: skip
 
@@ -47,7 +52,7 @@ class MetricsLogTest(parameterized.TestCase):
     """Returns the tag, step and value of every event."""
     paths = glob.glob(os.path.join(self._run_dir, 'tensorboard', '*'))
     values = (
-        (value.tag, event.step, float(tf.make_ndarray(value.tensor)))
+        (value.tag, event.step, value.simple_value)
         for path in paths
         for event in tf.compat.v1.train.summary_iterator(path)
         for value in event.summary.value
@@ -79,6 +84,19 @@ class MetricsLogTest(parameterized.TestCase):
     for number in range(1, 4):
       log.add(_row(number))
       self.assertLen(self._path.read_text().splitlines(), 1 + number)
+
+  def test_a_killed_process_loses_no_row(self) -> None:
+    code = (
+        'import os, signal, sys\nfrom tff_tasks import metrics\n'
+        'log = metrics.MetricsLog(sys.argv[1], -1)\n'
+        'for number in range(30):\n  log.add(metrics.RoundMetrics(number, loss=0.5))\n'
+        'os.kill(os.getpid(), signal.SIGKILL)'
+    )
+    killed = subprocess.run([sys.executable, '-c', code, self._run_dir], cwd=layout.ROOT, timeout=60, check=False)
+    self.assertEqual(killed.returncode, -signal.SIGKILL)
+    rows = [metrics.RoundMetrics(number, loss=0.5) for number in range(30)]
+    self._assert_events(rows)
+    self.assertEqual(self._log(29), rows)
 
   def test_rows_survive_reopening(self) -> None:
     rows = [_INITIAL, *map(_row, range(1, 5))]
@@ -154,6 +172,30 @@ class MetricsLogTest(parameterized.TestCase):
         if value.tag == 'seconds'
     ]
     self.assertEqual(sorted(steps), [0, 1])
+
+
+class OfRoundTest(absltest.TestCase):
+  def _measured(self, clients: int, rejected: int = 0) -> dict:
+    sums = {'clients': clients, 'norm_sum': 12.0, 'clipped': 2, 'rejected': rejected}
+    largest = 5.0 if clients else np.finfo(np.float32).min
+    work = {'loss': 20.0 * clients, 'correct': 4.0 * clients, 'count': 10.0 * clients}
+    return {'client_work': work, 'aggregator': {'sums': sums, 'norm_max': largest}}
+
+  def test_divides_the_sums(self) -> None:
+    row = metrics.of_round(3, self._measured(4), 0)
+    self.assertEqual((row.round, row.clients, row.left_out_clients, row.loss, row.accuracy), (3, 4, 0, 2.0, 0.4))
+    self.assertEqual((row.update_norm_mean, row.update_norm_max, row.clipped_share), (3.0, 5.0, 0.5))
+    self.assertIsNone(row.epsilon)
+
+  def test_who_was_left_out_took_no_part(self) -> None:
+    # Two updates that were not finite, which the runtime left out, and one client that it could not read.
+    row = metrics.of_round(3, self._measured(6, rejected=2), 3)
+    self.assertEqual((row.clients, row.left_out_clients), (4, 3))
+    self.assertEqual((row.update_norm_mean, row.clipped_share), (3.0, 0.5))
+
+  def test_nobody_came(self) -> None:
+    row = metrics.of_round(3, self._measured(0), 0)
+    self.assertEqual((row.clients, row.loss, row.update_norm_max, row.clipped_share), (0, None, None, None))
 
 
 if __name__ == '__main__':

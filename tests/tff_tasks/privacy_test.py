@@ -5,6 +5,9 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import dp_accounting
+from dp_accounting import pld
+from dp_accounting import rdp
 import numpy as np
 
 from tff_tasks import learned
@@ -14,6 +17,8 @@ from tff_tasks import quantization
 _PLAN = privacy.PrivacyPlan(
     population=932, clients_per_round=250, clip_norm=0.3, quantization_bits=8, noise_multiplier=2.08, delta=1e-4
 )
+
+_gaussian = pld.privacy_loss_distribution.from_gaussian_mechanism
 
 
 def _hockey_stick(probability: float, noise: float, rounds: int, epsilon: float) -> float:
@@ -69,6 +74,26 @@ class PrivacyPlanTest(parameterized.TestCase):
     epsilon = _epsilon(plan, 50)
     self.assertLess(exact(epsilon), 1e-4)
     self.assertGreater(exact(0.9 * epsilon), 1e-4)  # Renyi accounting gives away a little.
+
+  @parameterized.parameters(('poisson', 1), ('poisson', 140), ('fixed', 1), ('fixed', 140))
+  def test_epsilon_is_that_of_an_accountant_for_all_rounds(self, sampling: str, rounds: int) -> None:
+    plan = dataclasses.replace(_PLAN, sampling=sampling)
+    accountant: dp_accounting.PrivacyAccountant = pld.PLDAccountant(value_discretization_interval=1e-3)
+    if sampling == 'fixed':
+      accountant = rdp.RdpAccountant(neighboring_relation=dp_accounting.NeighboringRelation.REPLACE_ONE)
+    accountant.compose(dp_accounting.SelfComposedDpEvent(plan.event, rounds))
+    self.assertAlmostEqual(_epsilon(plan, rounds), accountant.get_epsilon(1e-4), places=9)
+
+  @parameterized.parameters('poisson', 'fixed')
+  def test_what_a_round_costs_is_worked_out_once(self, sampling: str) -> None:
+    plan = dataclasses.replace(_PLAN, sampling=sampling, noise_multiplier=1.9)
+    with (
+        mock.patch.object(pld.privacy_loss_distribution, 'from_gaussian_mechanism', side_effect=_gaussian) as poisson,
+        mock.patch.object(rdp, 'RdpAccountant', side_effect=rdp.RdpAccountant) as fixed,
+    ):
+      for rounds in (1, 10, 20):
+        plan.epsilon(rounds)
+    self.assertEqual(poisson.call_count + fixed.call_count, 1)
 
   def test_fixed_cohorts_cost_more(self) -> None:
     fixed = dataclasses.replace(_PLAN, sampling='fixed')

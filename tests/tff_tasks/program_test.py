@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -11,66 +12,109 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from models import registry
 from models import released
 from tests.tff_tasks import fakes
+from tests.tff_tasks import scripted
 from tff_tasks import checkpoints
 from tff_tasks import evaluation
+from tff_tasks import functional
 from tff_tasks import metrics
-from tff_tasks import privacy
 from tff_tasks import program
 from tff_tasks import seeds
-from tff_tasks import settings as settings_lib
-
-_SETTINGS = settings_lib.Settings(
-    shards_dir='', output_dir='', total_rounds=4, clients_per_round=4, sampling='poisson', client_learning_rate=0.5,
-    client_batch_size=4, client_epochs_per_round=1, max_examples_per_client=8, server_optimizer='adam',
-    server_learning_rate=0.01, server_learning_rate_schedule='constant', model_size=5, clip_norm=0.1,
-    quantization_bits=8, noise_multiplier=1.0, target_epsilon=None, delta=1e-3, rounds_per_eval=2,
-    rounds_per_checkpoint=3, seed=None, runtime='local',
-)  # fmt: skip
+from tff_tasks.runtime import workers
 
 
-_WORDS = {
-    'what': 'vocabulary', 'source': 'dp', 'mechanism': 'noisy counts', 'epsilon': 1.0, 'delta': 1e-5, 'unit': 'client',
-    'adjacency': 'one client added or removed',
-}  # fmt: skip
+class LoopTest(parameterized.TestCase):
+  """What becomes of a run whose rounds are scripted."""
 
+  def setUp(self) -> None:
+    super().setUp()
+    folder = self.create_tempdir().full_path
+    self._shards = fakes.write_shards(os.path.join(folder, 'shards'), sizes=(2,) * 30)
+    self._run_dir = os.path.join(folder, 'run')
+    self._stream = io.StringIO()
+    self._runtimes: list[scripted.Runtime] = []
 
-class BuildPlanTest(absltest.TestCase):
-  def test_takes_the_noise_or_finds_it(self) -> None:
-    self.assertEqual(program.build_plan(_SETTINGS, 100).noise_multiplier, 1.0)
-    target = dataclasses.replace(_SETTINGS, noise_multiplier=None, target_epsilon=3.0)
-    plan = program.build_plan(target, 100)
-    self.assertBetween(plan.epsilon(4), 2.9, 3.0)
-    self.assertIsNone(program.build_plan(dataclasses.replace(_SETTINGS, noise_multiplier=0.0), 100).epsilon(4))
+  def _train(self, script: scripted.Script = scripted.NOTHING_HAPPENS, **changes: Any) -> None:
+    settings = dataclasses.replace(fakes.SETTINGS, output_dir=self._run_dir, **{'xla': 'measured', **changes})
+    with script.play() as runtime:
+      self._runtimes.append(runtime)
+      program.train(settings, self._shards, '--seed=1\n', self._stream)
 
-  def test_the_target_includes_what_the_data_set_has_spent(self) -> None:
-    target = dataclasses.replace(_SETTINGS, noise_multiplier=None, target_epsilon=3.0)
-    plan = program.build_plan(target, 100, [_WORDS])
-    self.assertBetween(plan.epsilon(4), 2.9, 3.0)
-    self.assertBetween(plan.training_epsilon(4), 1.9, 2.0)
-    with self.assertRaisesRegex(ValueError, 'above 2, which the data set alone has spent'):
-      program.build_plan(dataclasses.replace(target, sampling='fixed', target_epsilon=2.0), 100, [_WORDS])
+  def _rows(self) -> list[metrics.RoundMetrics]:
+    return metrics.MetricsLog(self._run_dir, 99).rows
 
+  def _figures(self) -> dict:
+    return json.loads(pathlib.Path(self._run_dir, 'run.json').read_text())
 
-class RoundMetricsTest(absltest.TestCase):
-  _PLAN = privacy.PrivacyPlan(population=50, clients_per_round=4, clip_norm=0.1)
+  def test_epsilon_is_worked_out_where_it_is_needed(self) -> None:
+    self._train(total_rounds=9, rounds_per_eval=4, rounds_per_checkpoint=3)
+    known = [row.round for row in self._rows() if row.epsilon is not None]
+    self.assertEqual(known, [3, 4, 6, 8, 9])
+    self.assertEqual(self._rows()[-1].epsilon, self._figures()['epsilon'])
 
-  def _measured(self, clients: int) -> dict:
-    sums = {'clients': clients, 'norm_sum': 3.0 * clients, 'clipped': clients // 2, 'rejected': 0}
-    largest = 5.0 if clients else np.finfo(np.float32).min
-    work = {'loss': 20.0 * clients, 'correct': 4.0 * clients, 'count': 10.0 * clients}
-    return {'client_work': work, 'aggregator': {'sums': sums, 'norm_max': largest}}
+  def test_rows_hold_what_travels(self) -> None:
+    self._train()
+    row = self._rows()[1]
+    self.assertEqual((row.clients, row.bytes_down_per_client), (4, 4 * self._figures()['weights']))
+    self.assertLess(row.bytes_up_per_client or 0, row.bytes_down_per_client or 0)
 
-  def test_divides_the_sums(self) -> None:
-    row = program.round_metrics(3, self._measured(4), self._PLAN, 1000)
-    self.assertEqual((row.round, row.clients, row.loss, row.accuracy), (3, 4, 2.0, 0.4))
-    self.assertEqual((row.update_norm_mean, row.update_norm_max, row.clipped_share), (3.0, 5.0, 0.5))
-    self.assertEqual((row.bytes_up_per_client, row.bytes_down_per_client), (1024, 4000))
+  def test_a_client_that_cannot_take_part_ends_the_run(self) -> None:
+    name = self._shards.client_id('train', 7)
+    with self.assertRaisesRegex(ValueError, f'found 1 that cannot: client {name}: Expected data; .*client_error=skip'):
+      self._train(scripted.Script({3: [7]}))
+    self.assertEqual([row.round for row in self._rows()], [0, 1, 2])
+    saved = checkpoints.Checkpoints(os.path.join(self._run_dir, 'checkpoints')).load()
+    assert saved is not None
+    self.assertEqual(saved.round_number, 0)
+    self.assertTrue(self._runtimes[-1].is_closed)
 
-  def test_nobody_came(self) -> None:
-    row = program.round_metrics(3, self._measured(0), self._PLAN, 1000)
-    self.assertEqual((row.clients, row.loss, row.update_norm_max, row.clipped_share), (0, None, None, None))
+  def test_or_is_skipped_counted_and_told(self) -> None:
+    self._train(scripted.Script({2: [7, 8], 3: [7]}), on_client_error='skip')
+    self.assertEqual([row.left_out_clients for row in self._rows()], [None, 0, 2, 1, 0])
+    self.assertEqual(self._figures()['left_out_clients'], 3)
+    said = self._stream.getvalue()
+    for client in (7, 8):
+      self.assertEqual(said.count(f'Left out client {self._shards.client_id("train", client)}: Expected data.\n'), 1)
+    self.assertIn('  3 left out  ', said)
+    report = pathlib.Path(self._run_dir, 'report.html').read_text()
+    self.assertIn('3 times a client was left out', report)
+
+  def test_a_run_that_stopped_on_a_client_goes_on_without_it(self) -> None:
+    with self.assertRaisesRegex(ValueError, 'found 1 that cannot'):
+      self._train(scripted.Script({4: [7]}))
+    self._train(scripted.Script({4: [7]}), on_client_error='skip')
+    self.assertIn('Resuming after round 3', self._stream.getvalue())
+    self.assertEqual([row.left_out_clients for row in self._rows()], [None, 0, 0, 0, 1])
+
+  @parameterized.parameters(RuntimeError('a worker died'), SystemExit(3))
+  def test_an_error_in_a_round_ends_the_run(self, error: Exception) -> None:
+    with self.assertRaises(type(error)) as caught:
+      self._train(scripted.Script(error=error))
+    self.assertIs(caught.exception, error)
+    self.assertTrue(self._runtimes[-1].is_closed)
+    self.assertEqual([row.round for row in self._rows()], [0, 1, 2, 3])
+    self._train()
+    self.assertEqual([row.round for row in self._rows()], [0, 1, 2, 3, 4])
+
+  def test_what_was_measured_is_said_once_and_kept(self) -> None:
+    with self.assertRaises(RuntimeError):
+      self._train(scripted.Script(error=RuntimeError('a worker died')))
+    self._train()
+    self.assertEqual([runtime.use_xla for runtime in self._runtimes], [True, True])
+    self.assertEqual([runtime.choice for runtime in self._runtimes], ['Clients train compiled by XLA.', ''])
+    lines = self._stream.getvalue().splitlines()
+    place = lines.index('Clients train compiled by XLA.')
+    self.assertStartsWith(lines[place + 1], 'round 1/4 ')
+    self.assertEqual(lines.count('Clients train compiled by XLA.'), 1)
+    self.assertIs(self._figures()['xla'], True)
+
+  @parameterized.parameters(('yes', True), ('no', False))
+  def test_what_was_asked_for_is_not_measured(self, flag: str, use_xla: bool) -> None:
+    self._train(xla=flag)
+    self.assertEqual([runtime.use_xla for runtime in self._runtimes], [use_xla])
+    self.assertNotIn('Clients train', self._stream.getvalue())
 
 
 class TrainTest(parameterized.TestCase):
@@ -78,7 +122,7 @@ class TrainTest(parameterized.TestCase):
     super().setUp()
     folder = self.create_tempdir().full_path
     self._shards = fakes.write_shards(os.path.join(folder, 'shards'))
-    self._settings = dataclasses.replace(_SETTINGS, output_dir=os.path.join(folder, 'run'))
+    self._settings = dataclasses.replace(fakes.SETTINGS, output_dir=os.path.join(folder, 'run'))
 
   def _train(self, flagfile: str = '--clip_norm=0.1\n', **changes: Any) -> str:
     stream = io.StringIO()
@@ -106,7 +150,7 @@ class TrainTest(parameterized.TestCase):
     self.assertEqual(run['weights'], sum(weight.size for weight in model.weights))
 
   def test_what_the_data_set_has_spent_is_in_every_epsilon(self) -> None:
-    self._shards.manifest['learned'] = [_WORDS]
+    self._shards.manifest['learned'] = [fakes.WORDS]
     output = self._train()
     run, ledger = self._read('run.json'), self._read('privacy.json')
     self.assertEqual(run['epsilon'], ledger['epsilon'])
@@ -193,9 +237,12 @@ class TrainTest(parameterized.TestCase):
     output = self._train()
     self.assertIn('every 2 rounds on 2 validation users; in the end on 4 test users', output)
     model = released.load(self._settings.output_dir)
-    keras = model.build()
+    build_model = functools.partial(registry.get_task(fakes.SCHEMA.task).build_model, fakes.SCHEMA, model.model_size)
+    functions = functional.FunctionalModel(build_model, 0)
+    threads = workers.Workers(1)
+    self.addCleanup(threads.close)
     by_split = {
-        split: evaluation.Evaluator(keras, self._shards, split).evaluate(model.weights)
+        split: evaluation.Evaluator(functions, self._shards, split, threads).evaluate(model.weights)
         for split in ('validation', 'test')
     }
     last, run = metrics.MetricsLog(self._settings.output_dir, 4).rows[-1], self._read('run.json')
@@ -203,6 +250,29 @@ class TrainTest(parameterized.TestCase):
     self.assertAlmostEqual(last.eval_loss, by_split['validation'].loss, places=5)
     self.assertAlmostEqual(run['loss'], by_split['test'].loss, places=5)
     self.assertEqual(run['eval_split'], 'validation')
+
+  @parameterized.parameters('local', 'tff')
+  def test_a_shard_that_is_damaged_after_the_start(self, runtime: str) -> None:
+    client = int(np.argmax(self._shards.clients('train').examples))
+    name = self._shards.client_id('train', client)
+    fakes.damage(self._shards, client)
+    everyone: dict[str, Any] = {'clients_per_round': len(fakes.SIZES), 'sampling': 'fixed', 'runtime': runtime}
+    with self.assertRaisesRegex(ValueError, f'found 1 that cannot: client {name}: Expected the shard.*other content'):
+      self._train(**everyone)
+    output = self._train(on_client_error='skip', **everyone)
+    self.assertEqual(output.count(f'Left out client {name}: Expected the shard'), 1)
+    rows = metrics.MetricsLog(self._settings.output_dir, 4).rows[1:]
+    self.assertEqual([(row.clients, row.left_out_clients) for row in rows], [(len(fakes.SIZES) - 1, 1)] * 4)
+    self.assertEqual(self._read('run.json')['left_out_clients'], 4)
+
+  def test_a_model_that_diverges(self) -> None:
+    diverging: dict[str, Any] = {'client_learning_rate': 1e39}  # Infinite in float32.
+    with self.assertRaisesRegex(ValueError, 'that cannot: client .*Expected a finite update, found NaN'):
+      self._train(**diverging)
+    output = self._train(on_client_error='skip', **diverging)
+    self.assertIn('Left out client ', output)
+    for weight in released.load(self._settings.output_dir).weights:
+      self.assertTrue(np.isfinite(weight).all())
 
   def test_refuses_an_impossible_plan_before_it_writes(self) -> None:
     with self.assertRaisesRegex(ValueError, 'clients_per_round, found 900'):

@@ -85,6 +85,60 @@ class ProgressTest(parameterized.TestCase):
     found = [re.findall('held-out ([0-9.]+)', line) for line in stream.getvalue().splitlines()]
     self.assertEqual(found, [[], ['10.0'], ['10.0'], ['20.0']])
 
+  def test_epsilon_is_the_last_known(self) -> None:
+    stream = io.StringIO()
+    shown = progress.Progress(stream, 1, 4)
+    for number, epsilon in enumerate((None, 0.5, None, 1.5), 1):
+      shown.update(_row(number, epsilon=epsilon))
+    found = [re.findall('epsilon ([0-9.]+)', line) for line in stream.getvalue().splitlines()]
+    self.assertEqual(found, [[], ['0.50'], ['0.50'], ['1.50']])
+
+  def test_clients_left_out_add_up(self) -> None:
+    stream = io.StringIO()
+    shown = progress.Progress(stream, 1, 4)
+    for number, count in enumerate((0, 2, None, 1_000), 1):
+      shown.update(_row(number, left_out_clients=count))
+    found = [re.findall('([0-9,]+) left out', line) for line in stream.getvalue().splitlines()]
+    self.assertEqual(found, [[], ['2'], ['2'], ['1,002']])
+
+  def test_what_is_said_stays_in_a_file(self) -> None:
+    stream = io.StringIO()
+    shown = progress.Progress(stream, 1, 4)
+    shown.say('Left out client 1')
+    shown.update(_row(1))
+    shown.say('Left out client 2')
+    lines = stream.getvalue().splitlines()
+    self.assertEqual([line[:17] for line in lines], ['Left out client 1', 'round 1/4 [#####.', 'Left out client 2'])
+
+  @parameterized.parameters(200, 40, 17)
+  def test_what_is_said_stays_above_the_line_of_a_terminal(self, columns: int) -> None:
+    stream = _Terminal()
+    with mock.patch.dict(os.environ, {'COLUMNS': str(columns)}):
+      shown = progress.Progress(stream, 1, 3)
+      shown.say('first')
+      for number in (1, 2):
+        shown.update(_row(number))
+        shown.say(f'after round {number}')
+      before = _show(stream.getvalue(), columns)
+      shown.update(_row(3))
+      shown.say('in the end')
+    after = _show(stream.getvalue(), columns)
+    self.assertEqual(before[:4], ['$', 'first', 'after round 1', 'after round 2'])
+    self.assertStartsWith(''.join(before[4:]), 'round 2/3 ')
+    self.assertStartsWith(''.join(after[4:-2]), 'round 3/3 ')
+    self.assertEqual([*after[:4], after[-2]], ['$', 'first', 'after round 1', 'after round 2', 'in the end'])
+
+  @parameterized.parameters((_Terminal(), 1, 1), (_Terminal(), 2, 1), (io.StringIO(), 1, 1), (io.StringIO(), 0, 0))
+  def test_what_comes_after_begins_on_a_line_of_its_own(self, stream: io.StringIO, rounds: int, lines: int) -> None:
+    with mock.patch.dict(os.environ, {'COLUMNS': '200'}):
+      shown = progress.Progress(stream, 1, 2)
+      for number in range(1, rounds + 1):
+        shown.update(_row(number))
+      shown.close()
+    screen = _show(stream.getvalue() + 'error', 200)
+    self.assertEqual(screen[-1], 'error')
+    self.assertLen(screen, 2 + lines)
+
   @parameterized.parameters((1, 1), (7, 7), (20, 20), (21, 12), (140, 21), (1_000, 21), (1_019, 21))
   def test_a_file_gets_few_lines(self, total: int, expected: int) -> None:
     lines = self._run(io.StringIO(), total)

@@ -1,14 +1,15 @@
 """Tests of the loop with a runtime whose state is plain arithmetic: exact sums, and resumes that change nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 import dataclasses
 from typing import Any
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
-import numpy as np
 
 from tff_tasks import checkpoints
+from tff_tasks import client_data
 from tff_tasks import metrics
 from tff_tasks import rounds
 from tff_tasks import seeds
@@ -23,21 +24,24 @@ class _Killed(Exception):
 
 
 class _Arithmetic:
-  """A runtime that starts at 1 and makes `3 * state + sum of clients` of it: order, repeats and gaps all show."""
+  """A runtime that starts at 1 and makes `3 * state + sum of clients` of it: order, repeats and gaps all show.
+
+  Clients are the numbers that they hold; negative ones are left out.
+  """
 
   def __init__(self) -> None:
     self.initialized = 0
+    self.upcoming: list[Any] = []
 
   def initialize(self) -> int:
     self.initialized += 1
     return 1
 
-  def next(self, state: int, clients: Iterable[int]) -> runtime_lib.RoundResult:
-    total = sum(clients)
-    return runtime_lib.RoundResult(3 * state + total, {'sum': total})
-
-  def close(self) -> None:
-    pass
+  def next(self, state: int, cohort: Sequence[int], upcoming: Sequence[int] | None) -> runtime_lib.RoundResult:
+    self.upcoming.append(upcoming)
+    total = sum(client for client in cohort if client >= 0)
+    errors = [client_data.ClientError(-client, 'negative') for client in cohort if client < 0]
+    return runtime_lib.RoundResult(3 * state + total, {'sum': total}, errors)
 
 
 def _expected_states(total: int = _TOTAL) -> list[int]:
@@ -56,16 +60,20 @@ class _Trial:
   rounds_per_checkpoint: int = 3
   total_rounds: int = _TOTAL
   kill_before: tuple[str, int] | None = None
+  bad_clients: dict[int, list[int]] = dataclasses.field(default_factory=dict)
+  stops: bool = False
   log: list[tuple[str, int]] = dataclasses.field(default_factory=list)
   rows: list[metrics.RoundMetrics] = dataclasses.field(default_factory=list)
   saved: list[checkpoints.ProgramState] = dataclasses.field(default_factory=list)
   results: dict[int, runtime_lib.RoundResult] = dataclasses.field(default_factory=dict)
   evaluated: list[int] = dataclasses.field(default_factory=list)
+  announced: list[int] = dataclasses.field(default_factory=list)
+  left_out: list[list[int]] = dataclasses.field(default_factory=list)
   runtime: _Arithmetic = dataclasses.field(default_factory=_Arithmetic)
 
   def run(self, start: checkpoints.ProgramState | None = None) -> Any:
     return rounds.Rounds(
-        self.runtime, self._draw, self._batches, self._measure, self._record, self._save, self.rounds_per_eval,  # type: ignore[arg-type]
+        self.runtime, self._cohort, self._leave_out, self._measure, self._record, self._save, self.rounds_per_eval,  # type: ignore[arg-type]
         self.rounds_per_checkpoint, self.total_rounds,
     ).run(start)  # fmt: skip
 
@@ -74,19 +82,22 @@ class _Trial:
       raise _Killed
     self.log.append((what, number))
 
-  def _draw(self, number: int) -> np.ndarray:
-    self._note('draw', number)
-    return np.array([number, number + 1])
+  def _cohort(self, number: int) -> list[int]:
+    self._note('cohort', number)
+    return [10 * number, 10 * (number + 1), *self.bad_clients.get(number, [])]
 
-  def _batches(self, number: int, cohort: np.ndarray) -> Iterable[int]:
-    self._note('read', number)
-    return (10 * int(client) for client in cohort)
+  def _leave_out(self, errors: Sequence[client_data.ClientError]) -> None:
+    self.left_out.append([error.client for error in errors])
+    if self.stops:
+      raise ValueError('stopped')
 
-  def _measure(self, number: int, result: runtime_lib.RoundResult, is_evaluated: bool) -> metrics.RoundMetrics:
+  def _measure(
+      self, number: int, result: runtime_lib.RoundResult, is_evaluated: bool, is_saved: bool
+  ) -> metrics.RoundMetrics:
     self._note('measure', number)
     self.results[number] = result
-    if is_evaluated:
-      self.evaluated.append(number)
+    self.evaluated += [number] if is_evaluated else []
+    self.announced += [number] if is_saved else []
     return metrics.RoundMetrics(number)
 
   def _record(self, row: metrics.RoundMetrics) -> None:
@@ -95,7 +106,7 @@ class _Trial:
 
   def _save(self, number: int, state: Any) -> None:
     self._note('save', number)
-    self.saved.append(checkpoints.ProgramState(number, _SEED, state))
+    self.saved.append(checkpoints.ProgramState(number, _SEED, None, state))
 
 
 class RoundsTest(parameterized.TestCase):
@@ -115,11 +126,18 @@ class RoundsTest(parameterized.TestCase):
   def test_the_order_within_a_round(self) -> None:
     trial = _Trial()
     trial.run()
-    self.assertEqual(trial.log[:3], [('measure', 0), ('record', 0), ('save', 0)])
+    expected = [('measure', 0), ('record', 0), ('save', 0), ('cohort', 1)]
     for number in range(1, _TOTAL + 1):
-      steps = [what for what, of in trial.log if of == number]
-      saves = ['save'] if number in (3, 6, 9, 10) else []
-      self.assertEqual(steps, ['draw', 'read', 'measure', 'record', *saves])
+      expected += [('cohort', number + 1)] if number < _TOTAL else []
+      expected += [('measure', number), ('record', number), *([('save', number)] if number in (3, 6, 9, 10) else [])]
+    self.assertEqual(trial.log, expected)
+
+  @parameterized.parameters(0, 4, 9)
+  def test_a_round_knows_the_cohort_after_it(self, stopped_after: int) -> None:
+    trial = _Trial()
+    trial.run(checkpoints.ProgramState(stopped_after, _SEED, None, _expected_states()[stopped_after]))
+    following = [[10 * number, 10 * (number + 1)] for number in range(stopped_after + 2, _TOTAL + 1)]
+    self.assertEqual(trial.runtime.upcoming, [*following, None])
 
   @parameterized.parameters(
       (10, 1, list(range(11))), (10, 3, [0, 3, 6, 9, 10]), (10, 5, [0, 5, 10]), (10, 10, [0, 10]), (10, 99, [0, 10]),
@@ -132,6 +150,7 @@ class RoundsTest(parameterized.TestCase):
     trial = _Trial(total_rounds=total, rounds_per_checkpoint=every)
     trial.run()
     self.assertEqual([state.round_number for state in trial.saved], expected)
+    self.assertEqual(trial.announced, expected)
 
   def test_what_is_saved_is_the_state_of_that_round(self) -> None:
     trial = _Trial()
@@ -142,12 +161,12 @@ class RoundsTest(parameterized.TestCase):
   @parameterized.parameters(0, 1, 4, 9, 10)
   def test_a_resumed_run_neither_repeats_nor_skips(self, stopped_after: int) -> None:
     trial = _Trial()
-    start = checkpoints.ProgramState(stopped_after, _SEED, _expected_states()[stopped_after])
+    start = checkpoints.ProgramState(stopped_after, _SEED, None, _expected_states()[stopped_after])
     self.assertEqual(trial.run(start), _expected_states()[-1])
     self.assertEqual([row.round for row in trial.rows], list(range(stopped_after + 1, _TOTAL + 1)))
     self.assertEqual(trial.runtime.initialized, 0)
 
-  @parameterized.product(what=('draw', 'read', 'measure', 'record', 'save'), number=(1, 3, 6, 10))
+  @parameterized.product(what=('cohort', 'measure', 'record', 'save'), number=(1, 3, 6, 10))
   def test_a_kill_anywhere_changes_nothing(self, what: str, number: int) -> None:
     killed = _Trial(kill_before=(what, number))
     if what == 'save' and number == 1:  # Not a round that is saved.
@@ -166,6 +185,29 @@ class RoundsTest(parameterized.TestCase):
     self.assertRaises(_Killed, killed.run)
     self.assertEmpty(killed.saved)
     self.assertLen(killed.rows, 1)
+
+  def test_clients_that_were_left_out_are_told_of(self) -> None:
+    trial = _Trial(bad_clients={2: [-5, -6], 9: [-5]})
+    self.assertEqual(trial.run(), _expected_states()[-1])
+    self.assertEqual(trial.left_out, [[5, 6], [5]])
+    self.assertLen(trial.rows, _TOTAL + 1)
+
+  def test_a_round_that_stops_the_run_is_neither_recorded_nor_saved(self) -> None:
+    stopped = _Trial(bad_clients={6: [-5]}, stops=True)
+    with self.assertRaisesRegex(ValueError, 'stopped'):
+      stopped.run()
+    self.assertEqual([row.round for row in stopped.rows], [0, 1, 2, 3, 4, 5])
+    self.assertEqual([state.round_number for state in stopped.saved], [0, 3])
+    self.assertEqual(_Trial(bad_clients={6: [-5]}).run(stopped.saved[-1]), _expected_states()[-1])
+
+  def test_an_error_in_a_round_ends_the_run(self) -> None:
+    trial = _Trial()
+    with (
+        mock.patch.object(trial.runtime, 'next', side_effect=RuntimeError('dead')),
+        self.assertRaisesRegex(RuntimeError, 'dead'),
+    ):
+      trial.run()
+    self.assertEqual([row.round for row in trial.rows], [0])
 
   def test_rows_say_how_long_the_round_took(self) -> None:
     trial = _Trial()

@@ -21,7 +21,7 @@ from tff_tasks import run_directory
 
 _FLAGS = (
     '--shards_dir=shards\n--output_dir=run\n--total_rounds=10\n--clip_norm=0.3\n--seed=7\n--runtime=local\n'
-    '--rounds_per_checkpoint=5\n'
+    '--rounds_per_checkpoint=5\n--on_client_error=stop\n'
 )
 
 
@@ -54,7 +54,10 @@ class RunDirectoryTest(parameterized.TestCase):
   def test_the_kept_flags_are_a_flag_file(self) -> None:
     self._prepare()
     values = flags.FlagValues()
-    for name in ('shards_dir', 'output_dir', 'total_rounds', 'clip_norm', 'seed', 'runtime', 'rounds_per_checkpoint'):
+    for name in (
+        'shards_dir', 'output_dir', 'total_rounds', 'clip_norm', 'seed', 'runtime', 'rounds_per_checkpoint',
+        'on_client_error',
+    ):  # fmt: skip
       flags.DEFINE_string(name, None, '', flag_values=values)
     values(['train', f'--flagfile={os.path.join(self._run_dir, run_directory.CONFIG_NAME)}'])
     self.assertEqual((values.total_rounds, values.rounds_per_checkpoint), ('10', '5'))
@@ -68,7 +71,7 @@ class RunDirectoryTest(parameterized.TestCase):
     self._prepare()
     changed = (
         '--shards_dir=elsewhere\n--output_dir=there\n--total_rounds=10\n--clip_norm=0.3\n--seed=7\n--runtime=local\n'
-        '--rounds_per_checkpoint=1\n'
+        '--rounds_per_checkpoint=1\n--on_client_error=skip\n'
     )
     self._prepare(changed)
     self.assertStartsWith(self._config(), changed)
@@ -79,6 +82,7 @@ class RunDirectoryTest(parameterized.TestCase):
       ('--clip_norm=0.3', '--clip_norm=0.31', '(--clip_norm=0.3), found --clip_norm=0.31:'),
       ('--clip_norm=0.3\n', '', '(--clip_norm=0.3), found no --clip_norm:'),
       ('--seed=7\n', '', '(--seed=7), found no --seed:'),
+      ('--seed=7', '--seed=7\n--xla=yes', '(no --xla), found --xla=yes:'),
       ('--runtime=local', '--runtime=tff', '(--runtime=local), found --runtime=tff:'),
       ('--seed=7', '--seed=7\n--target_epsilon=7', '(no --target_epsilon), found --target_epsilon=7:'),
   )

@@ -38,6 +38,7 @@ def train(settings, shards, flagfile, stream):
   print(json.dumps(told), file=stream)
 
 sys.modules['tensorflow'] = mock.Mock()
+sys.modules['tff_tasks.runtime.contexts'] = mock.Mock()
 sys.modules['tff_tasks.program'] = mock.Mock(train=train)
 from pipelines import cli
 from tff_tasks import train as program
@@ -78,7 +79,8 @@ class FlagsTest(parameterized.TestCase):
       ('model_size', 0), ('clip_norm', -0.3), ('quantization_bits', 1), ('quantization_bits', 17),
       ('noise_multiplier', -1), ('delta', 1.1), ('rounds_per_eval', 0), ('rounds_per_checkpoint', 0),
       ('client_learning_rate', 'nan'),
-      ('server_learning_rate', 'inf'), ('runtime', 'beam'), ('seed', 'random'), ('total_rounds', 'many'),
+      ('server_learning_rate', 'inf'), ('runtime', 'beam'), ('xla', 'maybe'), ('on_client_error', 'retry'),
+      ('seed', 'random'), ('total_rounds', 'many'),
   )  # fmt: skip
   def test_must_be_in_range(self, name: str, value: object) -> None:
     self._assert_refused(_flags(**_REQUIRED | _PRIVATE | {name: value}), name)
@@ -129,7 +131,8 @@ class MainTest(parameterized.TestCase):
     flagfile = self.create_tempfile(content=told['flagfile']).full_path
     again = _run(['-c', _WITHOUT_TENSORFLOW], [f'--flagfile={flagfile}'])
     self.assertEqual(json.loads(again.stdout), told)
-    self.assertIn('--runtime=local\n', told['flagfile'])
+    for flag in ('--runtime=local\n', '--xla=measured\n', '--on_client_error=stop\n'):
+      self.assertIn(flag, told['flagfile'])
     self.assertNotIn('noise_multiplier', told['flagfile'])
 
   @parameterized.parameters(

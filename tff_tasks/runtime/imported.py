@@ -17,11 +17,14 @@ _SINGLE_ELEMENT_OP = 'DatasetToSingleElement'
 _imports = itertools.count()
 
 
-def import_computation(computation: tff.framework.ConcreteComputation) -> Callable[[Sequence[Any]], list[tf.Tensor]]:
+def import_computation(
+    computation: tff.framework.ConcreteComputation, for_xla: bool = False
+) -> Callable[[Sequence[Any]], list[tf.Tensor]]:
   """Returns a function of flat arguments that runs the computation's graph.
 
   Args:
     computation: A computation that is one TensorFlow graph, as the parts of a `MapReduceForm` are.
+    for_xla: Whether XLA will compile it, which wants loops as they are.
 
   Raises:
     ValueError: If the computation is something else, or reads more than one element of a sequence.
@@ -35,7 +38,7 @@ def import_computation(computation: tff.framework.ConcreteComputation) -> Callab
   parameters = _tensor_names(proto.tensorflow.parameter, graph_def)
   results = _tensor_names(proto.tensorflow.result, graph_def)
   _remove_dead_nodes(graph_def)
-  _lower_loops(graph_def)
+  _lower_loops(graph_def, not for_xla)
 
   def call(*arguments: tf.Tensor) -> list[tf.Tensor]:
     inputs = dict(zip(parameters, arguments, strict=True))
@@ -104,11 +107,11 @@ def _remove_dead_nodes(graph_def: tf.compat.v1.GraphDef) -> None:
         del function.node_def[index]
 
 
-def _lower_loops(graph_def: tf.compat.v1.GraphDef) -> None:
-  """Lets TensorFlow run loops inline; XLA, which our client work is traced for, does not mind."""
+def _lower_loops(graph_def: tf.compat.v1.GraphDef, is_wanted: bool) -> None:
+  """Says whether TensorFlow runs loops and conditions inline, which XLA does not understand."""
   for node in itertools.chain(graph_def.node, *(function.node_def for function in graph_def.library.function)):
-    if node.op in ('While', 'StatelessWhile'):
-      node.attr['_lower_using_switch_merge'].b = True
+    if node.op in ('While', 'StatelessWhile', 'If', 'StatelessIf', 'Case', 'StatelessCase'):
+      node.attr['_lower_using_switch_merge'].b = is_wanted
 
 
 def _make_function_names_unique(graph_def: tf.compat.v1.GraphDef) -> None:

@@ -1,13 +1,14 @@
 """Runs a learning process in this process: its compiled parts as resident functions, clients spread over threads.
 
 TFF compiles the process to its MapReduceForm (prepare, work, zero, accumulate, merge, report, update); the parts mean
-what TFF says, and only who calls them is ours. A block of clients is one call of one function, which repeats
-`accumulate(sum, work(client))`, compiled by XLA where that is faster.
+what TFF says, and only who calls them is ours: a block of clients is one call.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-import concurrent.futures
-import os
+from concurrent import futures
+import functools
+import math
+import time
 from typing import Any
 
 import numpy as np
@@ -15,122 +16,151 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_tasks import client_data
+from tff_tasks.runtime import block_work
+from tff_tasks.runtime import blocks
 from tff_tasks.runtime import imported
+from tff_tasks.runtime import resident
 from tff_tasks.runtime import runtime
 from tff_tasks.runtime import values
+from tff_tasks.runtime import workers as workers_lib
 
-# Clients are summed in chunks, and the chunks in their order: float sums then depend on the cohort alone and not on the
-# number of threads. Chunks of at most this many clients, and enough of them that no core waits long at the end.
-_MAX_CHUNK = 8
-_MIN_CHUNKS = 16
+# Ways to run clients are tried this often, or until one is this much faster.
+_TRIALS = 5
+_CLEARLY = 2.0
+# Examples of one client that they are tried on.
+_SAMPLE = 64
 
 
 class LocalRuntime:
   """A `Runtime` of threads.
 
+  Sums of floats depend on the cohort alone: blocks are made of neighbours in it and added in their order, however many
+  threads there are.
+
+  Attributes:
+    use_xla: Whether XLA compiles the client's work; None until that was measured.
+    choice: What was measured, for people to read; empty before.
+
   Args:
-    process: What to run. Its client data must be a sequence of one element.
-    use_xla: Whether XLA compiles the client's work: faster for recurrent models, slower for convolutions.
-    num_threads: Clients that train at the same time; by default one a core.
+    process: What to run. Its client data must be a sequence of one `ClientDataset`.
+    use_xla: As above; None to use whichever is faster on clients of the first round.
+    num_threads: Blocks that train at the same time; by default one a core.
   """
 
   def __init__(
-      self, process: tff.learning.templates.LearningProcess, use_xla: bool, num_threads: int | None = None
+      self, process: tff.learning.templates.LearningProcess, use_xla: bool | None = None, num_threads: int | None = None
   ) -> None:
     # Without Grappler, which would turn loops into a form that can neither be imported nor compiled by XLA.
     config = tf.compat.v1.ConfigProto()
     config.graph_options.rewrite_options.disable_meta_optimizer = True
-    form = tff.backends.mapreduce.get_map_reduce_form_for_computation(process.next, config)
+    self._form = tff.backends.mapreduce.get_map_reduce_form_for_computation(process.next, config)
     initialize = tff.backends.mapreduce.get_state_initialization_computation(process.initialize, config)
     # The compiled parts have lost the Python containers that the process names.
     self._state_type = process.initialize.type_signature.result
     self._result_type = process.next.type_signature.result
     self._initialize = _resident(initialize)
-    self._prepare = _resident(form.prepare)
-    self._zero = _resident(form.zero)
-    self._merge = _resident(form.merge)
-    self._report_and_update = _report_and_update(form)
-    self._train = _train_and_accumulate(form, use_xla)
-    self._num_threads = num_threads or len(os.sched_getaffinity(0))
-    self._pool = concurrent.futures.ThreadPoolExecutor(self._num_threads)
+    self._prepare = _resident(self._form.prepare)
+    self._zero = _resident(self._form.zero)
+    self._merge = _resident(self._form.merge)
+    self._report_and_update = _report_and_update(self._form)
+    self.use_xla = use_xla
+    self.choice = ''
+    self._block_work: block_work.BlockWork | None = None
+    self._workers = workers_lib.Workers(num_threads)
+    self._reader = blocks.BlockReader(self._workers.num_threads, num_ahead=2 * self._workers.num_threads)
 
   def initialize(self) -> Any:
     """Returns the state of round 0."""
-    return values.pack(self._initialize([]), self._state_type)
+    return values.pack(self._initialize(), self._state_type)
 
-  def next(self, state: Any, clients: Sequence[client_data.LoadClient]) -> runtime.RoundResult:
-    """Runs one round; a client is read by the thread that trains it, and forgotten with its chunk."""
-    flat_state = [tf.convert_to_tensor(value) for value in values.flatten(state, self._state_type)]
-    context = self._prepare(flat_state)
-    total = self._zero([])
-    for partial in self._in_order(clients, context):
-      total = self._merge([*total, *partial])
-    outputs = self._report_and_update(flat_state, total)
-    return runtime.RoundResult(*values.pack(outputs, self._result_type))
+  def next(
+      self, state: Any, cohort: client_data.Cohort, upcoming: client_data.Cohort | None = None
+  ) -> runtime.RoundResult:
+    """Runs one round; no more than a few blocks of clients are in memory."""
+    flat_state = values.flatten(state, self._state_type)
+    context = self._prepare(*flat_state)
+    total, left_out = self._zero(), []
+    for partial, errors in self._workers.in_order(self._tasks(cohort, upcoming, context)):
+      total = self._merge(*total, *partial) if partial else total
+      left_out += errors
+    outputs = self._report_and_update(*flat_state, *total)
+    new_state, metrics = values.pack(outputs, self._result_type)
+    return runtime.RoundResult(new_state, metrics, left_out)
 
   def close(self) -> None:
     """Ends the threads."""
-    self._pool.shutdown(cancel_futures=True)
+    self._reader.close()
+    self._workers.close()
 
-  def _in_order(
-      self, clients: Sequence[client_data.LoadClient], context: list[tf.Tensor]
-  ) -> Iterator[list[tf.Tensor]]:
-    """Yields the sums of the chunks in their order, with two chunks a thread in flight and no more."""
-    pending: list[concurrent.futures.Future] = []
-    size = _chunk_size(len(clients))
-    for start in range(0, len(clients), size):
-      pending.append(self._pool.submit(self._sum_chunk, clients[start : start + size], size, context))
-      if len(pending) > 2 * self._num_threads:
-        yield pending.pop(0).result()
-    for future in pending:
-      yield future.result()
+  def _tasks(
+      self, cohort: client_data.Cohort, upcoming: client_data.Cohort | None, context: list[np.ndarray]
+  ) -> Iterator[Callable[[], Any]]:
+    """Yields what trains each block, which was begun to be read meanwhile."""
+    for loading in self._reader.read(cohort, upcoming):
+      if self._block_work is None and loading.result().clients:
+        self._block_work = self._build_block_work(loading.result(), context)
+      yield functools.partial(self._train, loading, context)
 
-  def _sum_chunk(
-      self, chunk: Sequence[client_data.LoadClient], size: int, context: list[tf.Tensor]
-  ) -> list[tf.Tensor]:
-    total = self._zero([])
-    for block in _blocks([load() for load in chunk], size):
-      total = self._train(total, block, context)
-    return total
+  def _train(
+      self, loading: 'futures.Future[blocks.Block]', context: list[np.ndarray]
+  ) -> tuple[list[np.ndarray], list[client_data.ClientError]]:
+    """Returns the sum of a block, empty if none of its clients could be read, and who was left out."""
+    block = loading.result()
+    if self._block_work is None or not block.clients:
+      return [], block.errors
+    total, rejected = self._block_work(block, context)
+    self._reader.free(block)
+    not_finite = [client_data.ClientError(block.clients[number], runtime.NOT_FINITE) for number in rejected]
+    return total, [*block.errors, *not_finite]
 
-
-def _chunk_size(num_clients: int) -> int:
-  """Returns a power of two, so that there are few sizes to compile for."""
-  return 1 << min(max(num_clients // _MIN_CHUNKS, 1), _MAX_CHUNK).bit_length() - 1
-
-
-def _blocks(clients: list[client_data.ClientBatches], size: int) -> Iterator[list[np.ndarray]]:
-  """Yields clients stacked along a new first axis: all of a whole chunk in one, or else one by one.
-
-  Nothing in between, so that the shapes to compile for stay few.
-  """
-  is_whole = len(clients) == size and len({client.labels.shape for client in clients}) == 1
-  for block in [clients] if is_whole else [[client] for client in clients]:
-    yield [np.stack(arrays) for arrays in zip(*block, strict=True)]
-
-
-def _resident(computation: tff.framework.ConcreteComputation) -> Callable[..., list[tf.Tensor]]:
-  return tf.function(imported.import_computation(computation), autograph=False)
+  def _build_block_work(self, block: blocks.Block, context: list[np.ndarray]) -> block_work.BlockWork:
+    """Builds what trains a block, as asked for or, if it is left to us, the way that is faster on this block."""
+    if self.use_xla is not None:
+      return block_work.BlockWork(self._form, self.use_xla)
+    works = [block_work.BlockWork(self._form, use_xla) for use_xla in (False, True)]
+    calls = [functools.partial(work, _sample(block), context) for work in works]
+    # Once at the same time: most of it is compiling.
+    list(self._workers.in_order(calls))
+    seconds = _compare(calls)
+    self.use_xla = seconds[1] < seconds[0]
+    self.choice = (
+        f'Clients train {"compiled by XLA" if self.use_xla else "without XLA"}: {_SAMPLE} examples took '
+        f'{seconds[1]:.2g} s with, {seconds[0]:.2g} s without.'
+    )
+    return works[self.use_xla]
 
 
-def _train_and_accumulate(form: tff.backends.mapreduce.MapReduceForm, use_xla: bool) -> Callable[..., list[tf.Tensor]]:
-  """Returns the call `(sum, block of clients, context) -> sum` that trains a block one after the other."""
-  work, accumulate = imported.import_computation(form.work), imported.import_computation(form.accumulate)
-
-  def train(total: list[tf.Tensor], block: list[tf.Tensor], context: list[tf.Tensor]) -> list[tf.Tensor]:
-    def add_client(index: tf.Tensor, total: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-      return index + 1, accumulate([*total, *work([*(array[index] for array in block), *context])])
-
-    size = block[0].shape[0]
-    if size == 1:
-      return add_client(tf.constant(0), total)[1]
-    return tf.while_loop(
-        lambda index, _: index < size, add_client, (tf.constant(0), total), parallel_iterations=1
-    )[1]
-
-  return tf.function(train, jit_compile=use_xla, autograph=False)
+def _sample(block: blocks.Block) -> blocks.Block:
+  """Returns the first client of a block with a few of its examples: where XLA is slow, it is by far."""
+  num_examples = np.minimum(block.arrays.num_examples, _SAMPLE)
+  return block._replace(arrays=block.arrays._replace(num_examples=num_examples), clients=block.clients[:1])
 
 
-def _report_and_update(form: tff.backends.mapreduce.MapReduceForm) -> Callable[..., list[tf.Tensor]]:
+def _compare(calls: Sequence[Callable[[], Any]]) -> list[float]:
+  """Returns the seconds that each call takes at best, tried again only while they are close."""
+  best = [math.inf] * len(calls)
+  for _ in range(_TRIALS):
+    for number, call in enumerate(calls):
+      started = time.perf_counter()
+      call()
+      best[number] = min(best[number], time.perf_counter() - started)
+    if max(best) > _CLEARLY * min(best):
+      break
+  return best
+
+
+def _resident(computation: tff.framework.ConcreteComputation) -> resident.Function:
+  parameter = computation.type_signature.parameter
+  function = imported.import_computation(computation)
+  return resident.make_resident(
+      lambda *arguments: function(arguments), [] if parameter is None else values.specs(parameter)
+  )
+
+
+def _report_and_update(form: tff.backends.mapreduce.MapReduceForm) -> resident.Function:
+  """Returns the call `(flat state, flat sum) -> flat (state, metrics)`."""
   report, update = imported.import_computation(form.report), imported.import_computation(form.update)
-  return tf.function(lambda state, total: update([*state, *report(total)]), autograph=False)
+  state, total = (values.specs(part.type_signature.parameter) for part in (form.prepare, form.report))
+  return resident.make_resident(
+      lambda *arguments: update([*arguments[: len(state)], *report(arguments[len(state) :])]), [*state, *total]
+  )

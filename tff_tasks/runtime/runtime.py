@@ -7,20 +7,47 @@ from tff_tasks import client_data
 
 
 class RoundResult(NamedTuple):
-  """The state after a round (a nested structure of NumPy arrays), and the round's metrics by name."""
+  """What a round gives.
+
+  Attributes:
+    state: The state after it: a nested structure of NumPy arrays.
+    metrics: Its metrics by name.
+    left_out: The clients that could not take part: their data cannot be read or their update is not finite.
+  """
 
   state: Any
   metrics: Any
+  left_out: Sequence[client_data.ClientError] = ()
+
+
+# Why a client is left out whose data can be read.
+NOT_FINITE = 'Expected a finite update, found NaN or infinity: lower --client_learning_rate, or look at its examples.'
 
 
 class Runtime(Protocol):
-  """Executes the `initialize` and `next` of one learning process."""
+  """Executes the `initialize` and `next` of one learning process.
+
+  Attributes:
+    use_xla: Whether XLA compiles the client's work; None if that is not known yet, or not for us to say.
+    choice: How that was chosen, for people to read; empty before it was, or if it was given.
+  """
+
+  use_xla: bool | None
+  choice: str
 
   def initialize(self) -> Any:
     """Returns the state of round 0."""
 
-  def next(self, state: Any, clients: Sequence[client_data.LoadClient]) -> RoundResult:
-    """Runs one round on its clients, of which there may be none."""
+  def next(
+      self, state: Any, cohort: client_data.Cohort, upcoming: client_data.Cohort | None = None
+  ) -> RoundResult:
+    """Runs one round on its cohort, which may be empty.
+
+    Args:
+      state: The state before it.
+      cohort: Who takes part.
+      upcoming: Who takes part in the next round, and can be read meanwhile.
+    """
 
   def close(self) -> None:
     """Ends whatever the runtime started; it cannot be used afterwards."""

@@ -1,7 +1,6 @@
 """Runs a learning process on TFF's own C++ runtime: the reference that every other runtime is compared with."""
 
 import atexit
-from collections.abc import Sequence
 import contextlib
 from typing import Any
 
@@ -21,6 +20,9 @@ class TffRuntime:
     process: What to run.
   """
 
+  use_xla: bool | None = None
+  choice = ''
+
   def __init__(self, process: tff.learning.templates.LearningProcess) -> None:
     self._process = process
     tff.backends.native.set_sync_local_cpp_execution_context()
@@ -31,10 +33,27 @@ class TffRuntime:
     """Returns the state of round 0."""
     return self._process.initialize()
 
-  def next(self, state: Any, clients: Sequence[client_data.LoadClient]) -> runtime.RoundResult:
-    """Runs one round."""
-    output = self._process.next(state, [[load()] for load in clients])
-    return runtime.RoundResult(output.state, output.metrics)
+  def next(
+      self, state: Any, cohort: client_data.Cohort, upcoming: client_data.Cohort | None = None
+  ) -> runtime.RoundResult:
+    """Runs one round; all of its clients are in memory."""
+    del upcoming
+    datasets: dict[int, client_data.ClientDataset] = {}
+    left_out = []
+    for place, client in enumerate(cohort.clients.tolist()):
+      try:
+        datasets[client] = cohort.load(place)
+      except ValueError as error:
+        left_out.append(client_data.ClientError(client, str(error)))
+    output = self._process.next(state, [[dataset] for dataset in datasets.values()])
+    if output.metrics['aggregator']['sums']['rejected']:
+      rejected = (client for client, dataset in datasets.items() if self._is_rejected(state, dataset))
+      left_out += [client_data.ClientError(client, runtime.NOT_FINITE) for client in rejected]
+    return runtime.RoundResult(output.state, output.metrics, left_out)
+
+  def _is_rejected(self, state: Any, dataset: client_data.ClientDataset) -> bool:
+    """Runs a round of one: the sums of a whole cohort do not say who of them it was."""
+    return bool(self._process.next(state, [[dataset]]).metrics['aggregator']['sums']['rejected'])
 
   def close(self) -> None:
     """Ends the server."""

@@ -6,6 +6,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import tensorflow as tf
 import tensorflow_federated as tff
 
 
@@ -21,8 +22,24 @@ def flatten(value: Any, value_type: tff.Type) -> list[Any]:
   return leaves
 
 
+def specs(value_type: tff.Type) -> list[tf.TensorSpec]:
+  """Returns the shapes and dtypes of the leaves of a type."""
+  if isinstance(value_type, tff.FederatedType):
+    return specs(value_type.member)
+  if isinstance(value_type, tff.TensorType):
+    return [tf.TensorSpec(value_type.shape, value_type.dtype)]
+  return [spec for _, element in tff.structure.iter_elements(value_type) for spec in specs(element)]
+
+
+def names(value_type: tff.Type, name: str | None = None) -> list[str | None]:
+  """Returns the names of the leaves of a type, without those of the structures around them."""
+  if isinstance(value_type, tff.TensorType):
+    return [name]
+  return [leaf for name, element in tff.structure.iter_elements(value_type) for leaf in names(element, name)]
+
+
 def pack(leaves: Iterable[Any], value_type: tff.Type) -> Any:
-  """Returns the structure of NumPy arrays, in the Python containers of the type, whose leaves are the given tensors."""
+  """Returns the structure, in the Python containers of the type, that has the given leaves."""
   return _pack(iter(leaves), value_type)
 
 
@@ -36,7 +53,7 @@ def _pack(leaves: Iterator[Any], value_type: tff.Type) -> Any:
   if isinstance(value_type, tff.FederatedType):
     return _pack(leaves, value_type.member)
   if isinstance(value_type, tff.TensorType):
-    return next(leaves).numpy()
+    return next(leaves)
   elements = [(name, _pack(leaves, element)) for name, element in tff.structure.iter_elements(value_type)]
   container = value_type.python_container if isinstance(value_type, tff.StructWithPythonType) else tuple
   if issubclass(container, Mapping):

@@ -1,6 +1,8 @@
+from collections.abc import Callable
 import contextlib
 import functools
 import os
+import threading
 from typing import Any
 from unittest import mock
 
@@ -14,9 +16,12 @@ from models import next_character
 from tests.tff_tasks import fakes
 from tff_tasks import algorithms
 from tff_tasks import client_data
+from tff_tasks import client_work
 from tff_tasks import privacy
 from tff_tasks import seeds
+from tff_tasks.runtime import block_work
 from tff_tasks.runtime import local
+from tff_tasks.runtime import runtime as runtime_lib
 from tff_tasks.runtime import tff as tff_runtime
 
 _SEED = seeds.Seed.from_number(3)
@@ -24,6 +29,9 @@ _POPULATION = len(fakes.SIZES)
 _PLAIN = privacy.PrivacyPlan(population=_POPULATION, clients_per_round=3, quantization_bits=0)
 _CLIPPED = privacy.PrivacyPlan(population=_POPULATION, clients_per_round=3, quantization_bits=0, clip_norm=0.05)
 _QUANTIZED = privacy.PrivacyPlan(population=_POPULATION, clients_per_round=3, quantization_bits=8, clip_norm=0.05)
+_NOISED = privacy.PrivacyPlan(
+    population=_POPULATION, clients_per_round=3, quantization_bits=0, clip_norm=0.05, noise_multiplier=1.0, delta=1e-3
+)
 _PRIVATE = privacy.PrivacyPlan(
     population=_POPULATION, clients_per_round=3, quantization_bits=8, clip_norm=0.05, noise_multiplier=1.0, delta=1e-3
 )
@@ -31,25 +39,40 @@ _PRIVATE = privacy.PrivacyPlan(
 _COHORTS: tuple[list[int], ...] = ([0, 1, 3, 6], [4], [], list(range(_POPULATION)))
 
 
-def _build_process(optimizer: str, plan: privacy.PrivacyPlan) -> tff.learning.templates.LearningProcess:
+def _build_process(
+    optimizer: str, plan: privacy.PrivacyPlan, rate: float = 0.5, epochs: int = 2
+) -> tff.learning.templates.LearningProcess:
   return algorithms.build_learning_process(
-      functools.partial(next_character.build_model, fakes.SCHEMA, 5), fakes.SCHEMA, 4, 0.5,
+      functools.partial(next_character.build_model, fakes.SCHEMA, 5), fakes.SCHEMA,
+      client_work.LocalTraining(rate, 4, epochs, 24),
       algorithms.build_server_optimizer(optimizer, 0.1, 'linear', 8), plan, _SEED,
   )  # fmt: skip
+
+
+def _assert_same(ours: Any, theirs: Any, our_metrics: Any, their_metrics: Any) -> None:
+  for one, other in zip(ours.global_model_weights.trainable, theirs.global_model_weights.trainable, strict=True):
+    np.testing.assert_allclose(one, other, atol=1e-5)
+  for one, other in zip(tf.nest.flatten(our_metrics), tf.nest.flatten(their_metrics), strict=True):
+    np.testing.assert_allclose(one, other, rtol=1e-4)
 
 
 class LocalRuntimeTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
-    shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
-    self._source = client_data.ClientDataSource(shards, batch_size=4, epochs=2, max_examples=24, seed=_SEED)
+    self._shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
+    self._source = client_data.ClientDataSource(self._shards, 4, _SEED)
 
-  def _run(self, runtime: Any) -> tuple[Any, list[Any]]:
+  def _cohorts(self) -> list[client_data.Cohort]:
+    return [self._source.cohort(number, np.array(cohort, int)) for number, cohort in enumerate(_COHORTS, start=1)]
+
+  def _run(self, runtime: runtime_lib.Runtime) -> tuple[Any, list[Any]]:
     """Returns the last state and the metrics of all rounds."""
+    cohorts = self._cohorts()
     with contextlib.closing(runtime):
       state, metrics = runtime.initialize(), []
-      for round_number, cohort in enumerate(_COHORTS, start=1):
-        state, measured = runtime.next(state, self._source.round_clients(round_number, np.array(cohort, int)))
+      for cohort, upcoming in zip(cohorts, [*cohorts[1:], None], strict=True):
+        state, measured, left_out = runtime.next(state, cohort, upcoming)
+        self.assertEmpty(left_out)
         metrics.append(measured)
     return state, metrics
 
@@ -58,39 +81,30 @@ class LocalRuntimeTest(parameterized.TestCase):
       ('momentum_clipped', 'momentum', _CLIPPED, False),
       ('yogi_quantized', 'yogi', _QUANTIZED, True),
       ('adagrad_quantized_without_xla', 'adagrad', _QUANTIZED, False),
+      ('sgd_noised', 'sgd', _NOISED, False),
       ('adam_private', 'adam', _PRIVATE, True),
   )
   def test_gives_the_numbers_of_tffs_runtime(self, optimizer: str, plan: privacy.PrivacyPlan, use_xla: bool) -> None:
     process = _build_process(optimizer, plan)
     ours, our_metrics = self._run(local.LocalRuntime(process, use_xla))
     theirs, their_metrics = self._run(tff_runtime.TffRuntime(process))
-    for one, other in zip(ours.global_model_weights.trainable, theirs.global_model_weights.trainable, strict=True):
-      np.testing.assert_allclose(one, other, atol=1e-5)
+    _assert_same(ours, theirs, our_metrics, their_metrics)
     initial = _initial_weights(process)
     moved = max(np.abs(a - b).max() for a, b in zip(ours.global_model_weights.trainable, initial, strict=True))
     self.assertGreater(moved, 1e-3)
-    for one, other in zip(tf.nest.flatten(our_metrics), tf.nest.flatten(their_metrics), strict=True):
-      np.testing.assert_allclose(one, other, rtol=1e-4)
 
   @parameterized.parameters(True, False)
-  def test_clients_of_one_size_train_as_a_block_with_the_same_numbers(self, use_xla: bool) -> None:
-    process = _build_process('sgd', _QUANTIZED)
-    source = client_data.ClientDataSource(self._source.shards, batch_size=4, epochs=1, max_examples=4, seed=_SEED)
-    # Twice everybody and one more: whole chunks, whose clients all take one step, and a rest.
-    clients = source.round_clients(1, np.arange(2 * _POPULATION + 1) % _POPULATION)
-    chunks = mock.patch.object(local, '_MIN_CHUNKS', 2)
-    with contextlib.closing(local.LocalRuntime(process, use_xla)) as ours, chunks:
-      state, metrics = ours.next(ours.initialize(), clients)
+  def test_blocks_of_clients_give_the_same_numbers(self, use_xla: bool) -> None:
+    process = _build_process('sgd', _QUANTIZED, epochs=1)
+    # So many that neighbours of a size make blocks of three, and a rest.
+    cohort = self._source.cohort(1, np.arange(4 * _POPULATION) % _POPULATION)
+    with contextlib.closing(local.LocalRuntime(process, use_xla)) as ours:
+      state, metrics, _ = ours.next(ours.initialize(), cohort)
     with contextlib.closing(tff_runtime.TffRuntime(process)) as theirs:
-      expected, expected_metrics = theirs.next(theirs.initialize(), clients)
-    for one, other in zip(state.global_model_weights.trainable, expected.global_model_weights.trainable, strict=True):
-      np.testing.assert_allclose(one, other, atol=1e-5)
-    for one, other in zip(tf.nest.flatten(metrics), tf.nest.flatten(expected_metrics), strict=True):
-      np.testing.assert_allclose(one, other, rtol=1e-4)
-
-  @parameterized.parameters((0, 1), (1, 1), (20, 1), (47, 2), (100, 4), (128, 8), (10_000, 8))
-  def test_chunks_are_enough_for_all_cores_and_never_large(self, num_clients: int, size: int) -> None:
-    self.assertEqual(local._chunk_size(num_clients), size)
+      # TFF's is told of clients by their index, of which there are several here.
+      initial = theirs.initialize()
+      output = process.next(initial, [[cohort.load(place)] for place in range(len(cohort))])
+    _assert_same(state, output.state, metrics, output.metrics)
 
   def test_does_not_depend_on_the_number_of_threads(self) -> None:
     process = _build_process('adam', _CLIPPED)
@@ -105,15 +119,41 @@ class LocalRuntimeTest(parameterized.TestCase):
     for one, other in zip(tf.nest.flatten(first), tf.nest.flatten(again), strict=True):
       np.testing.assert_array_equal(one, other)
 
+  @parameterized.parameters(True, False)
+  def test_chooses_what_is_faster_and_says_so(self, is_xla_faster: bool) -> None:
+    process, delays = _build_process('sgd', _PLAIN, epochs=1), {is_xla_faster: 0.0, not is_xla_faster: 0.2}
+    original = block_work.BlockWork.__call__
+
+    def call(work: block_work.BlockWork, *arguments: Any) -> block_work.BlockSum:
+      threading.Event().wait(delays[work.use_xla])
+      return original(work, *arguments)
+
+    cohort = self._source.cohort(1, np.array([0, 2]))
+    with (
+        contextlib.closing(local.LocalRuntime(process)) as runtime,
+        mock.patch.object(block_work.BlockWork, '__call__', call),
+    ):
+      self.assertEqual((runtime.use_xla, runtime.choice), (None, ''))
+      state, *_ = runtime.next(runtime.initialize(), cohort)
+      self.assertEqual(runtime.use_xla, is_xla_faster)
+      self.assertStartsWith(
+          runtime.choice, 'Clients train compiled by XLA: ' if is_xla_faster else 'Clients train without XLA: '
+      )
+    with contextlib.closing(local.LocalRuntime(process, is_xla_faster)) as told:
+      expected, *_ = told.next(told.initialize(), cohort)
+      self.assertEqual(told.choice, '')
+    for one, other in zip(tf.nest.flatten(state), tf.nest.flatten(expected), strict=True):
+      np.testing.assert_array_equal(one, other)
+
   def test_nobody_came_but_other_noise_did_each_round(self) -> None:
     process = algorithms.build_learning_process(
-        functools.partial(next_character.build_model, fakes.SCHEMA, 40), fakes.SCHEMA, 4, 0.5,
-        algorithms.build_server_optimizer('sgd', 1.0), _PRIVATE, _SEED,
+        functools.partial(next_character.build_model, fakes.SCHEMA, 40), fakes.SCHEMA,
+        client_work.LocalTraining(0.5, 4, 1, 24), algorithms.build_server_optimizer('sgd', 1.0), _PRIVATE, _SEED,
     )  # fmt: skip
     with contextlib.closing(local.LocalRuntime(process, True)) as runtime:
       models = [runtime.initialize()]
-      for _ in range(3):
-        state, metrics = runtime.next(models[-1], [])
+      for number in range(3):
+        state, metrics, _ = runtime.next(models[-1], self._source.cohort(number, np.array([], int)))
         self.assertEqual(metrics['aggregator']['sums']['clients'], 0)
         models.append(state)
     flat = [np.concatenate([weight.ravel() for weight in model.global_model_weights.trainable]) for model in models]
@@ -123,29 +163,68 @@ class LocalRuntimeTest(parameterized.TestCase):
     expected = _PRIVATE.noise_stddev(noise.shape[1]) / _PRIVATE.clients_per_round
     np.testing.assert_allclose(np.std(noise, axis=1) / expected, 1.0, atol=6 / np.sqrt(2 * noise.shape[1]))
 
-  def test_a_client_without_numbers_leaves_the_others(self) -> None:
-    process = _build_process('sgd', _QUANTIZED)
-    diverging = algorithms.build_learning_process(
-        functools.partial(next_character.build_model, fakes.SCHEMA, 5), fakes.SCHEMA, 4, 1e38,
-        algorithms.build_server_optimizer('sgd', 0.1), _QUANTIZED, _SEED,
-    )  # fmt: skip
-    for built, rejected in ((process, 0), (diverging, 1)):
-      with contextlib.closing(local.LocalRuntime(built, True)) as runtime:
-        state, metrics = runtime.next(runtime.initialize(), self._source.round_clients(1, np.array([1])))
-      self.assertEqual(metrics['aggregator']['sums']['rejected'], rejected)
-      self.assertTrue(all(np.isfinite(weight).all() for weight in state.global_model_weights.trainable))
 
-  def test_an_error_in_a_clients_data_ends_the_round(self) -> None:
-    def broken() -> client_data.ClientBatches:
-      raise ValueError('Expected whole client data, found none.')
+class BadClientsTest(parameterized.TestCase):
+  """What is wrong with a client costs that client, and whoever runs the rounds is told."""
 
-    clients = [*self._source.round_clients(1, np.array([1])), broken]
+  def setUp(self) -> None:
+    super().setUp()
+    self._shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
+    self._source = client_data.ClientDataSource(self._shards, 4, _SEED)
+    self._everyone = self._source.cohort(1, np.arange(_POPULATION))
 
-    with (
-        contextlib.closing(local.LocalRuntime(_build_process('sgd', _PLAIN), True)) as runtime,
-        self.assertRaisesRegex(ValueError, 'whole client data'),
-    ):
-      runtime.next(runtime.initialize(), clients)
+  @parameterized.product(plan=(_PLAIN, _QUANTIZED), use_xla=(True, False))
+  def test_a_client_without_finite_numbers_leaves_the_others(self, plan: privacy.PrivacyPlan, use_xla: bool) -> None:
+    diverging = _build_process('sgd', plan, rate=1e38)
+    results = []
+    for build in _both(diverging, use_xla):
+      with contextlib.closing(build()) as runtime:
+        results.append(runtime.next(runtime.initialize(), self._everyone))
+    for state, metrics, left_out in results:
+      # Whoever takes one step only still ends at numbers.
+      clients = {error.client for error in left_out}
+      self.assertContainsSubset(clients, {client for client, size in enumerate(fakes.SIZES) if size})
+      self.assertContainsSubset({client for client, size in enumerate(fakes.SIZES) if size > 4}, clients)
+      self.assertEqual(metrics['aggregator']['sums']['rejected'], len(left_out))
+      self.assertEqual({error.reason for error in left_out}, {runtime_lib.NOT_FINITE})
+      self.assertTrue(all(np.isfinite(leaf).all() for leaf in tf.nest.flatten((state, metrics))))
+    self.assertCountEqual(results[0].left_out, results[1].left_out)
+
+  def test_damaged_clients_are_left_out(self) -> None:
+    process = _build_process('sgd', _CLIPPED)
+    for client in (4, 6):
+      fakes.damage(self._shards, client)
+    rest = self._source.cohort(1, np.array([0, 1, 2, 3, 5, 7]))
+    for build in _both(process, use_xla=False):
+      with contextlib.closing(build()) as runtime:
+        initial = runtime.initialize()
+        result = runtime.next(initial, self._everyone)
+        expected = runtime.next(initial, rest)
+      self.assertEqual([error.client for error in result.left_out], [4, 6])
+      self.assertRegex(result.left_out[0].reason, '^Expected the .* found other content')
+      _assert_same(result.state, expected.state, result.metrics, expected.metrics)
+
+  def test_only_damaged_clients(self) -> None:
+    fakes.damage(self._shards, 4)
+    for use_xla in (False, None):
+      with contextlib.closing(local.LocalRuntime(_build_process('sgd', _CLIPPED), use_xla)) as runtime:
+        result = runtime.next(runtime.initialize(), self._source.cohort(1, np.array([4])))
+      self.assertEqual([error.client for error in result.left_out], [4])
+      self.assertEqual(result.metrics['aggregator']['sums']['clients'], 0)
+
+  @parameterized.parameters(ValueError, MemoryError, SystemExit)
+  def test_an_error_while_training_or_reading_ends_the_round(self, kind: type[BaseException]) -> None:
+    for where in ((block_work.BlockWork, '__call__'), (client_data.Cohort, 'load_block')):
+      with (
+          contextlib.closing(local.LocalRuntime(_build_process('sgd', _PLAIN), True)) as runtime,
+          mock.patch.object(*where, side_effect=kind('on purpose')),
+          self.assertRaisesRegex(kind, 'on purpose'),
+      ):
+        runtime.next(runtime.initialize(), self._everyone)
+
+
+def _both(process: tff.learning.templates.LearningProcess, use_xla: bool) -> list[Callable[[], runtime_lib.Runtime]]:
+  return [lambda: local.LocalRuntime(process, use_xla), lambda: tff_runtime.TffRuntime(process)]
 
 
 def _initial_weights(process: tff.learning.templates.LearningProcess) -> list[np.ndarray]:

@@ -73,6 +73,21 @@ class ValuesTest(parameterized.TestCase):
     self.assertEqual(values.flatten(nothing, value_type), [])
     self.assertEqual(_pack([], value_type), nothing)
 
+  def test_specs_and_names_are_of_the_leaves_in_their_order(self) -> None:
+    self.assertEqual(
+        values.specs(tff.FederatedType(_NESTED_TYPE, tff.SERVER)),
+        [
+            tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.float32),
+            tf.TensorSpec([], tf.int32), tf.TensorSpec([2], tf.int32),
+        ],
+    )  # fmt: skip
+    self.assertEqual(values.names(_NESTED_TYPE), ['z', 'second', None, None, 'm'])
+
+  def test_a_resident_function_takes_flat_tensors(self) -> None:
+    function = values.resident(lambda one, other: [one + other, one], [tf.TensorSpec([None], tf.int32)] * 2)
+    found = function(tf.constant([1, 2]), tf.constant([3, 4]))
+    self.assertEqual([value.numpy().tolist() for value in found], [[4, 6], [1, 2]])
+
   def test_a_structure_of_no_container_is_a_tuple(self) -> None:
     value_type = tff.StructType([(None, np.int32), (None, np.float32)])
     self.assertEqual(_pack([1, 2.5], value_type), (1, 2.5))

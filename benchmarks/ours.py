@@ -1,0 +1,62 @@
+"""Rounds of our runtimes, as the benchmarks measure them: clients read from shards, the state carried on."""
+
+import numpy as np
+
+from benchmarks import workloads
+from pipelines import client_shards
+from tff_tasks import algorithms
+from tff_tasks import client_data
+from tff_tasks import client_work
+from tff_tasks import privacy
+from tff_tasks import seeds
+from tff_tasks.runtime import local
+from tff_tasks.runtime import registry
+
+
+class OurRounds:
+  """Rounds of one runtime on cohorts that are drawn anew each time; the next one is known while a round runs."""
+
+  def __init__(
+      self, workload: workloads.Workload, shards: client_shards.ClientShards, runtime: str, use_xla: bool | None
+  ) -> None:
+    self._population = shards.num_clients('train')
+    self._clients = workload.clients
+    plan = {'quantization_bits': 0, **workload.plan}
+    process = algorithms.build_learning_process(
+        workload.build_model,
+        workload.schema,
+        client_work.LocalTraining(workloads.LEARNING_RATE, workload.batch_size, 1, workload.examples),
+        algorithms.build_server_optimizer('sgd', 1.0),
+        privacy.PrivacyPlan(self._population, workload.clients, **plan),
+        seeds.Seed.from_number(1),
+    )
+    self._source = client_data.ClientDataSource(shards, workload.batch_size, seeds.Seed.from_number(1))
+    self._runtime = registry.build_runtime(runtime, process, use_xla)
+    self._state = self._runtime.initialize()
+    self._round = 0
+    self._upcoming = self._draw_next()
+
+  @property
+  def use_xla(self) -> bool | None:
+    """What the local runtime has chosen by now."""
+    return self._runtime.use_xla if isinstance(self._runtime, local.LocalRuntime) else None
+
+  def run(self) -> None:
+    """Runs one round.
+
+    Raises:
+      ValueError: If it leaves out a client.
+    """
+    cohort, self._upcoming = self._upcoming, self._draw_next()
+    result = self._runtime.next(self._state, cohort, self._upcoming)
+    if result.left_out:
+      raise ValueError(f'Expected rounds of all clients, found {result.left_out[0].reason}.')
+    self._state = result.state
+
+  def close(self) -> None:
+    self._runtime.close()
+
+  def _draw_next(self) -> client_data.Cohort:
+    self._round += 1
+    stream = np.random.default_rng(self._round)
+    return self._source.cohort(self._round, stream.choice(self._population, self._clients, replace=False))

@@ -1,0 +1,75 @@
+"""Tests of what is said of clients that a round left out, and that the run ends on them unless told otherwise."""
+
+import os
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from pipelines import client_shards
+from tests.tff_tasks import fakes
+from tff_tasks import client_data
+from tff_tasks import left_out
+
+_SIZES = (2,) * 40
+
+
+def _errors(*clients: int) -> list[client_data.ClientError]:
+  return [client_data.ClientError(client, f'Expected bytes, found {client}: mend them.') for client in clients]
+
+
+class LeftOutTest(parameterized.TestCase):
+  shards: client_shards.ClientShards
+
+  @classmethod
+  def setUpClass(cls) -> None:
+    super().setUpClass()
+    folder = cls.enterClassContext(tempfile.TemporaryDirectory())
+    cls.shards = fakes.write_shards(os.path.join(folder, 'shards'), _SIZES)
+
+  def setUp(self) -> None:
+    super().setUp()
+    self._said: list[str] = []
+
+  def _left_out(self, is_skipped: bool) -> left_out.LeftOut:
+    return left_out.LeftOut(self.shards, is_skipped, self._said.append)
+
+  def test_names_the_client_and_the_way_on(self) -> None:
+    with self.assertRaises(ValueError) as caught:
+      self._left_out(is_skipped=False).take(_errors(3))
+    self.assertEqual(
+        str(caught.exception),
+        f'Expected every client of a round to take part, found 1 that cannot: client '
+        f'{self.shards.client_id("train", 3)}: Expected bytes, found 3: mend them; repeat the command when that is '
+        'mended, or with --on_client_error=skip to leave such clients out.',
+    )
+    self.assertEmpty(self._said)
+
+  @parameterized.parameters((3, ''), (4, '; and 1 more'), (1_203, '; and 1,200 more'))
+  def test_names_three_at_most(self, count: int, more: str) -> None:
+    with self.assertRaises(ValueError) as caught:
+      self._left_out(is_skipped=False).take(_errors(*(number % len(_SIZES) for number in range(count))))
+    self.assertIn(f'found {count:,} that cannot: client ', str(caught.exception))
+    self.assertEqual(str(caught.exception).count('Expected bytes'), 3)
+    self.assertIn(f'mend them{more}; repeat the command', str(caught.exception))
+
+  def test_skipped_clients_are_told_once(self) -> None:
+    skipped = self._left_out(is_skipped=True)
+    for errors in (_errors(3, 5), _errors(5), _errors(6, 3)):
+      skipped.take(errors)
+    expected = [f'Left out client {self.shards.client_id("train", client)}: Expected bytes, found {client}: mend them.'
+                for client in (3, 5, 6)]  # fmt: skip
+    self.assertEqual(self._said, expected)
+
+  def test_ten_are_told_and_then_that_there_are_more(self) -> None:
+    skipped = self._left_out(is_skipped=True)
+    skipped.take(_errors(*range(10)))
+    self.assertLen(self._said, 10)
+    self.assertStartsWith(self._said[-1], 'Left out client ')
+    skipped.take(_errors(0, *range(10, 40)))
+    skipped.take(_errors(*range(40)))
+    self.assertEqual(self._said[10:], ['More clients are left out; metrics.csv counts them.'])
+
+
+if __name__ == '__main__':
+  absltest.main()

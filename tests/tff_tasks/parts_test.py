@@ -1,0 +1,56 @@
+"""Tests that the parts of a run are those that its settings ask for."""
+
+import dataclasses
+from unittest import mock
+
+from absl.testing import absltest
+import tensorflow as tf
+
+from tests.tff_tasks import fakes
+from tff_tasks import algorithms
+from tff_tasks import client_work
+from tff_tasks import parts
+from tff_tasks import seeds
+
+_SEED = seeds.Seed.from_number(5)
+
+
+class BuildPlanTest(absltest.TestCase):
+  def test_takes_the_noise_or_finds_it(self) -> None:
+    self.assertEqual(parts.build_plan(fakes.SETTINGS, 100).noise_multiplier, 1.0)
+    target = dataclasses.replace(fakes.SETTINGS, noise_multiplier=None, target_epsilon=3.0)
+    plan = parts.build_plan(target, 100)
+    self.assertBetween(plan.epsilon(4), 2.9, 3.0)
+    self.assertIsNone(parts.build_plan(dataclasses.replace(fakes.SETTINGS, noise_multiplier=0.0), 100).epsilon(4))
+
+  def test_the_target_includes_what_the_data_set_has_spent(self) -> None:
+    target = dataclasses.replace(fakes.SETTINGS, noise_multiplier=None, target_epsilon=3.0)
+    plan = parts.build_plan(target, 100, [fakes.WORDS])
+    self.assertBetween(plan.epsilon(4), 2.9, 3.0)
+    self.assertBetween(plan.training_epsilon(4), 1.9, 2.0)
+    with self.assertRaisesRegex(ValueError, 'above 2, which the data set alone has spent'):
+      parts.build_plan(dataclasses.replace(target, sampling='fixed', target_epsilon=2.0), 100, [fakes.WORDS])
+
+
+class BuildSeedTest(absltest.TestCase):
+  def test_is_a_secret_unless_it_is_given(self) -> None:
+    self.assertNotEqual(parts.build_seed(fakes.SETTINGS), parts.build_seed(fakes.SETTINGS))
+    given = dataclasses.replace(fakes.SETTINGS, seed=5)
+    self.assertEqual(parts.build_seed(given), _SEED)
+
+
+class BuildLearningProcessTest(absltest.TestCase):
+  def test_settings_reach_the_process(self) -> None:
+    plan = parts.build_plan(fakes.SETTINGS, len(fakes.SIZES))
+    with mock.patch.object(algorithms, 'build_learning_process') as build:
+      parts.build_learning_process(fakes.SETTINGS, mock.sentinel.model, fakes.SCHEMA, plan, _SEED)
+    build_model, schema, training, server_optimizer, *rest = build.call_args.args
+    self.assertEqual((build_model, schema, rest), (mock.sentinel.model, fakes.SCHEMA, [plan, _SEED]))
+    self.assertEqual(training, client_work.LocalTraining(learning_rate=0.5, batch_size=4, epochs=1, max_examples=8))
+    begin = server_optimizer.initialize(tf.TensorSpec([2]))
+    self.assertEqual(begin['learning_rate'], 0.01)
+    self.assertIn('preconditioner', begin)  # Of Adam.
+
+
+if __name__ == '__main__':
+  absltest.main()

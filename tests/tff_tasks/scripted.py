@@ -1,0 +1,95 @@
+"""Runs whose rounds follow a script instead of training: what the program makes of them, in no time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import dataclasses
+from typing import NamedTuple
+from unittest import mock
+
+import numpy as np
+
+from tff_tasks import client_data
+from tff_tasks import evaluation
+from tff_tasks import parts
+from tff_tasks.runtime import registry
+from tff_tasks.runtime import runtime as runtime_lib
+
+_CHOICE = 'Clients train compiled by XLA.'
+
+
+class _Weights(NamedTuple):
+  trainable: tuple[np.ndarray, ...]
+
+
+class _State(NamedTuple):
+  global_model_weights: _Weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Script:
+  """What happens in a run.
+
+  Attributes:
+    bad_clients: The clients that a round leaves out.
+    error: Raised in the last round.
+  """
+
+  bad_clients: Mapping[int, Sequence[int]] = dataclasses.field(default_factory=dict)
+  error: BaseException | None = None
+
+  @contextlib.contextmanager
+  def play(self) -> Iterator['Runtime']:
+    """Lets what is run meanwhile follow the script."""
+    runtime = Runtime(self)
+    evaluator = mock.Mock()
+    evaluator.evaluate.return_value = evaluation.Evaluation(1.5, 0.5, 0.25)
+    with (
+        mock.patch.object(parts, 'build_learning_process'),
+        mock.patch.object(registry, 'build_runtime', runtime.build),
+        mock.patch.object(evaluation, 'Evaluator', return_value=evaluator),
+    ):
+      yield runtime
+
+
+class Runtime:
+  """A runtime whose rounds add 1 to every weight.
+
+  Attributes:
+    use_xla: As asked for; chosen in the first round if that is None.
+  """
+
+  def __init__(self, script: Script) -> None:
+    self._script = script
+    self.use_xla: bool | None = None
+    self.choice = ''
+    self.is_closed = False
+
+  def build(self, name: str, process: object, use_xla: bool | None) -> 'Runtime':
+    """Stands in for `registry.build_runtime`."""
+    del name, process
+    self.use_xla = use_xla
+    return self
+
+  def initialize(self) -> _State:
+    return _State(_Weights((np.zeros(3, np.float32),)))
+
+  def next(
+      self, state: _State, cohort: client_data.Cohort, upcoming: client_data.Cohort | None
+  ) -> runtime_lib.RoundResult:
+    if self._script.error and upcoming is None:
+      raise self._script.error
+    if self.use_xla is None:
+      self.use_xla, self.choice = True, _CHOICE
+    bad = self._script.bad_clients.get(cohort.round_number, ())
+    sums = {'clients': 4, 'norm_sum': 2.0, 'clipped': 1, 'rejected': 0}
+    work = {'loss': 20.0, 'correct': 4.0, 'count': 10.0}
+    measured = {'client_work': work, 'aggregator': {'sums': sums, 'norm_max': 1.0}}
+    weights = tuple(weight + 1 for weight in state.global_model_weights.trainable)
+    errors = [client_data.ClientError(client, 'Expected data.') for client in bad]
+    return runtime_lib.RoundResult(_State(_Weights(weights)), measured, errors)
+
+  def close(self) -> None:
+    self.is_closed = True
+
+
+NOTHING_HAPPENS = Script()

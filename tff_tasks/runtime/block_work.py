@@ -1,0 +1,76 @@
+"""The compiled call of the local runtime: the clients of a block train one after the other, their updates summed."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_tasks.runtime import blocks
+from tff_tasks.runtime import imported
+from tff_tasks.runtime import resident
+from tff_tasks.runtime import values
+
+# What a client counts as 1 in its measurements if its update is not finite.
+_REJECTED = 'rejected'
+
+
+class BlockSum(NamedTuple):
+  """What a block adds to a round: the flat sum of its clients, and who of them (numbers in the block) was rejected."""
+
+  total: list[np.ndarray]
+  rejected: list[int]
+
+
+class BlockWork:
+  """Runs `accumulate(sum, work(client))` over the clients of a block, beginning with `zero`.
+
+  Attributes:
+    use_xla: Whether XLA compiles the work of a client: faster for dense and recurrent layers, slower for convolutions.
+
+  Args:
+    form: The compiled learning process, whose clients hold a sequence of one element.
+    use_xla: As above.
+  """
+
+  def __init__(self, form: tff.backends.mapreduce.MapReduceForm, use_xla: bool) -> None:
+    self.use_xla = use_xla
+    self._work, self._accumulate, self._zero = (
+        imported.import_computation(part, for_xla=use_xla) for part in (form.work, form.accumulate, form.zero)
+    )
+    data_type, context_type = form.work.type_signature.parameter
+    result_type, *_ = form.work.type_signature.result
+    self._num_arrays = len(values.specs(data_type.element))
+    self._rejected = [index for index, name in enumerate(values.names(result_type)) if name == _REJECTED]
+    arrays = [tf.TensorSpec([None, *spec.shape], spec.dtype) for spec in values.specs(data_type.element)]
+    # A client and not the block: XLA would copy all of a block's arrays into its loop.
+    self._add = tf.function(self._add_client, jit_compile=True, autograph=False) if use_xla else self._add_client
+    self._call = resident.make_resident(
+        self._train, [*arrays, tf.TensorSpec([], tf.int32), *values.specs(context_type)]
+    )
+
+  def __call__(self, block: blocks.Block, context: Sequence[np.ndarray]) -> BlockSum:
+    """Trains the block's clients with what the server sends to everyone."""
+    *total, rejected = self._call(*block.arrays, np.int32(len(block.clients)), *context)
+    bits = int(rejected)
+    return BlockSum(total, [number for number in range(len(block.clients)) if bits >> number & 1])
+
+  def _train(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
+    arrays, size, context = inputs[: self._num_arrays], inputs[self._num_arrays], inputs[self._num_arrays + 1 :]
+
+    def add_next(index: tf.Tensor, rejected: tf.Tensor, total: list[tf.Tensor]) -> tuple[tf.Tensor, ...]:
+      total, flag = self._add(total, [array[index] for array in arrays], context)
+      return index + 1, rejected | tf.bitwise.left_shift(flag, tf.cast(index, tf.int64)), total
+
+    begin = tf.constant(0), tf.constant(0, tf.int64), self._zero([])
+    _, rejected, total = tf.while_loop(lambda index, *_: index < size, add_next, begin, parallel_iterations=1)
+    return [*total, rejected]
+
+  def _add_client(
+      self, total: list[tf.Tensor], dataset: list[tf.Tensor], context: Sequence[tf.Tensor]
+  ) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """Returns the sum with one more client in it, and 1 if that client was rejected."""
+    update = self._work([*dataset, *context])
+    flags = [tf.cast(update[place], tf.int64) for place in self._rejected]
+    return self._accumulate([*total, *update]), tf.add_n([tf.constant(0, tf.int64), *flags])
