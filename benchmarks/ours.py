@@ -7,6 +7,7 @@ from pipelines import client_shards
 from tff_tasks import algorithms
 from tff_tasks import client_data
 from tff_tasks import client_work
+from tff_tasks import functional
 from tff_tasks import privacy
 from tff_tasks import seeds
 from tff_tasks.runtime import local
@@ -23,14 +24,16 @@ class OurRounds:
     self._clients = workload.clients
     plan = {'quantization_bits': 0, **workload.plan}
     process = algorithms.build_learning_process(
-        workload.build_model,
+        functional.FunctionalModel(workload.build_model, 1),
         workload.schema,
-        client_work.LocalTraining(workloads.LEARNING_RATE, workload.batch_size, 1, workload.examples),
+        client_work.LocalTraining(workloads.LEARNING_RATE, workload.batch_size, 1),
         algorithms.build_server_optimizer('sgd', 1.0),
         privacy.PrivacyPlan(self._population, workload.clients, **plan),
         seeds.Seed.from_number(1),
     )
-    self._source = client_data.ClientDataSource(shards, workload.batch_size, seeds.Seed.from_number(1))
+    self._source = client_data.ClientDataSource(
+        shards, workload.batch_size, workload.examples, seeds.Seed.from_number(1)
+    )
     self._runtime = registry.build_runtime(runtime, process, use_xla)
     self._state = self._runtime.initialize()
     self._round = 0

@@ -20,7 +20,7 @@ _ADAPTIVITY = 1e-4
 
 
 def build_learning_process(
-    build_model: Callable[[], tf.keras.Model],
+    model: functional.FunctionalModel,
     schema: schema_lib.Schema,
     training: client_work.LocalTraining,
     server_optimizer: tff.learning.optimizers.Optimizer,
@@ -30,15 +30,13 @@ def build_learning_process(
   """Builds `<S@SERVER, ClientDataset*@CLIENTS> -> <S@SERVER, metrics@SERVER>`.
 
   Args:
-    build_model: Returns the Keras model to train; its weights are drawn from `seed`.
+    model: What to train.
     schema: What the clients hold.
     training: What a client does in a round.
     server_optimizer: Takes the mean update as a gradient.
     plan: How updates are clipped, quantized, summed and noised.
     seed: The seed of the run.
   """
-  model = functional.FunctionalModel(build_model, int(seed.stream('model').integers(2**31)))
-
   @tff.tensorflow.computation
   def initial_model_weights() -> Any:
     return tff.learning.models.ModelWeights(tuple(map(tf.constant, model.initial_weights)), ())

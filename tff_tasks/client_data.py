@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 import dataclasses
 import functools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,10 @@ from pipelines import schema as schema_lib
 from tff_tasks import seeds
 
 _SPLIT = 'train'
+# Rooms are not smaller than this many examples or bytes unless nobody needs as much: XLA compiles for each room anew,
+# a second or so, and room that is left over costs next to nothing.
+_LEAST_EXAMPLES = 256
+_LEAST_BYTES = 1 << 20
 
 
 class ClientDataset(NamedTuple):
@@ -46,11 +51,13 @@ class ClientDataSource:
   Attributes:
     shards: Where the clients are.
     batch_size: Examples a step.
+    max_examples: The most examples a client uses in one round, drawn anew each round.
     seed: The seed of the run.
   """
 
   shards: client_shards.ClientShards
   batch_size: int
+  max_examples: int
   seed: seeds.Seed
 
   def cohort(self, round_number: int, clients: np.ndarray) -> 'Cohort':
@@ -67,8 +74,17 @@ class ClientDataSource:
 
   def rooms(self, clients: np.ndarray) -> np.ndarray:
     """Returns the room of each client's dataset: a power of two of batches, so that there are few shapes of them."""
-    batches = np.maximum(-(-self.num_examples[clients] // self.batch_size), 1)
+    return np.maximum(self._tight_rooms(self.num_examples[clients]), self._least_room)
+
+  def _tight_rooms(self, num_examples: np.ndarray) -> np.ndarray:
+    batches = np.maximum(-(-np.minimum(num_examples, self.max_examples) // self.batch_size), 1)
     return self.batch_size << np.ceil(np.log2(batches)).astype(int)
+
+  @functools.cached_property
+  def _least_room(self) -> int:
+    example_bytes = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.block_specs(1, 1))
+    enough = self._tight_rooms(np.array([0, min(_LEAST_EXAMPLES, _LEAST_BYTES // example_bytes)]))
+    return min(int(enough[-1]), int(self._tight_rooms(self.num_examples.max(initial=0, keepdims=True))[0]))
 
   def block_specs(self, size: int, room: int) -> list[tuple[tuple[int, ...], np.dtype]]:
     """Returns the shape and the dtype of each array of a block of `size` clients."""
@@ -130,11 +146,23 @@ class Cohort:
   def _fill(self, client: int, dataset: ClientDataset) -> None:
     source = self.source
     num_examples = int(source.num_examples[client])
-    features, labels = (array[:num_examples] for array in (dataset.features, dataset.labels))
-    source.shards.read_into(_SPLIT, client, features, labels)
-    _check_codes(features, labels, source.shards.schema)
-    dataset.num_examples[...] = num_examples
+    if num_examples > source.max_examples:
+      self._fill_with_some(client, dataset.features, dataset.labels)
+    else:
+      source.shards.read_into(_SPLIT, client, dataset.features[:num_examples], dataset.labels[:num_examples])
+    dataset.num_examples[...] = used = min(num_examples, source.max_examples)
+    _check_codes(dataset.features[:used], dataset.labels[:used], source.shards.schema)
     dataset.seeds[...] = source.seed.client_seeds(self.round_number, client)
+
+
+  def _fill_with_some(self, client: int, features: np.ndarray, labels: np.ndarray) -> None:
+    """Fills the arrays with `max_examples` of the client's examples."""
+    source = self.source
+    drawn = source.seed.stream('examples', self.round_number, client).choice(
+        source.num_examples[client], source.max_examples, replace=False
+    )
+    for array, stored in zip((features, labels), source.shards.read(_SPLIT, client), strict=True):
+      np.take(stored, drawn, axis=0, out=array[: source.max_examples], mode='clip')
 
 
 def _check_codes(features: np.ndarray, labels: np.ndarray, schema: schema_lib.Schema) -> None:

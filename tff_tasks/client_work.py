@@ -6,20 +6,19 @@ that no variable is created or assigned in a round.
 """
 
 import collections
-from collections.abc import Callable, Iterator, Sequence
-import contextlib
+from collections.abc import Callable, Sequence
 import dataclasses
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.ops import control_flow_ops
 import tensorflow_federated as tff
 
 from models import task as task_lib
 from pipelines import schema as schema_lib
 from tff_tasks import client_data
 from tff_tasks import functional
+from tff_tasks import xla
 
 Weights = Sequence[tf.Tensor]
 
@@ -31,14 +30,12 @@ class LocalTraining:
   Attributes:
     learning_rate: Of plain SGD.
     batch_size: Examples a step.
-    epochs: Passes over the drawn examples, each in an order of its own.
-    max_examples: The most examples a client uses in one round, drawn anew each round.
+    epochs: Passes over the examples, each in an order of its own.
   """
 
   learning_rate: float
   batch_size: int
   epochs: int
-  max_examples: int
 
 
 def dataset_type(schema: schema_lib.Schema) -> tff.SequenceType:
@@ -69,35 +66,24 @@ class LocalSgd:
 
   def run(self, weights: Weights) -> tuple[list[tf.Tensor], task_lib.Sums]:
     """Returns the trained weights, and the sums of what each batch measured before its step."""
-    drawn = self._shuffle(self.dataset.num_examples, 0)
     begin = list(weights), task_lib.Sums(*(tf.zeros([]) for _ in task_lib.Sums._fields))
     if self.training.epochs == 1:
-      return self._run_epoch(drawn, *begin)
-    return _repeat(
-        self.training.epochs,
-        lambda epoch, current, totals: self._run_epoch(
-            tf.gather(drawn, self._shuffle(self._num_drawn, epoch + 1)), current, totals
-        ),
-        begin,
-    )
+      return self._run_epoch(tf.constant(0), *begin)
+    return _repeat(self.training.epochs, self._run_epoch, begin)
 
-  @property
-  def _num_drawn(self) -> tf.Tensor:
-    return tf.minimum(self.dataset.num_examples, self.training.max_examples)
-
-  def _shuffle(self, count: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
-    """Returns the numbers below `count` in a random order, the one of that number, followed by the rest of the room."""
-    seed = tf.random.experimental.stateless_fold_in(self.dataset.seeds[0], number, alg='philox')
+  def _shuffle(self, epoch: tf.Tensor) -> tf.Tensor:
+    """Returns the numbers of the examples in the random order of an epoch, followed by the rest of the room."""
+    seed = tf.random.experimental.stateless_fold_in(self.dataset.seeds[0], epoch, alg='philox')
     room = tf.shape(self.dataset.labels)[0]
     bits = tf.random.stateless_uniform([room], seed, None, None, tf.uint32, alg='philox')
     keys = tf.cast(tf.bitwise.right_shift(bits, tf.constant(1, tf.uint32)), tf.int32)
-    return tf.math.top_k(tf.where(tf.range(room) < count, keys, -1), room).indices
+    return tf.math.top_k(tf.where(tf.range(room) < self.dataset.num_examples, keys, -1), room).indices
 
   def _run_epoch(
-      self, order: tf.Tensor, weights: list[tf.Tensor], totals: task_lib.Sums
+      self, epoch: tf.Tensor, weights: list[tf.Tensor], totals: task_lib.Sums
   ) -> tuple[list[tf.Tensor], task_lib.Sums]:
-    size = self.training.batch_size
-    steps = (self._num_drawn + size - 1) // size
+    order, size = self._shuffle(epoch), self.training.batch_size
+    steps = (self.dataset.num_examples + size - 1) // size
     return _repeat(steps, lambda step, *current: self._step(order, step * size, *current), (weights, totals))
 
   def _step(
@@ -117,13 +103,13 @@ class LocalSgd:
   def _batch(self, order: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the features and labels of the batch that begins at a place in the order.
 
-    It is filled up with the last drawn example, whose labels do not count there: what lies in the room behind the
+    It is filled up with the last example, whose labels do not count there: what lies in the room behind the
     examples may be no numbers.
     """
     places = first + tf.range(self.training.batch_size)
-    examples = tf.gather(order, tf.minimum(places, self._num_drawn - 1))
+    examples = tf.gather(order, tf.minimum(places, self.dataset.num_examples - 1))
     labels = tf.cast(tf.gather(self.dataset.labels, examples), tf.int32)
-    counts = tf.reshape(places < self._num_drawn, [-1] + [1] * (labels.shape.rank - 1))
+    counts = tf.reshape(places < self.dataset.num_examples, [-1] + [1] * (labels.shape.rank - 1))
     return tf.gather(self.dataset.features, examples), tf.where(counts, labels, schema_lib.IGNORED_LABEL)
 
 
@@ -135,17 +121,6 @@ def _repeat(times: tf.Tensor | int, body: Callable[..., Any], state: tuple[Any, 
       (tf.constant(0), *state),
       parallel_iterations=1,
   )[1:]
-
-
-@contextlib.contextmanager
-def _bounded_loops() -> Iterator[None]:
-  """Makes Keras give its recurrent loops a bound, which it does in an XLA context only and XLA asks for."""
-  context = control_flow_ops.XLAControlFlowContext()
-  context.Enter()
-  try:
-    yield
-  finally:
-    context.Exit()
 
 
 def build_client_work(
@@ -164,7 +139,7 @@ def build_client_work(
   def train(model_weights: Any, sequence: tf.data.Dataset) -> Any:
     dataset = sequence.get_single_element()
     initial = list(model_weights.trainable)
-    with _bounded_loops():
+    with xla.loops():
       trained, sums = LocalSgd(model, training, dataset).run(initial)
     delta = tuple(before - after for before, after in zip(initial, trained, strict=True))
     update = collections.OrderedDict(delta=delta, rounding_seed=dataset.seeds[1])

@@ -1,14 +1,14 @@
 """The parts of a run, each built from the settings alone."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import tensorflow as tf
 import tensorflow_federated as tff
 
 from pipelines import schema as schema_lib
 from tff_tasks import algorithms
 from tff_tasks import client_work
+from tff_tasks import functional
 from tff_tasks import learned
 from tff_tasks import privacy
 from tff_tasks import seeds
@@ -47,7 +47,7 @@ def build_seed(settings: settings_lib.Settings) -> seeds.Seed:
 
 def build_learning_process(
     settings: settings_lib.Settings,
-    build_model: Callable[[], tf.keras.Model],
+    model: functional.FunctionalModel,
     schema: schema_lib.Schema,
     plan: privacy.PrivacyPlan,
     seed: seeds.Seed,
@@ -57,7 +57,6 @@ def build_learning_process(
       settings.client_learning_rate,
       settings.client_batch_size,
       settings.client_epochs_per_round,
-      settings.max_examples_per_client,
   )
   server_optimizer = algorithms.build_server_optimizer(
       settings.server_optimizer,
@@ -65,4 +64,4 @@ def build_learning_process(
       settings.server_learning_rate_schedule,
       settings.total_rounds,
   )
-  return algorithms.build_learning_process(build_model, schema, training, server_optimizer, plan, seed)
+  return algorithms.build_learning_process(model, schema, training, server_optimizer, plan, seed)

@@ -91,9 +91,9 @@ class Run:
     build_model = functools.partial(task.build_model, shards.schema, self._model_size)
     # What was measured once stays for the whole run, or a resumed one would differ in the last bits.
     use_xla = settings_lib.XLA[settings.xla] if saved is None or saved.use_xla is None else saved.use_xla
-    process = parts.build_learning_process(settings, build_model, shards.schema, plan, self._seed)
+    self._model = functional.FunctionalModel(build_model, int(self._seed.stream('model').integers(2**31)))
+    process = parts.build_learning_process(settings, self._model, shards.schema, plan, self._seed)
     self._runtime = runtimes.build_runtime(settings.runtime, process, use_xla)
-    self._model = functional.FunctionalModel(build_model, 0)
     self._dimension = sum(weight.size for weight in self._model.initial_weights)
     self._workers = workers.Workers()
     # What one looks at while training, and perhaps chooses by, should not be what the final figures are measured on.
@@ -121,7 +121,9 @@ class Run:
 
   def _rounds(self, log: metrics.MetricsLog, shown: progress.Progress) -> rounds.Rounds:
     settings = self._settings
-    source = client_data.ClientDataSource(self._shards, settings.client_batch_size, self._seed)
+    source = client_data.ClientDataSource(
+        self._shards, settings.client_batch_size, settings.max_examples_per_client, self._seed
+    )
     said = ''
 
     def record(row: metrics.RoundMetrics) -> None:

@@ -18,8 +18,10 @@ _LARGEST = int(np.argmax(fakes.SIZES))
 _EMPTY = fakes.SIZES.index(0)
 
 
-def _source(shards: client_shards.ClientShards, batch_size: int = 4, seed: int = 1) -> client_data.ClientDataSource:
-  return client_data.ClientDataSource(shards, batch_size, seeds.Seed.from_number(seed))
+def _source(
+    shards: client_shards.ClientShards, batch_size: int = 4, seed: int = 1, cap: int = 99
+) -> client_data.ClientDataSource:
+  return client_data.ClientDataSource(shards, batch_size, cap, seeds.Seed.from_number(seed))
 
 
 class ClientDataTest(parameterized.TestCase):

@@ -46,7 +46,7 @@ class BuildLearningProcessTest(absltest.TestCase):
       parts.build_learning_process(fakes.SETTINGS, mock.sentinel.model, fakes.SCHEMA, plan, _SEED)
     build_model, schema, training, server_optimizer, *rest = build.call_args.args
     self.assertEqual((build_model, schema, rest), (mock.sentinel.model, fakes.SCHEMA, [plan, _SEED]))
-    self.assertEqual(training, client_work.LocalTraining(learning_rate=0.5, batch_size=4, epochs=1, max_examples=8))
+    self.assertEqual(training, client_work.LocalTraining(learning_rate=0.5, batch_size=4, epochs=1))
     begin = server_optimizer.initialize(tf.TensorSpec([2]))
     self.assertEqual(begin['learning_rate'], 0.01)
     self.assertIn('preconditioner', begin)  # Of Adam.

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tff_tasks import xla
 from tff_tasks.runtime import blocks
 from tff_tasks.runtime import imported
 from tff_tasks.runtime import resident
@@ -44,11 +45,8 @@ class BlockWork:
     self._num_arrays = len(values.specs(data_type.element))
     self._rejected = [index for index, name in enumerate(values.names(result_type)) if name == _REJECTED]
     arrays = [tf.TensorSpec([None, *spec.shape], spec.dtype) for spec in values.specs(data_type.element)]
-    # A client and not the block: XLA would copy all of a block's arrays into its loop.
-    self._add = tf.function(self._add_client, jit_compile=True, autograph=False) if use_xla else self._add_client
-    self._call = resident.make_resident(
-        self._train, [*arrays, tf.TensorSpec([], tf.int32), *values.specs(context_type)]
-    )
+    train = tf.function(self._train_for_xla, jit_compile=True, autograph=False) if use_xla else self._train
+    self._call = resident.make_resident(train, [*arrays, tf.TensorSpec([], tf.int32), *values.specs(context_type)])
 
   def __call__(self, block: blocks.Block, context: Sequence[np.ndarray]) -> BlockSum:
     """Trains the block's clients with what the server sends to everyone."""
@@ -56,11 +54,17 @@ class BlockWork:
     bits = int(rejected)
     return BlockSum(total, [number for number in range(len(block.clients)) if bits >> number & 1])
 
+  def _train_for_xla(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
+    with xla.loops():
+      return self._train(*inputs)
+
   def _train(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
     arrays, size, context = inputs[: self._num_arrays], inputs[self._num_arrays], inputs[self._num_arrays + 1 :]
 
     def add_next(index: tf.Tensor, rejected: tf.Tensor, total: list[tf.Tensor]) -> tuple[tf.Tensor, ...]:
-      total, flag = self._add(total, [array[index] for array in arrays], context)
+      # To XLA an index is a copy of the whole; to TensorFlow it is a view, and a gather a copy of one.
+      dataset = [tf.gather(array, index) if self.use_xla else array[index] for array in arrays]
+      total, flag = self._add_client(total, dataset, context)
       return index + 1, rejected | tf.bitwise.left_shift(flag, tf.cast(index, tf.int64)), total
 
     begin = tf.constant(0), tf.constant(0, tf.int64), self._zero([])

@@ -20,7 +20,7 @@ class _BlocksTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
     self._shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
-    self._source = client_data.ClientDataSource(self._shards, 4, seeds.Seed.from_number(1))
+    self._source = client_data.ClientDataSource(self._shards, 4, 99, seeds.Seed.from_number(1))
 
   def _cohort(self, count: int, round_number: int = 1) -> client_data.Cohort:
     return self._source.cohort(round_number, np.arange(count) % _POPULATION)

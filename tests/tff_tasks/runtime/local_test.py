@@ -17,6 +17,7 @@ from tests.tff_tasks import fakes
 from tff_tasks import algorithms
 from tff_tasks import client_data
 from tff_tasks import client_work
+from tff_tasks import functional
 from tff_tasks import privacy
 from tff_tasks import seeds
 from tff_tasks.runtime import block_work
@@ -39,12 +40,16 @@ _PRIVATE = privacy.PrivacyPlan(
 _COHORTS: tuple[list[int], ...] = ([0, 1, 3, 6], [4], [], list(range(_POPULATION)))
 
 
+def _build_model(size: int) -> functional.FunctionalModel:
+  return functional.FunctionalModel(functools.partial(next_character.build_model, fakes.SCHEMA, size), 1)
+
+
 def _build_process(
     optimizer: str, plan: privacy.PrivacyPlan, rate: float = 0.5, epochs: int = 2
 ) -> tff.learning.templates.LearningProcess:
   return algorithms.build_learning_process(
-      functools.partial(next_character.build_model, fakes.SCHEMA, 5), fakes.SCHEMA,
-      client_work.LocalTraining(rate, 4, epochs, 24),
+      _build_model(5), fakes.SCHEMA,
+      client_work.LocalTraining(rate, 4, epochs),
       algorithms.build_server_optimizer(optimizer, 0.1, 'linear', 8), plan, _SEED,
   )  # fmt: skip
 
@@ -60,7 +65,7 @@ class LocalRuntimeTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
     self._shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
-    self._source = client_data.ClientDataSource(self._shards, 4, _SEED)
+    self._source = client_data.ClientDataSource(self._shards, 4, 24, _SEED)
 
   def _cohorts(self) -> list[client_data.Cohort]:
     return [self._source.cohort(number, np.array(cohort, int)) for number, cohort in enumerate(_COHORTS, start=1)]
@@ -147,8 +152,8 @@ class LocalRuntimeTest(parameterized.TestCase):
 
   def test_nobody_came_but_other_noise_did_each_round(self) -> None:
     process = algorithms.build_learning_process(
-        functools.partial(next_character.build_model, fakes.SCHEMA, 40), fakes.SCHEMA,
-        client_work.LocalTraining(0.5, 4, 1, 24), algorithms.build_server_optimizer('sgd', 1.0), _PRIVATE, _SEED,
+        _build_model(40), fakes.SCHEMA,
+        client_work.LocalTraining(0.5, 4, 1), algorithms.build_server_optimizer('sgd', 1.0), _PRIVATE, _SEED,
     )  # fmt: skip
     with contextlib.closing(local.LocalRuntime(process, True)) as runtime:
       models = [runtime.initialize()]
@@ -170,7 +175,7 @@ class BadClientsTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
     self._shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
-    self._source = client_data.ClientDataSource(self._shards, 4, _SEED)
+    self._source = client_data.ClientDataSource(self._shards, 4, 24, _SEED)
     self._everyone = self._source.cohort(1, np.arange(_POPULATION))
 
   @parameterized.product(plan=(_PLAIN, _QUANTIZED), use_xla=(True, False))
