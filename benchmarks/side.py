@@ -19,6 +19,7 @@ import psutil
 
 from pipelines import cli
 from pipelines import client_shards
+from tff_tasks import start_up
 
 _WORKLOAD = flags.DEFINE_string('workload', None, 'A name of benchmarks.workloads.', required=True)
 _RUNTIME = flags.DEFINE_enum(
@@ -69,6 +70,8 @@ def _take_output() -> TextIO:
 
 def _load_builder() -> Callable[[client_shards.ClientShards], Rounds]:
   """Imports what takes seconds to import, which is not part of a first round."""
+  if _RUNTIME.value in ('local', 'tff'):
+    start_up.start_tensorflow()
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   import tensorflow as tf
 
@@ -81,19 +84,19 @@ def _load_builder() -> Callable[[client_shards.ClientShards], Rounds]:
     from benchmarks import stock_tff
 
     return functools.partial(stock_tff.TutorialRounds, workload)
-  # As in tff_tasks.train: a client trains on one core.
+  if _RUNTIME.value in ('local', 'tff'):
+    from benchmarks import ours
+
+    return functools.partial(ours.OurRounds, workload, runtime=_RUNTIME.value, use_xla=_XLA.value)
+  # A client trains on one core, as with ours.
   tf.config.threading.set_intra_op_parallelism_threads(1)
   if _RUNTIME.value == 'tff_best':
     from benchmarks import stock_tff
 
     return functools.partial(stock_tff.TunedRounds, workload)
-  if _RUNTIME.value == 'bare':
-    from benchmarks import bare
+  from benchmarks import bare
 
-    return functools.partial(bare.BareLoop, workload)
-  from benchmarks import ours
-
-  return functools.partial(ours.OurRounds, workload, runtime=_RUNTIME.value, use_xla=_XLA.value)
+  return functools.partial(bare.BareLoop, workload)
 
 
 @contextlib.contextmanager

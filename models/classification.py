@@ -36,4 +36,4 @@ def _convolve(series: tf.Tensor) -> tf.Tensor:
   return tf.keras.layers.Flatten(name='flat')(hidden)
 
 
-TASK = task.Task('classification', build_model, default_size=64, prefers_xla=False)
+TASK = task.Task('classification', build_model, default_size=64)

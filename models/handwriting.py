@@ -37,4 +37,4 @@ def build_model(
   return tf.keras.Model(image, logits, name='handwriting')
 
 
-TASK = task.Task('handwriting', build_model, default_size=64, prefers_xla=False)
+TASK = task.Task('handwriting', build_model, default_size=64)

@@ -16,4 +16,4 @@ def build_model(
   return recurrent.build_model(schema, model_size, _EMBEDDING_SIZE, unroll, batch_size)
 
 
-TASK = task.Task('next_character', build_model, default_size=64, prefers_xla=True)
+TASK = task.Task('next_character', build_model, default_size=64)

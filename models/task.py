@@ -19,13 +19,11 @@ class Task:
       `[batch, ..., num_classes]`. `unroll` and `batch_size` change the graph, never the weights: the device wants
       recurrent layers unrolled and a batch of one.
     default_size: The `model_size` (width of the main layer) of a model of quickstart size.
-    prefers_xla: Whether XLA trains it faster on a CPU: recurrent layers yes, convolutions no.
   """
 
   name: str
   build_model: Callable[[schema_lib.Schema, int, bool, int | None], tf.keras.Model]
   default_size: int
-  prefers_xla: bool
 
 
 class Sums(NamedTuple):
@@ -53,3 +51,24 @@ def sums(labels: tf.Tensor, logits: tf.Tensor) -> Sums:
   # Chosen, not multiplied by zero: that would let a NaN through.
   counted = (tf.where(counts, value, 0.0) for value in (losses, hits, tf.ones_like(losses)))
   return Sums(*(tf.reduce_sum(value, axis=positions) for value in counted))
+
+
+def sums_and_gradient(labels: tf.Tensor, logits: tf.Tensor) -> tuple[Sums, tf.Tensor]:
+  """Returns what `sums` adds up to over a batch, and the gradient of its mean loss with respect to the logits.
+
+  In closed form: differentiating `sums` takes a small model as long as its largest layer.
+
+  Args:
+    labels: Integers `[batch, ...]`.
+    logits: Floats `[batch, ..., num_classes]`.
+
+  Returns:
+    `Sums` of three float32 scalars, and float32 of the shape of `logits`: zero if no label counts.
+  """
+  rows, flat = tf.reshape(logits, [-1, logits.shape[-1]]), tf.reshape(labels, [-1])
+  counts = tf.cast(tf.not_equal(flat, schema_lib.IGNORED_LABEL), tf.float32)
+  losses, gradients = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=rows, labels=tf.maximum(flat, 0))
+  hits = tf.cast(tf.equal(tf.argmax(rows, axis=-1, output_type=flat.dtype), flat), tf.float32)
+  total = Sums(tf.reduce_sum(tf.math.multiply_no_nan(losses, counts)), tf.reduce_sum(hits), tf.reduce_sum(counts))
+  shares = tf.math.divide_no_nan(counts, total.count)
+  return total, tf.reshape(tf.math.multiply_no_nan(gradients, shares[:, tf.newaxis]), tf.shape(logits))

@@ -22,6 +22,8 @@ _SEED_TYPE = tff.TensorType(np.int32, (2,))
 # float32 is wrong about a norm by some 1e-6, however many squares it adds up; shrinking by this much keeps clipped
 # vectors within the clip.
 _FLOAT32_SLACK = 1e-5
+# Numbers of an update whose tensors are joined to one vector.
+_SMALL = 1 << 16
 
 
 def clip(
@@ -92,11 +94,10 @@ class UpdatePath:
 
   def encode(self, tensors: Sequence[tf.Tensor], rotation_seed: tf.Tensor, rounding_seed: tf.Tensor) -> tuple[Any, ...]:
     """Returns what a client sends (tensors, or the codec's integers), the norm of its update, and what is counted."""
+    if self._is_joined:
+      tensors = [tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)]
     clipped, norm, is_finite = clip(tensors, self.plan.clip_norm)
-    encoded: Any = tuple(clipped)
-    if self.codec:
-      vector = tf.concat([tf.reshape(tensor, [-1]) for tensor in clipped], axis=0)
-      encoded = self.codec.encode(vector, rotation_seed, rounding_seed)
+    encoded = self.codec.encode(*clipped, rotation_seed, rounding_seed) if self.codec else tuple(clipped)
     is_clipped = norm > (math.inf if self.plan.clip_norm is None else self.plan.clip_norm)
     counted = collections.OrderedDict(
         clients=tf.constant(1),
@@ -108,12 +109,18 @@ class UpdatePath:
 
   def finish(self, total: Any, rotation_seed: tf.Tensor, noise_key: NoiseKey) -> tuple[tf.Tensor, ...]:
     """Returns the noised mean of the updates whose encoded sum is `total`."""
-    tensors = self._split(self.codec.decode(total, rotation_seed)) if self.codec else list(total)
+    tensors = [self.codec.decode(total, rotation_seed)] if self.codec else total
+    tensors = self._split(*tensors) if self._is_joined else tensors
     stddev = self.plan.noise_stddev(sum(self.sizes))
     if stddev:
       noise = self._split(stddev * noise_key.normal(sum(self.sizes)))
       tensors = [tensor + part for tensor, part in zip(tensors, noise, strict=True)]
     return tuple(tensor / self.plan.clients_per_round for tensor in tensors)
+
+  @property
+  def _is_joined(self) -> bool:
+    """Whether an update travels as one vector: an operation more costs as much as some thousands of numbers."""
+    return self.codec is not None or sum(self.sizes) <= _SMALL
 
   def _split(self, vector: tf.Tensor) -> list[tf.Tensor]:
     """Cuts a vector of all coordinates into the tensors of an update."""

@@ -93,9 +93,8 @@ class LocalSgd:
     with tf.GradientTape() as tape:
       tape.watch(weights)
       logits = self.model(weights, features)
-      sums = task_lib.Sums(*(tf.reduce_sum(value) for value in task_lib.sums(labels, logits)))
-      loss = tf.math.divide_no_nan(sums.loss, sums.count)
-    gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
+    sums, by_logits = task_lib.sums_and_gradient(labels, logits)
+    gradients = map(tf.convert_to_tensor, tape.gradient(logits, weights, output_gradients=by_logits))
     rate = self.training.learning_rate
     trained = [weight - rate * gradient for weight, gradient in zip(weights, gradients, strict=True)]
     return trained, task_lib.Sums(*(a + b for a, b in zip(totals, sums, strict=True)))
@@ -132,7 +131,7 @@ def build_client_work(
   """Builds the client work of FedAvg (McMahan et al. 2017, arXiv 1602.05629, algorithm 1).
 
   The update is `(delta=initial minus trained weights, rounding_seed)`; the measurements are sums over the cohort, less
-  the clients whose loss or update is not finite.
+  the clients whose loss is not finite.
   """
 
   @tff.tensorflow.computation(weights_type, data_type)
@@ -143,8 +142,7 @@ def build_client_work(
       trained, sums = LocalSgd(model, training, dataset).run(initial)
     delta = tuple(before - after for before, after in zip(initial, trained, strict=True))
     update = collections.OrderedDict(delta=delta, rounding_seed=dataset.seeds[1])
-    is_finite = tf.math.is_finite(sums.loss) & tf.math.is_finite(tf.linalg.global_norm(delta))
-    measured = {name: tf.where(is_finite, value, 0.0) for name, value in sums._asdict().items()}
+    measured = {name: tf.where(tf.math.is_finite(sums.loss), value, 0.0) for name, value in sums._asdict().items()}
     return tff.learning.templates.ClientResult(update, tf.constant(1.0)), collections.OrderedDict(measured)
 
   @tff.federated_computation

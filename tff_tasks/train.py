@@ -7,17 +7,15 @@ The same command resumes a run that was stopped, and gives the weights it would 
 """
 
 import dataclasses
-import logging
 import math
-import os
 import sys
-import warnings
 
 from absl import flags
 
 from pipelines import cli
 from pipelines import client_shards
 from tff_tasks import settings as settings_lib
+from tff_tasks import start_up
 
 _FLAGS = flags.FLAGS
 
@@ -122,7 +120,7 @@ def main() -> None:
   )
   shards = client_shards.ClientShards(settings.shards_dir)
   with cli.large_imports():
-    _set_up_tensorflow()
+    start_up.start_tensorflow()
     from tff_tasks import program
 
   program.train(settings, shards, _flagfile(), sys.stdout)
@@ -132,21 +130,6 @@ def _flagfile() -> str:
   """Returns the flags of this run, defaults included, as a flag file."""
   names = [field.name for field in dataclasses.fields(settings_lib.Settings)]
   return ''.join(f'{_FLAGS[name].serialize()}\n' for name in names if _FLAGS[name].value is not None)
-
-
-def _set_up_tensorflow() -> None:
-  """Starts TensorFlow, which takes seconds and so comes after the flags and the data were checked."""
-  # The notes of its start-up say nothing about the run, and neither does what it imports.
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  logging.getLogger('tensorflow').setLevel(logging.ERROR)
-  warnings.filterwarnings('ignore', 'pkg_resources is deprecated', UserWarning)
-  import tensorflow as tf
-
-  from tff_tasks.runtime import contexts
-
-  contexts.forget_server()
-  # A client trains on one core; threads inside of operations would only get in each other's way.
-  tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
 if __name__ == '__main__':

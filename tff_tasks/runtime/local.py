@@ -67,7 +67,9 @@ class LocalRuntime:
     self.choice = ''
     self._block_work: block_work.BlockWork | None = None
     self._workers = workers_lib.Workers(num_threads)
-    self._reader = blocks.BlockReader(self._workers.num_threads, num_ahead=2 * self._workers.num_threads)
+    # One thread reads faster than two train, and what is read too early has left the cache again.
+    num_threads = self._workers.num_threads
+    self._reader = blocks.BlockReader(max(1, num_threads // 2), num_ahead=num_threads)
 
   def initialize(self) -> Any:
     """Returns the state of round 0."""
