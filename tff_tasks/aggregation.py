@@ -97,7 +97,7 @@ class UpdatePath:
     if self._is_joined:
       tensors = [tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)]
     clipped, norm, is_finite = clip(tensors, self.plan.clip_norm)
-    encoded = self.codec.encode(*clipped, rotation_seed, rounding_seed) if self.codec else tuple(clipped)
+    encoded = self.codec.encode(clipped[0], rotation_seed, rounding_seed) if self.codec else tuple(clipped)
     is_clipped = norm > (math.inf if self.plan.clip_norm is None else self.plan.clip_norm)
     counted = collections.OrderedDict(
         clients=tf.constant(1),
@@ -110,7 +110,7 @@ class UpdatePath:
   def finish(self, total: Any, rotation_seed: tf.Tensor, noise_key: NoiseKey) -> tuple[tf.Tensor, ...]:
     """Returns the noised mean of the updates whose encoded sum is `total`."""
     tensors = [self.codec.decode(total, rotation_seed)] if self.codec else total
-    tensors = self._split(*tensors) if self._is_joined else tensors
+    tensors = self._split(tensors[0]) if self._is_joined else tensors
     stddev = self.plan.noise_stddev(sum(self.sizes))
     if stddev:
       noise = self._split(stddev * noise_key.normal(sum(self.sizes)))

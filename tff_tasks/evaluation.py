@@ -1,6 +1,6 @@
 """How well a model does on one split of the data: over all labels, and uniformly over users."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 import functools
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from models import task as task_lib
 from pipelines import client_shards
 from pipelines import schema as schema_lib
 from tff_tasks import functional
+from tff_tasks.runtime import resident
 from tff_tasks.runtime import workers as workers_lib
 
 # Enough for the speed of one core; more would leave cores without work on a small split.
@@ -65,8 +66,7 @@ class Evaluator:
     Raises:
       ValueError: If the data of a client cannot be read.
     """
-    tensors = [tf.convert_to_tensor(weight) for weight in weights]
-    tasks = (functools.partial(self._measure, tensors, batch) for batch in self._batches())
+    tasks = (functools.partial(self._measure, weights, batch) for batch in self._batches())
     loss, correct, count = totals = np.zeros((3, self._shards.num_clients(self._split)))
     for clients, sums in self._workers.in_order(tasks):
       for total, values in zip(totals, sums, strict=True):
@@ -77,10 +77,9 @@ class Evaluator:
     figures = loss.sum() / count.sum(), correct.sum() / count.sum(), np.mean(correct[users] / count[users])
     return Evaluation(*map(float, figures))
 
-  def _measure(self, weights: Sequence[tf.Tensor], batch: _Batch) -> tuple[np.ndarray, list[np.ndarray]]:
+  def _measure(self, weights: Sequence[np.ndarray], batch: _Batch) -> tuple[np.ndarray, list[np.ndarray]]:
     """Returns the client of each example, and its sums."""
-    sums = self._sums(*weights, tf.convert_to_tensor(batch.features), tf.convert_to_tensor(batch.labels))
-    return batch.clients, [values.numpy() for values in sums]
+    return batch.clients, self._sums(*weights, batch.features, batch.labels)
 
   def _batches(self) -> Iterator[_Batch]:
     held: list[_Batch] = []
@@ -115,8 +114,8 @@ def _join(parts: Sequence[_Batch]) -> _Batch:
 @functools.lru_cache(maxsize=1)  # The splits of a run differ in nothing that matters here.
 def _sums_of_batch(
     model: functional.FunctionalModel, schema: schema_lib.Schema, batch_size: int
-) -> Callable[..., task_lib.Sums]:
-  """Returns the function `(*weights, features, labels)` of tensors to the sums of each example of a batch."""
+) -> resident.Function:
+  """Returns the function `(*weights, features, labels)` to the sums of each example of a batch."""
 
   def sums(*arguments: tf.Tensor) -> task_lib.Sums:
     *weights, features, labels = arguments
@@ -126,5 +125,4 @@ def _sums_of_batch(
       *(tf.TensorSpec(weight.shape, weight.dtype) for weight in model.initial_weights),
       *(tf.TensorSpec((batch_size, *part.shape), part.dtype) for part in (schema.feature, schema.label)),
   ]
-  # A concrete function of flat arguments is called in half the time of a `tf.function`.
-  return tf.function(sums, autograph=False).get_concrete_function(*inputs)
+  return resident.make_resident(sums, inputs)

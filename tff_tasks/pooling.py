@@ -1,11 +1,11 @@
 """Max pooling of images with a backward pass written by hand.
 
-TensorFlow's own is found in each window anew, one number after the other, unless oneDNN sees it beside the forward pass,
-which it does not within a loop: a quarter of the time of a convolutional network. Here it is arithmetic of whole rows.
+TensorFlow's own looks through each window once more, one number after the other, unless oneDNN sees it beside the
+forward pass, which it does not within a loop: a quarter of the time of a convolutional network. Here it is arithmetic
+of whole rows.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
@@ -52,7 +52,7 @@ def _is_two_by_two(layer: tf.Module) -> bool:
   return (
       type(layer) is tf.keras.layers.MaxPooling2D
       and (layer.pool_size, layer.strides) == ((2, 2), (2, 2))
-      and layer.data_format == 'channels_last'
+      and (layer.padding, layer.data_format) == ('valid', 'channels_last')
   )
 
 

@@ -1,4 +1,6 @@
-"""Tests of the sums of loss and accuracy, against NumPy and with labels that do not count."""
+"""Tests of the sums of loss and accuracy and of their gradient, against NumPy and with labels that do not count."""
+
+from collections.abc import Callable
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -58,6 +60,77 @@ class SumsTest(parameterized.TestCase):
   def test_sums_are_of_floats(self) -> None:
     sums = task.sums(tf.constant([1]), tf.zeros([1, 3]))
     self.assertEqual([value.dtype for value in sums], [tf.float32] * 3)
+
+
+def _sums_and_gradient(labels: tf.Tensor, logits: tf.Tensor) -> tuple[task.Sums, tf.Tensor]:
+  """The same by definition: `sums` added up, and their mean loss differentiated."""
+  with tf.GradientTape() as tape:
+    tape.watch(logits)
+    total = task.Sums(*map(tf.reduce_sum, task.sums(labels, logits)))
+    mean = tf.math.divide_no_nan(total.loss, total.count)
+  return total, tape.gradient(mean, logits)
+
+
+def _run(function: Callable[..., object], xla: bool, labels: np.ndarray, logits: np.ndarray) -> list[np.ndarray]:
+  """Returns three sums and the gradient, traced for any batch."""
+  specs = [tf.TensorSpec([None, *labels.shape[1:]], tf.int32), tf.TensorSpec([None, *logits.shape[1:]])]
+  results = tf.function(function, input_signature=specs, jit_compile=xla)(labels.astype(np.int32), logits)
+  return [value.numpy() for value in tf.nest.flatten(results)]
+
+
+_XLA = (('without_xla', False), ('with_xla', True))
+
+
+class SumsAndGradientTest(parameterized.TestCase):
+  @parameterized.product(shape=((), (5,), (3, 2)), xla=(False, True))
+  def test_as_defined(self, shape: tuple[int, ...], xla: bool) -> None:
+    stream = np.random.default_rng(1)
+    labels = stream.integers(_IGNORED, 3, (9, *shape))
+    self.assertIn(_IGNORED, labels)
+    logits = stream.normal(0, 3, (*labels.shape, 3)).astype(np.float32)
+    found, expected = (_run(function, xla, labels, logits) for function in (task.sums_and_gradient, _sums_and_gradient))
+    self.assertEqual([value.dtype for value in found], [np.float32] * 4)
+    self.assertEqual([value.shape for value in found], [(), (), (), logits.shape])
+    for one, other in zip(found, expected, strict=True):
+      np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+  @parameterized.named_parameters(*_XLA)
+  def test_by_hand(self, xla: bool) -> None:
+    logits = np.log([[[1, 2, 5], [6, 1, 1]], [[1, 1, 2], [1, 2, 1]]]).astype(np.float32)
+    loss, correct, count, gradient = _run(task.sums_and_gradient, xla, np.array([[2, 1], [0, _IGNORED]]), logits)
+    self.assertAlmostEqual(loss, -np.log(5 / 8 * 1 / 8 * 1 / 4), places=5)
+    self.assertEqual((correct, count), (1, 3))
+    expected = [[[1 / 8, 2 / 8, -3 / 8], [6 / 8, -7 / 8, 1 / 8]], [[-3 / 4, 1 / 4, 2 / 4], [0, 0, 0]]]
+    np.testing.assert_allclose(gradient, np.array(expected) / 3, atol=1e-6)
+
+  @parameterized.product(shape=((), (5,)), xla=(False, True))
+  def test_nothing_counts(self, shape: tuple[int, ...], xla: bool) -> None:
+    labels = np.full((4, *shape), _IGNORED)
+    for logits in (np.ones((*labels.shape, 3), np.float32), np.full((*labels.shape, 3), np.nan, np.float32)):
+      *sums, gradient = _run(task.sums_and_gradient, xla, labels, logits)
+      self.assertEqual(sums, [0, 0, 0])
+      np.testing.assert_array_equal(gradient, np.zeros_like(logits))
+
+  @parameterized.product(wild=(1e30, -1e30, np.inf, -np.inf, np.nan), xla=(False, True))
+  def test_ignored_labels_do_not_count_whatever_the_logits(self, wild: float, xla: bool) -> None:
+    labels = np.array([[1, _IGNORED], [_IGNORED, 2]])
+    logits = np.random.default_rng(1).normal(size=(2, 2, 4)).astype(np.float32)
+    expected = _run(task.sums_and_gradient, xla, labels, logits)
+    logits[labels == _IGNORED, ::2] = wild
+    found = _run(task.sums_and_gradient, xla, labels, logits)
+    for one, other in zip(found, expected, strict=True):
+      np.testing.assert_allclose(one, other, rtol=1e-6)
+
+  @parameterized.named_parameters(*_XLA)
+  def test_no_number_that_counts_is_hidden(self, xla: bool) -> None:
+    """Whoever sums up must see that the client's model broke."""
+    logits = np.zeros((2, 3), np.float32)
+    logits[1, 0] = np.nan
+    loss, _, count, gradient = _run(task.sums_and_gradient, xla, np.array([0, 1]), logits)
+    self.assertEqual(count, 2)
+    self.assertTrue(np.isnan(loss))
+    np.testing.assert_allclose(gradient[0], [-1 / 3, 1 / 6, 1 / 6], rtol=1e-6)
+    self.assertTrue(np.isnan(gradient[1]).any())
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -48,9 +49,32 @@ class ClientDataTest(parameterized.TestCase):
       (0, 4, 4), (1, 4, 4), (5, 4, 8), (9, 4, 16), (17, 4, 32), (40, 4, 64), (40, 5, 40), (40, 64, 64), (3, 1, 4)
   )
   def test_rooms_are_a_power_of_two_of_batches(self, size: int, batch_size: int, room: int) -> None:
-    dataset = self._load(fakes.SIZES.index(size), batch_size=batch_size)
+    with mock.patch.object(client_data, '_LEAST_EXAMPLES', 0):
+      dataset = self._load(fakes.SIZES.index(size), batch_size=batch_size)
     self.assertEqual(dataset.features.shape, (room, 12))
     self.assertEqual(dataset.labels.shape, (room, 12))
+
+  @parameterized.parameters(
+      (256, 1 << 20, 99, {64}), (256, 1 << 20, 7, {8}), (10, 1 << 20, 99, {16, 32, 64}), (256, 264, 99, {8, 16, 32, 64})
+  )
+  def test_small_rooms_are_one(self, examples: int, num_bytes: int, cap: int, rooms: set[int]) -> None:
+    with mock.patch.multiple(client_data, _LEAST_EXAMPLES=examples, _LEAST_BYTES=num_bytes):
+      self.assertEqual(set(_source(self.shards, cap=cap).rooms(np.arange(len(fakes.SIZES))).tolist()), rooms)
+
+  @parameterized.parameters(1, 16, 39)
+  def test_of_large_clients_some_examples_are_drawn(self, cap: int) -> None:
+    dataset = self._load(_LARGEST, cap=cap)
+    self.assertEqual(dataset.num_examples, cap)
+    examples = list(zip(*(array.tolist() for array in self.shards.read('train', _LARGEST)), strict=True))
+    found = list(zip(*(array[:cap].tolist() for array in dataset[:2]), strict=True))
+    self.assertLen({str(example) for example in found}, cap)
+    self.assertTrue(all(example in examples for example in found))
+
+  def test_they_are_drawn_anew_each_round(self) -> None:
+    """An example misses all 100 draws of a tenth once in 37,000 times: 40 of them, once in 900 for another seed."""
+    drawn = [self._load(_LARGEST, number, cap=4).features[:4] for number in range(100)]
+    self.assertGreater(len({examples.tobytes() for examples in drawn}), 90)
+    self.assertLen({example.tobytes() for examples in drawn for example in examples}, fakes.SIZES[_LARGEST])
 
   def test_a_cohort_has_the_largest_first(self) -> None:
     cohort = _source(self.shards).cohort(6, np.array([0, 1, 3, 4, 7]))

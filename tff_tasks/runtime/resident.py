@@ -2,8 +2,8 @@
 
 A `tf.function` costs half a millisecond a call with twenty arguments, as much as a small client takes to train, and
 TensorFlow 2.14 loses some bytes for every eager tensor it makes (its issue 62551). A callable of a session costs some
-15 microseconds and loses nothing: it takes aligned arrays without copying them, and runs in the thread that calls it, so
-that clients on several threads do not get into each other's way.
+15 microseconds and loses nothing: it takes aligned arrays without copying them, and runs in the thread that calls it,
+so that clients on several threads do not get into each other's way.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -8,6 +8,7 @@ import psutil
 import tensorflow_federated as tff
 
 from tff_tasks import client_data
+from tff_tasks.runtime import contexts
 from tff_tasks.runtime import runtime
 
 _SECONDS_TO_END = 5
@@ -57,6 +58,7 @@ class TffRuntime:
 
   def close(self) -> None:
     """Ends the server."""
+    contexts.forget_server()
     servers = [child for child in psutil.Process().children() if _is_server(child)]
     for server in servers:
       with contextlib.suppress(psutil.NoSuchProcess):

@@ -12,6 +12,7 @@ import tensorflow_federated as tff
 from tff_tasks import client_data
 from tff_tasks.runtime import block_work
 from tff_tasks.runtime import blocks
+from tff_tasks.runtime import resident
 
 _DATASET = client_data.ClientDataset(
     tff.TensorType(np.float32, (None, 2)),
@@ -73,7 +74,7 @@ class BlockWorkTest(parameterized.TestCase):
     expected, _ = work(block, [tf.constant(1.0)])
     for offset in (0, 4, 60):
       memory = np.empty(block.arrays.features.nbytes + 128, np.uint8)
-      start = -memory.ctypes.data % blocks.ALIGNMENT + offset
+      start = -memory.ctypes.data % resident.ALIGNMENT + offset
       features = memory[start : start + block.arrays.features.nbytes].view(np.float32).reshape(5, 4, 2)
       features[...] = block.arrays.features
       moved = block._replace(arrays=block.arrays._replace(features=features))

@@ -12,6 +12,7 @@ from tests.tff_tasks import fakes
 from tff_tasks import client_data
 from tff_tasks import seeds
 from tff_tasks.runtime import blocks
+from tff_tasks.runtime import resident
 
 _POPULATION = len(fakes.SIZES)
 
@@ -19,6 +20,8 @@ _POPULATION = len(fakes.SIZES)
 class _BlocksTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
+    # Rooms as different as the clients are.
+    self.enterContext(mock.patch.object(client_data, '_LEAST_EXAMPLES', 0))
     self._shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
     self._source = client_data.ClientDataSource(self._shards, 4, 99, seeds.Seed.from_number(1))
 
@@ -68,7 +71,7 @@ class BlockReaderTest(_BlocksTest):
     found = []
     for loading in self._reader.read(cohort, None):
       block = loading.result()
-      self.assertEqual([array.ctypes.data % blocks.ALIGNMENT for array in block.arrays], [0, 0, 0, 0])
+      self.assertEqual([array.ctypes.data % resident.ALIGNMENT for array in block.arrays], [0, 0, 0, 0])
       numbers = range(len(block.clients))
       found += [client_data.ClientDataset(*(np.copy(array[number]) for array in block.arrays)) for number in numbers]
       self._reader.free(block)

@@ -83,11 +83,6 @@ class ValuesTest(parameterized.TestCase):
     )  # fmt: skip
     self.assertEqual(values.names(_NESTED_TYPE), ['z', 'second', None, None, 'm'])
 
-  def test_a_resident_function_takes_flat_tensors(self) -> None:
-    function = values.resident(lambda one, other: [one + other, one], [tf.TensorSpec([None], tf.int32)] * 2)
-    found = function(tf.constant([1, 2]), tf.constant([3, 4]))
-    self.assertEqual([value.numpy().tolist() for value in found], [[4, 6], [1, 2]])
-
   def test_a_structure_of_no_container_is_a_tuple(self) -> None:
     value_type = tff.StructType([(None, np.int32), (None, np.float32)])
     self.assertEqual(_pack([1, 2.5], value_type), (1, 2.5))
