@@ -83,8 +83,8 @@ class ClientDataSource:
   @functools.cached_property
   def _least_room(self) -> int:
     example_bytes = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.block_specs(1, 1))
-    enough = self._tight_rooms(np.array([0, min(_LEAST_EXAMPLES, _LEAST_BYTES // example_bytes)]))
-    return min(int(enough[-1]), int(self._tight_rooms(self.num_examples.max(initial=0, keepdims=True))[0]))
+    enough = np.array([min(_LEAST_EXAMPLES, _LEAST_BYTES // example_bytes), self.num_examples.max(initial=0)])
+    return int(self._tight_rooms(enough).min())
 
   def block_specs(self, size: int, room: int) -> list[tuple[tuple[int, ...], np.dtype]]:
     """Returns the shape and the dtype of each array of a block of `size` clients."""
@@ -97,9 +97,9 @@ class ClientDataSource:
     ]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Cohort:
-  """The clients of one round.
+  """The clients of one round; equal to itself only.
 
   Attributes:
     source: Where they come from.
@@ -151,9 +151,8 @@ class Cohort:
     else:
       source.shards.read_into(_SPLIT, client, dataset.features[:num_examples], dataset.labels[:num_examples])
     dataset.num_examples[...] = used = min(num_examples, source.max_examples)
-    _check_codes(dataset.features[:used], dataset.labels[:used], source.shards.schema)
+    check_codes(dataset.features[:used], dataset.labels[:used], source.shards.schema)
     dataset.seeds[...] = source.seed.client_seeds(self.round_number, client)
-
 
   def _fill_with_some(self, client: int, features: np.ndarray, labels: np.ndarray) -> None:
     """Fills the arrays with `max_examples` of the client's examples."""
@@ -165,8 +164,12 @@ class Cohort:
       np.take(stored, drawn, axis=0, out=array[: source.max_examples], mode='clip')
 
 
-def _check_codes(features: np.ndarray, labels: np.ndarray, schema: schema_lib.Schema) -> None:
-  """Refuses what was written by something else than its schema says: XLA would train on it without a word."""
+def check_codes(features: np.ndarray, labels: np.ndarray, schema: schema_lib.Schema) -> None:
+  """Refuses what was written by something else than its schema says: XLA would train on it without a word.
+
+  Raises:
+    ValueError: If a label, or a feature of a sequence, stands for no class.
+  """
   is_sequence = labels.ndim > 1 and features.shape == labels.shape  # What follows comes from the same alphabet.
   for name, codes, least in (('features', features, 0), ('labels', labels, schema_lib.IGNORED_LABEL)):
     is_code = is_sequence or codes is labels

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator, Mapping
 import contextlib
+import errno
 import glob
 import os
 import time
@@ -55,4 +56,4 @@ def _tensorflow_errors() -> Iterator[None]:
   try:
     yield
   except tf.errors.OpError as error:
-    raise OSError(error.error_code, error.message) from error
+    raise OSError(errno.EIO, error.message) from error

@@ -45,7 +45,7 @@ def run_layers(model: tf.keras.Model) -> None:
   """Makes the layers of a model that `max_pool` can run be run by it, nested ones too; others stay as they are."""
   for layer in model.submodules:
     if _is_two_by_two(layer):
-      layer.call = _pool
+      layer.call = _build_call(layer)
 
 
 def _is_two_by_two(layer: tf.Module) -> bool:
@@ -56,9 +56,17 @@ def _is_two_by_two(layer: tf.Module) -> bool:
   )
 
 
-@tf.autograph.experimental.do_not_convert
-def _pool(images: tf.Tensor) -> tf.Tensor:
-  _, height, width, _ = images.shape
-  if height % 2 or width % 2:
-    images = images[:, : height // 2 * 2, : width // 2 * 2]
-  return max_pool(images)
+def _build_call(layer: tf.keras.layers.MaxPooling2D) -> Callable[[tf.Tensor], tf.Tensor]:
+  run_by_keras = layer.call
+
+  @tf.autograph.experimental.do_not_convert
+  def call(images: tf.Tensor) -> tf.Tensor:
+    _, *size = images.shape
+    if None in size:
+      return run_by_keras(images)
+    height, width, _ = size
+    if height % 2 or width % 2:
+      images = images[:, : height // 2 * 2, : width // 2 * 2]
+    return max_pool(images)
+
+  return call

@@ -62,7 +62,7 @@ flags.DEFINE_float(
 flags.DEFINE_float(
     'target_epsilon', None,
     'Instead of --noise_multiplier: noise for this epsilon, what the data set has spent included; 0 takes back what a '
-    'preset asks for.', lower_bound=0,
+    'preset asks for.', lower_bound=0, upper_bound=10_000,
 )  # fmt: skip
 flags.DEFINE_float(
     'delta', None, 'Of (epsilon, delta), what the data set has spent included; below 1 / training clients.',
@@ -81,7 +81,7 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_enum(
     'xla', 'measured', list(settings_lib.XLA),
-    "Whether XLA compiles the clients' work; measured: whichever is faster on the first clients of the run. TFF's "
+    "Whether XLA compiles the clients' work; measured: whichever is faster on a client of the first round. TFF's "
     'runtime has no such choice.',
 )  # fmt: skip
 flags.DEFINE_enum(

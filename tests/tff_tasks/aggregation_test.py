@@ -1,5 +1,6 @@
 import collections
 import dataclasses
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -73,9 +74,11 @@ class UpdatePathTest(parameterized.TestCase):
     stream = np.random.default_rng(0)
     return [[stream.normal(size=shape).astype(np.float32) for shape in _SHAPES] for _ in range(count)]
 
-  def test_is_the_mean(self) -> None:
+  @parameterized.parameters(0, 10, 1000)
+  def test_is_the_mean(self, small: int) -> None:
     updates = self._updates(4)
-    mean = _mean(aggregation.UpdatePath(_PLAIN, _SHAPES), updates)
+    with mock.patch.object(aggregation, '_SMALL', small):
+      mean = _mean(aggregation.UpdatePath(_PLAIN, _SHAPES), updates)
     for part, expected in zip(mean, [np.mean(parts, axis=0) for parts in zip(*updates, strict=True)], strict=True):
       np.testing.assert_allclose(part, expected, atol=1e-6)
 
@@ -113,6 +116,15 @@ class UpdatePathTest(parameterized.TestCase):
     # The relative error of a deviation from n draws is 1 / sqrt(2 n) = 0.16 %; 1 % is six of those.
     self.assertAlmostEqual(np.std(noise) * 4 / plan.noise_stddev(size), 1.0, delta=0.01)
     self.assertAlmostEqual(np.mean(noise), 0.0, delta=6 * np.std(noise) / np.sqrt(size))
+
+  def test_tensors_that_are_not_joined_get_the_same_noise(self) -> None:
+    plan = dataclasses.replace(_CLIPPED, noise_multiplier=2.0, delta=1e-3)
+    means = []
+    for small in (0, 1000):
+      with mock.patch.object(aggregation, '_SMALL', small):
+        means.append(_mean(aggregation.UpdatePath(plan, _SHAPES), self._updates(4)))
+    for one, other in zip(*means, strict=True):
+      np.testing.assert_allclose(one, other, atol=1e-6)
 
   def test_noise_differs_from_round_to_round(self) -> None:
     plan = dataclasses.replace(_CLIPPED, noise_multiplier=2.0, delta=1e-3)

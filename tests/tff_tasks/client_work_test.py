@@ -112,7 +112,7 @@ class OrderTest(parameterized.TestCase):
     self.assertEmpty(_batches(_numbered(0, 12), _training(2)))
 
   def test_orders_are_uniform(self) -> None:
-    """Each of 12 examples is in the first quarter of 240 orders 60 times, with a deviation of 6.7: 40 are six of those."""
+    """Each of 12 examples is in the first quarter of 240 orders 60 times, deviating by 6.7: 40 is six of those."""
     first = [_batches(_numbered(12, 12, seed), _training())[0] for seed in range(240)]
     counts = np.bincount(np.concatenate(first), minlength=12)
     self.assertEqual(counts.sum(), 240 * 3)

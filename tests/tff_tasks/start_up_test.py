@@ -71,10 +71,8 @@ class StartUpTest(parameterized.TestCase):
 
   @parameterized.parameters(*_OURS)
   def test_what_the_user_set_stays(self, name: str) -> None:
-    for value in ('true', ''):
-      with self.subTest(value):
-        found = json.loads(_run(_ENDS_THERE, {name: value}).stdout)
-        self.assertEqual(found, {**_OURS, name: value})
+    for value in ('1', ''):
+      self.assertEqual(json.loads(_run(_ENDS_THERE, {name: value}).stdout), {**_OURS, name: value})
 
 
 if __name__ == '__main__':

@@ -14,8 +14,9 @@ from tff_tasks import client_data
 from tff_tasks.runtime import resident
 from tff_tasks.runtime import workers as workers_lib
 
-# Enough clients that a call costs little beside them, and no more bytes than a few blocks of may be in memory.
-MAX_CLIENTS = 32
+# Enough clients that a call costs little beside them (and fewer than 64: the bits of a number say who was rejected),
+# and no more bytes than a few blocks of may be in memory.
+_MAX_CLIENTS = 32
 _MAX_BYTES = 1 << 25
 # The least number of blocks of a cohort, so that no core waits long for another one's last block. Fixed, so that sums
 # do not depend on the number of cores.
@@ -68,7 +69,7 @@ def cut(cohort: client_data.Cohort) -> list[Places]:
 
 def _capacity(source: client_data.ClientDataSource, room: int) -> int:
   """Returns how many clients a block of that room has memory for."""
-  return max(1, min(MAX_CLIENTS, _MAX_BYTES // _num_bytes(source, 1, room)))
+  return max(1, min(_MAX_CLIENTS, _MAX_BYTES // _num_bytes(source, 1, room)))
 
 
 def _num_bytes(source: client_data.ClientDataSource, size: int, room: int) -> int:
@@ -86,24 +87,27 @@ class BlockReader:
   def __init__(self, num_threads: int, num_ahead: int) -> None:
     self._workers = workers_lib.Workers(num_threads)
     self._num_ahead = num_ahead
-    self._begun: dict[tuple[int, int], futures.Future[Block]] = {}
-    self._cohorts: list[client_data.Cohort] = []
+    self._begun: dict[tuple[client_data.Cohort, int], futures.Future[Block]] = {}
     self._free: collections.deque[np.ndarray] = collections.deque(maxlen=4 * num_ahead)
 
   def read(
       self, cohort: client_data.Cohort, upcoming: client_data.Cohort | None
   ) -> Iterator['futures.Future[Block]']:
     """Yields the blocks of `cohort` in their order; those of `upcoming` are begun when they are next in turn."""
-    # Cohorts are told apart by identity, which holds as long as they are kept.
-    self._cohorts = [cohort] if upcoming is None else [cohort, upcoming]
-    queue = [(one, places) for one in self._cohorts for places in cut(one)]
-    keys = [(id(one), places.places.start) for one, places in queue]
-    self._begun = {key: future for key, future in self._begun.items() if key in keys}
-    for number in range(sum(one is cohort for one, _ in queue)):
-      for key, entry in zip(keys[number:], queue[number : number + self._num_ahead + 1], strict=False):
-        if key not in self._begun:
-          self._begun[key] = self._workers.submit(functools.partial(self._load, *entry))
-      yield self._begun.pop(keys[number])
+    cohorts = [cohort] if upcoming is None else [cohort, upcoming]
+    self._begun = {key: future for key, future in self._begun.items() if key[0] in cohorts}
+    queue = [(one, places) for one in cohorts for places in cut(one)]
+    for number, (one, places) in enumerate(queue):
+      if one is not cohort:
+        return
+      for entry in queue[number : number + self._num_ahead + 1]:
+        self._begin(*entry)
+      yield self._begun.pop((one, places.places.start))
+
+  def _begin(self, cohort: client_data.Cohort, places: Places) -> None:
+    key = cohort, places.places.start
+    if key not in self._begun:
+      self._begun[key] = self._workers.submit(functools.partial(self._load, cohort, places))
 
   def free(self, block: Block) -> None:
     """Takes the memory of a block back."""

@@ -43,7 +43,7 @@ class LocalRuntime:
 
   Args:
     process: What to run. Its client data must be a sequence of one `ClientDataset`.
-    use_xla: As above; None to use whichever is faster on clients of the first round.
+    use_xla: As above; None to use whichever is faster on a client of the first round.
     num_threads: Blocks that train at the same time; by default one a core.
   """
 
@@ -120,14 +120,15 @@ class LocalRuntime:
     if self.use_xla is not None:
       return block_work.BlockWork(self._form, self.use_xla)
     works = [block_work.BlockWork(self._form, use_xla) for use_xla in (False, True)]
-    calls = [functools.partial(work, _sample(block), context) for work in works]
+    sample = _sample(block)
+    calls = [functools.partial(work, sample, context) for work in works]
     # Once at the same time: most of it is compiling.
     list(self._workers.in_order(calls))
     seconds = _compare(calls)
     self.use_xla = seconds[1] < seconds[0]
     self.choice = (
-        f'Clients train {"compiled by XLA" if self.use_xla else "without XLA"}: {_SAMPLE} examples took '
-        f'{seconds[1]:.2g} s with, {seconds[0]:.2g} s without.'
+        f'Clients train {"compiled by XLA" if self.use_xla else "without XLA"}: {int(sample.arrays.num_examples[0])} '
+        f'examples of one took {seconds[1]:.2g} s with, {seconds[0]:.2g} s without.'
     )
     return works[self.use_xla]
 

@@ -21,7 +21,10 @@ class RoundResult(NamedTuple):
 
 
 # Why a client is left out whose data can be read.
-NOT_FINITE = 'Expected a finite update, found NaN or infinity: lower --client_learning_rate, or look at its examples.'
+NOT_FINITE = (
+    'Expected a finite update, found NaN or infinity: look at its examples, or train in a new --output_dir with a '
+    'lower --client_learning_rate.'
+)
 
 
 class Runtime(Protocol):

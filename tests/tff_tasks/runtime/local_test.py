@@ -12,7 +12,11 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from models import handwriting
 from models import next_character
+from pipelines import client_shards
+from pipelines import schema as schema_lib
+from pipelines.shards import shard_writing
 from tests.tff_tasks import fakes
 from tff_tasks import algorithms
 from tff_tasks import client_data
@@ -110,6 +114,33 @@ class LocalRuntimeTest(parameterized.TestCase):
       initial = theirs.initialize()
       output = process.next(initial, [[cohort.load(place)] for place in range(len(cohort))])
     _assert_same(state, output.state, metrics, output.metrics)
+
+  @parameterized.parameters(True, False)
+  def test_a_convolutional_model_gives_the_numbers_of_tffs_runtime(self, use_xla: bool) -> None:
+    image, label = schema_lib.Feature('image', 'uint8', (11, 12)), schema_lib.Feature('label', 'int8', ())
+    schema = schema_lib.Schema('handwriting', image, label, ('a', 'b'))
+    stream, folder = np.random.default_rng(0), self.create_tempdir().full_path
+    clients = [
+        shard_writing.ClientExamples(
+            f'{number:016d}'.encode(), 'train', stream.integers(0, 256, (size, 11, 12)).astype(np.uint8),
+            stream.integers(0, 2, size).astype(np.int8),
+        )
+        for number, size in enumerate((9, 3, 0, 6))
+    ]  # fmt: skip
+    shard_writing.write_data_set(folder, schema, [shard_writing.pack(clients)])
+    process = algorithms.build_learning_process(
+        functional.FunctionalModel(functools.partial(handwriting.build_model, schema, 6), 1), schema,
+        client_work.LocalTraining(0.1, 4, 2), algorithms.build_server_optimizer('sgd', 1.0), _PLAIN, _SEED,
+    )  # fmt: skip
+    source = client_data.ClientDataSource(client_shards.ClientShards(folder), 4, 99, _SEED)
+    results = []
+    for build in _both(process, use_xla):
+      with contextlib.closing(build()) as runtime:
+        state, metrics = runtime.initialize(), None
+        for number in (1, 2):
+          state, metrics, _ = runtime.next(state, source.cohort(number, np.arange(4)))
+        results.append((state, metrics))
+    _assert_same(results[0][0], results[1][0], results[0][1], results[1][1])
 
   def test_does_not_depend_on_the_number_of_threads(self) -> None:
     process = _build_process('adam', _CLIPPED)

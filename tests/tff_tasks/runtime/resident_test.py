@@ -12,9 +12,9 @@ import tensorflow as tf
 from tff_tasks.runtime import resident
 
 _CALLS, _WARM_UP = 20_000, 2_000
-# A byte a call would be 20 kB, an array kept or lost a call hundreds of them.
-_MAX_GROWTH = 3_000_000
-_SECONDS_TO_HANG = 60
+# An eager tensor made of each input, and freed, loses 1.3 MB in as many calls.
+_MAX_GROWTH = 800_000
+_SECONDS_TO_HANG = 20
 
 
 def _aligned(size: int, shift: int = 0) -> np.ndarray:
