@@ -202,6 +202,7 @@ def _first_within(spent: Callable[[int], float], limit: float, above: int, withi
     share = 0.5
     if step % 3:  # The others make sure that it ends soon even if the line misleads.
       share = math.log(spent(above) / limit) / math.log(spent(above) / max(spent(within), limit / 1000))
+      share = share if math.isfinite(share) else 0.5  # Nothing follows from an infinite value.
     number = min(max(math.ceil(above * (within / above) ** share), above + 1), within - 1)
     if spent(number) <= limit:
       within = number

@@ -53,7 +53,7 @@ def train(settings: settings_lib.Settings, shards: client_shards.ClientShards, f
   with run_directory.hold(settings.output_dir):
     kept = checkpoints.Checkpoints(os.path.join(settings.output_dir, 'checkpoints'))
     saved = kept.load()
-    run_directory.claim(settings.output_dir, flagfile, shards, has_checkpoint=saved is not None)
+    run_directory.claim(settings.output_dir, flagfile, shards, saved.round_number if saved else None)
     if saved and saved.round_number == settings.total_rounds and run_directory.is_complete(settings.output_dir):
       print(f'Nothing to do: {settings.output_dir} holds all {settings.total_rounds} rounds.', file=stream)
       return

@@ -44,29 +44,46 @@ def hold(path: str) -> Iterator[None]:
     ) from error
 
 
-def claim(path: str, flagfile: str, shards: client_shards.ClientShards, has_checkpoint: bool) -> None:
+def claim(path: str, flagfile: str, shards: client_shards.ClientShards, last_round: int | None) -> None:
   """Writes the flags of the run into its directory, or checks that they are those of the run that began there.
 
   Args:
     path: The run directory.
     flagfile: The flags, one a line.
     shards: The data.
-    has_checkpoint: Whether a run has begun: from its first checkpoint on, its flags and data are fixed.
+    last_round: The round of the last checkpoint; from the first one on, the flags and the data of a run are fixed.
 
   Raises:
     ValueError: If it holds another run, or one that has lost its checkpoints.
   """
   config = f'{flagfile}{_DATA}{shards.fingerprint}\n'
   config_path = os.path.join(path, CONFIG_NAME)
-  if has_checkpoint and os.path.exists(config_path):
+  if last_round is not None and os.path.exists(config_path):
     with open(config_path, encoding='utf-8') as file:
       _check_same_run(path, _essential(file.read()), _essential(config))
-  if not has_checkpoint and os.path.exists(os.path.join(path, released.FILE_NAME)):
+  _check_not_released(path, last_round)
+  files.write_atomically(config_path, config)
+
+
+def _check_not_released(path: str, last_round: int | None) -> None:
+  """Refuses to run a round again whose model is out.
+
+  Its noise would be the same, and the sum perhaps another: of clients whose data was mended, or are left out now. The
+  difference of the two models would have no noise at all.
+  """
+  if not os.path.exists(os.path.join(path, released.FILE_NAME)):
+    return
+  if last_round is None:
     raise ValueError(
         f'Expected the checkpoints of the run whose model is in {path}, found none: its privacy is spent and its noise '
         'unknown; choose another --output_dir.'
     )
-  files.write_atomically(config_path, config)
+  released_round = released.load(path).round_number
+  if released_round > last_round:
+    raise ValueError(
+        f'Expected the checkpoint of round {released_round} in {path}, whose model is out, found that of round '
+        f'{last_round}: with the same noise on other sums its privacy would be lost; choose another --output_dir.'
+    )
 
 
 def is_complete(path: str) -> bool:

@@ -73,8 +73,8 @@ flags.DEFINE_integer('rounds_per_eval', 10, 'Rounds between evaluations on held-
 flags.DEFINE_integer('rounds_per_checkpoint', 10, 'Rounds between checkpoints.', lower_bound=1)
 flags.DEFINE_integer(
     'seed', None,
-    'Makes a run repeatable. Whoever knows it can undo the noise: leave it out for a promise, and the operating system '
-    'draws a secret one.',
+    'Makes a run repeatable, with --xla=yes or no to the last bit. Whoever knows it can undo the noise: leave it out '
+    'for a promise, and the operating system draws a secret one.',
 )  # fmt: skip
 flags.DEFINE_enum(
     'runtime', 'local', list(settings_lib.RUNTIMES), "local: threads of this process; tff: TFF's own, the reference."

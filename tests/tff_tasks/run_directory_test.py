@@ -42,10 +42,10 @@ class RunDirectoryTest(parameterized.TestCase):
     return pathlib.Path(self._run_dir, run_directory.CONFIG_NAME).read_text()
 
   def _prepare(
-      self, flagfile: str = _FLAGS, shards: client_shards.ClientShards | None = None, has_checkpoint: bool = True
+      self, flagfile: str = _FLAGS, shards: client_shards.ClientShards | None = None, last_round: int | None = 3
   ) -> None:
     with run_directory.hold(self._run_dir):
-      run_directory.claim(self._run_dir, flagfile, shards or self.shards, has_checkpoint)
+      run_directory.claim(self._run_dir, flagfile, shards or self.shards, last_round)
 
   def test_makes_the_directory_and_keeps_the_flags(self) -> None:
     self._prepare()
@@ -96,14 +96,22 @@ class RunDirectoryTest(parameterized.TestCase):
 
   def test_a_run_that_never_began_binds_nobody(self) -> None:
     self._prepare()
-    self._prepare('--clip_norm=0.9\n', has_checkpoint=False)
+    self._prepare('--clip_norm=0.9\n', last_round=None)
     self.assertStartsWith(self._config(), '--clip_norm=0.9\n')
 
   def test_a_run_that_lost_its_checkpoints_is_not_run_again(self) -> None:
-    self._prepare(has_checkpoint=False)
+    self._prepare(last_round=None)
     pathlib.Path(self._run_dir, released.FILE_NAME).touch()
     with self.assertRaisesRegex(ValueError, 'Expected the checkpoints of the run .* found none'):
-      self._prepare(has_checkpoint=False)
+      self._prepare(last_round=None)
+
+  def test_a_round_whose_model_is_out_is_not_run_again(self) -> None:
+    self._prepare(last_round=None)
+    released.save(released.ReleasedModel(fakes.SCHEMA, 5, 4, [np.zeros(3, np.float32)]), self._run_dir)
+    self._prepare(last_round=4)
+    self._prepare(last_round=5)
+    with self.assertRaisesRegex(ValueError, 'Expected the checkpoint of round 4 .* whose model is out, found that of'):
+      self._prepare(last_round=3)
 
   def test_one_trainer_at_a_time(self) -> None:
     with (

@@ -24,6 +24,7 @@ from tff_tasks.runtime import runtime
 from tff_tasks.runtime import values
 from tff_tasks.runtime import workers as workers_lib
 
+CANNOT_COMPILE = 'Clients train without XLA, which cannot compile this model.'
 # Ways to run clients are tried this often, or until one is this much faster.
 _TRIALS = 5
 _CLEARLY = 2.0
@@ -86,7 +87,7 @@ class LocalRuntime:
       total = self._merge(*total, *partial) if partial else total
       left_out += errors
     outputs = self._report_and_update(*flat_state, *total)
-    new_state, metrics = values.pack(outputs, self._result_type)
+    new_state, metrics = values.pack(_detach(outputs, flat_state), self._result_type)
     return runtime.RoundResult(new_state, metrics, left_out)
 
   def close(self) -> None:
@@ -99,21 +100,32 @@ class LocalRuntime:
   ) -> Iterator[Callable[[], Any]]:
     """Yields what trains each block, which was begun to be read meanwhile."""
     for loading in self._reader.read(cohort, upcoming):
-      if self._block_work is None and loading.result().clients:
-        self._block_work = self._build_block_work(loading.result(), context)
-      yield functools.partial(self._train, loading, context)
+      work = self._block_work or self._begin(loading.result(), context)
+      yield functools.partial(self._train, work, loading, context)
 
   def _train(
-      self, loading: 'futures.Future[blocks.Block]', context: list[np.ndarray]
+      self,
+      work: block_work.BlockWork | None,
+      loading: 'futures.Future[blocks.Block]',
+      context: list[np.ndarray],
   ) -> tuple[list[np.ndarray], list[client_data.ClientError]]:
     """Returns the sum of a block, empty if none of its clients could be read, and who was left out."""
     block = loading.result()
-    if self._block_work is None or not block.clients:
+    if work is None or not block.clients:
       return [], block.errors
-    total, rejected = self._block_work(block, context)
+    total, rejected = work(block, context)
     self._reader.free(block)
     not_finite = [client_data.ClientError(block.clients[number], runtime.NOT_FINITE) for number in rejected]
     return total, [*block.errors, *not_finite]
+
+  def _begin(self, block: blocks.Block, context: list[np.ndarray]) -> block_work.BlockWork | None:
+    """Returns what trains the first block, and all others unless there was nothing to measure with."""
+    if not block.clients:
+      return None
+    if self.use_xla is None and not block.arrays.num_examples[0]:
+      return block_work.BlockWork(self._form, use_xla=False)
+    self._block_work = self._build_block_work(block, context)
+    return self._block_work
 
   def _build_block_work(self, block: blocks.Block, context: list[np.ndarray]) -> block_work.BlockWork:
     """Builds what trains a block, as asked for or, if it is left to us, the way that is faster on this block."""
@@ -123,7 +135,14 @@ class LocalRuntime:
     sample = _sample(block)
     calls = [functools.partial(work, sample, context) for work in works]
     # Once at the same time: most of it is compiling.
-    list(self._workers.in_order(calls))
+    without, compiled = map(self._workers.submit, calls)
+    without.result()
+    try:
+      compiled.result()
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+      self.use_xla = False
+      self.choice = CANNOT_COMPILE
+      return works[False]
     seconds = _compare(calls)
     self.use_xla = seconds[1] < seconds[0]
     self.choice = (
@@ -131,6 +150,14 @@ class LocalRuntime:
         f'examples of one took {seconds[1]:.2g} s with, {seconds[0]:.2g} s without.'
     )
     return works[self.use_xla]
+
+
+def _detach(outputs: Sequence[np.ndarray], inputs: Sequence[Any]) -> list[np.ndarray]:
+  """Returns the outputs, as copies those that are inputs unchanged: each would keep the one before it, for ever."""
+  places = {value.ctypes.data for value in inputs if isinstance(value, np.ndarray)}
+  return [
+      output.copy() if isinstance(output, np.ndarray) and output.ctypes.data in places else output for output in outputs
+  ]
 
 
 def _sample(block: blocks.Block) -> blocks.Block:

@@ -181,6 +181,37 @@ class LocalRuntimeTest(parameterized.TestCase):
     for one, other in zip(tf.nest.flatten(state), tf.nest.flatten(expected), strict=True):
       np.testing.assert_array_equal(one, other)
 
+  def test_what_xla_cannot_compile_trains_without(self) -> None:
+    original = block_work.BlockWork.__call__
+
+    def call(work: block_work.BlockWork, *arguments: Any) -> block_work.BlockSum:
+      if work.use_xla:
+        raise tf.errors.InvalidArgumentError(None, None, 'Detected unsupported operations')
+      return original(work, *arguments)
+
+    process, cohort = _build_process('sgd', _PLAIN, epochs=1), self._source.cohort(1, np.array([0, 2]))
+    with (
+        contextlib.closing(local.LocalRuntime(process)) as runtime,
+        mock.patch.object(block_work.BlockWork, '__call__', call),
+    ):
+      _, metrics, _ = runtime.next(runtime.initialize(), cohort)
+      self.assertEqual(metrics['aggregator']['sums']['clients'], 2)
+      self.assertEqual((runtime.use_xla, runtime.choice), (False, local.CANNOT_COMPILE))
+
+  def test_nothing_is_measured_on_clients_without_examples(self) -> None:
+    empty = fakes.SIZES.index(0)
+    with contextlib.closing(local.LocalRuntime(_build_process('sgd', _PLAIN))) as runtime:
+      _, metrics, _ = runtime.next(runtime.initialize(), self._source.cohort(1, np.array([empty])))
+      self.assertEqual(metrics['aggregator']['sums']['clients'], 1)
+      self.assertEqual((runtime.use_xla, runtime.choice), (None, ''))
+
+  def test_a_state_does_not_keep_those_before_it(self) -> None:
+    with contextlib.closing(local.LocalRuntime(_build_process('adam', _PRIVATE), False)) as runtime:
+      before, *_ = runtime.next(runtime.initialize(), self._cohorts()[0])
+      after, *_ = runtime.next(before, self._cohorts()[1])
+    for one, other in zip(tf.nest.flatten(before), tf.nest.flatten(after), strict=True):
+      self.assertFalse(np.shares_memory(one, other))
+
   def test_nobody_came_but_other_noise_did_each_round(self) -> None:
     process = algorithms.build_learning_process(
         _build_model(40), fakes.SCHEMA,
