@@ -110,9 +110,8 @@ class LocalRuntimeTest(parameterized.TestCase):
     with contextlib.closing(local.LocalRuntime(process, use_xla)) as ours:
       state, metrics, _ = ours.next(ours.initialize(), cohort)
     with contextlib.closing(tff_runtime.TffRuntime(process)) as theirs:
-      # TFF's is told of clients by their index, of which there are several here.
-      initial = theirs.initialize()
-      output = process.next(initial, [[cohort.load(place)] for place in range(len(cohort))])
+      # TFF's knows clients by their index, of which there are several here.
+      output = process.next(theirs.initialize(), [[cohort.load(place)] for place in range(len(cohort))])
     _assert_same(state, output.state, metrics, output.metrics)
 
   @parameterized.parameters(True, False)
@@ -232,8 +231,6 @@ class LocalRuntimeTest(parameterized.TestCase):
 
 
 class BadClientsTest(parameterized.TestCase):
-  """What is wrong with a client costs that client, and whoever runs the rounds is told."""
-
   def setUp(self) -> None:
     super().setUp()
     self._shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
@@ -248,7 +245,6 @@ class BadClientsTest(parameterized.TestCase):
       with contextlib.closing(build()) as runtime:
         results.append(runtime.next(runtime.initialize(), self._everyone))
     for state, metrics, left_out in results:
-      # Whoever takes one step only still ends at numbers.
       clients = {error.client for error in left_out}
       self.assertContainsSubset(clients, {client for client, size in enumerate(fakes.SIZES) if size})
       self.assertContainsSubset({client for client, size in enumerate(fakes.SIZES) if size > 4}, clients)
