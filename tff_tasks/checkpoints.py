@@ -92,7 +92,8 @@ class Checkpoints:
     with open(path, 'rb') as file:
       digest, content = file.read(hashlib.sha256().digest_size), file.read()
     if hashlib.sha256(content).digest() != digest:
-      raise ValueError(f'Expected a whole checkpoint at {path}, found a damaged one: choose another --output_dir.')
+      remedy = 'delete it to resume from the one before' if len(self._names()) > 1 else 'choose another --output_dir'
+      raise ValueError(f'Expected a whole checkpoint at {path}, found a damaged one: {remedy}.')
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
       leaves = [arrays[name] for name in sorted(arrays) if name.startswith('leaf_')]
       use_xla = bool(arrays['use_xla']) if 'use_xla' in arrays else None

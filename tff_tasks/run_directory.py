@@ -82,7 +82,8 @@ def _check_not_released(path: str, last_round: int | None) -> None:
   if released_round > last_round:
     raise ValueError(
         f'Expected the checkpoint of round {released_round} in {path}, whose model is out, found that of round '
-        f'{last_round}: with the same noise on other sums its privacy would be lost; choose another --output_dir.'
+        f'{last_round}: with the same noise on other sums its privacy would be lost; choose another --output_dir, or '
+        f'delete {released.FILE_NAME} if nobody has seen it.'
     )
 
 
