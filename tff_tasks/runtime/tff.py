@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import time
 from typing import Any
 
 import psutil
@@ -58,15 +59,25 @@ class TffRuntime:
 
   def close(self) -> None:
     """Ends the server."""
-    contexts.forget_server()
     servers = [child for child in psutil.Process().children() if _is_server(child)]
     for server in servers:
       with contextlib.suppress(psutil.NoSuchProcess):
         server.terminate()
-    _, alive = psutil.wait_procs(servers, timeout=_SECONDS_TO_END)
-    for server in alive:
+    deadline = time.monotonic() + _SECONDS_TO_END
+    while any(map(_is_alive, servers)) and time.monotonic() < deadline:
+      time.sleep(0.01)
+    for server in filter(_is_alive, servers):
       with contextlib.suppress(psutil.NoSuchProcess):
         server.kill()
+    # Last: TFF interrupts its server and waits, for ever if it does not heed interrupts, as in the background.
+    contexts.forget_server()
+
+
+def _is_alive(server: psutil.Process) -> bool:
+  try:
+    return server.status() != psutil.STATUS_ZOMBIE
+  except psutil.NoSuchProcess:
+    return False
 
 
 def _is_server(child: psutil.Process) -> bool:
