@@ -62,7 +62,7 @@ flags.DEFINE_float(
 flags.DEFINE_float(
     'target_epsilon', None,
     'Instead of --noise_multiplier: noise for this epsilon, what the data set has spent included; 0 takes back what a '
-    'preset asks for.', lower_bound=0, upper_bound=10_000,
+    'preset asks for.', lower_bound=0,
 )  # fmt: skip
 flags.DEFINE_float(
     'delta', None, 'Of (epsilon, delta), what the data set has spent included; below 1 / training clients.',

@@ -18,8 +18,12 @@ from tff_tasks.runtime import workers
 _SECONDS_TO_HANG = 30
 
 _INTERRUPTED = """
+import signal
 import time
 from tff_tasks.runtime import workers
+
+# Not what is inherited if the tests run in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def task():
   print('begun', flush=True)
