@@ -78,7 +78,10 @@ def _check_not_released(path: str, last_round: int | None) -> None:
         f'Expected the checkpoints of the run whose model is in {path}, found none: its privacy is spent and its noise '
         'unknown; choose another --output_dir.'
     )
-  released_round = released.load(path).round_number
+  try:
+    released_round = released.load(path).round_number
+  except ValueError:
+    return  # A damaged one says no round, and resuming is what mends it.
   if released_round > last_round:
     raise ValueError(
         f'Expected the checkpoint of round {released_round} in {path}, whose model is out, found that of round '

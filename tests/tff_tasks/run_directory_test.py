@@ -113,6 +113,11 @@ class RunDirectoryTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'Expected the checkpoint of round 4 .* whose model is out, found that of'):
       self._prepare(last_round=3)
 
+  def test_a_damaged_model_is_no_reason_not_to_resume(self) -> None:
+    self._prepare(last_round=None)
+    pathlib.Path(self._run_dir, released.FILE_NAME).write_bytes(b'damaged')
+    self._prepare(last_round=3)
+
   def test_one_trainer_at_a_time(self) -> None:
     with (
         run_directory.hold(self._run_dir),
