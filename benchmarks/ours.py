@@ -10,7 +10,6 @@ from tff_tasks import client_work
 from tff_tasks import functional
 from tff_tasks import privacy
 from tff_tasks import seeds
-from tff_tasks.runtime import local
 from tff_tasks.runtime import registry
 
 
@@ -42,7 +41,7 @@ class OurRounds:
   @property
   def use_xla(self) -> bool | None:
     """What the local runtime has chosen by now."""
-    return self._runtime.use_xla if isinstance(self._runtime, local.LocalRuntime) else None
+    return self._runtime.use_xla
 
   def run(self) -> None:
     """Runs one round.

@@ -56,7 +56,7 @@ def sums(labels: tf.Tensor, logits: tf.Tensor) -> Sums:
 def sums_and_gradient(labels: tf.Tensor, logits: tf.Tensor) -> tuple[Sums, tf.Tensor]:
   """Returns what `sums` adds up to over a batch, and the gradient of its mean loss with respect to the logits.
 
-  In closed form: differentiating `sums` takes a small model as long as its largest layer.
+  In closed form, which spares the operations that differentiate `sums`.
 
   Args:
     labels: Integers `[batch, ...]`.

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from models import handwriting
 from pipelines import schema as schema_lib
+from tests.tff_tasks import derivatives
 from tff_tasks import functional
 from tff_tasks import pooling
 
@@ -59,20 +60,10 @@ def _images(seed: int, *shape: int) -> np.ndarray:
   return np.random.default_rng(seed).integers(-1, 2, shape).astype(np.float32)
 
 
-def _all_of(
-    outputs_of: Callable[..., tf.Tensor], images: tf.Tensor, weights: Sequence[tf.Tensor] = ()
-) -> list[tf.Tensor]:
-  """Returns the outputs, and the gradients by images and weights of a sum that weighs each output differently."""
-  with tf.GradientTape() as tape:
-    tape.watch([images, *weights])
-    outputs = outputs_of(images)
-    shares = tf.cos(tf.cast(tf.range(tf.size(outputs)), tf.float32))
-    loss = tf.reduce_sum(outputs * tf.reshape(shares, tf.shape(outputs)))
-  return [outputs, *tape.gradient(loss, [images, *weights])]
-
-
-_run_ours = functools.partial(_all_of, pooling.max_pool)
-_run_tensorflow = functools.partial(_all_of, lambda images: tf.nn.max_pool2d(images, 2, 2, 'VALID'))
+_run_ours = functools.partial(derivatives.outputs_and_gradients, pooling.max_pool)
+_run_tensorflow = functools.partial(
+    derivatives.outputs_and_gradients, lambda images: tf.nn.max_pool2d(images, 2, 2, 'VALID')
+)
 
 
 def _assert_same(found: Sequence[tf.Tensor], expected: Sequence[tf.Tensor]) -> None:
@@ -123,7 +114,7 @@ class RunLayersTest(parameterized.TestCase):
       self, layers: Sequence[tf.keras.layers.Layer], shape: tuple[int, int, int], expected_runs: int, xla: bool = False
   ) -> None:
     model = tf.keras.Sequential([tf.keras.Input(shape), *layers])
-    run = lambda images: _all_of(model, images, model.trainable_variables)  # noqa: E731
+    run = lambda images: derivatives.outputs_and_gradients(model, images, model.trainable_variables)  # noqa: E731
     images = tf.constant(_images(0, 3, *shape))
     expected = run(images)
     pooling.run_layers(model)
@@ -162,8 +153,8 @@ class HandwritingTest(parameterized.TestCase):
     keras_model = handwriting.build_model(schema, 5)
     keras_model.set_weights(model.initial_weights)
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (4, 12, 14)).astype(np.float32))
-    expected = _all_of(keras_model, images, keras_model.trainable_variables)
-    run = lambda weights: _all_of(lambda inputs: model(weights, inputs), images, weights)  # noqa: E731
+    expected = derivatives.outputs_and_gradients(keras_model, images, keras_model.trainable_variables)
+    run = lambda weights: derivatives.outputs_and_gradients(lambda inputs: model(weights, inputs), images, weights)  # noqa: E731
     with mock.patch.object(pooling, 'max_pool', wraps=pooling.max_pool) as max_pool:
       found = tf.function(run, jit_compile=xla, autograph=False)(list(map(tf.constant, model.initial_weights)))
     self.assertEqual(max_pool.call_count, 2)

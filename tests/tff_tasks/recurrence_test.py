@@ -7,6 +7,7 @@ from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
 
+from tests.tff_tasks import derivatives
 from tff_tasks import recurrence
 
 _L = tf.keras.layers
@@ -52,18 +53,8 @@ def _numbers(seed: int, *shape: int) -> np.ndarray:
   return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def _all_of(outputs_of: Callable[..., tf.Tensor], inputs: tf.Tensor, weights: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-  """Returns the outputs, and the gradients by inputs and weights of a sum that weighs each output differently."""
-  with tf.GradientTape() as tape:
-    tape.watch([inputs, *weights])
-    outputs = outputs_of(inputs)
-    shares = tf.cos(tf.cast(tf.range(tf.size(outputs)), tf.float32))
-    loss = tf.reduce_sum(outputs * tf.reshape(shares, tf.shape(outputs)))
-  return [outputs, *tape.gradient(loss, [inputs, *weights])]
-
-
 def _run_gru(inputs: tf.Tensor, *weights: tf.Tensor) -> list[tf.Tensor]:
-  return _all_of(lambda values: recurrence.gru(values, *weights), inputs, weights)
+  return derivatives.outputs_and_gradients(lambda values: recurrence.gru(values, *weights), inputs, weights)
 
 
 def _build(layers: Sequence[tf.keras.layers.Layer]) -> tf.keras.Model:
@@ -76,7 +67,7 @@ def _keras_gru(inputs: np.ndarray, weights: Sequence[np.ndarray]) -> list[tf.Ten
   layer = _L.RNN(_L.GRUCell(weights[1].shape[0]), return_sequences=True)
   layer.build(inputs.shape)
   layer.set_weights(weights)
-  return _all_of(layer, tf.constant(inputs), layer.trainable_variables)
+  return derivatives.outputs_and_gradients(layer, tf.constant(inputs), layer.trainable_variables)
 
 
 class RecurrenceTest(parameterized.TestCase):
@@ -128,7 +119,7 @@ class RecurrenceTest(parameterized.TestCase):
     model = _build(layers)
     inputs = _numbers(0, 3, _TIME, _FEATURES)
     inputs[1, 2:] = 0  # What `Masking` leaves out.
-    run = lambda: _all_of(model, tf.constant(inputs), model.trainable_variables)  # noqa: E731
+    run = lambda: derivatives.outputs_and_gradients(model, tf.constant(inputs), model.trainable_variables)  # noqa: E731
     expected = run()
     recurrence.run_layers(model)
     with mock.patch.object(recurrence, 'gru', wraps=recurrence.gru) as gru:
