@@ -1,6 +1,7 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import contextlib
 import functools
+import itertools
 import os
 import threading
 from typing import Any
@@ -24,6 +25,7 @@ from tff_tasks import client_work
 from tff_tasks import functional
 from tff_tasks import privacy
 from tff_tasks import seeds
+from tff_tasks import settings
 from tff_tasks.runtime import block_work
 from tff_tasks.runtime import local
 from tff_tasks.runtime import runtime as runtime_lib
@@ -31,17 +33,23 @@ from tff_tasks.runtime import tff as tff_runtime
 
 _SEED = seeds.Seed.from_number(3)
 _POPULATION = len(fakes.SIZES)
-_PLAIN = privacy.PrivacyPlan(population=_POPULATION, clients_per_round=3, quantization_bits=0)
-_CLIPPED = privacy.PrivacyPlan(population=_POPULATION, clients_per_round=3, quantization_bits=0, clip_norm=0.05)
-_QUANTIZED = privacy.PrivacyPlan(population=_POPULATION, clients_per_round=3, quantization_bits=8, clip_norm=0.05)
-_NOISED = privacy.PrivacyPlan(
-    population=_POPULATION, clients_per_round=3, quantization_bits=0, clip_norm=0.05, noise_multiplier=1.0, delta=1e-3
-)
-_PRIVATE = privacy.PrivacyPlan(
-    population=_POPULATION, clients_per_round=3, quantization_bits=8, clip_norm=0.05, noise_multiplier=1.0, delta=1e-3
-)
+_PLAN = functools.partial(privacy.PrivacyPlan, population=_POPULATION, clients_per_round=3)
+_NOISE = {'noise_multiplier': 1.0, 'delta': 1e-3}
+_PLAIN = _PLAN(quantization_bits=0)
+_CLIPPED = _PLAN(quantization_bits=0, clip_norm=0.05)
+_QUANTIZED = _PLAN(quantization_bits=8, clip_norm=0.05)
+_NOISED = _PLAN(quantization_bits=0, clip_norm=0.05, **_NOISE)
+_PRIVATE = _PLAN(quantization_bits=8, clip_norm=0.05, **_NOISE)
+_PLANS = {'plain': _PLAIN, 'clipped': _CLIPPED, 'quantized': _QUANTIZED, 'noised': _NOISED, 'private': _PRIVATE}
 # Clients of very different sizes, one without data, all, one alone, and nobody.
 _COHORTS: tuple[list[int], ...] = ([0, 1, 3, 6], [4], [], list(range(_POPULATION)))
+
+
+def _every_kind_of_run() -> Iterator[tuple[str, str, privacy.PrivacyPlan, bool]]:
+  """Yields every server optimizer with every plan, each plan with XLA and without."""
+  kinds = itertools.product(settings.SERVER_OPTIMIZERS, _PLANS)
+  for (optimizer, plan), use_xla in zip(kinds, itertools.cycle((True, False))):
+    yield f'{optimizer}_{plan}{"_by_xla" if use_xla else ""}', optimizer, _PLANS[plan], use_xla
 
 
 def _build_model(size: int) -> functional.FunctionalModel:
@@ -85,14 +93,7 @@ class LocalRuntimeTest(parameterized.TestCase):
         metrics.append(measured)
     return state, metrics
 
-  @parameterized.named_parameters(
-      ('sgd_plain', 'sgd', _PLAIN, True),
-      ('momentum_clipped', 'momentum', _CLIPPED, False),
-      ('yogi_quantized', 'yogi', _QUANTIZED, True),
-      ('adagrad_quantized_without_xla', 'adagrad', _QUANTIZED, False),
-      ('sgd_noised', 'sgd', _NOISED, False),
-      ('adam_private', 'adam', _PRIVATE, True),
-  )
+  @parameterized.named_parameters(_every_kind_of_run())
   def test_gives_the_numbers_of_tffs_runtime(self, optimizer: str, plan: privacy.PrivacyPlan, use_xla: bool) -> None:
     process = _build_process(optimizer, plan)
     ours, our_metrics = self._run(local.LocalRuntime(process, use_xla))
