@@ -71,6 +71,7 @@ class ClientShards:
         for split, part in zip(SPLITS, parts, strict=True)
     }
     self._places = {split: shard_bytes.Places.of(part) for split, part in zip(SPLITS, parts, strict=True)}
+    self._example_bytes = [shard_bytes.example_bytes(feature) for feature in self._features]
     self._shard_names = {entry['shard']: name for name, entry in self.manifest['files'].items() if 'shard' in entry}
     self._batches: dict[tuple[int, int], tuple[int, int]] = {}
 
@@ -182,11 +183,13 @@ class ClientShards:
     """
     try:
       offsets = self._find_batch(shard, batch)
-      with open(self._shard_path(shard), 'rb', buffering=0) as file:
-        for feature, offset, array in zip(self._features, offsets, arrays, strict=True):
-          place = offset + start * shard_bytes.example_bytes(feature)
-          if os.preadv(file.fileno(), [array.reshape(-1).view(np.uint8).data], place) != array.nbytes:
+      file = os.open(self._shard_path(shard), os.O_RDONLY)
+      try:
+        for example_bytes, offset, array in zip(self._example_bytes, offsets, arrays, strict=True):
+          if os.preadv(file, [array.data], offset + start * example_bytes) != array.nbytes:
             raise EOFError
+      finally:
+        os.close(file)
     except FileNotFoundError as error:
       raise ValueError(
           f'Expected the {self._shard_names[shard]} that was in {self.path}, found it gone: the data set has changed '

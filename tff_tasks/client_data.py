@@ -22,19 +22,28 @@ _LEAST_BYTES = 1 << 20
 class ClientDataset(NamedTuple):
   """One client's examples, as stored, with the numbers that decide what happens to them in a round.
 
-  In a block every array has one more axis in front, of clients.
+  In a block the features are those of all clients, which have the same room each, and every other array has one more
+  axis in front, of clients: to cut a client's features out would be to copy them.
 
   Attributes:
-    features: `[room, *feature.shape]`; what follows the client's examples is never looked at.
-    labels: Integers `[room, *label.shape]`.
+    features: `[at least room, *feature.shape]`; what is not the client's is never looked at.
+    first: int32, where in the features the client's begin.
+    labels: Integers `[room, *label.shape]`; what follows the client's is never looked at.
     num_examples: int32, how many there are; at most `room`.
     seeds: int32 `[2, 2]`: for the order of the examples, and for the stochastic rounding of the update.
   """
 
+  # In the order of their names, which is the one that TFF's server has them in, whatever the order here.
   features: Any
+  first: Any
   labels: Any
   num_examples: Any
   seeds: Any
+
+  def of(self, number: int) -> 'ClientDataset':
+    """Returns the dataset of one client of a block of arrays."""
+    features, *others = self
+    return ClientDataset(features, *(array[number, ...] for array in others))
 
 
 class ClientError(NamedTuple):
@@ -90,7 +99,8 @@ class ClientDataSource:
     """Returns the shape and the dtype of each array of a block of `size` clients."""
     schema, int32 = self.shards.schema, np.dtype(np.int32)
     return [
-        ((size, room, *schema.feature.shape), np.dtype(schema.feature.dtype)),
+        ((size * room, *schema.feature.shape), np.dtype(schema.feature.dtype)),
+        ((size,), int32),
         ((size, room, *schema.label.shape), np.dtype(schema.label.dtype)),
         ((size,), int32),
         ((size, 2, 2), int32),
@@ -125,7 +135,7 @@ class Cohort:
     block = ClientDataset(*(np.zeros(shape, dtype) for shape, dtype in self.source.block_specs(1, room)))
     for error in self.load_block([place], block)[1]:
       raise ValueError(error.reason)
-    return ClientDataset(*(array[0, ...] for array in block))
+    return block.of(0)
 
   def load_block(self, places: Sequence[int], block: ClientDataset) -> tuple[list[int], list[ClientError]]:
     """Reads clients into the arrays of a block, one after the other, leaving out whom it cannot read.
@@ -137,22 +147,25 @@ class Cohort:
     errors = []
     for client in self.clients[places].tolist():
       try:
-        self._fill(client, ClientDataset(*(array[len(loaded), ...] for array in block)))
+        self._fill(block, len(loaded), client)
         loaded.append(client)
       except ValueError as error:
         errors.append(ClientError(client, str(error)))
     return loaded, errors
 
-  def _fill(self, client: int, dataset: ClientDataset) -> None:
+  def _fill(self, block: ClientDataset, number: int, client: int) -> None:
     source = self.source
     num_examples = int(source.num_examples[client])
-    if num_examples > source.max_examples:
-      self._fill_with_some(client, dataset.features, dataset.labels)
+    used = min(num_examples, source.max_examples)
+    block.first[number] = first = number * block.labels.shape[1]
+    block.num_examples[number] = used
+    block.seeds[number] = source.seed.client_seeds(self.round_number, client)
+    features, labels = block.features[first : first + used], block.labels[number, :used]
+    if num_examples > used:
+      self._fill_with_some(client, features, labels)
     else:
-      source.shards.read_into(_SPLIT, client, dataset.features[:num_examples], dataset.labels[:num_examples])
-    dataset.num_examples[...] = used = min(num_examples, source.max_examples)
-    check_codes(dataset.features[:used], dataset.labels[:used], source.shards.schema)
-    dataset.seeds[...] = source.seed.client_seeds(self.round_number, client)
+      source.shards.read_into(_SPLIT, client, features, labels)
+    check_codes(features, labels, source.shards.schema)
 
   def _fill_with_some(self, client: int, features: np.ndarray, labels: np.ndarray) -> None:
     """Fills the arrays with `max_examples` of the client's examples."""
@@ -161,7 +174,7 @@ class Cohort:
         source.num_examples[client], source.max_examples, replace=False
     )
     for array, stored in zip((features, labels), source.shards.read(_SPLIT, client), strict=True):
-      np.take(stored, drawn, axis=0, out=array[: source.max_examples], mode='clip')
+      np.take(stored, drawn, axis=0, out=array, mode='clip')
 
 
 def check_codes(features: np.ndarray, labels: np.ndarray, schema: schema_lib.Schema) -> None:

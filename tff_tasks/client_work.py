@@ -43,6 +43,7 @@ def dataset_type(schema: schema_lib.Schema) -> tff.SequenceType:
   return tff.SequenceType(
       client_data.ClientDataset(
           tff.TensorType(np.dtype(schema.feature.dtype).type, (None, *schema.feature.shape)),
+          tff.TensorType(np.int32),
           tff.TensorType(np.dtype(schema.label.dtype).type, (None, *schema.label.shape)),
           tff.TensorType(np.int32),
           tff.TensorType(np.int32, (2, 2)),
@@ -107,9 +108,10 @@ class LocalSgd:
     """
     places = first + tf.range(self.training.batch_size)
     examples = tf.gather(order, tf.minimum(places, self.dataset.num_examples - 1))
+    features = tf.gather(self.dataset.features, self.dataset.first + examples)
     labels = tf.cast(tf.gather(self.dataset.labels, examples), tf.int32)
     counts = tf.reshape(places < self.dataset.num_examples, [-1] + [1] * (labels.shape.rank - 1))
-    return tf.gather(self.dataset.features, examples), tf.where(counts, labels, schema_lib.IGNORED_LABEL)
+    return features, tf.where(counts, labels, schema_lib.IGNORED_LABEL)
 
 
 def _repeat(times: tf.Tensor | int, body: Callable[..., Any], state: tuple[Any, ...]) -> Any:

@@ -27,6 +27,8 @@ _CASES = {
     'images': (functools.partial(handwriting.build_model, _IMAGES, 6), _IMAGES),
 }
 _RATE = 0.1
+_FIRST = 2
+_SEEDS = np.array([[1, 2], [3, 4]], np.int32)
 
 
 def _training(epochs: int = 1) -> client_work.LocalTraining:
@@ -35,13 +37,13 @@ def _training(epochs: int = 1) -> client_work.LocalTraining:
 
 def _dataset(schema: schema_lib.Schema, count: int, room: int, ignored: int = 2) -> client_data.ClientDataset:
   stream = np.random.default_rng(0)
-  # What follows the examples must not matter.
-  features = np.full((room, *schema.feature.shape), 200, np.uint8)
+  # What comes before and after the examples must not matter.
+  features = np.full((_FIRST + room, *schema.feature.shape), 200, np.uint8)
   labels = np.full((room, *schema.label.shape), 100, np.int8)
-  features[:count] = stream.integers(0, schema.num_classes, (count, *schema.feature.shape))
+  features[_FIRST : _FIRST + count] = stream.integers(0, schema.num_classes, (count, *schema.feature.shape))
   labels[:count] = stream.integers(0, schema.num_classes, (count, *schema.label.shape))
   labels[:count].reshape(-1)[:ignored] = schema_lib.IGNORED_LABEL
-  return client_data.ClientDataset(features, labels, np.int32(count), np.array([[1, 2], [3, 4]], np.int32))
+  return client_data.ClientDataset(features, np.int32(_FIRST), labels, np.int32(count), _SEEDS)
 
 
 def _train(
@@ -70,10 +72,8 @@ def _batches(dataset: client_data.ClientDataset, training: client_work.LocalTrai
 
 def _numbered(count: int, room: int, seed: int = 1) -> client_data.ClientDataset:
   """Returns examples that are their own numbers."""
-  numbers = np.arange(room, dtype=np.int32)
-  return client_data.ClientDataset(
-      numbers[:, np.newaxis], np.zeros(room, np.int32), np.int32(count), np.array([[seed, 2], [3, 4]], np.int32)
-  )
+  numbers, labels = np.arange(-_FIRST, room, dtype=np.int32)[:, np.newaxis], np.zeros(room, np.int32)
+  return client_data.ClientDataset(numbers, np.int32(_FIRST), labels, np.int32(count), seed * _SEEDS)
 
 
 def _train_with_keras(
@@ -81,10 +81,11 @@ def _train_with_keras(
 ) -> list[np.ndarray]:
   """Local SGD written the ordinary way, with the Keras model's own variables."""
   optimizer = tf.keras.optimizers.SGD(_RATE)
+  features, labels = fakes.examples(dataset)
   for batch in ([number for number in batch if number >= 0] for batch in batches):
     with tf.GradientTape() as tape:
-      logits = model(dataset.features[batch].astype(model.input.dtype.as_numpy_dtype), training=True)
-      sums = task_lib.sums(tf.constant(dataset.labels[batch], tf.int32), logits)
+      logits = model(features[batch].astype(model.input.dtype.as_numpy_dtype), training=True)
+      sums = task_lib.sums(tf.constant(labels[batch], tf.int32), logits)
       loss = tf.reduce_sum(sums.loss) / tf.reduce_sum(sums.count)
     optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_weights), model.trainable_weights, strict=True))
   return model.get_weights()
@@ -138,7 +139,7 @@ class LocalSgdTest(parameterized.TestCase):
     _, sums = _train(functional_model, dataset, _training())
     model = build_model()
     model.set_weights(functional_model.initial_weights)
-    expected = task_lib.sums(tf.constant(dataset.labels, tf.int32), model(dataset.features.astype(np.int32)))
+    expected = task_lib.sums(tf.constant(dataset.labels, tf.int32), model(fakes.examples(dataset)[0].astype(np.int32)))
     np.testing.assert_allclose(sums.loss, tf.reduce_sum(expected.loss), rtol=1e-5)
     self.assertEqual(sums.count, dataset.labels.size - 2)
 

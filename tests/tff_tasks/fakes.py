@@ -8,6 +8,7 @@ import numpy as np
 from pipelines import client_shards
 from pipelines import schema as schema_lib
 from pipelines.shards import shard_writing
+from tff_tasks import client_data
 from tff_tasks import settings as settings_lib
 
 SCHEMA = schema_lib.Schema(
@@ -51,6 +52,12 @@ def write_shards(
   manifest = shard_writing.write_data_set(path, SCHEMA, contents)
   shard_writing.write_manifest(path, SCHEMA, {**manifest, 'learned': []})
   return client_shards.ClientShards(path)
+
+
+def examples(dataset: client_data.ClientDataset) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the features and labels that are the client's."""
+  first, count = int(dataset.first), int(dataset.num_examples)
+  return dataset.features[first : first + count], dataset.labels[:count]
 
 
 def damage(shards: client_shards.ClientShards, client: int) -> None:

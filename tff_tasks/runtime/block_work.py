@@ -44,7 +44,8 @@ class BlockWork:
     result_type, *_ = form.work.type_signature.result
     self._num_arrays = len(values.specs(data_type.element))
     self._rejected = [index for index, name in enumerate(values.names(result_type)) if name == _REJECTED]
-    arrays = [tf.TensorSpec([None, *spec.shape], spec.dtype) for spec in values.specs(data_type.element)]
+    features, *others = values.specs(data_type.element)
+    arrays = [features, *(tf.TensorSpec([None, *spec.shape], spec.dtype) for spec in others)]
     train = tf.function(self._train_for_xla, jit_compile=True, autograph=False) if use_xla else self._train
     self._call = resident.make_resident(train, [*arrays, tf.TensorSpec([], tf.int32), *values.specs(context_type)])
 
@@ -59,11 +60,11 @@ class BlockWork:
       return self._train(*inputs)
 
   def _train(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
-    arrays, size, context = inputs[: self._num_arrays], inputs[self._num_arrays], inputs[self._num_arrays + 1 :]
+    (features, *others), size, *context = inputs[: self._num_arrays], *inputs[self._num_arrays :]
 
     def add_next(index: tf.Tensor, rejected: tf.Tensor, total: list[tf.Tensor]) -> tuple[tf.Tensor, ...]:
       # To XLA an index is a copy of the whole; to TensorFlow it is a view, and a gather a copy of one.
-      dataset = [tf.gather(array, index) if self.use_xla else array[index] for array in arrays]
+      dataset = [features, *(tf.gather(array, index) if self.use_xla else array[index] for array in others)]
       total, flag = self._add_client(total, dataset, context)
       return index + 1, rejected | tf.bitwise.left_shift(flag, tf.cast(index, tf.int64)), total
 

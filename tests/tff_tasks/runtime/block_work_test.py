@@ -16,6 +16,7 @@ from tff_tasks.runtime import resident
 
 _DATASET = client_data.ClientDataset(
     tff.TensorType(np.float32, (None, 2)),
+    tff.TensorType(np.int32),
     tff.TensorType(np.int32, (None,)),
     tff.TensorType(np.int32),
     tff.TensorType(np.int32, (2, 2)),
@@ -28,7 +29,8 @@ def _build_form() -> tff.backends.mapreduce.MapReduceForm:
   @tff.tensorflow.computation(tff.SequenceType(_DATASET), np.float32)
   def work(sequence: tf.data.Dataset, scale: tf.Tensor) -> Any:
     dataset = sequence.get_single_element()
-    counts = tf.sequence_mask(dataset.num_examples, tf.shape(dataset.features)[0], tf.float32)
+    number = tf.range(tf.shape(dataset.features)[0]) - dataset.first
+    counts = tf.cast((number >= 0) & (number < dataset.num_examples), tf.float32)
     total = scale * tf.reduce_sum(dataset.features * counts[:, tf.newaxis])
     return collections.OrderedDict(
         total=total, rejected=tf.cast(dataset.num_examples < 2, tf.int32), seeds=tf.reduce_sum(dataset.seeds)
@@ -49,7 +51,8 @@ def _build_form() -> tff.backends.mapreduce.MapReduceForm:
 def _block(num_examples: list[int], size: int = 5, room: int = 4) -> blocks.Block:
   stream = np.random.default_rng(0)
   arrays = client_data.ClientDataset(
-      stream.random((size, room, 2), np.float32),
+      stream.random((size * room, 2), np.float32),
+      np.arange(0, size * room, room, np.int32),
       np.zeros((size, room), np.int32),
       np.array([*num_examples, *[room] * (size - len(num_examples))], np.int32),
       stream.integers(0, 9, (size, 2, 2)).astype(np.int32),
@@ -62,8 +65,9 @@ class BlockWorkTest(parameterized.TestCase):
   def test_sums_the_clients_that_are_there(self, use_xla: bool, num_examples: list[int]) -> None:
     work, block = block_work.BlockWork(_build_form(), use_xla), _block(num_examples)
     total, rejected = work(block, [tf.constant(10.0)])
-    features, _, _, seeds = block.arrays
-    expected = 10 * sum(features[number, :count].sum() for number, count in enumerate(num_examples))
+    features, first, _, _, seeds = block.arrays
+    parts = zip(np.split(features, first[1:]), num_examples, strict=False)
+    expected = 10 * sum(part[:count].sum() for part, count in parts)
     np.testing.assert_allclose(total[0], expected, rtol=1e-6)
     self.assertEqual(rejected, [number for number, count in enumerate(num_examples) if count < 2])
     self.assertEqual([int(value) for value in total[1:]], [len(rejected), seeds[: len(num_examples)].sum()])
@@ -75,7 +79,7 @@ class BlockWorkTest(parameterized.TestCase):
     for offset in (0, 4, 60):
       memory = np.empty(block.arrays.features.nbytes + 128, np.uint8)
       start = -memory.ctypes.data % resident.ALIGNMENT + offset
-      features = memory[start : start + block.arrays.features.nbytes].view(np.float32).reshape(5, 4, 2)
+      features = memory[start : start + block.arrays.features.nbytes].view(np.float32).reshape(20, 2)
       features[...] = block.arrays.features
       moved = block._replace(arrays=block.arrays._replace(features=features))
       np.testing.assert_array_equal(work(moved, [tf.constant(1.0)])[0][0], expected[0])

@@ -41,6 +41,8 @@ _QUANTIZED = _PLAN(quantization_bits=8, clip_norm=0.05)
 _NOISED = _PLAN(quantization_bits=0, clip_norm=0.05, **_NOISE)
 _PRIVATE = _PLAN(quantization_bits=8, clip_norm=0.05, **_NOISE)
 _PLANS = {'plain': _PLAIN, 'clipped': _CLIPPED, 'quantized': _QUANTIZED, 'noised': _NOISED, 'private': _PRIVATE}
+# So small that one number within an ulp of where it is rounded up, and rounded so by one side only, changes nothing.
+_SERVER_RATES = {'sgd': 0.1, 'momentum': 0.1, 'adam': 0.02, 'yogi': 0.02, 'adagrad': 0.02}
 # Clients of very different sizes, one without data, all, one alone, and nobody.
 _COHORTS: tuple[list[int], ...] = ([0, 1, 3, 6], [4], [], list(range(_POPULATION)))
 
@@ -48,8 +50,8 @@ _COHORTS: tuple[list[int], ...] = ([0, 1, 3, 6], [4], [], list(range(_POPULATION
 def _every_kind_of_run() -> Iterator[tuple[str, str, privacy.PrivacyPlan, bool]]:
   """Yields every server optimizer with every plan, each plan with XLA and without."""
   kinds = itertools.product(settings.SERVER_OPTIMIZERS, _PLANS)
-  for (optimizer, plan), use_xla in zip(kinds, itertools.cycle((True, False))):
-    yield f'{optimizer}_{plan}{"_by_xla" if use_xla else ""}', optimizer, _PLANS[plan], use_xla
+  for number, (optimizer, plan) in enumerate(kinds):
+    yield f'{optimizer}_{plan}', optimizer, _PLANS[plan], number % 2 == 0
 
 
 def _build_model(size: int) -> functional.FunctionalModel:
@@ -60,9 +62,8 @@ def _build_process(
     optimizer: str, plan: privacy.PrivacyPlan, rate: float = 0.5, epochs: int = 2
 ) -> tff.learning.templates.LearningProcess:
   return algorithms.build_learning_process(
-      _build_model(5), fakes.SCHEMA,
-      client_work.LocalTraining(rate, 4, epochs),
-      algorithms.build_server_optimizer(optimizer, 0.1, 'linear', 8), plan, _SEED,
+      _build_model(5), fakes.SCHEMA, client_work.LocalTraining(rate, 4, epochs),
+      algorithms.build_server_optimizer(optimizer, _SERVER_RATES[optimizer], 'linear', 8), plan, _SEED,
   )  # fmt: skip
 
 
@@ -99,8 +100,8 @@ class LocalRuntimeTest(parameterized.TestCase):
     ours, our_metrics = self._run(local.LocalRuntime(process, use_xla))
     theirs, their_metrics = self._run(tff_runtime.TffRuntime(process))
     _assert_same(ours, theirs, our_metrics, their_metrics)
-    initial = _initial_weights(process)
-    moved = max(np.abs(a - b).max() for a, b in zip(ours.global_model_weights.trainable, initial, strict=True))
+    pairs = zip(ours.global_model_weights.trainable, _initial_weights(process), strict=True)
+    moved = max(np.abs(one - other).max() for one, other in pairs)
     self.assertGreater(moved, 1e-3)
 
   @parameterized.parameters(True, False)
@@ -136,10 +137,8 @@ class LocalRuntimeTest(parameterized.TestCase):
     results = []
     for build in _both(process, use_xla):
       with contextlib.closing(build()) as runtime:
-        state, metrics = runtime.initialize(), None
-        for number in (1, 2):
-          state, metrics, _ = runtime.next(state, source.cohort(number, np.arange(4)))
-        results.append((state, metrics))
+        before, *_ = runtime.next(runtime.initialize(), source.cohort(1, np.arange(4)))
+        results.append(runtime.next(before, source.cohort(2, np.arange(4))))
     _assert_same(results[0][0], results[1][0], results[0][1], results[1][1])
 
   def test_does_not_depend_on_the_number_of_threads(self) -> None:
@@ -214,8 +213,8 @@ class LocalRuntimeTest(parameterized.TestCase):
 
   def test_nobody_came_but_other_noise_did_each_round(self) -> None:
     process = algorithms.build_learning_process(
-        _build_model(40), fakes.SCHEMA,
-        client_work.LocalTraining(0.5, 4, 1), algorithms.build_server_optimizer('sgd', 1.0), _PRIVATE, _SEED,
+        _build_model(40), fakes.SCHEMA, client_work.LocalTraining(0.5, 4, 1),
+        algorithms.build_server_optimizer('sgd', 1.0), _PRIVATE, _SEED,
     )  # fmt: skip
     with contextlib.closing(local.LocalRuntime(process, True)) as runtime:
       models = [runtime.initialize()]
