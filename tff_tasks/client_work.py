@@ -83,35 +83,39 @@ class LocalSgd:
   def _run_epoch(
       self, epoch: tf.Tensor, weights: list[tf.Tensor], totals: task_lib.Sums
   ) -> tuple[list[tf.Tensor], task_lib.Sums]:
-    order, size = self._shuffle(epoch), self.training.batch_size
-    steps = (self.dataset.num_examples + size - 1) // size
-    return _repeat(steps, lambda step, *current: self._step(order, step * size, *current), (weights, totals))
+    places, labels = self._batches(epoch)
+    steps = (self.dataset.num_examples + self.training.batch_size - 1) // self.training.batch_size
+
+    def step(number: tf.Tensor, *current: Any) -> tuple[list[tf.Tensor], task_lib.Sums]:
+      features = tf.gather(self.dataset.features, tf.gather(places, number))
+      return self._step(features, tf.gather(labels, number), *current)
+
+    return _repeat(steps, step, (weights, totals))
+
+  def _batches(self, epoch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns where the features of each batch of an epoch are, int32 `[batches, batch_size]`, and its labels.
+
+    The last batch is filled up with the last example, whose labels do not count there: what lies in the room behind the
+    examples may be no numbers.
+    """
+    order, number = self._shuffle(epoch), tf.range(tf.shape(self.dataset.labels)[0])
+    examples = tf.gather(order, tf.minimum(number, tf.maximum(self.dataset.num_examples - 1, 0)))
+    labels = tf.cast(tf.gather(self.dataset.labels, examples), tf.int32)
+    counts = tf.reshape(number < self.dataset.num_examples, [-1] + [1] * (labels.shape.rank - 1))
+    labels = tf.where(counts, labels, schema_lib.IGNORED_LABEL)
+    places, size = self.dataset.first + examples, self.training.batch_size
+    return tf.reshape(places, [-1, size]), tf.reshape(labels, [-1, size, *labels.shape[1:]])
 
   def _step(
-      self, order: tf.Tensor, first: tf.Tensor, weights: list[tf.Tensor], totals: task_lib.Sums
+      self, features: tf.Tensor, labels: tf.Tensor, weights: list[tf.Tensor], totals: task_lib.Sums
   ) -> tuple[list[tf.Tensor], task_lib.Sums]:
-    features, labels = self._batch(order, first)
     with tf.GradientTape() as tape:
       tape.watch(weights)
       logits = self.model(weights, features)
     sums, by_logits = task_lib.sums_and_gradient(labels, logits)
-    gradients = map(tf.convert_to_tensor, tape.gradient(logits, weights, output_gradients=by_logits))
-    rate = self.training.learning_rate
-    trained = [weight - rate * gradient for weight, gradient in zip(weights, gradients, strict=True)]
+    changes = tape.gradient(logits, weights, output_gradients=self.training.learning_rate * by_logits)
+    trained = [weight - tf.convert_to_tensor(change) for weight, change in zip(weights, changes, strict=True)]
     return trained, task_lib.Sums(*(a + b for a, b in zip(totals, sums, strict=True)))
-
-  def _batch(self, order: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the features and labels of the batch that begins at a place in the order.
-
-    It is filled up with the last example, whose labels do not count there: what lies in the room behind the
-    examples may be no numbers.
-    """
-    places = first + tf.range(self.training.batch_size)
-    examples = tf.gather(order, tf.minimum(places, self.dataset.num_examples - 1))
-    features = tf.gather(self.dataset.features, self.dataset.first + examples)
-    labels = tf.cast(tf.gather(self.dataset.labels, examples), tf.int32)
-    counts = tf.reshape(places < self.dataset.num_examples, [-1] + [1] * (labels.shape.rank - 1))
-    return features, tf.where(counts, labels, schema_lib.IGNORED_LABEL)
 
 
 def _repeat(times: tf.Tensor | int, body: Callable[..., Any], state: tuple[Any, ...]) -> Any:

@@ -60,8 +60,7 @@ def _batches(dataset: client_data.ClientDataset, training: client_work.LocalTrai
   seen: list[list[int]] = []
 
   class Seeing(client_work.LocalSgd):
-    def _step(self, order: tf.Tensor, first: tf.Tensor, weights: Any, totals: Any) -> Any:
-      features, labels = self._batch(order, first)
+    def _step(self, features: tf.Tensor, labels: tf.Tensor, weights: Any, totals: Any) -> Any:
       seen.append(np.where(labels.numpy() >= 0, features.numpy()[:, 0], -1).tolist())
       return weights, totals
 
