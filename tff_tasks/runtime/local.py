@@ -19,6 +19,7 @@ from tff_tasks import client_data
 from tff_tasks.runtime import block_work
 from tff_tasks.runtime import blocks
 from tff_tasks.runtime import imported
+from tff_tasks.runtime import merging
 from tff_tasks.runtime import resident
 from tff_tasks.runtime import runtime
 from tff_tasks.runtime import values
@@ -62,7 +63,7 @@ class LocalRuntime:
     self._initialize = _resident(initialize)
     self._prepare = _resident(self._form.prepare)
     self._zero = _resident(self._form.zero)
-    self._merge = _resident(self._form.merge)
+    self._merge = merging.Merge(self._form)
     self._report_and_update = _report_and_update(self._form)
     self.use_xla = use_xla
     self.choice = ''
@@ -82,11 +83,13 @@ class LocalRuntime:
     """Runs one round; no more than a few blocks of clients are in memory."""
     flat_state = values.flatten(state, self._state_type)
     context = self._prepare(*flat_state)
-    total, left_out = self._zero(), []
+    total, partials, left_out = self._zero(), [], []
     for partial, errors in self._workers.in_order(self._tasks(cohort, upcoming, context)):
-      total = self._merge(*total, *partial) if partial else total
       left_out += errors
-    outputs = self._report_and_update(*flat_state, *total)
+      partials += [partial] if partial else []
+      if len(partials) == self._merge.at_once:
+        total, partials = self._merge(total, partials), []
+    outputs = self._report_and_update(*flat_state, *self._merge(total, partials))
     new_state, metrics = values.pack(_detach(outputs, flat_state), self._result_type)
     return runtime.RoundResult(new_state, metrics, left_out)
 
