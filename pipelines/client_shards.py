@@ -11,6 +11,7 @@ and `test` hold the held-out users with all of their examples.
 """
 
 from collections.abc import Sequence
+import errno
 import hashlib
 import itertools
 import json
@@ -28,6 +29,9 @@ from pipelines import shard_bytes
 FORMAT = 2
 SPLITS = ('train', 'tail', 'validation', 'test')
 MANIFEST_NAME = 'manifest.json'
+
+# Errors of reading that say nothing about the content.
+_NOT_THE_FILE = frozenset({errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class ClientIndex(NamedTuple):
@@ -196,6 +200,8 @@ class ClientShards:
           'meanwhile, open it again.'
       ) from error
     except (pa.ArrowException, OSError, EOFError, KeyError, ValueError) as error:
+      if getattr(error, 'errno', None) in _NOT_THE_FILE:
+        raise
       raise self._damaged_batch(shard, batch) from error
 
   def _find_batch(self, shard: int, batch: int) -> tuple[int, int]:

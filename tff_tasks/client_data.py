@@ -28,7 +28,7 @@ class ClientDataset(NamedTuple):
   Attributes:
     features: `[at least room, *feature.shape]`; what is not the client's is never looked at.
     first: int32, where in the features the client's begin.
-    labels: Integers `[room, *label.shape]`, room for whole batches; what follows the client's is never looked at.
+    labels: Integers `[room, *label.shape]`, room for whole batches; what follows the client's never counts.
     num_examples: int32, how many there are; at most `room`.
     seeds: int32 `[2, 2]`: for the order of the examples, and for the stochastic rounding of the update.
   """

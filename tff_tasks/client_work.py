@@ -55,6 +55,8 @@ def dataset_type(schema: schema_lib.Schema) -> tff.SequenceType:
 class LocalSgd:
   """Local SGD on one client's dataset: a step a batch, the last batch of an epoch filled up with what does not count.
 
+  The learning rate scales the gradient of the logits, once, and backpropagation is linear in that.
+
   Attributes:
     model: What is trained.
     training: How.
@@ -88,19 +90,19 @@ class LocalSgd:
 
     def step(number: tf.Tensor, *current: Any) -> tuple[list[tf.Tensor], task_lib.Sums]:
       features = tf.gather(self.dataset.features, tf.gather(places, number))
-      return self._step(features, tf.gather(labels, number), *current)
+      return self._step(features, tf.cast(tf.gather(labels, number), tf.int32), *current)
 
     return _repeat(steps, step, (weights, totals))
 
   def _batches(self, epoch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns where the features of each batch of an epoch are, int32 `[batches, batch_size]`, and its labels.
 
-    The last batch is filled up with the last example, whose labels do not count there: what lies in the room behind the
-    examples may be no numbers.
+    The room behind the examples is filled up with the last one, whose labels do not count there: what lies in it may be
+    no numbers.
     """
     order, number = self._shuffle(epoch), tf.range(tf.shape(self.dataset.labels)[0])
     examples = tf.gather(order, tf.minimum(number, tf.maximum(self.dataset.num_examples - 1, 0)))
-    labels = tf.cast(tf.gather(self.dataset.labels, examples), tf.int32)
+    labels = tf.gather(self.dataset.labels, examples)
     counts = tf.reshape(number < self.dataset.num_examples, [-1] + [1] * (labels.shape.rank - 1))
     labels = tf.where(counts, labels, schema_lib.IGNORED_LABEL)
     places, size = self.dataset.first + examples, self.training.batch_size

@@ -1,6 +1,7 @@
 """Tests of the on-disk format: what is read is what was written, or an error that names the file."""
 
 import concurrent.futures
+import errno
 import json
 import os
 import pathlib
@@ -262,7 +263,12 @@ class DamagedShardsTest(parameterized.TestCase):
     path = self._file('shard-00001-of-00002.arrow')
     data.read('train', 0)
     path.write_bytes(path.read_bytes()[:64])
+    before = psutil.Process().num_fds()
     with self.assertRaisesRegex(ValueError, 'other content in batch 0'):
+      data.read('train', 0)
+    self.assertEqual(psutil.Process().num_fds(), before)
+    error = OSError(errno.EMFILE, 'too many')
+    with mock.patch.object(os, 'open', side_effect=error), self.assertRaisesRegex(OSError, 'too many'):
       data.read('train', 0)
 
   def test_opening_refuses_a_changed_index(self) -> None:

@@ -39,8 +39,8 @@ class Block(NamedTuple):
   """Clients in memory.
 
   Attributes:
-    arrays: A `ClientDataset` of arrays with one more axis in front, of a size that follows from the room: there are few
-      shapes to compile for.
+    arrays: A `ClientDataset` of a block, with room for a number of clients that follows from their own room: there are
+      few shapes to compile for.
     clients: Who fills the beginning of the arrays.
     errors: Who was left out.
     memory: What holds the arrays.

@@ -62,7 +62,6 @@ class LocalRuntime:
     self._result_type = process.next.type_signature.result
     self._initialize = _resident(initialize)
     self._prepare = _resident(self._form.prepare)
-    self._zero = _resident(self._form.zero)
     self._merge = merging.Merge(self._form)
     self._report_and_update = _report_and_update(self._form)
     self.use_xla = use_xla
@@ -83,7 +82,7 @@ class LocalRuntime:
     """Runs one round; no more than a few blocks of clients are in memory."""
     flat_state = values.flatten(state, self._state_type)
     context = self._prepare(*flat_state)
-    total, partials, left_out = self._zero(), [], []
+    total, partials, left_out = self._merge.zero, [], []
     for partial, errors in self._workers.in_order(self._tasks(cohort, upcoming, context)):
       left_out += errors
       partials += [partial] if partial else []

@@ -21,6 +21,7 @@ class Merge:
   """Adds sums to a total, in their order, several a call: one by one, the calls would take longer than the additions.
 
   Attributes:
+    zero: The flat sum of none.
     at_once: The most that a call adds.
 
   Args:
@@ -32,11 +33,11 @@ class Merge:
     num_bytes = sum(spec.shape.num_elements() * spec.dtype.size for spec in specs)
     self.at_once = max(1, min(_MAX_SUMS, _MAX_BYTES // num_bytes))
     zero, merge = (imported.import_computation(part) for part in (form.zero, form.merge))
-    self._zero = resident.make_resident(lambda: zero([]), [])()
+    self.zero = resident.make_resident(lambda: zero([]), [])()
 
     def merge_all(*leaves: tf.Tensor) -> Sequence[tf.Tensor]:
-      sums = [leaves[start : start + len(specs)] for start in range(0, len(leaves), len(specs))]
-      return functools.reduce(lambda total, partial: merge([*total, *partial]), sums)
+      parts = [leaves[start : start + len(specs)] for start in range(0, len(leaves), len(specs))]
+      return functools.reduce(lambda total, part: merge([*total, *part]), parts)
 
     self._call = resident.make_resident(merge_all, specs * (1 + self.at_once))
 
@@ -44,5 +45,5 @@ class Merge:
     """Returns the flat total with up to `at_once` flat sums added."""
     if not sums:
       return total
-    missing = [self._zero] * (self.at_once - len(sums))
+    missing = [self.zero] * (self.at_once - len(sums))
     return self._call(*total, *itertools.chain(*sums, *missing))

@@ -46,7 +46,7 @@ class MergingTest(parameterized.TestCase):
     with mock.patch.object(merging, '_MAX_BYTES', num_bytes):
       self.assertEqual(merging.Merge(_build_form()).at_once, at_once)
 
-  @parameterized.product(at_once=(1, 4, 10), count=(0, 1, 3, 4))
+  @parameterized.product(at_once=(1, 4, 10), count=(0, 1, 4, 10, 25))
   def test_adds_them_in_their_order(self, at_once: int, count: int) -> None:
     with mock.patch.object(merging, '_MAX_SUMS', at_once):
       merge = merging.Merge(_build_form())
