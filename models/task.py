@@ -44,13 +44,11 @@ def sums(labels: tf.Tensor, logits: tf.Tensor) -> Sums:
   Returns:
     `Sums` of three float32 tensors `[batch]`.
   """
-  counts = tf.not_equal(labels, schema_lib.IGNORED_LABEL)
-  losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.maximum(labels, 0), logits=logits)
-  hits = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels), tf.float32)
+  counts, losses, hits, _ = _measure(labels, logits)
   positions = list(range(1, len(labels.shape)))
   # Chosen, not multiplied by zero: that would let a NaN through.
   counted = (tf.where(counts, value, 0.0) for value in (losses, hits, tf.ones_like(losses)))
-  return Sums(*(tf.reduce_sum(value, axis=positions) for value in counted))
+  return Sums(*(tf.reduce_sum(tf.reshape(value, tf.shape(labels)), axis=positions) for value in counted))
 
 
 def sums_and_gradient(labels: tf.Tensor, logits: tf.Tensor) -> tuple[Sums, tf.Tensor]:
@@ -65,10 +63,16 @@ def sums_and_gradient(labels: tf.Tensor, logits: tf.Tensor) -> tuple[Sums, tf.Te
   Returns:
     `Sums` of three float32 scalars, and float32 of the shape of `logits`: zero if no label counts.
   """
-  rows, flat = tf.reshape(logits, [-1, logits.shape[-1]]), tf.reshape(labels, [-1])
-  counts = tf.cast(tf.not_equal(flat, schema_lib.IGNORED_LABEL), tf.float32)
-  losses, gradients = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=rows, labels=tf.maximum(flat, 0))
-  hits = tf.cast(tf.equal(tf.argmax(rows, axis=-1, output_type=flat.dtype), flat), tf.float32)
+  is_counted, losses, hits, gradients = _measure(labels, logits)
+  counts = tf.cast(is_counted, tf.float32)
   total = Sums(tf.reduce_sum(tf.math.multiply_no_nan(losses, counts)), tf.reduce_sum(hits), tf.reduce_sum(counts))
   shares = tf.math.divide_no_nan(counts, total.count)
   return total, tf.reshape(tf.math.multiply_no_nan(gradients, shares[:, tf.newaxis]), tf.shape(logits))
+
+
+def _measure(labels: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, ...]:
+  """Returns of each label, flat: whether it counts, its loss, 1 if it is predicted, and the gradient of its loss."""
+  rows, flat = tf.reshape(logits, [-1, logits.shape[-1]]), tf.reshape(labels, [-1])
+  losses, gradients = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=rows, labels=tf.maximum(flat, 0))
+  hits = tf.cast(tf.equal(tf.argmax(rows, axis=-1, output_type=flat.dtype), flat), tf.float32)
+  return tf.not_equal(flat, schema_lib.IGNORED_LABEL), losses, hits, gradients

@@ -82,13 +82,15 @@ class LocalRuntime:
     """Runs one round; no more than a few blocks of clients are in memory."""
     flat_state = values.flatten(state, self._state_type)
     context = self._prepare(*flat_state)
-    total, partials, left_out = self._merge.zero, [], []
-    for partial, errors in self._workers.in_order(self._tasks(cohort, upcoming, context)):
-      left_out += errors
-      partials += [partial] if partial else []
-      if len(partials) == self._merge.at_once:
-        total, partials = self._merge(total, partials), []
-    outputs = self._report_and_update(*flat_state, *self._merge(total, partials))
+    left_out: list[client_data.ClientError] = []
+
+    def train_all() -> Iterator[list[np.ndarray]]:
+      for total, errors in self._workers.in_order(self._tasks(cohort, upcoming, context)):
+        left_out.extend(errors)
+        if total:
+          yield total
+
+    outputs = self._report_and_update(*flat_state, *self._merge(train_all()))
     new_state, metrics = values.pack(_detach(outputs, flat_state), self._result_type)
     return runtime.RoundResult(new_state, metrics, left_out)
 

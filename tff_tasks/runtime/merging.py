@@ -1,6 +1,6 @@
 """Adding up what blocks of clients send."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 import functools
 import itertools
 
@@ -18,11 +18,10 @@ _MAX_BYTES = 1 << 23
 
 
 class Merge:
-  """Adds sums to a total, in their order, several a call: one by one, the calls would take longer than the additions.
+  """Adds sums up in their order, several a call: one by one, the calls would take longer than the additions.
 
   Attributes:
-    zero: The flat sum of none.
-    at_once: The most that a call adds.
+    at_once: The most that a call adds, and that are held.
 
   Args:
     form: The compiled learning process.
@@ -33,7 +32,7 @@ class Merge:
     num_bytes = sum(spec.shape.num_elements() * spec.dtype.size for spec in specs)
     self.at_once = max(1, min(_MAX_SUMS, _MAX_BYTES // num_bytes))
     zero, merge = (imported.import_computation(part) for part in (form.zero, form.merge))
-    self.zero = resident.make_resident(lambda: zero([]), [])()
+    self._zero = resident.make_resident(lambda: zero([]), [])()
 
     def merge_all(*leaves: tf.Tensor) -> Sequence[tf.Tensor]:
       parts = [leaves[start : start + len(specs)] for start in range(0, len(leaves), len(specs))]
@@ -41,9 +40,10 @@ class Merge:
 
     self._call = resident.make_resident(merge_all, specs * (1 + self.at_once))
 
-  def __call__(self, total: list[np.ndarray], sums: list[list[np.ndarray]]) -> list[np.ndarray]:
-    """Returns the flat total with up to `at_once` flat sums added."""
-    if not sums:
-      return total
-    missing = [self.zero] * (self.at_once - len(sums))
-    return self._call(*total, *itertools.chain(*sums, *missing))
+  def __call__(self, sums: Iterable[list[np.ndarray]]) -> list[np.ndarray]:
+    """Returns the flat total of flat sums, which are taken as they come."""
+    total, remaining = self._zero, iter(sums)
+    while some := list(itertools.islice(remaining, self.at_once)):
+      missing = [self._zero] * (self.at_once - len(some))
+      total = self._call(*total, *itertools.chain(*some, *missing))
+    return total
