@@ -16,7 +16,7 @@ quickstart: $(installed)
 test: $(installed)
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 setup: $(installed)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import difflib
 import gc
+import io
 import signal
 import sys
 from typing import NoReturn
@@ -71,6 +72,7 @@ def _run(main: Callable[[Sequence[str]], None], parse_flags: Callable[[list[str]
   for number in (signal.SIGINT, signal.SIGTERM):
     if signal.getsignal(number) is not signal.SIG_IGN:  # As in a shell's background.
       signal.signal(number, _end_in_order)
+  _print_on_any_terminal()
   logging.use_absl_handler()
   app.define_help_flags()
   try:
@@ -84,6 +86,13 @@ def _run(main: Callable[[Sequence[str]], None], parse_flags: Callable[[list[str]
     if isinstance(error, (ValueError, OSError, flags.Error)):  # OSError: also a flagfile that cannot be read.
       fail(' '.join([str(error), *getattr(error, '__notes__', ())]))
     raise
+
+
+def _print_on_any_terminal() -> None:
+  """Makes what a terminal's encoding lacks appear as an escape sequence instead of ending the program."""
+  for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, io.TextIOWrapper):  # None where there is no console.
+      stream.reconfigure(errors='backslashreplace')
 
 
 def _parse(argv: list[str], parse_flags: Callable[[list[str]], list[str]]) -> list[str]:

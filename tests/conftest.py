@@ -1,11 +1,17 @@
 """What absltest would do on its own, done for pytest."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 from absl import flags
 
 # Before TensorFlow is loaded: its warnings about this machine's hardware would hide ours.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+# Before absltest reads it: tests that run side by side give their files the same names.
+os.environ['TEST_TMPDIR'] = tempfile.mkdtemp(prefix='pocketfed-tests-')
+atexit.register(shutil.rmtree, os.environ['TEST_TMPDIR'], ignore_errors=True)
 
 
 def pytest_configure() -> None:

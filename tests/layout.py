@@ -136,7 +136,9 @@ def find_files(root: pathlib.Path = ROOT) -> list[str]:
   found = []
   for folder, subfolders, names in os.walk(root):
     subfolders[:] = sorted(name for name in subfolders if name == '.ci' or not name.startswith(_MADE_BY_TOOLS))
-    found += [(pathlib.Path(folder) / name).relative_to(root).as_posix() for name in sorted(names)]
+    # In a second work tree of the same repository, .git is a file.
+    ours = [name for name in sorted(names) if name != '.git']
+    found += [(pathlib.Path(folder) / name).relative_to(root).as_posix() for name in ours]
   return found
 
 

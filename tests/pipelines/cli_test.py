@@ -32,13 +32,15 @@ def _heed_interrupts() -> None:
 
 class CliTest(parameterized.TestCase):
 
-  def _run(self, *arguments: str, body: str = '', start: str = 'run(plain)') -> subprocess.CompletedProcess[str]:
+  def _run(
+      self, *arguments: str, body: str = '', start: str = 'run(plain)', encoding: str = 'utf-8', **environment: str
+  ) -> subprocess.CompletedProcess[str]:
     path = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), 'program.py')
     pathlib.Path(path).write_text(_PROGRAM.format(body=body, start=start))
-    command = [sys.executable, path, *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, env={'PYTHONPATH': _ROOT}, preexec_fn=_heed_interrupts
-    )
+        [sys.executable, path, *arguments], capture_output=True, encoding=encoding, check=False,
+        env={'PYTHONPATH': _ROOT, **environment}, preexec_fn=_heed_interrupts,
+    )  # fmt: skip
 
   def test_a_good_run_ends_with_0(self) -> None:
     done = self._run('--window_length=3')
@@ -71,6 +73,15 @@ class CliTest(parameterized.TestCase):
       wait = f'try: os.kill(os.getpid(), {sent}); time.sleep(9)\n  except BaseException as error:\n    {library}'
       done = self._run(body=f'import os, time\n  {wait}\n    raise')
       self.assertEqual((done.returncode, done.stderr), (128 + sent, message))
+
+  @parameterized.parameters('ascii', 'latin-1', 'utf-8')
+  def test_what_is_printed_reaches_any_terminal(self, encoding: str) -> None:
+    body = "print('café → 手機 \\udcff', flush=True)\n  raise ValueError('Expected ≤ 1.')"
+    done = self._run(body=body, PYTHONIOENCODING=encoding, encoding=encoding)
+    self.assertEqual(done.returncode, 2, done.stderr)
+    for text in ('café', '→', '手機', '\udcff'):
+      self.assertIn(text.encode(encoding, 'backslashreplace').decode(encoding), done.stdout)
+    self.assertEqual(done.stderr, f'error: Expected {"≤".encode(encoding, "backslashreplace").decode(encoding)} 1.\n')
 
   def test_help_names_the_flags(self) -> None:
     self.assertIn('--window_length: Size.', self._run('--help').stdout)

@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -44,9 +45,13 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def find_ports(number: int) -> list[int]:
-  """Returns ports that were free on loopback a moment ago."""
-  sockets = [socket.create_server(('127.0.0.1', 0)) for _ in range(number)]
-  ports = [opened.getsockname()[1] for opened in sockets]
-  for opened in sockets:
-    opened.close()
+  """Returns ports that were free on loopback a moment ago.
+
+  None is of those that the system hands out by itself (32768 and more on Linux): another program would soon have it.
+  """
+  ports: list[int] = []
+  while len(ports) < number:
+    port = random.randrange(20_000, 30_000)
+    with contextlib.suppress(OSError), socket.create_server(('127.0.0.1', port)):
+      ports += [port] if port not in ports else []
   return ports
