@@ -6,7 +6,11 @@ import re
 from typing import Any
 
 from pipelines import reports
+from pipelines.declarations import declaration as declarations
+from pipelines.rows import columns
 from pipelines.shards import bounds
+
+_SHOWN_VALUES = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +54,7 @@ def describe_reasons(reasons: Mapping[str, int]) -> str:
   return ', '.join(f'{reason} {number:,}' for reason, number in reasons.items()) or 'none'
 
 
-def check(report: reports.Report, limit: MaxBadRows, min_examples: int) -> None:
+def check(report: reports.Report, limit: MaxBadRows, declaration: declarations.Declaration) -> None:
   """Raises a ValueError if there is nothing to train on, too much is unusable, or a row went astray."""
   read, refused = report.total(reports.READ), report.reasons(reports.QUARANTINED)
   bad = sum(number for reason, number in refused.items() if reason != bounds.DUPLICATE)
@@ -63,7 +67,7 @@ def check(report: reports.Report, limit: MaxBadRows, min_examples: int) -> None:
   if bad > limit.of(read):
     raise ValueError(
         f'Expected at most {limit.text} bad rows, found {bad:,} of {read:,} ({describe_reasons(refused)}): check the '
-        'columns and their types, or raise --max_bad_rows.'
+        f'columns and their types, or raise --max_bad_rows.{_describe_found(report, declaration)}'
     )
   if accounted != read:
     raise ValueError(
@@ -73,6 +77,22 @@ def check(report: reports.Report, limit: MaxBadRows, min_examples: int) -> None:
   if not report.total(reports.USED):
     found = {**refused, **report.reasons(reports.BOUNDED)}
     raise ValueError(
-        f'Expected at least one user with {min_examples} examples, found none in {read:,} rows '
-        f'({describe_reasons(found)}): check the columns and limits.'
+        f'Expected at least one user with {declaration.limits.min_examples_per_client} examples, found none in '
+        f'{read:,} rows ({describe_reasons(found)}): check the columns and limits.'
     )
+
+
+def _describe_found(report: reports.Report, declaration: declarations.Declaration) -> str:
+  """Returns what is declared and what was found instead where a value is none of a column's."""
+  found = report.reasons(reports.FOUND)
+  text = ''
+  for column in declaration.featurizer.columns:
+    start = f'{column.name}='
+    values = {key.removeprefix(start): number for key, number in found.items() if key.startswith(start)}
+    if values and isinstance(column.kind, columns.Category):
+      shown = sorted(values.items(), key=lambda entry: (-entry[1], entry[0]))[:_SHOWN_VALUES]
+      text += (
+          f' Of {column.name}, {", ".join(map(repr, column.kind.values[:_SHOWN_VALUES]))} are declared, found: '
+          f'{", ".join(f"{value!r} {number:,}" for value, number in shown)}.'
+      )
+  return text

@@ -26,7 +26,7 @@ from pipelines import schema as schema_lib
 from pipelines import shard_bytes
 
 # Grows when a reader of the older form would misread the new one.
-FORMAT = 2
+FORMAT = 3
 SPLITS = ('train', 'tail', 'validation', 'test')
 MANIFEST_NAME = 'manifest.json'
 

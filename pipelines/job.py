@@ -146,7 +146,7 @@ def _make(
           {(kind, reason): number for kind, reason, number in result['counts']}, result['files'],
           problems=result['problems'],
       )  # fmt: skip
-      accounting.check(report, job.max_bad_rows, job.declaration.limits.min_examples_per_client)
+      accounting.check(report, job.max_bad_rows, job.declaration)
       accounting.check_splits(result['splits'])
     except BaseException:
       origin.is_cancelled.set()

@@ -8,7 +8,6 @@ for example `--direct_num_workers=2 --direct_running_mode=multi_processing` or `
 """
 
 from collections.abc import Mapping, Sequence
-import re
 from typing import Any
 
 from absl import flags
@@ -47,9 +46,6 @@ _FORGET = flags.DEFINE_string(
     'forget', None, 'File with user ids, one a line, as the logs have them: removes these users from the finished data '
     'set in output_dir.'
 )  # fmt: skip
-
-# As a log may write a whole number, which `client_ids.read_ids` takes for the same user.
-_WHOLE_NUMBER = re.compile(r'(?<=\d)\.0+$')
 
 _SPLIT_MEANINGS = {
     'train': 'to learn from',
@@ -115,10 +111,9 @@ def _forget(beam_arguments: Sequence[str]) -> None:
   if key.fingerprint != manifest['client_id_key']:
     raise ValueError('Expected the key of client ids that the data set was made with, found another: give that one.')
   names = _read_names(_FORGET.value)
-  # A number 3.0 is the user 3, a text "3.0" another one: the list does not say which the logs have.
-  asked = [{client_ids.hash_id(form, key.secret) for form in (name, _WHOLE_NUMBER.sub('', name))} for name in names]
+  asked = client_ids.hash_names(names, key.secret)
   unknown = forgetting.find_unknown(_OUTPUT_DIR.value, asked)
-  outcome = forgetting.forget(_OUTPUT_DIR.value, set().union(*asked))
+  outcome = forgetting.forget(_OUTPUT_DIR.value, asked)
   print(
       f'Forgot {outcome.clients:,} users: {outcome.rows:,} rows, {len(outcome.shards)} shards written anew in '
       f'{_OUTPUT_DIR.value}. The logs still have them.',

@@ -12,6 +12,8 @@ import pyarrow as pa
 
 READ, USED = 'read', 'used'
 BOUNDED, QUARANTINED, SET_ASIDE, NOTES = 'bounded', 'quarantined', 'set_aside', 'notes'
+# For messages alone: undeclared values of a category, as `column=value`.
+FOUND = 'found'
 
 
 @dataclasses.dataclass

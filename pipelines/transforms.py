@@ -172,12 +172,10 @@ class _ReadParts(beam.DoFn):
     try:
       blocks = self._declaration.reader.read(element, parsing.raw_columns(self._declaration))
       for number, block in enumerate(prefetching.prefetch(blocks)):
-        rows, refused = parsing.read_block(block, element, self._declaration, self._key)
-        report.count(reports.READ, number=rows.num_rows + sum(refused.values()))
-        for reason, count in refused.items():
-          report.count(reports.QUARANTINED, reason, count)
-        if rows.num_rows:
-          yield NamedRows(f'{element.file:06d}-{element.start:015d}-{number:06d}', rows)
+        rows = parsing.read_block(block, element, self._declaration, self._key)
+        report.add(reports.Report(rows.counts))
+        if rows.table.num_rows:
+          yield NamedRows(f'{element.file:06d}-{element.start:015d}-{number:06d}', rows.table)
     except readers.DamagedFile as error:
       report.problems.append(str(error))
     yield _report(report)

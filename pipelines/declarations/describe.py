@@ -69,9 +69,9 @@ def _read_first_rows(declaration: declarations.Declaration, paths: Sequence[str]
     for part in declaration.reader.parts(path, place):
       for block in declaration.reader.read(part, columns):
         # The ids are only told apart here, and shown nowhere: any key will do.
-        table, reasons = parsing.read_block(block, part, declaration, client_ids.PUBLIC_KEY)
-        tables.append(table)
-        refused.update(reasons)
+        read = parsing.read_block(block, part, declaration, client_ids.PUBLIC_KEY)
+        tables.append(read.table)
+        refused.update(read.refused)
         if sum(table.num_rows for table in tables) + refused.total() >= _ENOUGH_ROWS:
           return _FirstRows(path, pa.concat_tables(tables), refused)
     if tables:

@@ -52,8 +52,11 @@ def to_bytes(values: pa.Array) -> pa.Array | None:
 def to_text(values: pa.Array) -> pa.Array | None:
   """Returns unwrapped text and bytes as large_string, null where they are not UTF-8; anything else as None."""
   content = to_bytes(values)
-  if content is None:
-    return None
+  return None if content is None else view_text(content)
+
+
+def view_text(content: pa.LargeBinaryArray) -> pa.Array:
+  """Returns bytes as large_string, null where they are not UTF-8."""
   # Text is looked at as well: Parquet files say what is text, and nobody makes them keep their word.
   is_text = _is_utf8(content)
   if not is_text.all():

@@ -1,5 +1,6 @@
 """Client ids: from what a log calls a user to a keyed hash, so that nothing behind the reader carries a raw id."""
 
+from collections.abc import Sequence
 import functools
 import hashlib
 import os
@@ -12,9 +13,11 @@ import pyarrow.compute as pc
 from pipelines import shard_bytes
 from pipelines.rows import casts
 from pipelines.rows import columns
+from pipelines.rows import normal_form
 
 MAX_RAW_BYTES = 1_000
 KEY_VARIABLE = 'POCKETFED_CLIENT_ID_KEY'
+NORMALIZED = 'client_id_normalized'
 # Of a declaration that calls its ids public: the hash then hides nothing, it only gives all data sets one form of id.
 PUBLIC_KEY = b'public'
 
@@ -59,35 +62,50 @@ def read_key(path: str | None, is_public: bool) -> Key:
 
 
 def hash_id(client_id: str, key: bytes) -> bytes:
-  """Returns the client id, 16 bytes, for a raw id: BLAKE2b with a key (RFC 7693, section 2.9)."""
+  """Returns the client id, 16 bytes, for a raw id in normal form: BLAKE2b with a key (RFC 7693, section 2.9)."""
   return hashlib.blake2b(client_id.encode(), digest_size=shard_bytes.ID_BYTES, key=key).digest()
 
 
 def read_ids(values: pa.Array) -> columns.Values:
-  """Reads a column of raw ids as strings.
+  """Reads a column of raw ids as strings in their normal form, of which `normal_form` says what it is.
 
   Whole numbers and UUIDs serve as well: 17, 17.0 and "17" are the same user. A row has `no_client_id` (null or blank),
-  has what is `not_a_client_id` (17.5, a bool, bytes that are not UTF-8), or has a `client_id_too_long`.
+  has what is `not_a_client_id` (17.5, a bool, bytes that are not UTF-8), or has a `client_id_too_long`. Rows whose id
+  was text of another form are noted as `client_id_normalized`.
+
+  Returns:
+    The ids as a dictionary array, which may have a value twice.
   """
   values = casts.unwrap(values)
-  missing, ids = casts.is_null(values), _to_strings(values)
-  lost = casts.is_null(ids)
-  text = ids.fill_null('')  # Arrow would judge what lies behind a null as well.
-  sizes = pc.binary_length(text).to_numpy()
-  blank = casts.to_mask(pc.utf8_is_space(text)) | (sizes == 0) & ~lost
-  reasons = {
-      'no_client_id': missing | blank,
-      'not_a_client_id': lost & ~missing,
-      'client_id_too_long': (sizes > MAX_RAW_BYTES) & ~blank,
-  }
-  return columns.Values(ids, {reason: rows for reason, rows in reasons.items() if rows.any()})
+  missing, text = casts.is_null(values), _to_strings(values)
+  lost = casts.is_null(text)
+  encoded = text.dictionary_encode()
+  ids = normal_form.normalize(encoded.dictionary)
+  sizes = pc.binary_length(ids).to_numpy()
+  blank, too_long = sizes == 0, sizes > MAX_RAW_BYTES
+  changed = casts.to_mask(pc.not_equal(ids, encoded.dictionary))
+  if too_long.any():  # They would be hashed and remembered.
+    ids = pc.if_else(pa.array(too_long), '', ids)
+  rows = encoded.indices.fill_null(-1).to_numpy()
+  blank, too_long, changed = (np.append(mask, False)[rows] for mask in (blank, too_long, changed))
+  reasons = {'no_client_id': missing | blank, 'not_a_client_id': lost & ~missing, 'client_id_too_long': too_long}
+  return columns.Values(
+      pa.DictionaryArray.from_arrays(encoded.indices, ids),
+      {reason: mask for reason, mask in reasons.items() if mask.any()},
+      {NORMALIZED: changed} if changed.any() else {},
+  )
 
 
 def hash_ids(ids: pa.Array, key: bytes) -> pa.Array:
-  """Returns the client ids, binary(16), of raw ids without nulls."""
+  """Returns the client ids, binary(16), of raw ids in normal form without nulls."""
   encoded = ids.dictionary_encode()
-  distinct = _remembered_hashes(key).of(encoded.dictionary)
-  return from_bytes(distinct[encoded.indices.to_numpy()])
+  hashes = _remembered_hashes(key).of(encoded.dictionary)
+  return from_bytes(hashes[encoded.indices.to_numpy()])
+
+
+def hash_names(names: Sequence[str], key: bytes) -> list[bytes]:
+  """Returns the client ids, 16 bytes, of raw ids as people list them: what `read_ids` refuses gives that of nobody."""
+  return hash_ids(read_ids(pa.array(names, pa.string())).values, key).to_pylist()
 
 
 def from_bytes(ids: np.ndarray) -> pa.Array:
@@ -132,7 +150,7 @@ class _Hashes:
     self._hashes = np.empty((0, shard_bytes.ID_BYTES), np.uint8)
 
   def of(self, ids: pa.Array) -> np.ndarray:
-    """Returns the hashes of distinct ids: uint8 `[n, 16]`."""
+    """Returns the hashes of ids, mostly distinct ones: uint8 `[n, 16]`."""
     known, hashes = self._ids, self._hashes  # Another thread may replace them.
     places = pc.index_in(ids, value_set=known)
     new = ids.filter(places.is_null())

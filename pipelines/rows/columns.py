@@ -1,6 +1,7 @@
 """How the values of a column are read: from whatever type a file gives to the one that examples are made of."""
 
 import abc
+from collections.abc import Mapping
 import dataclasses
 import math
 from typing import NamedTuple
@@ -11,9 +12,13 @@ import pyarrow.compute as pc
 
 from pipelines.rows import casts
 from pipelines.rows import images
+from pipelines.rows import normal_form
 
 # What Arrow reads as a number, so that the good values of a block can be told from the bad ones.
 _NUMBER = r'(?i)^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan(\([0-9a-z_]*\))?|inf(inity)?)$'
+_BOOL = '^(True|TRUE|False|FALSE)$'
+# Of undeclared values, what a message may show.
+_SHOWN_ROWS, _SHOWN_CHARACTERS, _SHOWN_VALUES = 3, 30, 5
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -23,10 +28,14 @@ class Values(NamedTuple):
   Attributes:
     values: One value per row, of the kind's `arrow_type`; anything at all where a row is refused.
     refused: By reason, which rows have no usable value: bool `[rows]`. A row has at most one reason.
+    notes: What else is counted for the manifest if the row is used: bool `[rows]`.
+    found: Some values that are refused as not declared, the most frequent ones, and how many rows have them.
   """
 
   values: pa.Array
   refused: dict[str, np.ndarray]
+  notes: Mapping[str, np.ndarray] = {}
+  found: Mapping[str, int] = {}
 
 
 class Kind(abc.ABC):
@@ -112,7 +121,9 @@ class Number(Kind):
 class Category(Kind):
   """One of some values: an int32 place among them. Refuses what is `missing` or `not_in_classes`.
 
-  Texts, whole numbers and bools are compared as text: 1, 1.0 and '1' are the same, and so are true and 'true'.
+  Texts, whole numbers and bools are compared as text: 1, 1.0 and '1' are the same, and so are true and 'true'. A text
+  that is no value is compared once more by what `spell` makes of it, for a file of text has no types: '1.0' and ' 1 '
+  are 1, and 'True' is true, unless they are values themselves.
 
   Attributes:
     values: What there is to choose from.
@@ -139,7 +150,24 @@ class Category(Kind):
       return Values(pa.nulls(len(values), self.arrow_type), _refused(missing=missing, not_in_classes=~missing))
     known = pa.array([value.encode() for value in self.values], pa.large_binary())
     places = pc.index_in(content, value_set=known)
-    return Values(places, _refused(missing=missing, not_in_classes=casts.is_null(places) & ~missing))
+    unknown = casts.is_null(places) & ~missing
+    if not unknown.any():
+      return Values(places, _refused(missing=missing))
+    rest = casts.view_text(content.filter(pa.array(unknown))).dictionary_encode()
+    alike = self._find_alike(rest.dictionary).take(rest.indices)
+    places = pc.replace_with_mask(places, pa.array(unknown), alike)
+    refused = _refused(missing=missing, not_in_classes=casts.is_null(places) & ~missing)
+    return Values(places, refused, found=_find_frequent(rest.filter(alike.is_null())))
+
+  def _find_alike(self, texts: pa.Array) -> pa.Array:
+    """Returns the place of the one value that is spelled like each text, or null."""
+    values = pa.array(self.values, pa.large_string())
+    spelled = spell(values)
+    counts = dict(zip(*(array.to_pylist() for array in spelled.value_counts().flatten()), strict=True))
+    only = pa.array([text if counts[text] == 1 else None for text in spelled.to_pylist()], pa.large_string())
+    texts = spell(texts)
+    found = [pc.index_in(texts, value_set=known, skip_nulls=True) for known in (values, only)]
+    return pc.coalesce(*found)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,6 +200,19 @@ class Image(Kind):
     pixels = pa.FixedSizeBinaryArray.from_buffers(self.arrow_type, len(values), [None, pa.py_buffer(read.pixels)])
     refused = {'wrong_image_size': read.wrong_size & ~missing, 'not_an_image': read.unreadable & ~missing}
     return Values(pixels, _refused(missing=missing, **refused))
+
+
+def spell(texts: pa.Array) -> pa.Array:
+  """Returns texts as typed columns would have them: in normal form, and `True` and `FALSE` in lower case."""
+  texts = normal_form.normalize(texts)
+  return pc.if_else(pc.match_substring_regex(texts, _BOOL), pc.ascii_lower(texts), texts)
+
+
+def _find_frequent(texts: pa.Array) -> dict[str, int]:
+  """Returns the most frequent texts that look like names of classes: what few rows have may be somebody's own words."""
+  counts = zip(*(array.to_pylist() for array in texts.drop_null().value_counts().flatten()), strict=True)
+  found = [(text, number) for text, number in counts if number >= _SHOWN_ROWS and len(text) <= _SHOWN_CHARACTERS]
+  return dict(sorted(found, key=lambda entry: (-entry[1], entry[0]))[:_SHOWN_VALUES])
 
 
 def _parse_numbers(text: pa.Array) -> pa.Array:

@@ -70,12 +70,11 @@ def forget(path: str, client_ids: Collection[bytes]) -> Outcome:
     ) from error
 
 
-def find_unknown(path: str, client_ids: Sequence[Collection[bytes]]) -> list[int]:
-  """Returns the places of those that a finished data set has under none of their ids."""
+def find_unknown(path: str, client_ids: Sequence[bytes]) -> list[int]:
+  """Returns the places of those ids that a finished data set does not have."""
   index = client_shards.ClientShards(path).index
-  asked = pa.array({client_id for ids in client_ids for client_id in ids}, pa.binary(shard_bytes.ID_BYTES))
-  known = set(asked.filter(pc.is_in(asked, value_set=index['client_id'])).to_pylist())
-  return [place for place, ids in enumerate(client_ids) if known.isdisjoint(ids)]
+  asked = pa.array(client_ids, pa.binary(shard_bytes.ID_BYTES))
+  return np.flatnonzero(~pc.is_in(asked, value_set=index['client_id']).to_numpy(zero_copy_only=False)).tolist()
 
 
 def _forget(data: client_shards.ClientShards, asked: Collection[bytes], folder: int) -> Outcome:

@@ -5,6 +5,11 @@ from absl.testing import parameterized
 
 from pipelines import accounting
 from pipelines import reports
+from pipelines.declarations import declaration
+from pipelines.featurizers import table
+from pipelines.readers import jsonl
+from pipelines.shards import bounds
+from pipelines.shards import splits
 
 
 def _report(problems: tuple[str, ...] = (), **counts: int) -> reports.Report:
@@ -13,6 +18,12 @@ def _report(problems: tuple[str, ...] = (), **counts: int) -> reports.Report:
     kind, _, reason = name.partition('__')
     report.count(kind, reason, number)
   return report
+
+
+def _declare(*classes: str) -> declaration.Declaration:
+  featurizer = table.Table(numbers=('x',), label='kind', classes=classes or ('a',))
+  client, limits = declaration.Client('user'), bounds.Limits(min_examples_per_client=2)
+  return declaration.Declaration('test', jsonl.JsonLines(), client, featurizer, limits, splits.Splits())
 
 
 class MaxBadRowsTest(parameterized.TestCase):
@@ -30,7 +41,7 @@ class MaxBadRowsTest(parameterized.TestCase):
 class CheckTest(parameterized.TestCase):
 
   def _check(self, limit: str = '10%', **values: Any) -> None:
-    accounting.check(_report(**values), accounting.MaxBadRows(limit), min_examples=2)
+    accounting.check(_report(**values), accounting.MaxBadRows(limit), _declare())
 
   def test_a_sum_that_adds_up(self) -> None:
     self._check(read=10, used=7, bounded__x=2, quarantined__not_json=1)
@@ -47,6 +58,14 @@ class CheckTest(parameterized.TestCase):
   def test_refuses(self, values: dict[str, Any], message: str) -> None:
     with self.assertRaisesRegex(ValueError, message):
       self._check(**values)
+
+  def test_undeclared_values_stand_beside_the_declared_ones(self) -> None:
+    report = _report(read=10, quarantined__not_in_classes=10)
+    report.count(reports.FOUND, 'kind=dog', 4)
+    report.count(reports.FOUND, 'kind=ca=t', 6)
+    message = r"raise --max_bad_rows. Of kind, 'a', 'b' are declared, found: 'ca=t' 6, 'dog' 4\.$"
+    with self.assertRaisesRegex(ValueError, message):
+      accounting.check(report, accounting.MaxBadRows('10%'), _declare('a', 'b'))
 
   def test_duplicates_are_no_bad_rows(self) -> None:
     self._check(limit='0', read=10, used=5, quarantined__duplicate_row=5)

@@ -111,6 +111,38 @@ class PreprocessTest(_ProgramTest):
     self.assertEqual(data.manifest['rows']['quarantined'], {'forgotten': 18})
     self.assertEqual(data.manifest['rows']['used'], before['rows']['used'] - 18)
 
+  @parameterized.parameters('csv', 'jsonl')
+  def test_all_spellings_of_an_id_are_one_user_and_forgotten_together(self, ending: str) -> None:
+    users = ['7', '7.0', ' 7 ', 'jos\u00e9', 'jose\u0301', '\ufeffjos\u00e9', *'abcde']
+    rows = [(user, 4 * place + when, 'so long') for when in range(4) for place, user in enumerate(users)]
+    if ending == 'csv':
+      text = 'who,when,what\n' + ''.join(f'{user},{when},{what}\n' for user, when, what in rows)
+    else:
+      text = ''.join(json.dumps(dict(zip(('who', 'when', 'what'), row, strict=True))) + '\n' for row in rows)
+    self.log = self.folder / f'log.{ending}'
+    self.log.write_text(text, 'utf-8')
+    printed = self.main(*self.flags())
+    self.assertRegex(printed, 'note   client_id_normalized 16\n')
+    data = client_shards.ClientShards(str(self.output))
+    self.assertEqual(data.num_clients('train') + data.num_clients('test'), 7)
+    self.assertEqual(data.manifest['notes'], {'client_id_normalized': 16})
+    ids = self.folder / 'ids'
+    ids.write_text('7.0\njose\u0301 \n', 'utf-8')
+    printed = self.main(f'--forget={ids}', f'--output_dir={self.output}', f'--client_id_key_file={self.key}')
+    self.assertIn('Forgot 2 users: 24 rows', printed)
+    self.assertNotIn('Not in the data set', printed)
+
+  def test_undeclared_classes_are_named_beside_the_declared_ones(self) -> None:
+    self.log = self.folder / 'log.csv'
+    self.log.write_text('who,x,kind\n' + ''.join(f'{user},{n},{n % 2}.0\n' for user in 'abcdef' for n in range(9)))
+    self.dataset.write_text(
+        '[client]\nid = "who"\n[examples]\nkind = "table"\nnumbers = ["x"]\nlabel = "kind"\nclasses = ["0", "1"]\n'
+    )
+    self.assertIn('54 read = 54 used', self.main(*self.flags()))
+    flags_ = [*self.flags(), '--override=examples.classes=["no", "yes"]', f'--output_dir={self.folder / "other"}']
+    with self.assertRaisesRegex(ValueError, "Of kind, 'no', 'yes' are declared, found: '0.0' 30, '1.0' 24.$"):
+      self.main(*flags_)
+
   def test_forget_needs_the_key_that_the_data_set_was_made_with(self) -> None:
     self.main(*self.flags())
     ids, other = self.folder / 'ids', self.folder / 'other'

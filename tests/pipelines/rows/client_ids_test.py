@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 import decimal
 import os
 import pathlib
@@ -110,8 +111,28 @@ class ReadIdsTest(parameterized.TestCase):
     self.assertEqual({reason: rows.tolist() for reason, rows in read.refused.items()}, {'no_client_id': [True, False]})
 
   def test_good_ids_have_no_reason(self) -> None:
-    values = pa.array(['ann', ' bob', 'é'])
-    self.assertEqual(client_ids.read_ids(values), (values, {}))
+    self._assert_read(pa.array(['ann', 'Bob', '017']), ['ann', 'Bob', '017'])
+
+  def _assert_read(self, values: pa.Array, expected: Sequence[str]) -> None:
+    read = client_ids.read_ids(values)
+    self.assertEqual((read.values.to_pylist(), read.refused, read.notes), (list(expected), {}, {}))
+
+  def test_spellings_of_an_id_are_one_user_and_their_rows_are_counted(self) -> None:
+    values = pa.array(['ann', 'ann ', '\ufeffann', 'an\u200bn\0\0', 'jos\u00e9', 'jose\u0301', '17', '17.0', None])
+    read = client_ids.read_ids(values)
+    self.assertEqual(read.values.to_pylist(), ['ann'] * 4 + ['jos\u00e9'] * 2 + ['17'] * 2 + [None])
+    changed = read.notes[client_ids.NORMALIZED]
+    self.assertEqual(np.flatnonzero(changed).tolist(), [1, 2, 3, 5, 7])
+    hashed = client_ids.hash_ids(read.values.drop_null(), b'key').to_pylist()
+    self.assertEqual(hashed, client_ids.hash_names(values.drop_null().to_pylist(), b'key'))
+    self.assertLen(set(hashed), 3)
+
+  def test_padding_does_not_make_an_id_too_long(self) -> None:
+    read = client_ids.read_ids(pa.array(['x' * 1_000 + ' ' * 100]))
+    self.assertEqual((read.values.to_pylist(), read.refused), (['x' * 1_000], {}))
+
+  def test_an_id_that_is_too_long_is_not_remembered(self) -> None:
+    self.assertNotIn('x' * 2_000, client_ids.read_ids(pa.array(['ann', 'x' * 2_000])).values.dictionary.to_pylist())
 
   @parameterized.parameters(
       (pa.array([17], pa.int16()),), (pa.array([17], pa.uint64()),), (pa.array([17.0]),),
@@ -122,17 +143,18 @@ class ReadIdsTest(parameterized.TestCase):
       (pa.array([b'17'], pa.binary(2)),), (pa.array([17]).dictionary_encode(),),
   )  # fmt: skip
   def test_a_whole_number_is_the_same_user_as_its_digits(self, values: pa.Array) -> None:
-    self.assertEqual(client_ids.read_ids(values), (pa.array(['17']), {}))
+    self._assert_read(values, ['17'])
 
   def test_a_long_number_is_the_same_user_as_its_digits(self) -> None:
     digits = '12345678901234567890123456789012345678'
     values = pa.array([decimal.Decimal(digits)], pa.decimal128(38, 0))
-    self.assertEqual(client_ids.read_ids(values), client_ids.read_ids(pa.array([digits])))
+    self._assert_read(values, [digits])
+    self._assert_read(pa.array([digits]), [digits])
 
   def test_a_uuid_is_the_same_user_as_its_text(self) -> None:
     names = ['12345678-9abc-def0-1234-56789abcdef0', '00000000-0000-4000-8000-000000000000']
     values = pa.array([uuid.UUID(name) for name in names], pa.uuid())
-    self.assertEqual(client_ids.read_ids(values), (pa.array(names), {}))
+    self._assert_read(values, names)
 
 
 class HashTest(parameterized.TestCase):

@@ -140,6 +140,7 @@ class CategoryTest(parameterized.TestCase):
       (['1', '', 'x', None], None, [0, 1, '!not_in_classes', '!missing']),
       (['true', 'ü'], pa.dictionary(pa.int8(), pa.string()), [2, 4]),
       ([b'1', b'\xff'], None, [0, '!not_in_classes']),
+      (['1.0', ' 1', 'True', 'TRUE ', 'u\u0308', '0.50', '2.0'], None, [0, 0, 2, 2, 4, *['!not_in_classes'] * 2]),
       ([1, 2, None], None, [0, '!not_in_classes', '!missing']),
       ([True, False], None, [2, '!not_in_classes']),
       ([1.0, 0.5, 1.5, np.nan, np.inf, None], None, [0, 3, *['!not_in_classes'] * 3, '!missing']),
@@ -152,6 +153,22 @@ class CategoryTest(parameterized.TestCase):
   def test_reads(self, values: list[Any], arrow_type: pa.DataType, expected: list[Any]) -> None:
     kind = columns.Category(('1', '', 'true', '0.5', 'ü'))
     self.assertSequenceEqual(_read(kind, pa.array(values, arrow_type)), expected)
+
+  @parameterized.parameters(
+      (('0.0', '1.0'), [0, 1], [0, 1]),
+      (('0.0', '1.0'), ['0', '1.00'], [0, 1]),
+      (('False', 'True'), [True, False], [1, 0]),
+      (('False', 'True'), ['true', 'FALSE'], [1, 0]),
+      (('1', '1.0'), ['1.0', '1', ' 1'], [1, 0, 0]),
+      (('1.0', '1.00'), ['1', '1.00'], ['!not_in_classes', 1]),
+  )
+  def test_declared_values_are_compared_alike(self, declared: tuple[str, ...], values: list, expected: list) -> None:
+    self.assertSequenceEqual(_read(columns.Category(declared), pa.array(values)), expected)
+
+  def test_the_most_frequent_undeclared_values_are_found(self) -> None:
+    values = ['a'] * 3 + ['rare'] * 2 + ['yes', 'no'] * 4 + ['x' * 31] * 9 + [None] * 5 + ['no']
+    self.assertEqual(columns.Category(('a',)).read(pa.array(values)).found, {'no': 5, 'yes': 4})
+    self.assertEqual(columns.Category(('a',)).read(pa.array([0.0] * 3)).found, {'0': 3})
 
   def test_a_number_beyond_whole_ones_is_not_cut_off(self) -> None:
     kind = columns.Category((str(-(2**63)), '1e+300'))

@@ -1,6 +1,7 @@
 from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -9,9 +10,11 @@ from hypothesis import strategies
 import numpy as np
 import pyarrow as pa
 
+from pipelines import reports
 from pipelines.declarations import declaration
 from pipelines.readers import base as readers
 from pipelines.readers import jsonl
+from pipelines.rows import columns as columns_lib
 from pipelines.rows import parsing
 from pipelines.rows import rows as rows_lib
 from pipelines.shards import bounds
@@ -31,7 +34,10 @@ def _declare(client: declaration.Client = _CLIENT, featurizer: fakes.Numbers | N
 def _read(columns: Mapping[str, Sequence[Any]], **values: Any) -> tuple[pa.Table, dict[str, int]]:
   table = pa.table(dict(columns))
   block = readers.Block(table, np.arange(table.num_rows) * 10, values.pop('refused', {}))
-  return parsing.read_block(block, _PART, _declare(**values), fakes.KEY)
+  rows = parsing.read_block(block, _PART, _declare(**values), fakes.KEY)
+  if rows.counts.get((reports.READ, '')) != (rows.table.num_rows + sum(rows.refused.values()) or None):
+    raise AssertionError(str(rows.counts))
+  return rows.table, rows.refused
 
 
 class ReadBlockTest(parameterized.TestCase):
@@ -58,6 +64,21 @@ class ReadBlockTest(parameterized.TestCase):
     rows, refused = _read(columns, refused={'not_json': 2})
     self.assertEqual(rows['number'].to_pylist(), [1])
     self.assertEqual(refused, {'not_json': 2, 'no_client_id': 2, 'no_order': 1, 'missing:number': 1})
+
+  def test_other_spellings_of_an_id_are_counted_where_the_row_is_used(self) -> None:
+    table = pa.table({'user': ['ann', 'ann ', '7.0', 'bob '], 'time': [1, 2, 3, None], 'number': [1, 2, 3, 4]})
+    rows = parsing.read_block(readers.Block(table, np.arange(4), {}), _PART, _declare(), fakes.KEY)
+    self.assertEqual(rows.table[rows_lib.ID].to_pylist(), [fakes.client_id(name) for name in ('ann', 'ann', '7')])
+    self.assertEqual(rows.counts[reports.NOTES, 'client_id_normalized'], 2)
+
+  def test_undeclared_values_are_counted_for_the_message(self) -> None:
+    kind = columns_lib.Category(('0', '1'))
+    featurizer = mock.Mock(columns=(columns_lib.Column('label', kind),))
+    table = pa.table({'user': ['ann'] * 4, 'label': ['no', 'no', 'no', '1.0']})
+    declaration_ = _declare(declaration.Client('user'), featurizer)
+    rows = parsing.read_block(readers.Block(table, np.arange(4), {}), _PART, declaration_, fakes.KEY)
+    self.assertEqual(rows.table['label'].to_pylist(), [1])
+    self.assertEqual(rows.counts[reports.FOUND, 'label=no'], 3)
 
   def test_a_feature_may_be_called_anything(self) -> None:
     for name in ('position', 'client_id', 'order', 'split'):
