@@ -21,6 +21,7 @@ from export import run_directory
 from export import tflite
 from pipelines import client_shards
 from pipelines import files
+from pipelines import schema as schema_lib
 
 _PACKAGES = ('tensorflow', 'ai-edge-litert')
 
@@ -49,9 +50,9 @@ def export(run_dir: str, shards: client_shards.ClientShards, staging: str, limit
       reference = keras.result()
     except guard.Refused as error:
       raise ValueError(str(error)) from error
-    check = _Check(shards.schema.task, examples, reference, staging, limits)
+    check = _Check(shards.schema, examples, reference, staging, limits)
     variants, failed = check.accept_all(conversions)
-  itself = parity.compare(examples.labels, reference.logits, reference.logits)
+  itself = parity.compare(examples.labels, reference.logits, reference.logits, shards.schema.first_answer)
   record = {
       'task': shards.schema.task, 'variants': variants, 'failed': failed, 'keras_accuracy': itself.accuracy,
       'examples': itself.examples, 'positions': itself.positions, 'seconds': time.monotonic() - started,
@@ -71,13 +72,13 @@ class _Check:
 
   def __init__(
       self,
-      task: str,
+      schema: schema_lib.Schema,
       examples: parity.Examples,
       reference: parity.Reference,
       staging: str,
       limits: guard.Limits,
   ) -> None:
-    self._task = task
+    self._schema = schema
     self._examples = examples
     self._reference = reference
     self._staging = staging
@@ -97,11 +98,13 @@ class _Check:
   def _accept(self, name: str, content: bytes) -> dict[str, Any]:
     """Puts a variant's file into the staging folder and returns its figures; if it does not hold, there is no file."""
     variant = tflite.VARIANTS[name]
-    path = os.path.join(self._staging, tflite.file_name(self._task, name))
+    path = os.path.join(self._staging, tflite.file_name(self._schema.task, name))
     files.write_atomically(path, content)
     try:
       answers = guard.call(self._limits, parity.tflite_answers, path, self._examples.features)
-      figures = parity.compare(self._examples.labels, answers.logits, self._reference.logits)
+      figures = parity.compare(
+          self._examples.labels, answers.logits, self._reference.logits, self._schema.first_answer
+      )
       broken = parity.disagreement(figures, variant.bounds)
       if broken:
         raise guard.Failed(broken)

@@ -44,20 +44,19 @@ def render(
 
 # How a caller fills the input and reads the output, by kind of example; names in `` are keys of preprocessing.json.
 _SEQUENCE = 'and fill the rest up with 0, `<pad>`. Of a longer text, take the end.'
+_NEVER = 'without those before `first_answer` of `preprocessing.json`, which are never an answer'
 _SCALED = 'each less its `mean` and divided by its `stddev`'
 _USAGE = {
     'characters': (
         'Write the text from position 0 on, each character as its place in `classes.json` (1, `<unknown>`, for one '
         f'that is not there), a newline after each message, {_SEQUENCE} Position i of the output scores the character '
-        'after position i: for a text of n characters, the next one is the largest of position n - 1.'
+        f'after position i: for a text of n characters, the next one is the largest of position n - 1, {_NEVER}.'
     ),
     'words': (
         'Cut the text into words by the `tokenization` of `preprocessing.json`. Write them from position 0 on, each as '
         'its place in `classes.json` (1, `<unknown>`, for one that is not there), 2, `<end>`, after each message, '
         f'{_SEQUENCE} Position i of the output scores the word after position i: for a text of n words (marks and '
-        '`<end>` are words too), those to suggest are the largest of position n - 1, without places 0 and 1, which '
-        'were never an answer. The accuracies above are shares of the words that have a place; others, which the model '
-        'cannot suggest, are left out.'
+        f'`<end>` are words too), those to suggest are the largest of position n - 1, {_NEVER}.'
     ),
     'table': (
         f'Write the row of one example: the `numbers` of `preprocessing.json` in their order, {_SCALED}; then for each '

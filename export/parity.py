@@ -126,17 +126,23 @@ def tflite_answers(path: str, features: np.ndarray) -> Answers:
   return Answers(np.concatenate(logits), signature)
 
 
-def compare(labels: np.ndarray, logits: np.ndarray, reference: np.ndarray) -> Figures:
+def compare(labels: np.ndarray, logits: np.ndarray, reference: np.ndarray, first_answer: int = 0) -> Figures:
   """Compares the file's logits with the Keras model's, at the positions whose label counts.
+
+  Args:
+    labels: Integers `[n, ...]`; those below 0 do not count.
+    logits: The file's, `[n, ..., num_classes]`.
+    reference: The Keras model's.
+    first_answer: `Schema.first_answer`: an answer is the largest logit from this class on.
 
   Raises:
     ValueError: If no label counts.
   """
-  counts = labels != schema_lib.IGNORED_LABEL
+  counts = labels >= 0
   if not counts.any():
     raise ValueError('Expected labels that count among the held-out examples, found none.')
   truth, logits, reference = labels[counts], logits[counts], reference[counts]
-  answers, expected = logits.argmax(-1), reference.argmax(-1)
+  answers, expected = (first_answer + scores[:, first_answer:].argmax(-1) for scores in (logits, reference))
   return Figures(
       argmax_agreement=float((answers == expected).mean()),
       max_logit_difference=float(np.abs(logits - reference).max()),

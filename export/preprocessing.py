@@ -1,12 +1,14 @@
-"""What a device does to its data to get the model's input: what was done to those of the data set. A leaf."""
+"""What a device does to its data to get the model's input: what was done to those of the data set."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelines import schema as schema_lib
+
 FILE_NAME = 'preprocessing.json'
 CLASSES = 'classes.json'
 
-_TEXT = {'unknown': '<unknown>', 'padding': '<pad>'}
+_TEXT = dict(zip(('padding', 'unknown'), schema_lib.SPECIAL_CLASSES, strict=True))
 # The rules that no declaration can change, by kind of example; the tests hold them to what `pipelines` does.
 _RULES: dict[str, dict[str, Any]] = {
     'characters': {'after_each_text': '\n', **_TEXT},
@@ -36,15 +38,18 @@ def describe(manifest: Mapping[str, Any], signature: Sequence[tuple[str, str, st
     signature: Of the model's file, rows of (kind, name, dtype, shape).
   """
   name, dtype, shape = next(row for kind, *row in signature if kind == 'input')
+  schema = schema_lib.Schema.from_json(manifest['schema'])
   examples = dict(manifest.get('declaration', {}).get('examples', {}))
   kind = examples.get('kind', '')
   examples.pop(_IN_CLASSES.get(kind, ''), None)
   if kind in _SCALED:
     examples['scaling'] = _applied(examples['scaling'], manifest['learned'], len(examples['numbers']))
   return {
-      'task': manifest['schema']['task'],
+      'task': schema.task,
       'input': {'name': name, 'dtype': dtype, 'shape': shape},
       'classes': CLASSES,
+      # The answer is the largest output from this class on.
+      'first_answer': schema.first_answer,
       'examples': {**examples, **_RULES.get(kind, {})},
   }
 

@@ -34,45 +34,47 @@ class Sums(NamedTuple):
   count: tf.Tensor
 
 
-def sums(labels: tf.Tensor, logits: tf.Tensor) -> Sums:
-  """Sums cross entropy (nats), correct predictions and labels of each example, leaving `IGNORED_LABEL` out.
+def sums(labels: tf.Tensor, logits: tf.Tensor, first_answer: int = 0) -> Sums:
+  """Sums cross entropy (nats), correct predictions and labels of each example, over the labels that are classes.
 
   Args:
-    labels: Integers `[batch, ...]`.
+    labels: Integers `[batch, ...]`; those below 0 (`IGNORED_LABEL`, `UNKNOWN_LABEL`) do not count.
     logits: Floats `[batch, ..., num_classes]`.
+    first_answer: `Schema.first_answer`: the model's answer is the largest logit from this class on.
 
   Returns:
     `Sums` of three float32 tensors `[batch]`.
   """
-  counts, losses, hits, _ = _measure(labels, logits)
+  counts, losses, hits, _ = _measure(labels, logits, first_answer)
   positions = list(range(1, len(labels.shape)))
   # Chosen, not multiplied by zero: that would let a NaN through.
   counted = (tf.where(counts, value, 0.0) for value in (losses, hits, tf.ones_like(losses)))
   return Sums(*(tf.reduce_sum(tf.reshape(value, tf.shape(labels)), axis=positions) for value in counted))
 
 
-def sums_and_gradient(labels: tf.Tensor, logits: tf.Tensor) -> tuple[Sums, tf.Tensor]:
+def sums_and_gradient(labels: tf.Tensor, logits: tf.Tensor, first_answer: int = 0) -> tuple[Sums, tf.Tensor]:
   """Returns what `sums` adds up to over a batch, and the gradient of its mean loss with respect to the logits.
 
   In closed form, which spares the operations that differentiate `sums`.
 
   Args:
-    labels: Integers `[batch, ...]`.
-    logits: Floats `[batch, ..., num_classes]`.
+    labels: As in `sums`.
+    logits: As in `sums`.
+    first_answer: As in `sums`.
 
   Returns:
     `Sums` of three float32 scalars, and float32 of the shape of `logits`: zero if no label counts.
   """
-  is_counted, losses, hits, gradients = _measure(labels, logits)
+  is_counted, losses, hits, gradients = _measure(labels, logits, first_answer)
   counts = tf.cast(is_counted, tf.float32)
   total = Sums(tf.reduce_sum(tf.math.multiply_no_nan(losses, counts)), tf.reduce_sum(hits), tf.reduce_sum(counts))
   shares = tf.math.divide_no_nan(counts, total.count)
   return total, tf.reshape(tf.math.multiply_no_nan(gradients, shares[:, tf.newaxis]), tf.shape(logits))
 
 
-def _measure(labels: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, ...]:
+def _measure(labels: tf.Tensor, logits: tf.Tensor, first_answer: int) -> tuple[tf.Tensor, ...]:
   """Returns of each label, flat: whether it counts, its loss, 1 if it is predicted, and the gradient of its loss."""
   rows, flat = tf.reshape(logits, [-1, logits.shape[-1]]), tf.reshape(labels, [-1])
   losses, gradients = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=rows, labels=tf.maximum(flat, 0))
-  hits = tf.cast(tf.equal(tf.argmax(rows, axis=-1, output_type=flat.dtype), flat), tf.float32)
-  return tf.not_equal(flat, schema_lib.IGNORED_LABEL), losses, hits, gradients
+  answers = tf.argmax(rows[:, first_answer:], axis=-1, output_type=flat.dtype) + first_answer
+  return flat >= 0, losses, tf.cast(tf.equal(answers, flat), tf.float32), gradients

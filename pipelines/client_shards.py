@@ -243,8 +243,11 @@ def parse_manifest(path: str, content: bytes) -> dict[str, Any]:
     manifest = json.loads(content)
   except ValueError as error:
     raise _damaged(path, MANIFEST_NAME, 'no valid JSON') from error
-  if not isinstance(manifest, dict) or manifest.get('format') != FORMAT:
-    raise _damaged(path, MANIFEST_NAME, f'no manifest of format {FORMAT}')
+  written = manifest.get('format') if isinstance(manifest, dict) else None
+  if written != FORMAT:
+    is_older = isinstance(written, int) and 0 < written < FORMAT
+    found = f'format {written} of an older version' if is_older else 'another'
+    raise _damaged(path, MANIFEST_NAME, f'{found} (this one reads format {FORMAT})')
   if manifest.get('index') not in manifest.get('files', {}):
     raise _damaged(path, MANIFEST_NAME, 'no index among its files')
   return manifest

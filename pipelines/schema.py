@@ -6,11 +6,18 @@ heavy.
 
 from collections.abc import Mapping
 import dataclasses
+import itertools
 import math
 from typing import Any
 
 # A label with this value does not count: it pads a window that ends early, or a batch that is not full.
 IGNORED_LABEL = -1
+# The true answer is none of the classes: a word outside of the vocabulary. It counts in no loss and no accuracy, but
+# coverage counts it: the share of the answers that a model can give.
+UNKNOWN_LABEL = -2
+# What the classes of a sequence begin with: what fills up an example, and what is not in the vocabulary. They stand in
+# features only: neither is ever an answer.
+SPECIAL_CLASSES = ('<pad>', '<unknown>')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +41,8 @@ class Schema:
   Attributes:
     task: The name of the task in `models.registry` that learns from it.
     feature: The model's input.
-    label: The integer label, or labels (one per position), in `[0, len(classes))` or `IGNORED_LABEL`.
+    label: The integer label, or labels (one per position), in `[first_answer, len(classes))`, `UNKNOWN_LABEL` or
+      `IGNORED_LABEL`.
     classes: What each label means, in order: characters, words, digits. Published with the model: declared, or learned
       at a price that the manifest names.
   """
@@ -47,6 +55,17 @@ class Schema:
   @property
   def num_classes(self) -> int:
     return len(self.classes)
+
+  @property
+  def is_sequence(self) -> bool:
+    """Whether each element of an example is a class, and its label the class that follows it."""
+    return bool(self.label.shape) and self.feature.shape == self.label.shape
+
+  @property
+  def first_answer(self) -> int:
+    """The first class that can be an answer: a sequence's begin with special ones, which never are."""
+    special = itertools.takewhile(SPECIAL_CLASSES.__contains__, self.classes if self.is_sequence else ())
+    return len(list(special))
 
   def to_json(self) -> dict[str, Any]:
     """Returns the schema as JSON-ready values, the inverse of `from_json`."""

@@ -42,11 +42,10 @@ def build_learning_process(
     return tff.learning.models.ModelWeights(tuple(map(tf.constant, model.initial_weights)), ())
 
   weights_type = initial_model_weights.type_signature.result
-  data_type = client_work.dataset_type(schema)
   return tff.learning.templates.compose_learning_process(
       initial_model_weights,
       tff.learning.templates.build_broadcast_process(weights_type),
-      client_work.build_client_work(model, weights_type, data_type, training),
+      client_work.build_client_work(model, weights_type, schema, training),
       aggregation.build_aggregator(weights_type.trainable, plan, seed),
       tff.learning.templates.build_apply_optimizer_finalizer(server_optimizer, weights_type),
   )

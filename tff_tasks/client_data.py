@@ -183,9 +183,8 @@ def check_codes(features: np.ndarray, labels: np.ndarray, schema: schema_lib.Sch
   Raises:
     ValueError: If a label, or a feature of a sequence, stands for no class.
   """
-  is_sequence = labels.ndim > 1 and features.shape == labels.shape  # What follows comes from the same alphabet.
-  for name, codes, least in (('features', features, 0), ('labels', labels, schema_lib.IGNORED_LABEL)):
-    is_code = is_sequence or codes is labels
+  for name, codes, least in (('features', features, 0), ('labels', labels, schema_lib.UNKNOWN_LABEL)):
+    is_code = schema.is_sequence or codes is labels
     if is_code and codes.size and not least <= codes.min() <= codes.max() < schema.num_classes:
       raise ValueError(
           f'Expected {name} of {schema.num_classes} classes, found {codes.min()} to {codes.max()}: '

@@ -61,11 +61,13 @@ class LocalSgd:
     model: What is trained.
     training: How.
     dataset: On what, as tensors.
+    first_answer: `Schema.first_answer`.
   """
 
   model: functional.FunctionalModel
   training: LocalTraining
   dataset: client_data.ClientDataset
+  first_answer: int = 0
 
   def run(self, weights: Weights) -> tuple[list[tf.Tensor], task_lib.Sums]:
     """Returns the trained weights, and the sums of what each batch measured before its step."""
@@ -114,7 +116,7 @@ class LocalSgd:
     with tf.GradientTape() as tape:
       tape.watch(weights)
       logits = self.model(weights, features)
-    sums, by_logits = task_lib.sums_and_gradient(labels, logits)
+    sums, by_logits = task_lib.sums_and_gradient(labels, logits, self.first_answer)
     changes = tape.gradient(logits, weights, output_gradients=self.training.learning_rate * by_logits)
     trained = [weight - tf.convert_to_tensor(change) for weight, change in zip(weights, changes, strict=True)]
     return trained, task_lib.Sums(*(a + b for a, b in zip(totals, sums, strict=True)))
@@ -133,7 +135,7 @@ def _repeat(times: tf.Tensor | int, body: Callable[..., Any], state: tuple[Any, 
 def build_client_work(
     model: functional.FunctionalModel,
     weights_type: tff.StructType,
-    data_type: tff.SequenceType,
+    schema: schema_lib.Schema,
     training: LocalTraining,
 ) -> tff.learning.templates.ClientWorkProcess:
   """Builds the client work of FedAvg (McMahan et al. 2017, arXiv 1602.05629, algorithm 1).
@@ -141,13 +143,14 @@ def build_client_work(
   The update is `(delta=initial minus trained weights, rounding_seed)`; the measurements are sums over the cohort, less
   the clients whose loss is not finite.
   """
+  data_type = dataset_type(schema)
 
   @tff.tensorflow.computation(weights_type, data_type)
   def train(model_weights: Any, sequence: tf.data.Dataset) -> Any:
     dataset = sequence.get_single_element()
     initial = list(model_weights.trainable)
     with xla.loops():
-      trained, sums = LocalSgd(model, training, dataset).run(initial)
+      trained, sums = LocalSgd(model, training, dataset, schema.first_answer).run(initial)
     delta = tuple(before - after for before, after in zip(initial, trained, strict=True))
     update = collections.OrderedDict(delta=delta, rounding_seed=dataset.seeds[1])
     measured = {name: tf.where(tf.math.is_finite(sums.loss), value, 0.0) for name, value in sums._asdict().items()}

@@ -129,7 +129,8 @@ def _sums_of_batch(
 
   def sums(*arguments: tf.Tensor) -> task_lib.Sums:
     *weights, features, labels = arguments
-    return task_lib.sums(tf.cast(labels, tf.int32), model(weights, features, training=False))
+    logits = model(weights, features, training=False)
+    return task_lib.sums(tf.cast(labels, tf.int32), logits, schema.first_answer)
 
   inputs = [
       *(tf.TensorSpec(weight.shape, weight.dtype) for weight in model.initial_weights),

@@ -58,7 +58,8 @@ class Examples(NamedTuple):
 
   Attributes:
     features: `[n, *feature.shape]`, of the schema's dtype; finite.
-    labels: `[n, *label.shape]`, of the schema's dtype: places among its classes, or `IGNORED_LABEL`.
+    labels: `[n, *label.shape]`, of the schema's dtype: places among its classes, `UNKNOWN_LABEL` where the answer is
+      none of them, or `IGNORED_LABEL` where there is no answer.
     starts: int64 `[clients + 1]`: the examples of client `c` are `starts[c]` to `starts[c + 1]`, in their order.
     first_row: int64 `[n]`: the first row that an example draws on, counted from the first one of the table.
     last_row: int64 `[n]`: the last one, inclusive: of an example of one row it is `first_row`.

@@ -22,9 +22,9 @@ ALPHABET = (*packing.SPECIAL, '\n', *map(chr, range(32, 127)))
 class Characters(base.Featurizer):
   """Next character: the client's rows of text one after the other, a newline after each.
 
-  A character outside `ALPHABET` becomes `<unknown>` and is counted where it is a feature. The last window is padded,
-  its labels with `IGNORED_LABEL`. An example draws on a row when one of its characters (the newline included) is in the
-  window, as a feature or as a label.
+  A character outside `ALPHABET` becomes `<unknown>` and is counted where it is a feature; as a label it is
+  `UNKNOWN_LABEL`. The last window is padded, its labels with `IGNORED_LABEL`. An example draws on a row when one of its
+  characters (the newline included) is in the window, as a feature or as a label.
 
   Attributes:
     column: The column with the text.

@@ -81,9 +81,13 @@ def _check_rows(made: base.Examples, rows: rows_lib.ClientRows) -> Iterator[_Mis
 
 def _check_values(schema: schema_lib.Schema, made: base.Examples) -> Iterator[_Mistake]:
   # By the extremes, which are a NaN if there is one: it takes a fraction of the time and no memory.
-  least, most = made.labels.min(initial=0), made.labels.max(initial=0)
-  if not (least >= schema_lib.IGNORED_LABEL and most < schema.num_classes):
-    expected = f'labels in [0, {schema.num_classes}), or {schema_lib.IGNORED_LABEL} where none counts,'
+  least, most, first = made.labels.min(initial=0), made.labels.max(initial=0), schema.first_answer
+  are_special = bool(first) and ((made.labels >= 0) & (made.labels < first)).any()
+  if are_special or not (least >= schema_lib.UNKNOWN_LABEL and most < schema.num_classes):
+    expected = (
+        f'labels in [{first}, {schema.num_classes}), {schema_lib.UNKNOWN_LABEL} where the answer is no class, or '
+        f'{schema_lib.IGNORED_LABEL} where there is none,'
+    )
     yield _Mistake(expected, 'others', 'a label is a place among the classes of its schema.')
   extremes = [made.features.min(initial=0), made.features.max(initial=0)] if _is_float(made.features) else []
   if not np.isfinite(extremes).all():

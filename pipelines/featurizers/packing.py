@@ -6,8 +6,7 @@ from pipelines import schema as schema_lib
 from pipelines.featurizers import base
 
 # The classes that a text's begin with: what fills up a window that ends early, and what has no code of its own.
-PAD, UNKNOWN = '<pad>', '<unknown>'
-SPECIAL = (PAD, UNKNOWN)
+SPECIAL = PAD, UNKNOWN = schema_lib.SPECIAL_CLASSES
 PAD_CODE, UNKNOWN_CODE = range(len(SPECIAL))
 # Beyond any model for a phone; a slip of the keyboard should not cost all memory.
 _MAX_WINDOW = 1 << 16
@@ -29,7 +28,9 @@ def pack_windows(
   """Cuts the codes of each client into windows of `window_length`, without a loop over clients or codes.
 
   A client with `n` codes has `ceil((n - 1) / window_length)` windows: its last code has none that follows, so it is
-  only ever a label. What is left of the last window is filled with `PAD_CODE`, its labels with `IGNORED_LABEL`.
+  only ever a label. What is left of the last window is filled with `PAD_CODE`, its labels with `IGNORED_LABEL`. The
+  label of an unknown code is `UNKNOWN_LABEL`: to guess that something is one of all those without a code is easy, would
+  look like accuracy, and puts nothing on a keyboard.
 
   Args:
     codes: Integers `[codes]`, the codes of all clients one after the other; of the type that features shall have.
@@ -49,6 +50,7 @@ def pack_windows(
   lengths = np.minimum(np.repeat(code_starts[1:], counts) - 1 - begins, window_length)
   windows = _gather(codes, begins, window_length + 1)
   features, labels = windows[:, :-1].copy(), windows[:, 1:].astype(label_dtype)
+  labels[labels == UNKNOWN_CODE] = schema_lib.UNKNOWN_LABEL
   short = np.flatnonzero(lengths < window_length)
   beyond = np.arange(window_length) >= lengths[short, np.newaxis]
   features[short] = np.where(beyond, PAD_CODE, features[short])

@@ -25,8 +25,7 @@ _END = _SPECIAL.index('<end>')
 class Words(base.Featurizer):
   """A client's text in order, cut into words, `<end>` after each row, then into windows; a label is the next word.
 
-  A word outside of the vocabulary is the feature `<unknown>`, but its label does not count: to guess that a word is one
-  of all those left out is easy, would look like accuracy, and puts nothing on a keyboard. The last window is padded.
+  A word outside of the vocabulary is the feature `<unknown>` and the label `UNKNOWN_LABEL`. The last window is padded.
 
   Attributes:
     column: The text.
@@ -82,6 +81,4 @@ class Words(base.Featurizer):
     places = pc.fill_null(pc.index_in(words, value_set=known), packing.UNKNOWN_CODE - len(_SPECIAL)).to_numpy()
     codes = np.insert((places + len(_SPECIAL)).astype(schema.feature.dtype), word_starts[1:], _END)
     row_starts = word_starts + np.arange(len(word_starts))
-    made = packing.pack_windows(codes, row_starts, rows.starts, self.window_length, schema.label.dtype)
-    made.labels[made.labels == packing.UNKNOWN_CODE] = schema_lib.IGNORED_LABEL
-    return made
+    return packing.pack_windows(codes, row_starts, rows.starts, self.window_length, schema.label.dtype)

@@ -28,17 +28,21 @@ def decode(schema: schema_lib.Schema, features: np.ndarray, labels: np.ndarray) 
     return _spell(schema, features, labels)
   is_picture = features.dtype == np.uint8 and features.ndim == 2
   shown = _draw(features) if is_picture else _summarize(features)
-  names = [schema.classes[label] for label in labels.ravel() if label != schema_lib.IGNORED_LABEL]
-  return f'{shown}\nlabel: {", ".join(names) or "none"}'
+  return f'{shown}\nlabel: {", ".join(_names(schema, labels)) or "none"}'
 
 
 def _spell(schema: schema_lib.Schema, features: np.ndarray, labels: np.ndarray) -> str:
   """Returns the text that the features hold and, after it, the last label, which is the one that they do not hold."""
   names = [schema.classes[code] for code in features]
   last = max((place for place, name in enumerate(names) if name != packing.PAD), default=0)
-  if labels[last] != schema_lib.IGNORED_LABEL:
-    names.append(schema.classes[labels[last]])
+  names += _names(schema, labels[last])
   return _SEPARATORS[schema.task].join(name for name in names if name != packing.PAD)
+
+
+def _names(schema: schema_lib.Schema, labels: np.ndarray) -> list[str]:
+  """Returns what the labels mean, without those that only pad."""
+  meant = [label for label in labels.ravel() if label != schema_lib.IGNORED_LABEL]
+  return [packing.UNKNOWN if label == schema_lib.UNKNOWN_LABEL else schema.classes[label] for label in meant]
 
 
 def _draw(image: np.ndarray) -> str:

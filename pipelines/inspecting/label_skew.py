@@ -62,8 +62,8 @@ def measure(counts: np.ndarray, classes: Sequence[str]) -> Skew:
 
 
 def count_labels(schema: schema_lib.Schema, labels: np.ndarray) -> np.ndarray:
-  """Returns how often each label occurs: int64 `[classes]`."""
-  return np.bincount(labels[labels != schema_lib.IGNORED_LABEL], minlength=schema.num_classes)
+  """Returns how often each label that counts occurs: int64 `[classes]`."""
+  return np.bincount(labels[labels >= 0], minlength=schema.num_classes)
 
 
 def _mean_distance(counts: np.ndarray, overall: np.ndarray) -> float:

@@ -81,8 +81,8 @@ class ModelCardTest(parameterized.TestCase):
     self.assertNotIn('paid for', _render({**fakes.privacy(), 'learned_epsilon': 0.0}))
 
   @parameterized.parameters(
-      ('characters', 'scores the character after position i', 'word'),
-      ('words', 'those to suggest are the largest of position n - 1, without places 0 and 1', 'character'),
+      ('characters', 'the next one is the largest of position n - 1, without those before `first_answer` of', 'word'),
+      ('words', 'those to suggest are the largest of position n - 1, without those before `first_answer`', 'character'),
       ('table', 'then for each of the `categories`', 'character'),
       ('windows', 'the class that most of these readings belong to', 'character'),
       # It may be a digit.
@@ -95,7 +95,7 @@ class ModelCardTest(parameterized.TestCase):
 
   def test_knows_no_more_of_what_somebody_else_made(self) -> None:
     self.assertIn('were made of and how.\n\n## Privacy\n', _render(kind='mine.of.Kind'))
-    self.assertIn('n - 1.\n\n## Privacy\n', _render())
+    self.assertIn('never an answer.\n\n## Privacy\n', _render())
 
   @parameterized.parameters(
       ('characters', characters.Characters), ('words', words.Words), ('table', table.Table),
@@ -105,7 +105,7 @@ class ModelCardTest(parameterized.TestCase):
     usage = _render(kind=kind).split('were made of and how.')[1].split('## Privacy')[0]
     named = set(re.findall('`([a-z_]+)`', usage))
     fields = {field.name for field in dataclasses.fields(featurizer)}
-    self.assertContainsSubset(named - fields, {'tokenization', 'mean', 'stddev', 'values'})
+    self.assertContainsSubset(named - fields, {'tokenization', 'mean', 'stddev', 'values', 'first_answer'})
 
   def test_no_privacy(self) -> None:
     card = _render(fakes.privacy(private=False))

@@ -23,8 +23,8 @@ def _logits(*classes: int) -> np.ndarray:
 
 class CompareTest(parameterized.TestCase):
   def test_counts_positions_whose_label_counts(self) -> None:
-    labels = np.array([[0, 1, 2, schema_lib.IGNORED_LABEL]])
-    figures = parity.compare(labels, _logits(0, 1, 1, 0), _logits(0, 2, 2, 1))
+    labels = np.array([[0, 1, 2, schema_lib.IGNORED_LABEL, schema_lib.UNKNOWN_LABEL]])
+    figures = parity.compare(labels, _logits(0, 1, 1, 0, 0), _logits(0, 2, 2, 1, 1))
     self.assertEqual(
         figures,
         parity.Figures(
@@ -32,6 +32,12 @@ class CompareTest(parameterized.TestCase):
             largest_logit=4.0, examples=1, positions=3,
         ),
     )  # fmt: skip
+
+  def test_special_classes_are_no_answers(self) -> None:
+    labels, special, second = np.array([[1, 2]]), _logits(0, 0), 0.5 * _logits(1, 2)
+    self.assertEqual(parity.compare(labels, special + second, second).accuracy, 0)
+    figures = parity.compare(labels, special + second, second, first_answer=1)
+    self.assertEqual((figures.accuracy, figures.reference_accuracy, figures.argmax_agreement), (1, 1, 1))
 
   def test_refuses_labels_of_which_none_counts(self) -> None:
     with self.assertRaisesRegex(ValueError, 'labels that count'):

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from export import preprocessing
+from pipelines import schema as schema_lib
 from pipelines.declarations import declaration
 from pipelines.featurizers import base
 from pipelines.featurizers import characters
@@ -25,6 +26,8 @@ from pipelines.shards import bounds
 from pipelines.shards import splits
 
 _SIGNATURE = [('output', 'logits', 'float32', (1, 3)), ('input', 'numbers', 'float32', (1, 4))]
+_NUMBERS_IN, _LABEL_OUT = schema_lib.Feature('numbers', 'float32', (4,)), schema_lib.Feature('label', 'int8', ())
+_NUMBER_SCHEMA = schema_lib.Schema('classification', _NUMBERS_IN, _LABEL_OUT, ('a', 'b'))
 _TEXTS = ['O, İstanbul…  thou’rt  fair!', 'ΣΑΣ\u00a0and café cafe\u0301; 12,5\tfair', "'tis naïve – ~ \U0001f600\n", '']
 _WORDS = (',', '!', 'fair', "'tis", 'i̇stanbul', 'istanbul', 'thou’rt', 'σασ', 'σας', 'and', 'café', 'cafe\u0301', '12')
 _SCALING = {
@@ -134,14 +137,24 @@ class PreprocessingTest(parameterized.TestCase):
     np.testing.assert_array_equal(features, 255 - expected if steps['invert'] else expected)
 
   def test_says_what_goes_in_and_what_comes_out(self) -> None:
-    steps = preprocessing.describe({'schema': {'task': 'next_word'}}, _SIGNATURE)
-    expected = {'name': 'numbers', 'dtype': 'float32', 'shape': (1, 4)}
+    steps = preprocessing.describe({'schema': _NUMBER_SCHEMA.to_json()}, _SIGNATURE)
+    given = {'name': 'numbers', 'dtype': 'float32', 'shape': (1, 4)}
     # Made without a declaration, the data set says no more.
-    self.assertEqual(steps, {'task': 'next_word', 'input': expected, 'classes': 'classes.json', 'examples': {}})
+    expected = {'task': 'classification', 'input': given, 'classes': 'classes.json', 'first_answer': 0, 'examples': {}}
+    self.assertEqual(steps, expected)
+
+  @parameterized.parameters(
+      characters.Characters('text', 4),
+      words.Words('text', vocabulary.Vocabulary('declared', words=('a', 'b')), 4),
+  )
+  def test_says_which_classes_are_never_an_answer(self, featurizer: base.Featurizer) -> None:
+    manifest = {'schema': featurizer.schema.to_json()}
+    first = preprocessing.describe(manifest, _SIGNATURE)['first_answer']
+    self.assertEqual(featurizer.schema.classes[:first], ('<pad>', '<unknown>'))
 
   def test_keeps_what_somebody_else_declared(self) -> None:
     examples = {'kind': 'mine.of.Kind', 'vocabulary': {'words': ['a']}, 'scaling': 3, 'input': 'x', 'classes': ['b']}
-    manifest = {'schema': {'task': 'next_word'}, 'learned': [], 'declaration': {'examples': examples}}
+    manifest = {'schema': _NUMBER_SCHEMA.to_json(), 'learned': [], 'declaration': {'examples': examples}}
     self.assertEqual(preprocessing.describe(manifest, _SIGNATURE)['examples'], examples)
 
   def test_classes_stand_in_a_file_of_their_own(self) -> None:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from models import task
 from pipelines import schema as schema_lib
 
-_IGNORED = schema_lib.IGNORED_LABEL
+_IGNORED, _UNKNOWN = schema_lib.IGNORED_LABEL, schema_lib.UNKNOWN_LABEL
 
 
 def _sums(labels: np.ndarray, logits: np.ndarray) -> list[np.ndarray]:
@@ -28,10 +28,10 @@ class SumsTest(parameterized.TestCase):
   @parameterized.parameters(((),), ((5,),), ((3, 2),))
   def test_like_numpy(self, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(1)
-    labels = rng.integers(_IGNORED, 6, (4, *shape))
+    labels = rng.integers(_UNKNOWN, 6, (4, *shape))
     logits = rng.normal(0, 3, (4, *shape, 6))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
-    counts = labels != _IGNORED
+    counts = labels >= 0
     chosen = np.take_along_axis(probabilities, np.maximum(labels, 0)[..., np.newaxis], axis=-1)[..., 0]
     axes = tuple(range(1, labels.ndim))
     loss, correct, count = _sums(labels, logits)
@@ -39,11 +39,22 @@ class SumsTest(parameterized.TestCase):
     np.testing.assert_array_equal(correct, (counts & (logits.argmax(axis=-1) == labels)).sum(axis=axes))
     np.testing.assert_array_equal(count, counts.sum(axis=axes))
 
-  @parameterized.parameters(1e30, -1e30, np.inf, -np.inf, np.nan)
-  def test_ignored_labels_do_not_count_whatever_the_logits(self, wild: float) -> None:
-    labels = np.array([[1, _IGNORED], [_IGNORED, _IGNORED]])
+  def test_special_classes_are_no_answers(self) -> None:
+    logits = np.array([[[9.0, 1.0, 2.0], [9.0, 2.0, 1.0]]])
+    for first, right in ((0, 0), (1, 2)):
+      loss, correct, _ = _sums(np.array([[2, 1]]), logits)
+      found = [value.numpy() for value in task.sums(tf.constant([[2, 1]]), tf.constant(logits, tf.float32), first)]
+      np.testing.assert_array_equal(found[1], [right])
+      np.testing.assert_array_equal(found[0], loss)  # They are still possible, until training says otherwise.
+      sums, _ = task.sums_and_gradient(tf.constant([[2, 1]]), tf.constant(logits, tf.float32), first)
+      self.assertEqual(sums.correct, right)
+    self.assertEqual(correct, 0)
+
+  @parameterized.product(wild=(1e30, -1e30, np.inf, -np.inf, np.nan), masked=(_IGNORED, _UNKNOWN))
+  def test_labels_below_0_do_not_count_whatever_the_logits(self, wild: float, masked: int) -> None:
+    labels = np.array([[1, masked], [masked, masked]])
     logits = np.zeros((2, 2, 4))
-    logits[labels == _IGNORED, ::2] = wild
+    logits[labels == masked, ::2] = wild
     loss, correct, count = _sums(labels, logits)
     np.testing.assert_allclose(loss, [np.log(4), 0], rtol=1e-6)
     np.testing.assert_array_equal(correct, [0, 0])
@@ -85,10 +96,11 @@ class SumsAndGradientTest(parameterized.TestCase):
   @parameterized.product(shape=((), (5,), (3, 2)), xla=(False, True))
   def test_as_defined(self, shape: tuple[int, ...], xla: bool) -> None:
     stream = np.random.default_rng(1)
-    labels = stream.integers(_IGNORED, 3, (9, *shape))
-    self.assertIn(_IGNORED, labels)
+    labels = stream.integers(_UNKNOWN, 3, (9, *shape))
+    self.assertContainsSubset({_IGNORED, _UNKNOWN}, {*labels.ravel().tolist()})
     logits = stream.normal(0, 3, (*labels.shape, 3)).astype(np.float32)
-    found, expected = (_run(function, xla, labels, logits) for function in (task.sums_and_gradient, _sums_and_gradient))
+    functions: list[Callable[..., object]] = [task.sums_and_gradient, _sums_and_gradient]
+    found, expected = (_run(function, xla, labels, logits) for function in functions)
     self.assertEqual([value.dtype for value in found], [np.float32] * 4)
     self.assertEqual([value.shape for value in found], [(), (), (), logits.shape])
     for one, other in zip(found, expected, strict=True):
@@ -113,10 +125,10 @@ class SumsAndGradientTest(parameterized.TestCase):
 
   @parameterized.product(wild=(1e30, -1e30, np.inf, -np.inf, np.nan), xla=(False, True))
   def test_ignored_labels_do_not_count_whatever_the_logits(self, wild: float, xla: bool) -> None:
-    labels = np.array([[1, _IGNORED], [_IGNORED, 2]])
+    labels = np.array([[1, _IGNORED], [_UNKNOWN, 2]])
     logits = np.random.default_rng(1).normal(size=(2, 2, 4)).astype(np.float32)
     expected = _run(task.sums_and_gradient, xla, labels, logits)
-    logits[labels == _IGNORED, ::2] = wild
+    logits[labels < 0, ::2] = wild
     found = _run(task.sums_and_gradient, xla, labels, logits)
     for one, other in zip(found, expected, strict=True):
       np.testing.assert_allclose(one, other, rtol=1e-6)

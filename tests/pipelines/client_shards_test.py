@@ -280,13 +280,14 @@ class DamagedShardsTest(parameterized.TestCase):
       client_shards.ClientShards(self.path)
 
   @parameterized.parameters(
-      {'format': 1}, {'files': {}}, {'schema': {'task': 'next_character'}}, {'format': None}, {'index': 'index'},
-      {'index': None},
+      ({'format': 2}, 'found format 2 of an older version .this one reads format 3.: delete the folder'),
+      ({'format': None}, 'found another .this one'), ({'schema': {'task': 'next_character'}}, ''), ({'files': {}}, ''),
+      ({'index': 'index'}, ''), ({'index': None}, ''),
   )  # fmt: skip
-  def test_opening_refuses_another_manifest(self, **changed: Any) -> None:
+  def test_opening_refuses_another_manifest(self, changed: dict[str, Any], found: str) -> None:
     manifest = json.loads(self._file('manifest.json').read_text())
     self._file('manifest.json').write_text(json.dumps(manifest | changed))
-    with self.assertRaisesRegex(ValueError, 'Expected'):
+    with self.assertRaisesRegex(ValueError, f'Expected.*{found}'):
       client_shards.ClientShards(self.path)
 
   def test_a_folder_that_is_not_there(self) -> None:

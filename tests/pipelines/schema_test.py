@@ -1,5 +1,7 @@
 """Tests of the data set's contract."""
 
+import dataclasses
+
 from absl.testing import absltest
 from absl.testing import parameterized
 
@@ -20,6 +22,15 @@ class SchemaTest(parameterized.TestCase):
 
   def test_sizes(self) -> None:
     self.assertEqual((_SCHEMA.feature.size, _SCHEMA.label.size, _SCHEMA.num_classes), (784, 1, 2))
+
+  @parameterized.parameters(
+      ((*schema_lib.SPECIAL_CLASSES, 'a', '<pad>'), 2), (('<pad>', 'a'), 1), (('a', '<unknown>'), 0)
+  )
+  def test_special_classes_of_a_sequence_are_no_answers(self, classes: tuple[str, ...], first: int) -> None:
+    feature = schema_lib.Feature('words', 'int8', (3,))
+    self.assertEqual(schema_lib.Schema('next_word', feature, feature, classes).first_answer, first)
+    single = dataclasses.replace(_SCHEMA, classes=classes)
+    self.assertEqual((single.first_answer, single.is_sequence), (0, False))
 
   @parameterized.parameters('task', 'feature', 'label', 'classes')
   def test_a_missing_field_is_named(self, name: str) -> None:

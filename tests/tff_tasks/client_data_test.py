@@ -114,7 +114,7 @@ class BadClientsTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ('labels', 10, 'Expected labels of 10 classes, found 2 to 10: preprocess the data again.'),
-      ('labels', -2, 'Expected labels of 10 classes, found -2 to 2: preprocess the data again.'),
+      ('labels', -3, 'Expected labels of 10 classes, found -3 to 2: preprocess the data again.'),
       ('features', 10, 'Expected features of 10 classes, found 1 to 10: preprocess the data again.'),
   )
   def test_codes_without_a_class_are_refused(self, where: str, code: int, message: str) -> None:

@@ -142,6 +142,17 @@ class LocalSgdTest(parameterized.TestCase):
     np.testing.assert_allclose(sums.loss, tf.reduce_sum(expected.loss), rtol=1e-5)
     self.assertEqual(sums.count, dataset.labels.size - 2)
 
+  def test_special_classes_are_no_answers(self) -> None:
+    """With all weights zero all logits are equal, and the answer is the first class that can be one."""
+    build_model, schema = _CASES['text']
+    model, dataset = functional.FunctionalModel(build_model, 1), _dataset(schema, 3, 3)
+    model.initial_weights = [np.zeros_like(weight) for weight in model.initial_weights]
+    for first in (0, 2):
+      with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        sgd = client_work.LocalSgd(model, _training(), client_data.ClientDataset(*map(tf.constant, dataset)), first)
+        _, sums = session.run(sgd.run(list(map(tf.constant, model.initial_weights))))
+      self.assertEqual(sums.correct, np.count_nonzero(dataset.labels == first))
+
   def test_without_examples_nothing_happens(self) -> None:
     build_model, schema = _CASES['text']
     model = functional.FunctionalModel(build_model, 1)
@@ -157,7 +168,7 @@ class BuildClientWorkTest(absltest.TestCase):
     model = functional.FunctionalModel(build_model, 1)
     trainable = tuple(tff.TensorType(np.float32, weight.shape) for weight in model.initial_weights)
     weights_type = tff.to_type(tff.learning.models.ModelWeights(trainable, ()))
-    work = client_work.build_client_work(model, weights_type, client_work.dataset_type(schema), _training())
+    work = client_work.build_client_work(model, weights_type, schema, _training())
     update = work.next.type_signature.result.result.member.update
     self.assertEqual(update.rounding_seed.compact_representation(), 'int32[2]')
     self.assertTrue(weights_type.trainable.is_equivalent_to(update.delta))

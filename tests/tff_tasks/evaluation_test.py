@@ -107,7 +107,7 @@ class EvaluationTest(parameterized.TestCase):
       model = functional.FunctionalModel(_build_model, 0)
       found = evaluation.Evaluator(model, shards, 'test', self.workers).evaluate(_ECHO)
     self.assertEqual(found.accuracy, 1)
-    _, logits = sums.call_args.args
+    _, logits, _ = sums.call_args.args
     self.assertEqual(logits.shape, (batch_size, 2, _CLASSES))
 
   @parameterized.parameters(1, 2, 7)

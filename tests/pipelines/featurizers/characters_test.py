@@ -17,7 +17,7 @@ from pipelines.rows import rows as rows_lib
 
 _TEXTS = strategies.text(strategies.characters(codec='utf-8'), max_size=12)
 _CLIENTS = strategies.lists(strategies.lists(_TEXTS, max_size=6), max_size=5)
-_IGNORED = schema_lib.IGNORED_LABEL
+_IGNORED, _UNKNOWN = schema_lib.IGNORED_LABEL, schema_lib.UNKNOWN_LABEL
 
 
 def _rows(clients: Sequence[Sequence[str]], chunk_rows: int = 1000) -> rows_lib.ClientRows:
@@ -33,7 +33,7 @@ def _featurize(window_length: int, *clients: Sequence[str]) -> base.Examples:
 
 def _decode(codes: np.ndarray) -> str:
   names = {'<pad>': '_', '<unknown>': '?'}
-  kept = [characters.ALPHABET[code] for code in codes if code != _IGNORED]
+  kept = ['<unknown>' if code == _UNKNOWN else characters.ALPHABET[code] for code in codes if code != _IGNORED]
   return ''.join(names.get(character, character) for character in kept)
 
 
@@ -46,7 +46,8 @@ def _plainly(window_length: int, texts: Sequence[str], rows_before: int) -> list
     window = stream[start : start + window_length + 1]
     codes, rows = [code for code, _ in window], [row + rows_before for _, row in window]
     missing = window_length + 1 - len(window)
-    features, labels = codes[:-1] + [0] * missing, codes[1:] + [_IGNORED] * missing
+    answers = [_UNKNOWN if code == 1 else code for code in codes[1:]]
+    features, labels = codes[:-1] + [0] * missing, answers + [_IGNORED] * missing
     examples.append((features, labels, rows[0], rows[-1], features.count(1)))
   return examples
 
@@ -77,6 +78,7 @@ class CharactersTest(parameterized.TestCase):
     made = _featurize(5, [text])
     self.assertEqual(_decode(made.features[0])[:1] + _decode(made.labels[0]), seen)
     self.assertSequenceEqual(made.unknown.tolist() if made.unknown is not None else [], [count])
+    self.assertNotIn(1, made.labels)
 
   def test_an_unknown_character_counts_in_one_window_only(self) -> None:
     made = _featurize(2, ['abécé'])

@@ -41,10 +41,18 @@ class Floats(Own):
   schema = dataclasses.replace(Own.schema, feature=schema_lib.Feature('numbers', 'float32', (3,)))
 
 
+@dataclasses.dataclass(frozen=True)
+class Sequence(Own):
+  schema = schema_lib.Schema(
+      'next_word', schema_lib.Feature('words', 'uint8', (2,)), schema_lib.Feature('next', 'int8', (2,)),
+      (*schema_lib.SPECIAL_CLASSES, 'a'),
+  )  # fmt: skip
+
+
 def _made(**changes: Any) -> base.Examples:
   made = base.Examples(
       features=np.full((4, 3), 255, np.uint8),
-      labels=np.array([0, 1, schema_lib.IGNORED_LABEL, 1], np.int8),
+      labels=np.array([0, 1, schema_lib.IGNORED_LABEL, schema_lib.UNKNOWN_LABEL], np.int8),
       starts=np.array(_STARTS),
       first_row=np.array([0, 0, 3, 4]),
       last_row=np.array([0, 2, 4, 4]),
@@ -111,12 +119,21 @@ class CheckExamplesTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, expected):
       checks.check_examples(Own(), _made(**{name: np.array(rows)}), _ROWS)
 
-  @parameterized.parameters(2, 100, -2)
+  @parameterized.parameters(2, 100, -3)
   def test_labels_are_places_among_the_classes(self, label: int) -> None:
-    expected = r'^Expected labels in \[0, 2\), or -1 where none counts, of Own, found others: a label is a place'
+    expected = r'^Expected labels in \[0, 2\), -2 where the answer is no class, or -1 where there is none, of Own, '
     with self.assertRaisesRegex(ValueError, expected) as raised:
       checks.check_examples(Own(), _made(labels=np.array([0, label, 1, 1], np.int8)), _ROWS)
     self.assertNotIn('100', str(raised.exception))
+
+  def test_a_special_class_is_no_label(self) -> None:
+    rows = rows_lib.ClientRows(pa.table({'number': [1.0]}), np.array([0, 1]))
+    none = np.zeros(1, np.int64)
+    made = base.Examples(np.array([[1, 2]], np.uint8), np.array([[2, -2]], np.int8), np.array([0, 1]), none, none)
+    checks.check_examples(Sequence(), made, rows)
+    for label in (0, 1):
+      with self.assertRaisesRegex(ValueError, r'^Expected labels in \[2, 3\), -2 where '):
+        checks.check_examples(Sequence(), made._replace(labels=np.array([[label, 2]], np.int8)), rows)
 
   @parameterized.parameters(np.nan, np.inf, -np.inf)
   def test_floats_are_finite(self, value: float) -> None:

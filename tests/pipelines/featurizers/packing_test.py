@@ -11,7 +11,7 @@ from pipelines import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import packing
 
-_IGNORED = schema_lib.IGNORED_LABEL
+_IGNORED, _UNKNOWN = schema_lib.IGNORED_LABEL, schema_lib.UNKNOWN_LABEL
 _ROWS = strategies.lists(strategies.integers(1, 5), max_size=5)
 _CLIENTS = strategies.lists(strategies.lists(_ROWS, max_size=4), max_size=5)
 
@@ -38,7 +38,8 @@ def _pack_plainly(clients: list[list[list[int]]], length: int) -> list[list[tupl
     for begin in range(0, len(stream) - 1, length):
       part = stream[begin : begin + length + 1]
       codes, filler = [code for code, _ in part], length + 1 - len(part)
-      features, labels = codes[:-1] + [0] * filler, codes[1:] + [_IGNORED] * filler
+      answers = [_UNKNOWN if code == 1 else code for code in codes[1:]]
+      features, labels = codes[:-1] + [0] * filler, answers + [_IGNORED] * filler
       packed[-1].append((features, labels, part[0][1], part[-1][1], features.count(1)))
   return packed
 
@@ -51,7 +52,7 @@ class PackWindowsTest(absltest.TestCase):
   def test_by_hand(self) -> None:
     made = _pack([[[2, 3], [4, 1, 5]], [[2]], [], [[3, 4]]], 3)
     self.assertEqual(made.features.tolist(), [[2, 3, 4], [1, 0, 0], [3, 0, 0]])
-    self.assertEqual(made.labels.tolist(), [[3, 4, 1], [5, _IGNORED, _IGNORED], [4, _IGNORED, _IGNORED]])
+    self.assertEqual(made.labels.tolist(), [[3, 4, _UNKNOWN], [5, _IGNORED, _IGNORED], [4, _IGNORED, _IGNORED]])
     self.assertEqual(made.starts.tolist(), [0, 2, 2, 2, 3])
     self.assertEqual((made.first_row.tolist(), made.last_row.tolist()), ([0, 1, 3], [1, 1, 3]))
     self.assertEqual(_listed(made.unknown), [0, 1, 0])
@@ -75,7 +76,7 @@ class PackWindowsTest(absltest.TestCase):
     clients = [[rng.integers(1, 100, rng.integers(0, 9)).tolist() for _ in range(5)] for _ in range(20)]
     made = _pack(clients, 7)
     streams = [[code for row in client for code in row] for client in clients]
-    expected = [code for stream in streams for code in stream[1:]]
+    expected = [_UNKNOWN if code == 1 else code for stream in streams for code in stream[1:]]
     self.assertEqual(made.labels[made.labels != _IGNORED].tolist(), expected)
 
 

@@ -34,10 +34,10 @@ class WordsTest(parameterized.TestCase):
     self.assertEqual(made.starts.tolist(), [0, 2, 2, 3])
     self.assertEqual((made.first_row.tolist(), made.last_row.tolist()), ([0, 1, 2], [1, 1, 2]))
 
-  def test_an_unknown_word_is_a_feature_but_no_label(self) -> None:
+  def test_an_unknown_word_is_a_feature_but_no_answer(self) -> None:
     made = words.Words('text', _DECLARED, 4).featurize(_rows(['to err, be']))
     self.assertEqual(made.features.tolist(), [[_TO, _UNKNOWN, _COMMA, _BE]])
-    self.assertEqual(made.labels.tolist(), [[_IGNORED, _COMMA, _BE, _END]])
+    self.assertEqual(made.labels.tolist(), [[schema_lib.UNKNOWN_LABEL, _COMMA, _BE, _END]])
     self.assertEqual([*made.unknown] if made.unknown is not None else None, [1])
 
   def test_a_text_without_words_is_an_end(self) -> None:

@@ -29,7 +29,7 @@ class TextTest(parameterized.TestCase):
   )
   def test_text_is_spelled_without_its_padding(self, task: str, classes: tuple[str, ...], expected: str) -> None:
     features = np.array([2, 3, 0, 0], np.uint8)
-    labels = np.array([3, 1, -1, -1], np.int8)
+    labels = np.array([3, -2, -1, -1], np.int8)
     self.assertEqual(_decode(task, features, labels, classes), expected)
 
   def test_a_word_whose_label_is_ignored_is_still_read(self) -> None:
@@ -95,6 +95,10 @@ class NumbersTest(parameterized.TestCase):
   def test_an_ignored_label_has_no_name(self) -> None:
     shown = _decode('classification', np.zeros(1, np.float32), np.array(-1, np.int8), ('sit', 'walk'))
     self.assertEndsWith(shown, 'label: none')
+
+  def test_a_label_that_is_no_class_is_unknown(self) -> None:
+    shown = _decode('classification', np.zeros(1, np.float32), np.array(-2, np.int8), ('sit', 'walk'))
+    self.assertEndsWith(shown, 'label: <unknown>')
 
 
 if __name__ == '__main__':

@@ -34,7 +34,7 @@ class LabelSkewTest(parameterized.TestCase):
     self.assertAlmostEqual(skew.distance, 0.75)
     self.assertLess(skew.distance_by_chance, 0.1)
 
-  @parameterized.parameters(([0, 2, 2, -1], [1, 0, 2]), ([[1, 1], [-1, -1]], [0, 2, 0]), ([], [0, 0, 0]))
+  @parameterized.parameters(([0, 2, 2, -1, -2], [1, 0, 2]), ([[1, 1], [-1, -1]], [0, 2, 0]), ([], [0, 0, 0]))
   def test_ignored_labels_do_not_count(self, labels: list[int], expected: list[int]) -> None:
     feature = schema_lib.Feature('any', 'int8', ())
     schema = schema_lib.Schema('any', feature, feature, tuple('abc'))
