@@ -11,6 +11,7 @@ _SHARED = (
     'pipelines.cli',
     'pipelines.client_shards',
     'pipelines.files',
+    'pipelines.guarantees',
     'pipelines.schema',
     'pipelines.shard_bytes',
     'export.report',

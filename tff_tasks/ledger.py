@@ -5,66 +5,79 @@ import dataclasses
 import math
 from typing import Any
 
+from pipelines import guarantees
+from tff_tasks import accountant
 from tff_tasks import learned
 from tff_tasks import privacy
 
 # The line beside the epsilon says what it would take to get here.
 _GOOD_EPSILON = 2.0
+_TRUST_MODEL = (
+    'simulated on one machine, which sees the logs, every update and the noise in the clear: the guarantee protects '
+    'each client against whoever gets what is released, not against that machine or its operator'
+)
 
 
 def build_ledger(
-    plan: privacy.PrivacyPlan,
-    rounds: int,
+    segments: Sequence[privacy.Segment],
     total_rounds: int,
     dimension: int,
-    is_seed_secret: bool,
     entries: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
   """Returns what `privacy.json` holds: the guarantee, what it covers, and every release made from user data.
 
   Args:
-    plan: What runs.
-    rounds: Rounds whose models were released.
+    segments: The rounds whose models were released, under the plans that they ran with; the last plan is the run's.
     total_rounds: The length of the whole run, for which `scaling` is worked out.
     dimension: Number of weights of the model.
-    is_seed_secret: Whether the noise comes from a seed that nobody was told.
-    entries: What the data set was made with: its manifest's `learned`, whose price the plan knows.
+    entries: What the data set was made with: its manifest's `learned`, whose cost the plan knows.
   """
+  plan = segments[-1].plan
+  problem = privacy.why_no_promise(segments)
   return {
-      'epsilon': plan.epsilon(rounds),
-      'delta': plan.delta if plan.is_private else None,
-      'training_epsilon': plan.training_epsilon(rounds),
-      'training_delta': plan.training_delta,
+      'epsilon': privacy.epsilon_of(segments),
+      'delta': None if problem else plan.delta,
+      'no_promise': problem or None,
+      'training_epsilon': privacy.training_epsilon_of(segments),
+      'training_delta': None if problem else plan.training_delta,
       'learned_epsilon': plan.learned.epsilon,
       'learned_delta': plan.learned.delta,
       'composition': 'basic: what the data set has cost and what training has cost add up, epsilon and delta alike',
-      'unit': 'client',
-      'adjacency': plan.adjacency,
+      'unit': guarantees.UNIT,
+      'adjacency': guarantees.ADJACENCY,
+      'assumption': 'the number of client ids is public; ids without data count too',
+      'bound': _bound_in_words([segment.plan for segment in segments]),
       'sampling': _sampling_in_words(plan),
       'mechanism': _mechanism(plan),
+      'trust_model': _TRUST_MODEL,
+      **accountant.describe([segment.plan.round for segment in segments if segment.plan.is_private]),
       'noise_multiplier': plan.noise_multiplier,
       'clip_norm': plan.clip_norm,
-      'sensitivity': plan.sensitivity(dimension),
+      'sensitivity': plan.norm_bound(dimension),
+      'noise_stddev': plan.noise_stddev(dimension),
       'population': plan.population,
       'clients_per_round': plan.clients_per_round,
-      'rounds': rounds,
-      'covers': _coverage(plan, rounds, learned.names(entries)),
-      'not_covered': _not_covered(plan.is_private, is_seed_secret),
+      'rounds': _count_rounds(segments),
+      'segments': [_segment(segment) for segment in segments],
+      'covers': _coverage(segments, learned.names(entries)),
+      'not_covered': _not_covered(problem),
       'scaling': explain_scaling(plan, _GOOD_EPSILON, total_rounds),
-      'releases': _releases(plan, rounds, entries),
+      'releases': _releases(segments, entries),
   }
 
 
-def promise(plan: privacy.PrivacyPlan, rounds: int, entries: Sequence[Mapping[str, Any]] = ()) -> str:
-  """Says in one line what these many rounds cost."""
-  epsilon = plan.epsilon(rounds)
+def promise(segments: Sequence[privacy.Segment], entries: Sequence[Mapping[str, Any]] = ()) -> str:
+  """Says in one line what the rounds of these segments cost."""
+  problem = privacy.why_no_promise(segments)
+  epsilon, plan = privacy.epsilon_of(segments), segments[-1].plan
   if epsilon is None:
-    return 'none, this run adds no noise.'
+    return f'none: {problem}.'
   names = learned.names(entries)
+  bound = _bound_in_words([segment.plan for segment in segments])
+  spent = f'epsilon {guarantees.format_epsilon(epsilon)}{_split_in_words(segments) if names else ""}'
   return (
-      f'epsilon {epsilon:.2f}{_split_in_words(plan, rounds) if names else ""} at delta {plan.delta:g} for '
-      f'{_coverage(plan, rounds, names)}; '
-      f'noise multiplier {plan.noise_multiplier:g}, clip {plan.clip_norm:g}.'
+      f'{spent} at delta {plan.delta:g} for {_coverage(segments, names)}; '
+      f'noise multiplier {plan.noise_multiplier:g}, clip {plan.clip_norm:g}{f". {bound}" if bound else ""}.'
   )
 
 
@@ -96,7 +109,7 @@ def explain_scaling(plan: privacy.PrivacyPlan, target_epsilon: float, rounds: in
   """
   epsilon = plan.epsilon(rounds)
   if epsilon is None:
-    return 'No noise, no guarantee: more clients do not change that.'
+    return 'No guarantee: more clients do not change that.'
   if epsilon <= target_epsilon:
     return f'Epsilon is at or below {target_epsilon:g} as it is.'
   enough = _smallest_factor(plan, target_epsilon, rounds)
@@ -117,7 +130,8 @@ def _smallest_factor(plan: privacy.PrivacyPlan, target_epsilon: float, rounds: i
   limit = min(1024, 0.999 * privacy.MAX_NOISE_MULTIPLIER / plan.noise_multiplier)
 
   def is_enough(factor: float) -> bool:
-    return (scale(plan, factor).epsilon(rounds) or 0.0) <= target_epsilon
+    epsilon = scale(plan, factor).epsilon(rounds)
+    return epsilon is not None and epsilon <= target_epsilon
 
   low, high = 1.0, min(2.0, limit)
   while not is_enough(high):
@@ -143,27 +157,63 @@ def _sampling_in_words(plan: privacy.PrivacyPlan) -> str:
   return f'fixed: {plan.clients_per_round} of {plan.population} clients a round, without replacement'
 
 
-def _split_in_words(plan: privacy.PrivacyPlan, rounds: int) -> str:
-  return f' (data set {plan.learned.epsilon:.2f}, training {plan.training_epsilon(rounds):.2f})'
-
-
-def _coverage(plan: privacy.PrivacyPlan, rounds: int, names: Sequence[str]) -> str:
-  """Says what the guarantee is about: the models, and what was learned for the data set (`names`)."""
-  if not plan.is_private:
-    return 'nothing: this run adds no noise'
-  besides = f' and what the data set was made with ({"; ".join(names)})' if names else ''
+def _bound_in_words(plans: Sequence[privacy.PrivacyPlan]) -> str:
+  """Says which bound the epsilon of fixed cohorts is, and what costs less; empty without them."""
+  if all(plan.sampling == 'poisson' for plan in plans):
+    return ''
   return (
-      f'the models of all {rounds} rounds{besides}, for each training user with all of their examples '
-      f'({plan.adjacency})'
+      'With fixed cohorts this is the bound against an observer who knows who took part in every round: sampling does '
+      'not hide a client. --sampling=poisson costs much less at the same noise'
   )
 
 
-def _releases(plan: privacy.PrivacyPlan, rounds: int, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _split_in_words(segments: Sequence[privacy.Segment]) -> str:
+  learned_cost = guarantees.format_epsilon(segments[-1].plan.learned.epsilon)
+  training = privacy.training_epsilon_of(segments)
+  return f' (data set {learned_cost}, training {guarantees.format_epsilon(training or 0.0)})'
+
+
+def _coverage(segments: Sequence[privacy.Segment], names: Sequence[str]) -> str:
+  """Says what the guarantee is about: the models, and what was learned for the data set (`names`)."""
+  problem = privacy.why_no_promise(segments)
+  if problem:
+    return f'nothing: {problem}'
+  besides = f' and what the data set was made with ({"; ".join(names)})' if names else ''
+  return (
+      f'the models of all {_count_rounds(segments)} rounds{besides}, for each training user with all of their examples '
+      f'({guarantees.ADJACENCY})'
+  )
+
+
+def _count_rounds(segments: Sequence[privacy.Segment]) -> int:
+  return sum(segment.rounds for segment in segments)
+
+
+def _segment(segment: privacy.Segment) -> dict[str, Any]:
+  plan = segment.plan
+  return {
+      'rounds': segment.rounds,
+      'mechanism': _mechanism(plan),
+      'sampling': _sampling_in_words(plan),
+      'noise_multiplier': plan.noise_multiplier,
+      'is_seeded': plan.is_seeded,
+  }
+
+
+def _releases(segments: Sequence[privacy.Segment], entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
   measured = 'exact, for the operator only'
-  models = {'what': f'models of rounds 1 to {rounds}', 'mechanism': _mechanism(plan), 'private': plan.is_private}
+  is_private = not privacy.why_no_promise(segments)
+  plan = segments[-1].plan
+  models = {
+      'what': f'models of rounds 1 to {_count_rounds(segments)}',
+      'mechanism': _mechanism(plan),
+      'private': is_private,
+      'epsilon': privacy.training_epsilon_of(segments),
+      'delta': plan.training_delta if is_private else None,
+  }
   return [
-      models | {'epsilon': plan.training_epsilon(rounds), 'delta': plan.training_delta},
-      *learned.releases(entries, plan.sampling),
+      models,
+      *learned.releases(entries),
       {'what': 'limits of the data set', 'mechanism': 'declared, not learned from data', 'private': True},
       {'what': 'rows, clients and examples counted in the manifest', 'mechanism': measured, 'private': False},
       {'what': 'training loss, accuracy, update norms and cohort sizes', 'mechanism': measured, 'private': False},
@@ -172,19 +222,17 @@ def _releases(plan: privacy.PrivacyPlan, rounds: int, entries: Sequence[Mapping[
   ]
 
 
-def _not_covered(is_private: bool, is_seed_secret: bool) -> list[str]:
-  if not is_private:
-    return ['everything: this run adds no noise']
-  items = [
+def _not_covered(problem: str) -> list[str]:
+  if problem:
+    return [f'everything: {problem}']
+  return [
       'figures measured on training users (loss, accuracy, update norms, cohorts): exact, keep them with the operator',
       'held-out users: the model never saw them, the accuracy that is published with it did',
       'the counts in the manifest of the data set: exact, keep them with the operator',
       'other runs on the same users, and other data sets learned from them: their epsilons add up',
-      'the number of training clients, which is taken as public',
+      'the number of ids of training clients, which is taken as public',
       'the choice of hyperparameters, if it was made by trying them on these clients',
       'attacks on floating-point noise, and on a generator that is not cryptographic',
-      'checkpoints, which hold the secret seed of the noise: keep them with the operator',
+      'checkpoints, which contain the secret seed of the noise: keep them with the operator',
+      'the machine that trains: it sees the logs and every update in the clear',
   ]
-  if not is_seed_secret:
-    items.append('anyone who knows the --seed of this run, and so its noise: for a promise, run without --seed')
-  return items

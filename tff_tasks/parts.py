@@ -33,7 +33,8 @@ def build_plan(
       quantization_bits=settings.quantization_bits,
       noise_multiplier=settings.noise_multiplier or 0.0,
       delta=settings.delta,
-      learned=learned.total(entries, settings.sampling),
+      learned=learned.total(entries),
+      is_seeded=settings.seed is not None,
   )
   if not settings.target_epsilon:
     return plan

@@ -174,11 +174,8 @@ class Run:
     output_dir = self._settings.output_dir
     model = released.ReleasedModel(self._shards.schema, self._model_size, round_number, _weights(state))
     released.save(model, output_dir)
-    is_seed_secret = self._settings.seed is None
-    total_rounds = self._settings.total_rounds
-    entries = ledger.build_ledger(
-        self._plan, round_number, total_rounds, self._dimension, is_seed_secret, self._learned
-    )
+    segments = [privacy.Segment(self._plan, round_number)]
+    entries = ledger.build_ledger(segments, self._settings.total_rounds, self._dimension, self._learned)
     run_directory.write_json(output_dir, 'privacy.json', entries)
 
   def _write_figures(self, state: Any, rows: Sequence[metrics.RoundMetrics]) -> None:
@@ -198,7 +195,7 @@ class Run:
         'tail_accuracy': tail.accuracy,
         'epsilon': plan.epsilon(total_rounds),
         'training_epsilon': plan.training_epsilon(total_rounds),
-        'delta': plan.delta if plan.is_private else None,
+        'delta': plan.delta if plan.epsilon(total_rounds) is not None else None,
         'weights': self._dimension,
         'clip_norm': plan.clip_norm,
         'quantization_bits': plan.quantization_bits,
@@ -214,7 +211,7 @@ class Run:
     lines = [
         f'{begin} {settings.total_rounds} rounds of {self._shards.schema.task} on the {settings.runtime} runtime: '
         f'{self._dimension:,} weights, {plan.population:,} clients, about {plan.clients_per_round:,} a round.',
-        f'Privacy: {ledger.promise(plan, settings.total_rounds, self._learned)}',
+        f'Privacy: {ledger.promise([privacy.Segment(plan, settings.total_rounds)], self._learned)}',
         f'Evaluation: every {settings.rounds_per_eval} rounds on {self._num_users(self._eval_split)}; in the end on '
         f'{self._num_users("test")}.',
     ]

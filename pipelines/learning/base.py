@@ -2,13 +2,11 @@
 
 import abc
 from collections.abc import Mapping
-import math
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
+from pipelines import guarantees
 from pipelines.rows import rows as rows_lib
 
-# What an epsilon is about, here and in training: otherwise the two could not be added.
-_UNIT, _ADJACENCY = 'client', 'one client added or removed'
 _SOURCES = ('declared', 'public', 'dp')
 
 
@@ -51,6 +49,12 @@ class Learner(abc.ABC):
     """
 
 
+def paid_entry(what: str, mechanism: str, cost: guarantees.Cost) -> dict[str, Any]:
+  """Returns the manifest entry of what was learned from users with differential privacy."""
+  terms = {'unit': guarantees.UNIT, 'adjacency': guarantees.ADJACENCY}
+  return {'what': what, 'source': 'dp', 'mechanism': mechanism, **cost._asdict(), **terms}
+
+
 def free_entry(what: str, source: str) -> dict[str, Any]:
   """Returns the manifest entry of what is declared or public, and so was not learned from users."""
   return {'what': what, 'source': source, 'mechanism': 'none', 'epsilon': 0.0, 'delta': 0.0}
@@ -61,25 +65,11 @@ def check_entry(entry: Mapping[str, Any]) -> None:
   what, source = entry.get('what'), entry.get('source')
   if not isinstance(what, str) or source not in _SOURCES:
     raise ValueError(
-        f'Expected what was learned and a source of {", ".join(_SOURCES)}, found {what!r} and {source!r}: mend the '
-        'entry of the release.'
+        f'Expected what was learned and a source of {", ".join(_SOURCES)}, found {what!r} and {source!r}: correct '
+        'the entry of the release.'
     )
   if source != 'dp':
     return
-  if (entry.get('unit'), entry.get('adjacency')) != (_UNIT, _ADJACENCY):
-    raise ValueError(
-        f'Expected a promise about {_UNIT!r} and {_ADJACENCY!r} for {what!r}, found {entry.get("unit")!r} and '
-        f'{entry.get("adjacency")!r}: mend the learner.'
-    )
-  epsilon, delta = entry.get('epsilon'), entry.get('delta')
-  if not _is_number(epsilon) or not _is_number(delta) or epsilon < 0 or not 0 <= delta < 1:
-    raise ValueError(
-        f'Expected a finite epsilon >= 0 and 0 <= delta < 1 for {what!r}, found {epsilon!r} and {delta!r}: mend the '
-        'learner.'
-    )
+  guarantees.read_cost(entry, 'correct the learner')
   if not isinstance(entry.get('mechanism'), str):
-    raise ValueError(f'Expected the mechanism that {what!r} was learned with, found none: mend the learner.')
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-  return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    raise ValueError(f'Expected the mechanism that {what!r} was learned with, found none: correct the learner.')

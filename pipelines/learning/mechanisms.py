@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# For people this is no promise at all, and exp(epsilon) still is a number.
-_LARGEST_EPSILON = 100.0
+from pipelines import guarantees
 
 
 class Selection(NamedTuple):
@@ -29,8 +28,9 @@ class Selection(NamedTuple):
 
 def check_promise(epsilon: float, delta: float) -> None:
   """Raises a ValueError if no Gaussian noise gives (epsilon, delta)-privacy, or any does."""
-  if not 0 < epsilon <= _LARGEST_EPSILON:
-    raise ValueError(f'Expected 0 < epsilon <= {_LARGEST_EPSILON:g}, found {epsilon:g}: say what learning may cost.')
+  largest = guarantees.LARGEST_EPSILON
+  if not 0 < epsilon <= largest:
+    raise ValueError(f'Expected 0 < epsilon <= {largest:g}, found {epsilon:g}: say what learning may cost.')
   if not 0 < delta < 1:
     raise ValueError(f'Expected 0 < delta < 1, found {delta:g}: say what learning may cost; below 1 / users.')
 

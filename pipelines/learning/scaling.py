@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyarrow import csv
 import pyarrow.compute as pc
 
+from pipelines import guarantees
 from pipelines.learning import base
 from pipelines.learning import mechanisms
 from pipelines.learning import public_files
@@ -184,14 +185,11 @@ class ScalingLearner(base.Learner):
     return base.Release(value, self._entry(stddev, clients) | value)
 
   def _entry(self, stddev: float, clients: float) -> dict[str, Any]:
-    return {
-        'what': f'mean and standard deviation of {", ".join(self.columns)}',
-        'source': 'dp',
-        'mechanism': 'Gaussian noise on the sums over clients of their means of limited values and of their squares',
-        'epsilon': self.scaling.epsilon,
-        'delta': self.scaling.delta,
-        'unit': 'client',
-        'adjacency': 'one client added or removed',
+    return base.paid_entry(
+        f'mean and standard deviation of {", ".join(self.columns)}',
+        'Gaussian noise on the sums over clients of their means of limited values and of their squares',
+        guarantees.Cost(self.scaling.epsilon, self.scaling.delta),
+    ) | {
         'lower': list(self.scaling.lower),
         'upper': list(self.scaling.upper),
         'noise_stddev': stddev,

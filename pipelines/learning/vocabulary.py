@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines import guarantees
 from pipelines.featurizers import tokens
 from pipelines.learning import base
 from pipelines.learning import mechanisms
@@ -150,14 +151,11 @@ class VocabularyLearner(base.Learner):
           f'Expected words that more than {selection.threshold:.0f} users have, found none, which has cost epsilon '
           f'{asked.epsilon:g} too: allow a larger one, or declare the words or take them from a public file.'
       )
-    entry = {
-        'what': f'vocabulary: the most frequent words of {self.column}',
-        'source': 'dp',
-        'mechanism': 'Gaussian noise on the number of clients that have a word, words above a threshold',
-        'epsilon': asked.epsilon,
-        'delta': asked.delta,
-        'unit': 'client',
-        'adjacency': 'one client added or removed',
+    entry = base.paid_entry(
+        f'vocabulary: the most frequent words of {self.column}',
+        'Gaussian noise on the number of clients that have a word, words above a threshold',
+        guarantees.Cost(asked.epsilon, asked.delta),
+    ) | {
         'words_per_client': asked.words_per_client,
         'noise_stddev': selection.stddev,
         'threshold': selection.threshold,

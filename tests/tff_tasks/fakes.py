@@ -6,6 +6,7 @@ import os
 import numpy as np
 
 from pipelines import client_shards
+from pipelines import guarantees
 from pipelines import schema as schema_lib
 from pipelines.shards import shard_writing
 from tff_tasks import client_data
@@ -31,7 +32,7 @@ SETTINGS = settings_lib.Settings(
 # What a data set says that learned its words from its clients.
 WORDS = {
     'what': 'vocabulary', 'source': 'dp', 'mechanism': 'noisy counts', 'epsilon': 1.0, 'delta': 1e-5, 'unit': 'client',
-    'adjacency': 'one client added or removed',
+    'adjacency': guarantees.ADJACENCY,
 }  # fmt: skip
 
 _NUM_SHARDS = 2

@@ -1,11 +1,10 @@
-import math
-
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from pipelines import guarantees
 from tff_tasks import learned
 
-_DP = {'source': 'dp', 'unit': 'client', 'adjacency': 'one client added or removed'}
+_DP = {'source': 'dp', 'unit': 'client', 'adjacency': guarantees.ADJACENCY}
 _WORDS = {**_DP, 'what': 'vocabulary', 'mechanism': 'noisy counts', 'epsilon': 1.5, 'delta': 1e-6}
 _SCALING = {**_DP, 'what': 'scaling', 'mechanism': 'noisy sums', 'epsilon': 0.5, 'delta': 2e-6}
 _CLASSES = {'what': 'classes', 'source': 'declared'}
@@ -14,46 +13,28 @@ _LIST = {'what': 'word list', 'source': 'public', 'epsilon': 0.0, 'delta': 0.0}
 
 class LearnedTest(parameterized.TestCase):
   def test_what_was_learned_adds_up(self) -> None:
-    cost = learned.total([_WORDS, _CLASSES, _SCALING, _LIST], 'poisson')
+    cost = learned.total([_WORDS, _CLASSES, _SCALING, _LIST])
     self.assertEqual(cost.epsilon, 2.0)
     self.assertAlmostEqual(cost.delta, 3e-6, places=15)
-    self.assertEqual(learned.total([], 'poisson'), learned.NOTHING)
+    self.assertEqual(learned.total([]), guarantees.NOTHING)
 
   @parameterized.parameters(_CLASSES, _LIST)
   def test_what_was_not_learned_costs_nothing(self, **entry: object) -> None:
-    self.assertEqual(learned.price(entry, 'fixed'), learned.NOTHING)
-
-  def test_to_replace_a_client_is_to_remove_one_and_to_add_another(self) -> None:
-    cost = learned.price(_WORDS, 'fixed')
-    self.assertEqual(cost.epsilon, 3.0)
-    self.assertAlmostEqual(cost.delta, 1e-6 * (1 + math.exp(1.5)), places=15)
+    self.assertEqual(learned.price(entry), guarantees.NOTHING)
 
   @parameterized.parameters('exact', None)
   def test_an_unknown_price_is_refused(self, source: str | None) -> None:
     with self.assertRaisesRegex(ValueError, "found 'mean' from .*: whatever it cost the users is not known"):
-      learned.total([{'what': 'mean', 'source': source}], 'poisson')
+      learned.total([{'what': 'mean', 'source': source}])
 
-  @parameterized.parameters(
-      ({'unit': 'row'}, "price of 'vocabulary' for 'client' .*, found it for 'row'"),
-      ({'unit': None}, 'found it for None'),
-      ({'adjacency': 'one client replaced'}, "found it for 'client' and 'one client replaced': it cannot be added"),
-      ({'epsilon': -3}, 'Expected a finite epsilon >= 0 .*, found -3 and 1e-06'),
-      ({'epsilon': math.inf}, 'found inf'),
-      ({'epsilon': math.nan}, 'found nan'),
-      ({'epsilon': '1'}, "found '1'"),
-      ({'epsilon': None}, 'found None'),
-      ({'epsilon': True}, 'found True'),
-      ({'delta': 1.0}, 'found 1.5 and 1.0'),
-      ({'delta': -1e-9}, 'and -1e-09'),
-      ({'delta': math.nan}, 'and nan'),
-  )
-  def test_what_is_no_price_between_such_neighbours_is_refused(self, changes: dict, message: str) -> None:
-    for sampling in ('poisson', 'fixed'):
-      with self.assertRaisesRegex(ValueError, message):
-        learned.total([_SCALING, {**_WORDS, **changes}], sampling)
+  def test_a_cost_that_cannot_be_added_is_refused(self) -> None:
+    """The other reasons are those of `guarantees.read_cost`."""
+    added = {**_WORDS, 'adjacency': 'one client added or removed'}
+    with self.assertRaisesRegex(ValueError, 'cannot be added to the cost of training: preprocess again'):
+      learned.total([_SCALING, added])
 
   def test_a_price_may_be_nothing(self) -> None:
-    self.assertEqual(learned.price({**_WORDS, 'epsilon': 0, 'delta': 0.0}, 'fixed'), learned.NOTHING)
+    self.assertEqual(learned.price({**_WORDS, 'epsilon': 0, 'delta': 0.0}), guarantees.NOTHING)
 
   def test_the_manifest_has_to_say_what_was_learned(self) -> None:
     self.assertEqual(learned.read({'learned': [_WORDS]}, 'shards'), [_WORDS])
@@ -63,7 +44,7 @@ class LearnedTest(parameterized.TestCase):
         learned.read(manifest, 'shards')
 
   def test_releases_are_listed_with_their_price(self) -> None:
-    words, classes, public = learned.releases([_WORDS, _CLASSES, _LIST], 'poisson')
+    words, classes, public = learned.releases([_WORDS, _CLASSES, _LIST])
     self.assertEqual(
         words,
         {'what': 'vocabulary', 'mechanism': 'noisy counts', 'private': True, 'epsilon': 1.5, 'delta': 1e-6},

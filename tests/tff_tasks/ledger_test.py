@@ -1,9 +1,12 @@
+from collections.abc import Sequence
 import dataclasses
 import json
 import re
+from typing import Any
 
 from absl.testing import absltest
 
+from pipelines import guarantees
 from tff_tasks import learned
 from tff_tasks import ledger
 from tff_tasks import privacy
@@ -20,55 +23,110 @@ _ENTRIES = [
         'epsilon': 1.5,
         'delta': 1e-5,
         'unit': 'client',
-        'adjacency': 'one client added or removed',
+        'adjacency': guarantees.ADJACENCY,
     },
     {'what': 'classes', 'source': 'declared', 'mechanism': 'none', 'epsilon': 0.0, 'delta': 0.0},
 ]
 _PUBLIC = privacy.PrivacyPlan(population=932, clients_per_round=250, quantization_bits=0)
 
 
+def _ledger(
+    plan: privacy.PrivacyPlan, rounds: int, total_rounds: int = 20, dimension: int = 9, entries: Sequence[dict] = ()
+) -> dict[str, Any]:
+  return ledger.build_ledger([privacy.Segment(plan, rounds)], total_rounds, dimension, entries)
+
+
+def _promise(plan: privacy.PrivacyPlan, rounds: int, entries: Sequence[dict] = ()) -> str:
+  return ledger.promise([privacy.Segment(plan, rounds)], entries)
+
+
 class LedgerTest(absltest.TestCase):
   def test_says_what_holds(self) -> None:
-    entries = ledger.build_ledger(_PLAN, 20, 140, 21_000, is_seed_secret=True)
+    entries = _ledger(_PLAN, 20, 140, 21_000)
     self.assertEqual(entries['epsilon'], _PLAN.epsilon(20))
     self.assertEqual(entries['sensitivity'], quantization.Codec(21_000, 0.3, 4).norm_bound)
     self.assertGreater(entries['sensitivity'], entries['clip_norm'])
     self.assertIn('all 20 rounds', entries['covers'])
-    self.assertIn('one client added or removed', entries['covers'])
+    self.assertIn('replaced by none (zero-out)', entries['covers'])
     self.assertIn('Poisson', entries['sampling'])
     self.assertNotIn('--seed', ' '.join(entries['not_covered']))
     json.dumps(entries, allow_nan=False)
 
   def test_every_release_is_private_or_named_as_not(self) -> None:
-    releases = {entry['what']: entry['private'] for entry in ledger.build_ledger(_PLAN, 20, 20, 9, True)['releases']}
+    releases = {entry['what']: entry['private'] for entry in _ledger(_PLAN, 20)['releases']}
     self.assertTrue(releases['models of rounds 1 to 20'])
     self.assertFalse(releases['training loss, accuracy, update norms and cohort sizes'])
     self.assertFalse(releases['accuracy on held-out users'])
     self.assertFalse(releases['rows, clients and examples counted in the manifest'])
     self.assertFalse(releases['accuracy on the held-out tails of training users'])
 
-  def test_a_known_seed_is_named(self) -> None:
-    self.assertIn('--seed', ' '.join(ledger.build_ledger(_PLAN, 20, 20, 9, is_seed_secret=False)['not_covered']))
+  def test_a_known_seed_promises_nothing(self) -> None:
+    seeded = dataclasses.replace(_PLAN, is_seeded=True)
+    entries = _ledger(seeded, 20)
+    for name in ('epsilon', 'training_epsilon', 'delta', 'training_delta'):
+      self.assertIsNone(entries[name])
+    self.assertIn('--seed', entries['no_promise'])
+    self.assertEqual(entries['not_covered'], [f'everything: {entries["no_promise"]}'])
+    self.assertFalse(entries['releases'][0]['private'])
+    self.assertStartsWith(_promise(seeded, 20), 'none: the noise comes from --seed')
+
+  def test_beyond_all_use_nothing_is_promised(self) -> None:
+    quiet = dataclasses.replace(_PLAN, noise_multiplier=0.001)
+    self.assertIsNone(_ledger(quiet, 20)['epsilon'])
+    self.assertStartsWith(_promise(quiet, 20), 'none: no useful promise: epsilon is above 100')
+
+  def test_says_whom_it_protects_and_who_counted(self) -> None:
+    entries = _ledger(_PLAN, 20)
+    self.assertEqual(entries['adjacency'], guarantees.ADJACENCY)
+    self.assertIn('number of client ids is public', entries['assumption'])
+    self.assertIn('against whoever gets what is released, not against that machine', entries['trust_model'])
+    self.assertEqual((entries['neighboring_relation'], entries['accountant_version']), ('REPLACE_SPECIAL', '0.6.0'))
+    self.assertIn('PLD', entries['accountant'])
+    self.assertGreater(entries['discretization'], 0)
 
   def test_without_noise_there_is_no_promise(self) -> None:
-    entries = ledger.build_ledger(_PUBLIC, 20, 20, 9, is_seed_secret=True)
+    entries = _ledger(_PUBLIC, 20)
     self.assertIsNone(entries['epsilon'])
     self.assertIsNone(entries['delta'])
     self.assertStartsWith(entries['covers'], 'nothing')
     self.assertFalse(entries['releases'][0]['private'])
-    self.assertIn('no noise', ledger.promise(_PUBLIC, 20))
+    self.assertIn('no noise', _promise(_PUBLIC, 20))
 
-  def test_fixed_cohorts_replace_a_client(self) -> None:
+  def test_fixed_cohorts_say_which_bound_it_is(self) -> None:
     fixed = dataclasses.replace(_PLAN, sampling='fixed')
-    self.assertIn('replaced', ledger.promise(fixed, 20))
-    self.assertIn('without replacement', ledger.build_ledger(fixed, 20, 20, 9, True)['sampling'])
+    entries = _ledger(fixed, 20)
+    self.assertIn('without replacement', entries['sampling'])
+    self.assertIn('sensitivity', entries)
+    self.assertEqual(entries['sensitivity'], fixed.norm_bound(9))
+    for said in (_promise(fixed, 20), entries['bound']):
+      self.assertIn('the bound against an observer who knows who took part', said)
+      self.assertIn('--sampling=poisson', said)
+    self.assertNotIn('--sampling', _promise(_PLAN, 20))
+    self.assertEqual(_ledger(_PLAN, 20)['bound'], '')
+
+
+class SegmentsTest(absltest.TestCase):
+  def test_are_listed_and_composed(self) -> None:
+    segments = [privacy.Segment(_PLAN, 20), privacy.Segment(dataclasses.replace(_PLAN, noise_multiplier=1.1), 5)]
+    entries = ledger.build_ledger(segments, 140, 9)
+    self.assertEqual(entries['epsilon'], privacy.epsilon_of(segments))
+    self.assertEqual([segment['rounds'] for segment in entries['segments']], [20, 5])
+    self.assertEqual([segment['noise_multiplier'] for segment in entries['segments']], [2.08, 1.1])
+    self.assertEqual(entries['rounds'], 25)
+    self.assertEqual(entries['releases'][0]['what'], 'models of rounds 1 to 25')
+    json.dumps(entries, allow_nan=False)
+
+  def test_one_without_noise_spoils_the_promise(self) -> None:
+    segments = [privacy.Segment(_PUBLIC, 4), privacy.Segment(_PLAN, 1)]
+    self.assertIsNone(ledger.build_ledger(segments, 5, 9)['epsilon'])
+    self.assertStartsWith(ledger.promise(segments), 'none: ')
 
 
 class LearnedTest(absltest.TestCase):
   def setUp(self) -> None:
     super().setUp()
-    self._plan = dataclasses.replace(_PLAN, learned=learned.total(_ENTRIES, 'poisson'))
-    self._entries = ledger.build_ledger(self._plan, 20, 140, 21_000, True, _ENTRIES)
+    self._plan = dataclasses.replace(_PLAN, learned=learned.total(_ENTRIES))
+    self._entries = _ledger(self._plan, 20, 140, 21_000, _ENTRIES)
 
   def test_what_the_data_set_cost_is_added(self) -> None:
     training = dataclasses.replace(_PLAN, delta=9e-5).epsilon(20) or 0.0
@@ -85,10 +143,10 @@ class LearnedTest(absltest.TestCase):
 
   def test_it_says_what_is_covered(self) -> None:
     self.assertIn('what the data set was made with (vocabulary)', self._entries['covers'])
-    said = ledger.promise(self._plan, 20, _ENTRIES)
+    said = _promise(self._plan, 20, _ENTRIES)
     self.assertRegex(said, r'^epsilon (\S+) \(data set 1.50, training (\S+)\) at delta 0.0001 for')
     self.assertIn('(vocabulary)', said)
-    self.assertNotIn('data set', ledger.promise(_PLAN, 20, _ENTRIES[1:]))
+    self.assertNotIn('data set', _promise(_PLAN, 20, _ENTRIES[1:]))
 
   def test_a_data_set_that_costs_too_much_does_not_scale(self) -> None:
     self.assertIn('No number of clients', ledger.explain_scaling(self._plan, 1.5, 140))
@@ -127,7 +185,7 @@ class ScalingTest(absltest.TestCase):
 
   def test_enough_is_enough(self) -> None:
     self.assertIn('as it is', ledger.explain_scaling(_PLAN, 50.0, 140))
-    self.assertIn('No noise', ledger.explain_scaling(_PUBLIC, 2.0, 140))
+    self.assertIn('No guarantee', ledger.explain_scaling(_PUBLIC, 2.0, 140))
 
 
 if __name__ == '__main__':

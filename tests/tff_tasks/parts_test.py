@@ -28,8 +28,13 @@ class BuildPlanTest(absltest.TestCase):
     plan = parts.build_plan(target, 100, [fakes.WORDS])
     self.assertBetween(plan.epsilon(4), 2.9, 3.0)
     self.assertBetween(plan.training_epsilon(4), 1.9, 2.0)
-    with self.assertRaisesRegex(ValueError, 'above 2, which the data set alone has spent'):
-      parts.build_plan(dataclasses.replace(target, sampling='fixed', target_epsilon=2.0), 100, [fakes.WORDS])
+    with self.assertRaisesRegex(ValueError, 'above 1, which the data set alone has spent'):
+      parts.build_plan(dataclasses.replace(target, sampling='fixed', target_epsilon=1.0), 100, [fakes.WORDS])
+
+  def test_a_seeded_run_promises_nothing(self) -> None:
+    plan = parts.build_plan(dataclasses.replace(fakes.SETTINGS, seed=0), 100)
+    self.assertIsNone(plan.epsilon(4))
+    self.assertEqual(plan.planned_epsilon(4), parts.build_plan(fakes.SETTINGS, 100).epsilon(4))
 
 
 class BuildSeedTest(absltest.TestCase):

@@ -13,6 +13,7 @@ from hypothesis import strategies
 import numpy as np
 import pyarrow as pa
 
+from pipelines import guarantees
 from pipelines.learning import mechanisms
 from pipelines.learning import scaling
 from pipelines.rows import rows as rows_lib
@@ -181,7 +182,7 @@ class ReleaseTest(parameterized.TestCase):
     entry = scaling.ScalingLearner(_COLUMNS, _LEARNED).release(None).entry
     expected = {
         'what': 'mean and standard deviation of x, y', 'source': 'dp', 'epsilon': 1.0, 'delta': 1e-6, 'unit': 'client',
-        'adjacency': 'one client added or removed', 'lower': [-10.0, 0.0], 'upper': [10.0, 1.0],
+        'adjacency': guarantees.ADJACENCY, 'lower': [-10.0, 0.0], 'upper': [10.0, 1.0],
         'noise_stddev': mechanisms.calibrate_gaussian(1.0, 1e-6, math.sqrt(3.5)),
     }  # fmt: skip
     self.assertEqual(entry, entry | expected)

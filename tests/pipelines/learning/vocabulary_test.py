@@ -13,6 +13,7 @@ from hypothesis import strategies
 import numpy as np
 import pyarrow as pa
 
+from pipelines import guarantees
 from pipelines.learning import base
 from pipelines.learning import mechanisms
 from pipelines.learning import vocabulary
@@ -166,7 +167,7 @@ class ReleaseTest(parameterized.TestCase):
     selection = mechanisms.calibrate_selection(1.0, 1e-9, 2)
     expected = {
         'what': 'vocabulary: the most frequent words of text', 'source': 'dp', 'epsilon': 1.0, 'delta': 1e-9,
-        'unit': 'client', 'adjacency': 'one client added or removed', 'words_per_client': 2,
+        'unit': 'client', 'adjacency': guarantees.ADJACENCY, 'words_per_client': 2,
         'noise_stddev': selection.stddev, 'threshold': selection.threshold, 'words': 1,
     }  # fmt: skip
     self.assertEqual(release.entry, release.entry | expected)
