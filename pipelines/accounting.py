@@ -7,7 +7,9 @@ from typing import Any
 
 from pipelines import reports
 from pipelines.declarations import declaration as declarations
+from pipelines.readers import lookup
 from pipelines.rows import columns
+from pipelines.rows import parsing
 from pipelines.shards import bounds
 
 _SHOWN_VALUES = 5
@@ -64,6 +66,7 @@ def check(report: reports.Report, limit: MaxBadRows, declaration: declarations.D
     raise ValueError(report.problems[0] + more)
   if not read:
     raise ValueError('Expected rows in the input, found none: check the files.')
+  _check_columns(report, declaration)
   if bad > limit.of(read):
     raise ValueError(
         f'Expected at most {limit.text} bad rows, found {bad:,} of {read:,} ({describe_reasons(refused)}): check the '
@@ -80,6 +83,14 @@ def check(report: reports.Report, limit: MaxBadRows, declaration: declarations.D
         f'Expected at least one user with {declaration.limits.min_examples_per_client} examples, found none in '
         f'{read:,} rows ({describe_reasons(found)}): check the columns and limits.'
     )
+
+
+def _check_columns(report: reports.Report, declaration: declarations.Declaration) -> None:
+  """Raises a ValueError if no row has one of the columns, of a format whose files do not list them."""
+  found = list(report.reasons(reports.NAMES))
+  for column in parsing.raw_columns(declaration):
+    if found and column not in found:
+      raise ValueError(lookup.describe_missing(column, 'the rows', found))
 
 
 def _describe_found(report: reports.Report, declaration: declarations.Declaration) -> str:

@@ -14,6 +14,8 @@ READ, USED = 'read', 'used'
 BOUNDED, QUARANTINED, SET_ASIDE, NOTES = 'bounded', 'quarantined', 'set_aside', 'notes'
 # For messages alone: undeclared values of a category, as `column=value`.
 FOUND = 'found'
+# The columns asked for that some row has, and of rows without one of them, other columns: for messages too.
+NAMES = 'names'
 
 
 @dataclasses.dataclass

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipelines import storage
 from pipelines.readers import base
+from pipelines.readers import lookup
 from pipelines.readers import streams
 from pipelines.readers import values
 
@@ -42,14 +43,34 @@ def _read_rows(file: BinaryIO, path: str, columns: Sequence[str]) -> Iterator[li
   schema = blocks.writer_schema
   if not isinstance(schema, dict) or schema['type'] != 'record':
     raise streams.damaged(path, 'values that are no records')
-  streams.check_columns(path, columns, [field['name'] for field in schema['fields']])
+  names = _names_of(schema, {})
+  lookup.check(path, columns, list(names), lookup.list_nested(names))
   rows: list[list[Any]] = []
   size = 0
   for block in blocks:
-    rows.extend([record[column] for column in columns] for record in block)
+    rows.extend([lookup.take(record, column) for column in columns] for record in block)
     size += block.bytes_.getbuffer().nbytes
     if size >= _RECORDS_BYTES:
       yield rows
       rows, size = [], 0
   if rows:
     yield rows
+
+
+def _names_of(schema: Any, records: dict[str, Any]) -> lookup.Names:
+  """Returns the names of the fields of a record, which may be one among other types.
+
+  Args:
+    schema: As fastavro has it.
+    records: The records defined so far, by name; added to. None where one is within itself.
+  """
+  if isinstance(schema, list):
+    return {name: below for kind in schema for name, below in _names_of(kind, records).items()}
+  if isinstance(schema, str):
+    return records.get(schema) or {}
+  if schema['type'] != 'record':
+    return _names_of(schema['type'], records) if isinstance(schema['type'], dict | list) else {}
+  records[schema['name']] = None
+  found = {field['name']: _names_of(field['type'], records) for field in schema['fields']}
+  records[schema['name']] = found
+  return found

@@ -37,11 +37,13 @@ class Block(NamedTuple):
     table: The columns asked for, of whatever types the file gives them; null where a row has no such value.
     positions: int64 `[rows]`: grows through the whole file, whatever its parts.
     refused: Rows left out of `table` that could not be read, by reason. Blank lines are no rows.
+    names: Of a format without a list of columns, those asked for that some row has; if any is missing, other names too.
   """
 
   table: pa.Table
   positions: np.ndarray
   refused: Mapping[str, int]
+  names: frozenset[str] = frozenset()
 
 
 class Reader(abc.ABC):

@@ -9,9 +9,12 @@ from typing import Any
 
 from pipelines.readers import base
 from pipelines.readers import csv_parser
+from pipelines.readers import lookup
 from pipelines.readers import streams
 
 _HEADER_BYTES = 1 << 20
+# What a name of a column hardly is: a number, a date, a sentence.
+_VALUE = re.compile(r'\s*[+-]?\.?\d|.{61}')
 _LINE = re.compile(rb'[^\r\n]*(?:\r\n|\r|\n|$)')
 
 
@@ -96,10 +99,12 @@ class Tsv(Csv):
 
 
 def _check_columns(path: str, columns: Sequence[str], found: Sequence[str]) -> None:
-  """Like `streams.check_columns`, but silent about what was found: without a header it would be somebody's data."""
-  for column in columns:
-    if column not in found:
-      raise base.DamagedFile(
-          f'Expected a column {column!r} in the first line of {path}, found {len(found)} others: name one that is '
-          'there, or give column_names for a file without a header.'
-      )
+  """Like `lookup.check`, but silent about what is found if it is no header: it would be somebody's data."""
+  missing = next((column for column in columns if column not in found), None)
+  is_header = any(column in found for column in columns) or not any(map(_VALUE.match, found))
+  if missing is not None and not is_header:
+    raise base.DamagedFile(
+        f'Expected a column {missing!r} in the first line of {path}, found {len(found)} values instead of names: give '
+        'column_names for a file without a header, or skip_lines.'
+    )
+  lookup.check(path, columns, found)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pipelines import storage
 from pipelines.readers import base
+from pipelines.readers import lookup
 from pipelines.readers import streams
 from pipelines.readers import values
 
@@ -37,7 +38,7 @@ class Femnist(base.Reader):
 
   def read(self, part: base.Part, columns: Sequence[str]) -> Iterator[base.Block]:
     with streams.expect_whole(part.path, _ERRORS), storage.open_stream(part.path) as file:
-      streams.check_columns(part.path, columns, _COLUMNS)
+      lookup.check(part.path, columns, _COLUMNS)
       with np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
         order = 0
         for name, writer_names in _PARTS:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.readers import base
+from pipelines.readers import lookup
 from pipelines.readers import streams
 from pipelines.readers import values
 
@@ -34,7 +35,7 @@ class Idx(base.Reader):
     yield base.Part(path, file)
 
   def read(self, part: base.Part, columns: Sequence[str]) -> Iterator[base.Block]:
-    streams.check_columns(part.path, columns, _COLUMNS)
+    lookup.check(part.path, columns, _COLUMNS)
     with streams.expect_whole(part.path, (ValueError,)), streams.open_unpacked(part.path) as file:
       labels = np.concatenate(list(_read_arrays(file, *_LABELS)))
     images_path = _find_images(part.path)

@@ -1,7 +1,7 @@
 """JSON lines: one object a line, read by pyarrow where it can and line by line where it cannot."""
 
 import collections
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import json
 import re
@@ -13,6 +13,7 @@ from pyarrow import compute
 from pyarrow import json as arrow_json
 
 from pipelines.readers import base
+from pipelines.readers import lookup
 from pipelines.readers import streams
 from pipelines.readers import values
 from pipelines.rows import casts
@@ -31,7 +32,8 @@ class JsonLines(base.Reader):
 
   A missing key is null. Rows are refused as `not_utf8`, `not_json`, `not_an_object` or `line_too_long`. NaN and
   Infinity are numbers, as Python writes them; whole numbers beyond 64 bits come as their digits. Smaller ones may come
-  as doubles where others in the column have decimals, but only if a double holds them exactly.
+  as doubles where others in the column have decimals, but only if a double holds them exactly. A column `a.b` is the
+  key `a.b`, or where that has no value the key `b` of the object `a`.
   """
 
   def parts(self, path: str, file: int) -> Iterator[base.Part]:
@@ -51,6 +53,7 @@ class _Parser:
     self._types: dict[str, type] = {}
     self._found: list[values.Rows] = []
     self._refused: collections.Counter[str] = collections.Counter()
+    self._names = lookup.SeenNames(columns)
 
   def parse(self, lines: streams.Lines) -> Iterator[base.Block]:
     self._found, self._refused = [], collections.Counter()
@@ -60,7 +63,11 @@ class _Parser:
     if not self._read_fast(text, lines.start):
       stripped = [line.strip() for line in text.split(b'\n')]
       self._read(streams.end_lines(b'\n'.join(filter(None, stripped))), lines.start)
-    return values.make_blocks(self._columns, self._found, self._refused)
+    for rows in self._found:
+      self._names.add_columns(rows.table, text)
+    names = self._names.take()
+    for block in values.make_blocks(self._columns, self._found, self._refused):
+      yield block._replace(names=names)
 
   def _read(self, text: bytes, start: int) -> None:
     """Reads lines of which some are not for pyarrow, so that the others are: by halves."""
@@ -82,12 +89,13 @@ class _Parser:
     if schema is None:
       return not text
     table = _parse_text(text, ends, schema)
-    if table is None and pa.int64() in schema.types:
+    if table is None and schema != _with_doubles(schema):
       # JavaScript writes 9.0 as 9: the lines that were sampled may have had whole numbers alone.
       table = _parse_text(text, ends, _with_doubles(schema))
-    if table is None or _is_rounded(table, text):
+    flat = table and _flatten(table, self._columns)
+    if flat is None or _is_rounded(flat, text):
       return False
-    self._found.append(values.number_rows(table, start))
+    self._found.append(values.number_rows(flat, start))
     return True
 
   def _guess_schema(self, text: bytes, ends: np.ndarray) -> pa.Schema | None:
@@ -95,19 +103,21 @@ class _Parser:
     sampled = np.unique(np.linspace(0, len(ends) - 1, _SAMPLED_LINES, dtype=np.int64))
     lines = [text[ends[line - 1] + 1 if line else 0:ends[line]] for line in sampled]
     rows = [row for row in map(_parse_line, lines) if isinstance(row, dict)]
-    fields = []
-    for column in self._columns:
-      kinds = {type(row[column]) for row in rows if row.get(column) is not None} or {self._types.get(column, str)}
-      found = [_ARROW_TYPES.get(kind) for kind in (kinds if kinds != {int, float} else {float})]
-      if len(found) > 1 or found[0] is None:
-        return None
-      fields.append((column, found[0]))
-    return pa.schema(fields)
+    self._names.add_rows(rows)
+    types = {column: self._guess_type(column, [lookup.take(row, column) for row in rows]) for column in self._columns}
+    return None if None in types.values() else _make_schema(types, rows)
+
+  def _guess_type(self, column: str, found: Sequence[Any]) -> pa.DataType | None:
+    kinds = {type(value) for value in found if value is not None} or {self._types.get(column, str)}
+    types = [_ARROW_TYPES.get(kind) for kind in (kinds if kinds != {int, float} else {float})]
+    return types[0] if len(types) == 1 else None
 
   def _read_rows(self, lines: Sequence[bytes], positions: np.ndarray) -> None:
     parsed = [_parse_line(line) for line in lines]
     self._refused.update(row for row in parsed if isinstance(row, str))
-    rows = [[row.get(column) for column in self._columns] for row in parsed if isinstance(row, dict)]
+    objects = [row for row in parsed if isinstance(row, dict)]
+    self._names.add_rows(objects)
+    rows = [[lookup.take(row, column) for column in self._columns] for row in objects]
     if rows:
       is_good = np.array([isinstance(row, dict) for row in parsed])
       self._found.extend(values.make_rows(self._columns, rows, positions[is_good]))
@@ -127,8 +137,45 @@ def _parse_text(text: bytes, ends: np.ndarray, schema: pa.Schema) -> pa.Table | 
   return table if table.num_rows == len(ends) else None
 
 
+def _make_schema(types: Mapping[str, pa.DataType], rows: Sequence[Mapping[str, Any]]) -> pa.Schema | None:
+  """Returns columns of those types, and objects where they may be nested; None if one name has to be both."""
+  nested: dict[str, Any] = {}
+  for column, arrow_type in types.items():
+    *heads, last = column.split('.')
+    below = nested
+    for head in heads:
+      below = below.setdefault(head, {})
+      if not isinstance(below, dict):
+        return None
+    if heads and below.setdefault(last, arrow_type) != arrow_type:
+      return None
+  if any(not isinstance(row.get(head), dict | None) for head in nested for row in rows) or types.keys() & nested.keys():
+    return None
+  return pa.schema([*types.items(), *((head, _make_struct(below)) for head, below in nested.items())])
+
+
+def _make_struct(fields: Mapping[str, Any]) -> pa.StructType:
+  kinds = ((name, kind if isinstance(kind, pa.DataType) else _make_struct(kind)) for name, kind in fields.items())
+  return pa.struct(list(kinds))
+
+
+def _flatten(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+  """Returns the columns with the values of nested keys where they have none of their own."""
+  arrays = [
+      compute.coalesce(table[column], lookup.take_column(table, column.split('.'))) if '.' in column else table[column]
+      for column in columns
+  ]
+  return pa.Table.from_arrays(arrays, list(columns))
+
+
 def _with_doubles(schema: pa.Schema) -> pa.Schema:
-  return pa.schema([(field.name, pa.float64() if field.type == pa.int64() else field.type) for field in schema])
+  return pa.schema([(field.name, _widen(field.type)) for field in schema])
+
+
+def _widen(kind: pa.DataType) -> pa.DataType:
+  if pa.types.is_struct(kind):
+    return pa.struct([(field.name, _widen(field.type)) for field in kind])
+  return pa.float64() if kind == pa.int64() else kind
 
 
 def _find_ends(text: bytes) -> np.ndarray:

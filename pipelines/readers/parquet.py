@@ -9,6 +9,7 @@ from pyarrow import parquet
 
 from pipelines import storage
 from pipelines.readers import base
+from pipelines.readers import lookup
 from pipelines.readers import streams
 from pipelines.readers import values
 from pipelines.rows import casts
@@ -35,18 +36,21 @@ class Parquet(base.Reader):
 
   def read(self, part: base.Part, columns: Sequence[str]) -> Iterator[base.Block]:
     with _open(part.path) as content:
-      streams.check_columns(part.path, columns, content.schema_arrow.names)
+      names = lookup.names_of(content.schema_arrow)
+      lookup.check(part.path, columns, content.schema_arrow.names, lookup.list_nested(names))
+      paths = [lookup.find_path(column, names) for column in columns]
       counts = [content.metadata.row_group(group).num_rows for group in range(content.metadata.num_row_groups)]
       position = sum(counts[:part.start])
       groups = range(part.start, part.stop if part.stop is not None else len(counts))
-      batches = content.iter_batches(_BATCH_ROWS, list(groups), list(columns))
-      for table in _gather(_unwrap(batch, columns) for batch in batches):
+      batches = content.iter_batches(_BATCH_ROWS, list(groups), ['.'.join(path) for path in paths])
+      for table in _gather(_unwrap(batch, columns, paths) for batch in batches):
         yield base.Block(*values.number_rows(table, position), {})
         position += table.num_rows
 
 
-def _unwrap(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
-  return pa.RecordBatch.from_arrays([casts.unwrap(batch[column]) for column in columns], list(columns))
+def _unwrap(batch: pa.RecordBatch, columns: Sequence[str], paths: Sequence[Sequence[str]]) -> pa.RecordBatch:
+  arrays = [casts.unwrap(lookup.take_column(batch, path)) for path in paths]
+  return pa.RecordBatch.from_arrays(arrays, list(columns))
 
 
 def _gather(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

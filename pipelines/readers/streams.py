@@ -117,14 +117,6 @@ def damaged(path: str, what: str) -> base.DamagedFile:
   return base.DamagedFile(f'Expected a readable file, found {path} damaged ({found}): get a whole copy of it.')
 
 
-def check_columns(path: str, columns: Sequence[str], found: Sequence[str]) -> None:
-  """Raises a DamagedFile if a file lacks one of the columns."""
-  for column in columns:
-    if column not in found:
-      names = ', '.join(found) or 'none'
-      raise base.DamagedFile(f'Expected a column {column!r} in {path}, found {names}: name one of these.')
-
-
 def line_parts(path: str, file: int) -> Iterator[base.Part]:
   """Cuts a file of lines into byte ranges, or leaves it whole if it is packed."""
   with expect_whole(path), storage.open_stream(path) as raw:

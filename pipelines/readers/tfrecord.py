@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.readers import base
+from pipelines.readers import lookup
 from pipelines.readers import streams
 from pipelines.readers import values
 
@@ -79,8 +80,14 @@ class _Parser:
     self._tf = tf
     self._columns = columns
     self._kinds: dict[str, str] = {}
+    self._names = lookup.SeenNames(columns)
 
   def parse(self, records: Sequence[bytes], position: int) -> Iterator[base.Block]:
+    for block in self._parse(records, position):
+      self._names.add_columns(block.table)
+      yield block._replace(names=self._names.take())
+
+  def _parse(self, records: Sequence[bytes], position: int) -> Iterator[base.Block]:
     for record in records[:_SAMPLED_RECORDS]:
       self._parse_record(record)
     table = self._parse_fast(records)
@@ -117,6 +124,7 @@ class _Parser:
       features = self._tf.train.Example.FromString(record).features.feature
     except message.DecodeError:
       return None
+    self._names.add_rows([features])
     return [self._take(features[column], column) if column in features else None for column in self._columns]
 
   def _take(self, feature: Any, column: str) -> Any:

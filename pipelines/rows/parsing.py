@@ -69,7 +69,7 @@ def read_block(
   kept = [_keep(array, usable) for array in (ids, order, *values.values())]
   kept[0] = client_ids.hash_ids(kept[0], key)
   table = pa.Table.from_arrays(kept, schema=rows.row_schema(declaration.featurizer.columns))
-  return BlockRows(table, refusals.count(block.refused))
+  return BlockRows(table, refusals.count(block.refused) | {(reports.NAMES, name): 1 for name in block.names})
 
 
 class _Refusals:

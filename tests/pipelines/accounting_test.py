@@ -59,6 +59,12 @@ class CheckTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, message):
       self._check(**values)
 
+  def test_a_column_that_no_row_has_is_named_before_the_rows_are_judged(self) -> None:
+    report = _report(read=10, quarantined__no_client_id=10, names__user_id=2, names__x=1, names__kind=2)
+    message = "^Expected a column 'user' in the rows, found kind, user_id, x: did you mean user_id[?]$"
+    with self.assertRaisesRegex(ValueError, message):
+      accounting.check(report, accounting.MaxBadRows('100%'), _declare())
+
   def test_undeclared_values_stand_beside_the_declared_ones(self) -> None:
     report = _report(read=10, quarantined__not_in_classes=10)
     report.count(reports.FOUND, 'kind=dog', 4)

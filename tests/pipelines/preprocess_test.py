@@ -132,6 +132,12 @@ class PreprocessTest(_ProgramTest):
     self.assertIn('Forgot 2 users: 24 rows', printed)
     self.assertNotIn('Not in the data set', printed)
 
+  def test_a_column_that_no_row_has_is_named_with_the_nearest(self) -> None:
+    self.log.write_text(_LOG.replace('"who"', '"whom"'))
+    done = self.program(*self.flags(), '--max_bad_rows=100%')
+    message = "error: Expected a column 'who' in the rows, found what, when, whom: did you mean whom?\n"
+    self.assertEqual((done.returncode, done.stderr), (2, message))
+
   def test_undeclared_classes_are_named_beside_the_declared_ones(self) -> None:
     self.log = self.folder / 'log.csv'
     self.log.write_text('who,x,kind\n' + ''.join(f'{user},{n},{n % 2}.0\n' for user in 'abcdef' for n in range(9)))

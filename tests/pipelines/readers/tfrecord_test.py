@@ -51,6 +51,13 @@ class TfRecordTest(parameterized.TestCase):
     self.assertEqual((found.positions, found.refused), (list(range(200)), {}))
     self.assertGreater(len(found.types), 5)
 
+  def test_says_which_columns_some_record_has(self) -> None:
+    self._write([_example(user=b'a', m=b'x')] * 100 + [_example(user=b'a', rare=1)])
+    for columns, expected in ((['user', 'rare'], {'user', 'rare'}), (['who', 'm'], {'m', 'user'})):
+      (part,) = tfrecord.TfRecord().parts(str(self.path), 0)
+      names = [block.names for block in tfrecord.TfRecord().read(part, columns)]
+      self.assertEqual(frozenset().union(*names), expected)
+
   def test_values_keep_their_types_and_lists_their_length(self) -> None:
     values = [1, b'x', 0.5, None, [], [1, 2], [0.5, 2.0], b'']
     self._write([_example(**({} if value is None else {'a': value}), b=1) for value in values])
