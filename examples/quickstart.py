@@ -96,7 +96,7 @@ def _step(title: str, module: str, *arguments: str) -> float:
   """Runs one program to its end and returns its wall time; the program's failure is ours."""
   print(f'\n{title}\n$ python -m {module} {shlex.join(arguments)}', flush=True)
   started = time.monotonic()
-  program = subprocess.Popen([sys.executable, '-m', module, *arguments])
+  program = subprocess.Popen([sys.executable, '-m', module, *arguments], env=cli.step_environment())
   try:
     code = program.wait()
   except BaseException:

@@ -47,6 +47,13 @@ _FORGET = flags.DEFINE_string(
     'set in output_dir.'
 )  # fmt: skip
 
+cli.group_flags({
+    'What to read': [_INPUT, _DATASET, _OVERRIDE],
+    'Whose it is': [_KEY_FILE],
+    'What to write': [_OUTPUT_DIR, _NUM_SHARDS],
+    'Care': [_DESCRIBE, _MAX_BAD_ROWS, _FORGET],
+})
+
 _SPLIT_MEANINGS = {
     'train': 'to learn from',
     'tail': 'the held-out part of the same users',
@@ -55,14 +62,16 @@ _SPLIT_MEANINGS = {
 }
 
 
-@flags.multi_flags_validator(
-    [_INPUT, _FORGET], 'Expected either --input=FILES, to make a data set, or --forget=FILE, to remove users from one.'
-)
+@flags.multi_flags_validator([_INPUT, _FORGET], 'Missing --input: files of logs. See --help.')
 def _has_task(values: Mapping[str, Any]) -> bool:
-  return bool(values['input']) != bool(values['forget'])
+  if values['input'] and values['forget']:
+    raise flags.ValidationError(
+        'Expected either --input=FILES, to make a data set, or --forget=FILE, to remove users from one.'
+    )
+  return bool(values['input'] or values['forget'])
 
 
-@flags.multi_flags_validator([_DATASET, _FORGET], 'Expected --dataset=FILE.toml: see configs/datasets for examples.')
+@flags.multi_flags_validator([_DATASET, _FORGET], 'Missing --dataset: a TOML file, as in configs/datasets. See --help.')
 def _has_declaration(values: Mapping[str, Any]) -> bool:
   return bool(values['dataset'] or values['forget'])
 
@@ -74,7 +83,7 @@ def _forgets_only(values: Mapping[str, Any]) -> bool:
   return not values['forget'] or not any(value for name, value in values.items() if name != 'forget')
 
 
-@flags.multi_flags_validator([_OUTPUT_DIR, _DESCRIBE], 'Expected --output_dir=DIR: the folder to make or to change.')
+@flags.multi_flags_validator([_OUTPUT_DIR, _DESCRIBE], 'Missing --output_dir: the folder to make. See --help.')
 def _has_place(values: Mapping[str, Any]) -> bool:
   return bool(values['output_dir'] or values['describe'])
 

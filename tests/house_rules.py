@@ -14,6 +14,7 @@ _SHARED = (
     'pipelines.guarantees',
     'pipelines.schema',
     'pipelines.shard_bytes',
+    'pipelines.signals',
     'export.report',
     'export.run_directory',
 )

@@ -67,7 +67,9 @@ class CliTest(parameterized.TestCase):
     self.assertEqual(done.returncode, 1)
     self.assertIn('Traceback', done.stderr)
 
-  @parameterized.parameters((signal.SIGTERM, ''), (signal.SIGINT, 'Interrupted.\n'))
+  @parameterized.parameters(
+      (signal.SIGTERM, ''), (signal.SIGHUP, ''), (signal.SIGINT, 'Interrupted: type the same command to go on.\n')
+  )
   def test_a_signal_ends_the_program_even_if_a_library_wraps_it(self, sent: signal.Signals, message: str) -> None:
     for library in ('pass', 'raise RuntimeError(str(error)) from error'):
       wait = f'try: os.kill(os.getpid(), {sent}); time.sleep(9)\n  except BaseException as error:\n    {library}'
@@ -83,8 +85,60 @@ class CliTest(parameterized.TestCase):
       self.assertIn(text.encode(encoding, 'backslashreplace').decode(encoding), done.stdout)
     self.assertEqual(done.stderr, f'error: Expected {"≤".encode(encoding, "backslashreplace").decode(encoding)} 1.\n')
 
-  def test_help_names_the_flags(self) -> None:
-    self.assertIn('--window_length: Size.', self._run('--help').stdout)
+  def test_a_step_leaves_the_word_to_the_program_that_runs_it(self) -> None:
+    body = 'import os, signal, time\n  os.kill(os.getpid(), signal.SIGINT)\n  time.sleep(9)'
+    for parent, message in ((os.getpid(), ''), (1, 'Interrupted: type the same command to go on.\n')):
+      done = self._run(body=body, POCKETFED_PARENT=str(parent))
+      self.assertEqual((done.returncode, done.stderr), (130, message))
+
+  @parameterized.parameters('-h', '--help')
+  def test_help_names_the_flags(self, flag: str) -> None:
+    done = self._run(flag, body="cli.group_flags({'Shape': [_SIZE]})")
+    self.assertEqual((done.returncode, done.stderr), (0, ''))
+    self.assertIn("--window_length: Size. (default: '1'; a positive integer)", done.stdout)
+
+  def test_help_lists_flags_by_topic_and_marks_what_is_required(self) -> None:
+    define = (
+        "group_flags({'Shape': [_SIZE]}); flags.DEFINE_string('path', None, 'File of words, one a line.', "
+        "required=True); cli.run(plain)\n#"
+    )
+    done = self._run('-h', start=define)
+    self.assertRegex(done.stdout, r'(?s)Shape:\n  --window_length: .*Other:\n  --path: File of words, .*\(required\)')
+    done = self._run(start=define)
+    self.assertEqual((done.returncode, done.stderr), (2, 'error: Missing --path: file of words. See --help.\n'))
+
+  @parameterized.parameters('print(1)', "print('x' * 100_000)", "sys.exit('x' * 10)", "sys.stderr.write('x' * 100_000)")
+  def test_a_reader_that_goes_away_ends_the_program_quietly(self, body: str) -> None:
+    path = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), 'program.py')
+    ready = 'import sys; sys.stdin.readline()'
+    pathlib.Path(path).write_text(_PROGRAM.format(body=f'{ready}; {body}; sys.stdout.flush()', start='run(plain)'))
+    output = subprocess.STDOUT if 'stderr' in body else subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output,
+        env={'PYTHONPATH': _ROOT},
+    ) as program:  # fmt: skip
+      assert program.stdin is not None
+      assert program.stdout is not None
+      program.stdout.close()
+      program.stdin.write(b'\n')
+      program.stdin.close()
+      said = program.stderr.read().decode() if program.stderr else ''
+    code = 1 if body.startswith('sys.exit') else 128 + signal.SIGPIPE
+    self.assertEqual((program.returncode, said), (code, 'x' * 10 + '\n' if code == 1 else ''))
+
+  def test_a_broken_pipe_of_ours_is_no_reader_that_goes_away(self) -> None:
+    self._check_mistake(self._run(body='raise BrokenPipeError(32, "Broken pipe", "/its/name")'), '/its/name')
+
+  @parameterized.parameters(
+      ('raise MemoryError', 'MemoryError'),
+      ('import numpy; numpy.empty(1 << 55)', 'Unable to allocate'),
+      ('import pyarrow; pyarrow.allocate_buffer(1 << 60)', 'malloc'),
+      ("raise type('ResourceExhaustedError', (Exception,), {})('OOM when\\nallocating')", 'OOM when)'),
+  )
+  def test_too_little_memory_is_one_line(self, body: str, message: str) -> None:
+    done = self._run(body=body)
+    self._check_mistake(done, message)
+    self.assertStartsWith(done.stderr, 'error: Expected enough memory, found it used up (')
 
   def test_foreign_flags_arrive_in_order(self) -> None:
     foreign = ('--workers', '2', '--window_length=3', '--mode=fast')

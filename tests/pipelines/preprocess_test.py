@@ -158,8 +158,8 @@ class PreprocessTest(_ProgramTest):
       self.main(f'--forget={ids}', f'--output_dir={self.output}', f'--client_id_key_file={other}')
 
   @parameterized.parameters(
-      (('--input=',), 'either --input=FILES'),
-      (('--dataset=',), '--dataset=FILE.toml'),
+      (('--input=',), 'Missing --input: files of logs. See --help.'),
+      (('--dataset=',), 'Missing --dataset: a TOML file'),
       (('--num_shards=many',), 'num_shards'),
       (('--forget=ids',), 'either --input'),
       (('--input=', '--forget=ids', '--describe'), 'nothing else'),
