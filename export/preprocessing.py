@@ -8,12 +8,13 @@ from pipelines import schema as schema_lib
 FILE_NAME = 'preprocessing.json'
 CLASSES = 'classes.json'
 
-_TEXT = dict(zip(('padding', 'unknown'), schema_lib.SPECIAL_CLASSES, strict=True))
+_TEXT = {
+    'unicode_normalization': 'NFC', **dict(zip(('padding', 'unknown'), schema_lib.SPECIAL_CLASSES, strict=True)),
+}  # fmt: skip
 # The rules that no declaration can change, by kind of example; the tests hold them to what `pipelines` does.
 _RULES: dict[str, dict[str, Any]] = {
-    'characters': {'after_each_text': '\n', **_TEXT},
+    'characters': {**_TEXT, 'character': 'a Unicode code point'},
     'words': {
-        'after_each_text': '<end>',
         **_TEXT,
         'tokenization': {
             'lower_case': 'each character by itself, by the simple case mapping of Unicode',
@@ -23,9 +24,13 @@ _RULES: dict[str, dict[str, Any]] = {
         },
     },
 }
+# What follows each text, unless the declaration says end_token = false.
+_AFTER_EACH_TEXT = {'characters': '\n', 'words': '<end>'}
 _SCALED = ('table', 'windows')
 # What stands in classes.json, in the order of the codes.
-_IN_CLASSES = {'words': 'vocabulary', 'table': 'classes', 'windows': 'classes', 'image': 'classes'}
+_IN_CLASSES = {
+    'characters': 'alphabet', 'words': 'vocabulary', 'table': 'classes', 'windows': 'classes', 'image': 'classes',
+}  # fmt: skip
 
 
 def describe(manifest: Mapping[str, Any], signature: Sequence[tuple[str, str, str, tuple[int, ...]]]) -> dict[str, Any]:
@@ -42,6 +47,8 @@ def describe(manifest: Mapping[str, Any], signature: Sequence[tuple[str, str, st
   examples = dict(manifest.get('declaration', {}).get('examples', {}))
   kind = examples.get('kind', '')
   examples.pop(_IN_CLASSES.get(kind, ''), None)
+  if kind in _AFTER_EACH_TEXT:
+    examples['after_each_text'] = _AFTER_EACH_TEXT[kind] if examples.pop('end_token') else ''
   if kind in _SCALED:
     examples['scaling'] = _applied(examples['scaling'], manifest['learned'], len(examples['numbers']))
   return {

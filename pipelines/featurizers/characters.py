@@ -1,6 +1,7 @@
 """Text to characters: a client's text in order, cut into windows; the label is the character that follows."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -9,41 +10,53 @@ import pyarrow.compute as pc
 
 from pipelines import schema as schema_lib
 from pipelines.featurizers import base
+from pipelines.featurizers import labels
 from pipelines.featurizers import packing
+from pipelines.featurizers import tokens
 from pipelines.learning import base as learning
+from pipelines.learning import vocabularies
 from pipelines.rows import columns
 from pipelines.rows import rows as rows_lib
 
-# Declared, not learned: a vocabulary read from the users' own text would have to be paid for in privacy.
-ALPHABET = (*packing.SPECIAL, '\n', *map(chr, range(32, 127)))
+_SPECIAL = (*packing.SPECIAL, vocabularies.NEWLINE)
+_UINT8_CODES = 256
 
 
 @dataclasses.dataclass(frozen=True)
 class Characters(base.Featurizer):
   """Next character: the client's rows of text one after the other, a newline after each.
 
-  A character outside `ALPHABET` becomes `<unknown>` and is counted where it is a feature; as a label it is
-  `UNKNOWN_LABEL`. The last window is padded, its labels with `IGNORED_LABEL`. An example draws on a row when one of its
-  characters (the newline included) is in the window, as a feature or as a label.
+  A character is a Unicode code point of text in form NFC. One outside of the alphabet becomes `<unknown>` and is
+  counted where it is a feature; as a label it is `UNKNOWN_LABEL`. The last window is padded, its labels with
+  `IGNORED_LABEL`. An example draws on a row when one of its characters (the newline included) is in the window, as a
+  feature or as a label.
 
   Attributes:
     column: The column with the text.
     window_length: Characters in an example.
+    alphabet: The characters that have a code; the newline has one too.
+    end_token: Whether there is a newline after each row. Without it a row goes on where the one before ends.
   """
 
   column: str
   window_length: int = 80
+  alphabet: vocabularies.Alphabet = dataclasses.field(default_factory=vocabularies.Alphabet)
+  end_token: bool = True
 
   def __post_init__(self) -> None:
     packing.check_window_length(self.window_length)
 
   @property
   def schema(self) -> schema_lib.Schema:
+    classes = (*_SPECIAL, *self.alphabet.require(self.column))
+    label = labels.dtype_of(len(classes))
     return schema_lib.Schema(
         task='next_character',
-        feature=schema_lib.Feature('characters', 'uint8', (self.window_length,)),
-        label=schema_lib.Feature('next_characters', 'int8', (self.window_length,)),
-        classes=ALPHABET,
+        feature=schema_lib.Feature(
+            'characters', 'uint8' if len(classes) <= _UINT8_CODES else label, (self.window_length,)
+        ),
+        label=schema_lib.Feature('next_characters', label, (self.window_length,)),
+        classes=classes,
     )
 
   @property
@@ -52,43 +65,43 @@ class Characters(base.Featurizer):
 
   @property
   def provenance(self) -> list[dict[str, Any]]:
-    return [learning.free_entry('alphabet', 'declared')]
+    return self.alphabet.provenance()
+
+  @property
+  def learner(self) -> learning.Learner | None:
+    return self.alphabet.learner(self.column)
+
+  def with_learned(self, value: Any) -> 'Characters':
+    return dataclasses.replace(self, alphabet=self.alphabet.with_learned(value))
 
   def weigh(self, rows: pa.Table) -> np.ndarray | None:
-    return pc.utf8_length(rows[self.column]).to_numpy().astype(np.int64) + 1
+    return pc.utf8_length(rows[self.column]).to_numpy().astype(np.int64) + self.end_token
 
   def weight_needed(self, examples: int) -> int:
     return examples * self.window_length + 1
 
   def featurize(self, rows: rows_lib.ClientRows) -> base.Examples:
+    schema = self.schema
     lengths = pc.utf8_length(rows.table[self.column]).to_numpy()
-    row_starts = np.concatenate([[0], np.cumsum(lengths + 1, dtype=np.int64)])
+    row_starts = np.concatenate([[0], np.cumsum(lengths + self.end_token, dtype=np.int64)])
+    codes = _codes(schema.classes, schema.feature.dtype)
     # By chunk: one array of all texts may be more than Arrow's 32-bit offsets reach.
-    chunks = [_encode(chunk) for chunk in rows.table[self.column].chunks]
-    codes = np.concatenate([np.empty(0, np.uint8), *chunks])
-    return packing.pack_windows(codes, row_starts, rows.starts, self.window_length, self.schema.label.dtype)
+    chunks = [self._encode(chunk, codes) for chunk in rows.table[self.column].chunks]
+    stream = np.concatenate([np.empty(0, codes.dtype), *chunks])
+    return packing.pack_windows(stream, row_starts, rows.starts, self.window_length, schema.label.dtype)
+
+  def _encode(self, texts: pa.Array, codes: np.ndarray) -> np.ndarray:
+    """Returns the code of each character of the texts, with the newline after each if there is one."""
+    texts = texts.cast(pa.large_string())
+    if self.end_token:
+      texts = pc.binary_join_element_wise(texts, pa.scalar('', texts.type), pa.scalar(vocabularies.NEWLINE, texts.type))
+    return codes[np.minimum(tokens.characters(texts).points, len(codes) - 1)]
 
 
-def _encode(texts: pa.Array) -> np.ndarray:
-  """Returns the place in `ALPHABET` of each character of the texts, a newline after each: uint8 `[characters]`."""
-  large = pa.large_string()
-  nothing, newline = pa.scalar('', large), pa.scalar('\n', large)
-  _, offsets, content = pc.binary_join_element_wise(texts.cast(large), nothing, newline).buffers()
-  end = np.frombuffer(offsets, np.int64)[len(texts)]
-  characters = np.frombuffer(content or b'', np.uint8)[:end]
-  if (characters >= 0x80).any():
-    # Every character begins with one byte that does not continue another.
-    characters = characters[characters & 0xC0 != 0x80]
-  return _CODES[characters]
-
-
-def _make_codes() -> np.ndarray:
-  """Returns the code of each byte that a character can begin with: those beyond ASCII stand for all that lie there."""
-  codes = np.full(256, packing.UNKNOWN_CODE, np.uint8)
-  for place, character in enumerate(ALPHABET):
-    if len(character) == 1:
-      codes[ord(character)] = place
+@functools.lru_cache(maxsize=4)
+def _codes(classes: tuple[str, ...], dtype: str) -> np.ndarray:
+  """Returns the code of each code point; the last one stands for all beyond."""
+  points = {ord(character): code for code, character in enumerate(classes) if len(character) == 1}
+  codes = np.full(max(points) + 2, packing.UNKNOWN_CODE, dtype)
+  codes[list(points.keys())] = list(points.values())
   return codes
-
-
-_CODES = _make_codes()

@@ -1,10 +1,12 @@
-"""Text to words: one rule, for learning a vocabulary and for making examples with it."""
+"""Text to words or characters: one rule each, for learning a vocabulary and for making examples with it."""
 
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from pipelines.rows import casts
 
 # What is neither white space nor part of a word stands for itself. Apostrophes are part of words: don't, 'tis.
 _MARK = r"([^\s\pL\pM\pN'’])"
@@ -20,6 +22,31 @@ class Tokens(NamedTuple):
 
   words: pa.Array
   row_starts: np.ndarray
+
+
+class Characters(NamedTuple):
+  """The characters of some texts, one after the other.
+
+  Attributes:
+    points: Their Unicode code points, uint8 or uint32 `[characters]`.
+    row_starts: int64 `[rows + 1]`: the characters of text `r` are `row_starts[r]` to `row_starts[r + 1]`.
+  """
+
+  points: np.ndarray
+  row_starts: np.ndarray
+
+
+def characters(texts: pa.Array | pa.ChunkedArray) -> Characters:
+  """Returns the code points of texts without nulls, which columns of text give in Unicode form NFC."""
+  if isinstance(texts, pa.ChunkedArray):
+    texts = texts.combine_chunks()
+  texts = texts.cast(pa.large_string())
+  lengths = pc.utf8_length(texts).to_numpy()
+  row_starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+  encoded = casts.content_of(texts)
+  if row_starts[-1] == len(encoded):  # A byte a character: ASCII.
+    return Characters(np.frombuffer(encoded, np.uint8), row_starts)
+  return Characters(np.frombuffer(str(encoded, 'utf-8').encode('utf-32-le'), '<u4'), row_starts)
 
 
 def split(texts: pa.Array | pa.ChunkedArray) -> Tokens:

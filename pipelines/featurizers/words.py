@@ -13,12 +13,11 @@ from pipelines.featurizers import labels
 from pipelines.featurizers import packing
 from pipelines.featurizers import tokens
 from pipelines.learning import base as learning
-from pipelines.learning import vocabulary as vocabulary_lib
+from pipelines.learning import vocabularies
 from pipelines.rows import columns as columns_lib
 from pipelines.rows import rows as rows_lib
 
-_SPECIAL = (*packing.SPECIAL, '<end>')
-_END = _SPECIAL.index('<end>')
+_END = '<end>'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,20 +30,20 @@ class Words(base.Featurizer):
     column: The text.
     window_length: Words in an example.
     vocabulary: The words that have a code.
+    end_token: Whether there is an `<end>` after each row. Without it a row goes on where the one before ends.
   """
 
   column: str
-  vocabulary: vocabulary_lib.Vocabulary
+  vocabulary: vocabularies.Words
   window_length: int = 20
+  end_token: bool = True
 
   def __post_init__(self) -> None:
     packing.check_window_length(self.window_length)
 
   @property
   def schema(self) -> schema_lib.Schema:
-    if not self.vocabulary.words:
-      raise ValueError(f'Expected the words of {self.column} to be known, found none: load or learn them first.')
-    classes = (*_SPECIAL, *self.vocabulary.words)
+    classes = (*self._special, *self.vocabulary.require(self.column))
     dtype = labels.dtype_of(len(classes))
     return schema_lib.Schema(
         task='next_word',
@@ -54,12 +53,16 @@ class Words(base.Featurizer):
     )
 
   @property
+  def _special(self) -> tuple[str, ...]:
+    return (*packing.SPECIAL, _END) if self.end_token else packing.SPECIAL
+
+  @property
   def columns(self) -> tuple[columns_lib.Column, ...]:
     return (columns_lib.Column(self.column, columns_lib.Text()),)
 
   @property
   def provenance(self) -> list[dict[str, Any]]:
-    return self.vocabulary.entries()
+    return self.vocabulary.provenance()
 
   @property
   def learner(self) -> learning.Learner | None:
@@ -69,16 +72,18 @@ class Words(base.Featurizer):
     return dataclasses.replace(self, vocabulary=self.vocabulary.with_learned(value))
 
   def weigh(self, rows: pa.Table) -> np.ndarray:
-    return np.diff(tokens.split(rows[self.column]).row_starts) + 1
+    return np.diff(tokens.split(rows[self.column]).row_starts) + self.end_token
 
   def weight_needed(self, examples: int) -> int:
     return examples * self.window_length + 1
 
   def featurize(self, rows: rows_lib.ClientRows) -> base.Examples:
-    schema = self.schema
-    words, word_starts = tokens.split(rows.table[self.column])
-    known = pa.array(self.vocabulary.words, pa.large_string())
-    places = pc.fill_null(pc.index_in(words, value_set=known), packing.UNKNOWN_CODE - len(_SPECIAL)).to_numpy()
-    codes = np.insert((places + len(_SPECIAL)).astype(schema.feature.dtype), word_starts[1:], _END)
-    row_starts = word_starts + np.arange(len(word_starts))
+    schema, special = self.schema, len(self._special)
+    words, row_starts = tokens.split(rows.table[self.column])
+    known = pa.array(schema.classes[special:], pa.large_string())
+    places = pc.fill_null(pc.index_in(words, value_set=known), packing.UNKNOWN_CODE - special).to_numpy()
+    codes = (places + special).astype(schema.feature.dtype)
+    if self.end_token:
+      codes = np.insert(codes, row_starts[1:], schema.classes.index(_END))
+      row_starts = row_starts + np.arange(len(row_starts))
     return packing.pack_windows(codes, row_starts, rows.starts, self.window_length, schema.label.dtype)

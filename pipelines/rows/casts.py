@@ -1,6 +1,7 @@
 """Columns however a file stores them, brought to what all kinds of columns are read from."""
 
 import binascii
+import unicodedata
 
 import numpy as np
 import pyarrow as pa
@@ -62,6 +63,28 @@ def view_text(content: pa.LargeBinaryArray) -> pa.Array:
   if not is_text.all():
     content = pc.if_else(pa.array(is_text), content, None)
   return content.view(pa.large_string())
+
+
+def compose(text: pa.Array) -> pa.Array:
+  """Returns large_string text, null or not, in Unicode form NFC: a letter and its mark are one character if they can.
+
+  Python's tables alone decide, so that a text has the same form whatever the others of its block are.
+  """
+  present = text.drop_null() if text.null_count else text
+  # Most text is ASCII or in this form already, and that is seen in all texts at once.
+  if unicodedata.is_normalized('NFC', str(content_of(present), 'utf-8')):
+    return text
+  composed = [value and unicodedata.normalize('NFC', value) for value in text.to_pylist()]
+  return pa.array(composed, text.type)
+
+
+def content_of(text: pa.Array) -> memoryview:
+  """Returns the bytes of all values of a large_string or large_binary array without nulls, one after the other."""
+  _, offsets, content = text.buffers()
+  if not len(text) or content is None:
+    return memoryview(b'')
+  start, stop = np.frombuffer(offsets, np.int64)[[text.offset, text.offset + len(text)]].tolist()
+  return memoryview(content)[start:stop]
 
 
 def to_whole(values: pa.Array) -> pa.Array:

@@ -61,7 +61,10 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Text(Kind):
-  """Text, or bytes that are UTF-8. Refuses what is `missing`, `not_text` (a number is none) or `not_utf8`."""
+  """Text, or bytes that are UTF-8; in Unicode form NFC.
+
+  Refuses what is `missing`, `not_text` (a number is none) or `not_utf8`.
+  """
 
   @property
   def arrow_type(self) -> pa.DataType:
@@ -74,7 +77,7 @@ class Text(Kind):
     text = casts.to_text(values)
     if text is None:
       return Values(pa.nulls(len(values), self.arrow_type), _refused(missing=missing, not_text=~missing))
-    return Values(text, _refused(missing=missing, not_utf8=casts.is_null(text) & ~missing))
+    return Values(casts.compose(text), _refused(missing=missing, not_utf8=casts.is_null(text) & ~missing))
 
 
 @dataclasses.dataclass(frozen=True)

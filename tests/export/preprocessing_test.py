@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+import unicodedata
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -19,7 +20,7 @@ from pipelines.featurizers import table
 from pipelines.featurizers import windows
 from pipelines.featurizers import words
 from pipelines.learning import scaling
-from pipelines.learning import vocabulary
+from pipelines.learning import vocabularies
 from pipelines.readers import jsonl
 from pipelines.rows import rows as rows_lib
 from pipelines.shards import bounds
@@ -28,8 +29,18 @@ from pipelines.shards import splits
 _SIGNATURE = [('output', 'logits', 'float32', (1, 3)), ('input', 'numbers', 'float32', (1, 4))]
 _NUMBERS_IN, _LABEL_OUT = schema_lib.Feature('numbers', 'float32', (4,)), schema_lib.Feature('label', 'int8', ())
 _NUMBER_SCHEMA = schema_lib.Schema('classification', _NUMBERS_IN, _LABEL_OUT, ('a', 'b'))
-_TEXTS = ['O, İstanbul…  thou’rt  fair!', 'ΣΑΣ\u00a0and café cafe\u0301; 12,5\tfair', "'tis naïve – ~ \U0001f600\n", '']
-_WORDS = (',', '!', 'fair', "'tis", 'i̇stanbul', 'istanbul', 'thou’rt', 'σασ', 'σας', 'and', 'café', 'cafe\u0301', '12')
+_TEXTS = [
+    'O, İstanbul…  thou’rt  fair!',
+    'ΣΑΣ\u00a0and café cafe\u0301; 12,5\tfair',
+    "'tis naïve – ~ \U0001f600\n",
+    '',
+    '好\U0001f469\u200d\U0001f467 x\u0331',
+]
+_WORDS = (',', '!', 'fair', "'tis", 'i̇stanbul', 'istanbul', 'thou’rt', 'σασ', 'σας', 'and', 'café', '12')
+_ALPHABETS = (
+    vocabularies.Alphabet(),
+    vocabularies.Alphabet('declared', 'aéΣ\U0001f469\u200d\U0001f467好 \u0331'),
+)
 _SCALING = {
     'none': scaling.Scaling(),
     'declared': scaling.Scaling('declared', mean=(1.0, -2.0), stddev=(0.1, 3.0)),
@@ -70,11 +81,15 @@ def _scale(steps: dict[str, Any], values: dict[str, list[float]]) -> np.ndarray:
 def _code(steps: dict[str, Any], classes: tuple[str, ...], texts: list[list[str]], length: int) -> np.ndarray:
   """Returns windows of the codes of texts in pieces, padded at the end."""
   places = {name: place for place, name in enumerate(classes)}
-  pieces = [piece for text in texts for piece in (*text, steps['after_each_text'])]
+  pieces = [piece for text in texts for piece in (*text, steps['after_each_text']) if piece]
   codes = [places.get(piece, places[steps['unknown']]) for piece in pieces]
   # The last one is a label alone.
   codes = codes[:-1] + [places[steps['padding']]] * (-(len(codes) - 1) % length)
   return np.reshape(codes, (-1, length))
+
+
+def _normalize(steps: dict[str, Any]) -> list[str]:
+  return [unicodedata.normalize(steps['unicode_normalization'], text) for text in _TEXTS]
 
 
 def _cut(steps: dict[str, Any], text: str) -> list[str]:
@@ -85,17 +100,20 @@ def _cut(steps: dict[str, Any], text: str) -> list[str]:
 
 
 class PreprocessingTest(parameterized.TestCase):
-  def test_characters(self) -> None:
-    steps, featurizer, features = _make(characters.Characters('text', 16), {'text': _TEXTS})
-    self.assertEqual(steps['window_length'], 16)
-    expected = _code(steps, featurizer.schema.classes, [list(text) for text in _TEXTS], 16)
-    np.testing.assert_array_equal(features, expected)
+  @parameterized.product(alphabet=_ALPHABETS, end_token=[True, False])
+  def test_characters(self, alphabet: vocabularies.Alphabet, end_token: bool) -> None:
+    steps, featurizer, features = _make(characters.Characters('text', 16, alphabet, end_token), {'text': _TEXTS})
+    self.assertEqual((steps['window_length'], steps['character']), (16, 'a Unicode code point'))
+    texts = [list(text) for text in _normalize(steps)]
+    np.testing.assert_array_equal(features, _code(steps, featurizer.schema.classes, texts, 16))
+    self.assertNotIn('alphabet', steps)
 
-  def test_words(self) -> None:
-    declared = words.Words('text', vocabulary.Vocabulary('declared', words=_WORDS), 5)
+  @parameterized.parameters(True, False)
+  def test_words(self, end_token: bool) -> None:
+    declared = words.Words('text', vocabularies.Words('declared', words=_WORDS), 5, end_token)
     steps, featurizer, features = _make(declared, {'text': _TEXTS})
     self.assertEqual(steps['window_length'], 5)
-    cut = [_cut(steps, text) for text in _TEXTS]
+    cut = [_cut(steps, text) for text in _normalize(steps)]
     np.testing.assert_array_equal(features, _code(steps, featurizer.schema.classes, cut, 5))
     # The vocabulary may be long, and learned: it stands among the classes, once.
     self.assertNotIn('vocabulary', steps)

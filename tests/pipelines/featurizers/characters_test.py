@@ -12,12 +12,14 @@ import pyarrow as pa
 from pipelines import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import characters
+from pipelines.learning import vocabularies
 from pipelines.rows import columns
 from pipelines.rows import rows as rows_lib
 
 _TEXTS = strategies.text(strategies.characters(codec='utf-8'), max_size=12)
 _CLIENTS = strategies.lists(strategies.lists(_TEXTS, max_size=6), max_size=5)
 _IGNORED, _UNKNOWN = schema_lib.IGNORED_LABEL, schema_lib.UNKNOWN_LABEL
+_CLASSES = characters.Characters('text').schema.classes
 
 
 def _rows(clients: Sequence[Sequence[str]], chunk_rows: int = 1000) -> rows_lib.ClientRows:
@@ -33,13 +35,13 @@ def _featurize(window_length: int, *clients: Sequence[str]) -> base.Examples:
 
 def _decode(codes: np.ndarray) -> str:
   names = {'<pad>': '_', '<unknown>': '?'}
-  kept = ['<unknown>' if code == _UNKNOWN else characters.ALPHABET[code] for code in codes if code != _IGNORED]
+  kept = ['<unknown>' if code == _UNKNOWN else _CLASSES[code] for code in codes if code != _IGNORED]
   return ''.join(names.get(character, character) for character in kept)
 
 
 def _plainly(window_length: int, texts: Sequence[str], rows_before: int) -> list[tuple]:
   """Returns features, labels, first row, last row and unknown of each example of one client, a character at a time."""
-  places = {character: place for place, character in enumerate(characters.ALPHABET)}
+  places = {character: place for place, character in enumerate(_CLASSES)}
   stream = [(places.get(character, 1), row) for row, text in enumerate(texts) for character in f'{text}\n']
   examples = []
   for start in range(0, len(stream) - 1, window_length):
@@ -54,9 +56,9 @@ def _plainly(window_length: int, texts: Sequence[str], rows_before: int) -> list
 
 class CharactersTest(parameterized.TestCase):
   def test_the_alphabet_is_what_the_exported_models_were_promised(self) -> None:
-    self.assertLen(characters.ALPHABET, 98)
-    self.assertEqual(characters.ALPHABET[:5], ('<pad>', '<unknown>', '\n', ' ', '!'))
-    self.assertEqual(characters.ALPHABET[-1], '~')
+    self.assertLen(_CLASSES, 98)
+    self.assertEqual(_CLASSES[:5], ('<pad>', '<unknown>', '\n', ' ', '!'))
+    self.assertEqual(_CLASSES[-1], '~')
     self.assertEqual(characters.Characters('text').provenance[0]['what'], 'alphabet')
 
   def test_windows_by_hand(self) -> None:
@@ -90,6 +92,57 @@ class CharactersTest(parameterized.TestCase):
       self.assertEqual((made.features.shape, made.labels.shape, made.last_row.shape), ((0, 4), (0, 4), (0,)))
       self.assertSequenceEqual(made.starts.tolist(), [0] * (len(clients) + 1))
 
+  @parameterized.named_parameters(
+      ('cyrillic', 'Привет, мир', 'Привет, мир'),
+      ('greek', 'Ἀρχή', 'Ἀρχή'),
+      ('chinese', '你好，世界', '你好，世界'),
+      ('emoji_beyond_the_first_plane', 'ok \U0001f600', 'ok \U0001f600'),
+      ('emoji_with_joiners', '\U0001f469\u200d\U0001f467', '\U0001f469\u200d\U0001f467'),
+      ('composed', 'cafe\u0301', 'caf\u00e9'),
+      ('combining', 'x\u0331\u0301', 'x\u0331\u0301'),
+  )
+  def test_any_script(self, text: str, expected: str) -> None:
+    featurizer = characters.Characters('text', 20, vocabularies.Alphabet('declared', ''.join(dict.fromkeys(text))))
+    (column,) = featurizer.columns
+    rows = rows_lib.ClientRows(pa.table({'text': column.kind.read(pa.array([text, ''])).values}), np.array([0, 2]))
+    made = featurizer.featurize(rows)
+    classes = featurizer.schema.classes
+    # The row's newline is the last feature, that of the empty row the last label.
+    self.assertEqual([classes[code] for code in made.features[0]][: len(expected) + 1], [*expected, '\n'])
+    self.assertEqual([classes[code] for code in made.labels[0] if code >= 0], [*expected[1:], '\n', '\n'])
+    self.assertSequenceEqual(made.unknown.tolist() if made.unknown is not None else [], [0])
+    self.assertSequenceEqual(np.asarray(featurizer.weigh(rows.table)).tolist(), [len(expected) + 1, 1])
+
+  def test_without_an_end_rows_go_on(self) -> None:
+    featurizer = characters.Characters('text', 4, end_token=False)
+    made = featurizer.featurize(_rows([['abc', '', 'de\n'], ['fg']]))
+    self.assertEqual([_decode(window) for window in made.features], ['abcd', 'e___', 'f___'])
+    self.assertEqual([_decode(window) for window in made.labels], ['bcde', '\n', 'g'])
+    self.assertSequenceEqual(made.starts.tolist(), [0, 2, 3])
+    self.assertSequenceEqual((made.first_row.tolist(), made.last_row.tolist()), ([0, 2, 3], [2, 2, 3]))
+    weights = featurizer.weigh(_rows([['abc', '']]).table)
+    self.assertSequenceEqual(np.asarray(weights).tolist(), [3, 0])
+
+  @parameterized.parameters(
+      (98, 'uint8', 'int8'), (125, 'uint8', 'int8'), (253, 'uint8', 'int16'), (254, 'int16', 'int16')
+  )
+  def test_codes_fit_their_type(self, count: int, feature: str, label: str) -> None:
+    alphabet = vocabularies.Alphabet('declared', tuple(map(chr, range(0x4E00, 0x4E00 + count))))
+    featurizer = characters.Characters('text', 2, alphabet)
+    made = featurizer.featurize(_rows([[chr(0x4E00 + count - 1) * 3]]))
+    self.assertEqual((made.features.dtype, made.labels.dtype), (feature, label))
+    self.assertEqual([*made.features[0], *made.labels[0]], [count + 2] * 4)
+
+  def test_learned_characters_are_filled_in(self) -> None:
+    featurizer = characters.Characters('text', 2, vocabularies.Alphabet('dp', epsilon=1.0, delta=1e-6))
+    self.assertIsNotNone(featurizer.learner)
+    self.assertEmpty(featurizer.provenance)
+    with self.assertRaisesRegex(ValueError, 'Expected the characters of text to be known'):
+      featurizer.featurize(_rows([['to be']]))
+    learned = featurizer.with_learned(['ж'])
+    self.assertIsNone(learned.learner)
+    self.assertEqual(learned.schema.classes, (*_CLASSES, 'ж'))
+
   def test_reads_what_its_column_kind_gives(self) -> None:
     featurizer = characters.Characters('said', 3)
     (column,) = featurizer.columns
@@ -103,7 +156,7 @@ class CharactersTest(parameterized.TestCase):
     schema = characters.Characters('text', 7).schema
     self.assertEqual((schema.task, schema.feature.shape, schema.label.shape), ('next_character', (7,), (7,)))
     self.assertEqual((schema.feature.name, schema.label.name), ('characters', 'next_characters'))
-    self.assertEqual(schema.classes, characters.ALPHABET)
+    self.assertEqual(schema.classes, _CLASSES)
 
   def test_a_window_has_a_length(self) -> None:
     with self.assertRaisesRegex(ValueError, '^Expected 1 <= window_length <= 65536, found 0.$'):
@@ -128,7 +181,7 @@ class CharactersTest(parameterized.TestCase):
     made = _featurize(window, ['before'], texts, ['after'])
     own = slice(made.starts[1], made.starts[2])
     whole = ''.join(f'{text}\n' for text in texts)
-    seen = ''.join(character if character in characters.ALPHABET else '?' for character in whole)
+    seen = ''.join(character if character in _CLASSES else '?' for character in whole)
     features, labels = made.features[own].ravel(), made.labels[own].ravel()
     self.assertEqual(_decode(features[: len(whole) - 1]), seen[:-1])
     self.assertEqual(_decode(labels), seen[1:])

@@ -30,6 +30,16 @@ def _plainly(text: str) -> list[str]:
   return [word for word in words if word]
 
 
+class CharactersTest(parameterized.TestCase):
+  @parameterized.parameters([[]], [['']], [['ab', '', 'c\n']], [['aж', '', '\U0001f600好']], [['', 'e\u0301']])
+  def test_code_points(self, texts: list[str]) -> None:
+    for kind, sliced in itertools.product((pa.string(), pa.large_string()), (False, True)):
+      array = pa.array(['zж', *texts], kind)[1:] if sliced else pa.array(texts, kind)
+      points, starts = tokens.characters(array)
+      self.assertEqual(points.tolist(), [ord(character) for text in texts for character in text])
+      self.assertEqual(starts.tolist(), [0, *itertools.accumulate(map(len, texts))])
+
+
 class SplitTest(parameterized.TestCase):
   @parameterized.named_parameters(
       ('lower_case', 'The KING', ['the', 'king']),

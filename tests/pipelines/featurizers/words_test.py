@@ -5,11 +5,11 @@ import pyarrow as pa
 
 from pipelines import schema as schema_lib
 from pipelines.featurizers import words
-from pipelines.learning import vocabulary
+from pipelines.learning import vocabularies
 from pipelines.rows import rows as rows_lib
 
 _IGNORED = schema_lib.IGNORED_LABEL
-_DECLARED = vocabulary.Vocabulary('declared', ('to', 'be', ','))
+_DECLARED = vocabularies.Words('declared', ('to', 'be', ','))
 _TO, _BE, _COMMA = 3, 4, 5
 _UNKNOWN, _END = 1, 2
 
@@ -40,6 +40,16 @@ class WordsTest(parameterized.TestCase):
     self.assertEqual(made.labels.tolist(), [[schema_lib.UNKNOWN_LABEL, _COMMA, _BE, _END]])
     self.assertEqual([*made.unknown] if made.unknown is not None else None, [1])
 
+  def test_without_an_end_rows_go_on(self) -> None:
+    featurizer = words.Words('text', _DECLARED, 3, end_token=False)
+    self.assertEqual(featurizer.schema.classes, ('<pad>', '<unknown>', 'to', 'be', ','))
+    rows = _rows(['to be', '', ', be'], ['be to'])
+    made = featurizer.featurize(rows)
+    self.assertEqual(made.features.tolist(), [[2, 3, 4], [3, 0, 0]])
+    self.assertEqual(made.labels.tolist(), [[3, 4, 3], [2, _IGNORED, _IGNORED]])
+    self.assertEqual((made.first_row.tolist(), made.last_row.tolist()), ([0, 3], [2, 3]))
+    self.assertEqual(featurizer.weigh(rows.table).tolist(), [2, 0, 2, 2])
+
   def test_a_text_without_words_is_an_end(self) -> None:
     made = words.Words('text', _DECLARED, 2).featurize(_rows(['', ' \n'], ['']))
     self.assertEqual((made.features.tolist(), made.labels.tolist()), ([[_END, 0]], [[_END, _IGNORED]]))
@@ -61,7 +71,7 @@ class WordsTest(parameterized.TestCase):
 
   @parameterized.parameters((124, 'int8'), (125, 'int8'), (126, 'int16'), (40_000, 'int32'))
   def test_codes_fit_their_type(self, count: int, dtype: str) -> None:
-    known = vocabulary.Vocabulary('declared', tuple(f'w{place}' for place in range(count)))
+    known = vocabularies.Words('declared', tuple(f'w{place}' for place in range(count)))
     featurizer = words.Words('text', known, 2)
     made = featurizer.featurize(_rows([f'w{count - 1} w{count - 1}']))
     self.assertEqual((featurizer.schema.feature.dtype, featurizer.schema.label.dtype), (dtype, dtype))
@@ -69,7 +79,7 @@ class WordsTest(parameterized.TestCase):
     self.assertEqual([*made.features[0], made.labels[0][0]], [count + 2] * 3)
 
   def test_learned_words_are_filled_in(self) -> None:
-    featurizer = words.Words('text', vocabulary.Vocabulary('dp', epsilon=1.0, delta=1e-6))
+    featurizer = words.Words('text', vocabularies.Words('dp', epsilon=1.0, delta=1e-6))
     self.assertIsNotNone(featurizer.learner)
     self.assertEmpty(featurizer.provenance)
     with self.assertRaisesRegex(ValueError, 'Expected the words of text to be known'):

@@ -1,10 +1,7 @@
-"""Tests of where words come from. What is learned is noisy: chances of failing are given."""
+"""Tests of learning vocabularies. What is learned is noisy: chances of failing are given."""
 
 import dataclasses
-import hashlib
 import json
-import os
-import pathlib
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -16,10 +13,11 @@ import pyarrow as pa
 from pipelines import guarantees
 from pipelines.learning import base
 from pipelines.learning import mechanisms
+from pipelines.learning import vocabularies
 from pipelines.learning import vocabulary
 from pipelines.rows import rows as rows_lib
 
-_LEARNED = vocabulary.Vocabulary('dp', epsilon=1.0, delta=1e-9, words_per_client=2)
+_LEARNED = vocabularies.Words('dp', epsilon=1.0, delta=1e-9, words_per_client=2)
 _TEXTS = strategies.lists(strategies.text('abcd  ', max_size=20), max_size=3)
 
 
@@ -35,77 +33,11 @@ def _contribute(*clients: list[str], words_per_client: int = 2) -> dict[str, int
 
 def _votes(table: pa.Table) -> dict[str, int]:
   votes = table.to_pylist()
-  return {word: sum(row['votes'] for row in votes if row['word'] == word) for word in table['word'].to_pylist()}
+  return {word: sum(row['votes'] for row in votes if row['entry'] == word) for word in table['entry'].to_pylist()}
 
 
 def _table(**votes: int) -> pa.Table:
-  return pa.table({'word': pa.array(votes, pa.large_string()), 'votes': pa.array(votes.values(), pa.int64())})
-
-
-class VocabularyTest(parameterized.TestCase):
-  def _write(self, content: str | bytes) -> vocabulary.Vocabulary:
-    self._folder = pathlib.Path(self.create_tempdir().full_path)
-    (self._folder / 'list.txt').write_bytes(content if isinstance(content, bytes) else content.encode())
-    return vocabulary.Vocabulary('public', file='list.txt', max_words=3)
-
-  def test_declared(self) -> None:
-    declared = vocabulary.Vocabulary('declared', ('to', "don't", '.'))
-    self.assertIs(declared.load('/nowhere'), declared)
-    self.assertIsNone(declared.learner('text'))
-    self.assertEqual([entry['source'] for entry in declared.entries()], ['declared'])
-
-  def test_a_public_file(self) -> None:
-    public = self._write(f'The\nof\n\nthe\n{"x" * 65}\nEnd.\r\nmore').load(str(self._folder))
-    self.assertEqual(public.words, ('the', 'of', 'end'))
-    self.assertIsNone(public.learner('text'))
-    (entry,) = public.entries()
-    sha256 = hashlib.sha256((self._folder / 'list.txt').read_bytes()).hexdigest()
-    expected = {'source': 'public', 'words': 3, 'file': 'list.txt', 'sha256': sha256, 'epsilon': 0.0, 'delta': 0.0}
-    self.assertEqual(entry, entry | expected)
-    self.assertEqual(dataclasses.replace(public, words=()).load(str(self._folder)), public)
-
-  @parameterized.parameters(
-      (b'\xff\xfe', 'Expected a file of UTF-8 text, found other bytes in list.txt'),
-      (b' \n', 'Expected a file with words, found none in list.txt'),
-  )
-  def test_a_file_without_words(self, content: bytes, message: str) -> None:
-    with self.assertRaisesRegex(ValueError, message):
-      self._write(content).load(str(self._folder))
-
-  def test_another_file_than_the_declared_one(self) -> None:
-    public = dataclasses.replace(self._write('the'), sha256='0' * 64)
-    with self.assertRaisesRegex(ValueError, 'declared sha256, found another list.txt'):
-      public.load(str(self._folder))
-
-  @parameterized.parameters('dp', 'public')
-  def test_nobody_declares_what_was_learned_or_read(self, source: str) -> None:
-    given = vocabulary.Vocabulary(source, ('a',), 'f' if source == 'public' else '', epsilon=1.0, delta=1e-6)
-    with self.assertRaisesRegex(ValueError, f'words with source "declared" alone, found some with {source!r}'):
-      given.load('/nowhere')
-
-  def test_a_missing_file_is_named(self) -> None:
-    with self.assertRaises(FileNotFoundError) as caught:
-      vocabulary.Vocabulary('public', file='none.txt').load(os.path.join('some', 'folder'))
-    self.assertEqual(caught.exception.filename, os.path.join('some', 'folder', 'none.txt'))
-
-  @parameterized.parameters(
-      ({'source': 'exact'}, 'Expected source to be declared, public, dp'),
-      ({'source': 'declared'}, 'Expected words, found none'),
-      ({'source': 'declared', 'words': ('a', 'The')}, "lower case, .*'The'"),
-      ({'source': 'declared', 'words': ('a', 'new york')}, "without spaces .*'new york'"),
-      ({'source': 'declared', 'words': ('a', '')}, "found ''"),
-      ({'source': 'declared', 'words': ('x' * 65,)}, 'found'),
-      ({'source': 'declared', 'words': ('a', 'b', 'a')}, "once, found 'a' again"),
-      ({'source': 'public'}, 'Expected a file'),
-      ({'source': 'declared', 'words': ('a',), 'file': 'f'}, 'Expected a file with source "public" alone'),
-      ({'source': 'dp', 'delta': 1e-6}, 'Expected 0 < epsilon'),
-      ({'source': 'dp', 'epsilon': 1.0}, 'Expected 0 < delta < 1'),
-      ({'source': 'dp', 'epsilon': 1.0, 'delta': 1e-6, 'words_per_client': 0}, 'words_per_client >= 1'),
-      ({'source': 'dp', 'epsilon': 1.0, 'delta': 1e-6, 'max_words': 0}, 'max_words >= 1'),
-  )
-  def test_mistakes(self, fields: dict, message: str) -> None:
-    with self.assertRaisesRegex(ValueError, message):
-      vocabulary.Vocabulary(**fields)
+  return pa.table({'entry': pa.array(votes, pa.large_string()), 'votes': pa.array(votes.values(), pa.int64())})
 
 
 class ContributeTest(parameterized.TestCase):
@@ -143,6 +75,18 @@ class ContributeTest(parameterized.TestCase):
       total = learner.add(total, learner.contribute(_rows(client)))
       self.assertLess(total.num_rows, 8 + 2 * 16)
     self.assertEqual(_votes(total), _contribute(*clients))
+
+  def test_characters_get_votes_as_words_do_but_those_that_are_free(self) -> None:
+    asked = vocabularies.Alphabet('dp', epsilon=1.0, delta=1e-9, characters_per_client=2)
+    learner = vocabulary.VocabularyLearner('text', asked)
+    # A woman, a joiner, a girl: code points, of which the most frequent two get votes; ASCII and newlines get none.
+    votes = learner.contribute(_rows(['ааа бб в\n'], ['👩‍👧 👩👧']))
+    self.assertEqual(_votes(votes), {'а': 1, 'б': 1, '👩': 1, '👧': 1})
+
+  def test_items_get_votes(self) -> None:
+    asked = vocabularies.Items('dp', epsilon=1.0, delta=1e-9, items_per_client=1)
+    votes = vocabulary.VocabularyLearner('text', asked).contribute(_rows(['17', '4', '17'], ['4'], ['x' * 257]))
+    self.assertEqual(_votes(votes), {'17': 1, '4': 1})
 
 
 class ReleaseTest(parameterized.TestCase):

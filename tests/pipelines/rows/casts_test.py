@@ -2,6 +2,7 @@
 
 import decimal
 from typing import Any
+import unicodedata
 import uuid
 
 from absl.testing import absltest
@@ -95,6 +96,23 @@ class ToTextTest(parameterized.TestCase):
   @parameterized.parameters(([1],), ([True],), ([['a']],), ([None],))
   def test_anything_else_has_none(self, values: list[Any]) -> None:
     self.assertIsNone(casts.to_text(pa.array(values)))
+
+
+class ComposeTest(parameterized.TestCase):
+  @parameterized.parameters(
+      [[]], [['', 'abc']], [['e\u0301', 'abc']], [['ж', 'é', '好\U0001f600']], [[None, 'e\u0301', None]], [[None, 'é']],
+      [['\u0958', '\u212b', '\u1100\u1161']], [['a', '\u0301']],
+  )  # fmt: skip
+  def test_each_text_by_itself(self, texts: list[str | None]) -> None:
+    for text in (pa.array(texts, pa.large_string()), pa.array(['e\u0301', *texts], pa.large_string())[1:]):
+      composed = casts.compose(text)
+      expected = [value if value is None else unicodedata.normalize('NFC', value) for value in texts]
+      self.assertSequenceEqual(composed.to_pylist(), expected)
+      self.assertEqual(composed.type, pa.large_string())
+
+  def test_text_that_is_composed_is_not_copied(self) -> None:
+    text = pa.array(['abc', 'é'], pa.large_string())
+    self.assertIs(casts.compose(text), text)
 
 
 class ToWholeTest(parameterized.TestCase):

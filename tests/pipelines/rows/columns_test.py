@@ -75,6 +75,10 @@ class TextTest(parameterized.TestCase):
     self.assertSequenceEqual(_read(columns.Text(), values), ['!missing', 'a', '!not_utf8'])
     self.assertSequenceEqual(_read(columns.Text(), values[:2]), ['!missing', 'a'])
 
+  def test_text_is_composed(self) -> None:
+    values = pa.array(['cafe\u0301', None, 'x\u0301', 'ok'])
+    self.assertSequenceEqual(_read(columns.Text(), values), ['caf\u00e9', '!missing', 'x\u0301', 'ok'])
+
   def test_chunks(self) -> None:
     values = pa.chunked_array([pa.array(['a', None]), pa.array([], pa.string()), pa.array(['b'])])
     self.assertSequenceEqual(_read(columns.Text(), values), ['a', '!missing', 'b'])
