@@ -22,6 +22,7 @@ import pyarrow as pa
 from pipelines import accounting
 from pipelines import output_folder
 from pipelines import packaging
+from pipelines import quality
 from pipelines import reports
 from pipelines import running
 from pipelines import storage
@@ -154,6 +155,7 @@ def _make(
     details = {
         **described.result(),
         **accounting.to_json(report),
+        'warnings': quality.warn(report, learned.declaration),
         'splits': result['splits'],
         'files': report.files,
         'index': shard_writing.INDEX_NAME,

@@ -187,6 +187,7 @@ def _describe(manifest: Mapping[str, Any]) -> str:
     if counts['clients']:
       lines.append(f'{split:<10} {counts["clients"]:,} users, {counts["examples"]:,} examples: {meaning}')
   lines += [f'note   {note} {number:,}' for note, number in manifest['notes'].items()]
+  lines += [f'warning  {warning}' for warning in manifest['warnings']]
   return '\n'.join(lines)
 
 

@@ -16,6 +16,8 @@ BOUNDED, QUARANTINED, SET_ASIDE, NOTES = 'bounded', 'quarantined', 'set_aside', 
 FOUND = 'found'
 # The columns asked for that some row has, and of rows without one of them, other columns: for messages too.
 NAMES = 'names'
+# Counts that quality.py judges and the manifest does not have.
+OBSERVED = 'observed'
 
 
 @dataclasses.dataclass

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines import accounting
+from pipelines import quality
 from pipelines import reports
 from pipelines import schema as schema_lib
 from pipelines.declarations import declaration as declarations
@@ -103,7 +104,8 @@ def _describe_example(declaration: declarations.Declaration, rows: pa.Table) -> 
   if not rows.num_rows:
     yield _entry('example', 'none: there are no usable rows')
     return
-  bucket, report = shard_building.ShardBuilder.of(declaration).gather([rows])
+  builder = shard_building.ShardBuilder.of(declaration)
+  bucket, report = builder.gather([rows])
   made = declaration.featurizer.featurize(bucket.rows)
   twice = report.reasons(reports.QUARANTINED).get(bounds.DUPLICATE, 0)
   duplicates = f', {twice:,} rows twice' if twice else ''
@@ -116,6 +118,8 @@ def _describe_example(declaration: declarations.Declaration, rows: pa.Table) -> 
   yield _entry('example', 'the first of the client with most')
   schema = declaration.featurizer.schema
   yield textwrap.indent(decoding.decode(schema, made.features[first], made.labels[first]), _INDENT)
+  builder.build(bucket, report)
+  yield from (_entry('warning', warning) for warning in quality.warn(report, declaration))
 
 
 def _describe_limits(limits: bounds.Limits) -> Iterator[str]:

@@ -49,6 +49,7 @@ import pyarrow as pa
 
 from pipelines import schema as schema_lib
 from pipelines.learning import base as learning
+from pipelines.learning import vocabulary
 from pipelines.rows import columns as columns_lib
 from pipelines.rows import rows as rows_lib
 
@@ -65,6 +66,7 @@ class Examples(NamedTuple):
     last_row: int64 `[n]`: the last one, inclusive: of an example of one row it is `first_row`.
     unknown: int64 `[n]`: how many of an example's values stand for something outside the alphabet or vocabulary; None
       if there is none.
+    positions: int64 `[n]`: how many values an example has that a vocabulary is for; None if there is none.
   """
 
   features: np.ndarray
@@ -73,6 +75,7 @@ class Examples(NamedTuple):
   first_row: np.ndarray
   last_row: np.ndarray
   unknown: np.ndarray | None = None
+  positions: np.ndarray | None = None
 
 
 class Featurizer(abc.ABC):
@@ -117,6 +120,11 @@ class Featurizer(abc.ABC):
     return None
 
   @property
+  def vocabulary_in_use(self) -> vocabulary.Vocabulary | None:
+    """The vocabulary that decides which values are `unknown`, if there is one."""
+    return None
+
+  @property
   def examples_overlap(self) -> bool:
     """Whether neighbouring examples share content: what is held out must then keep a distance from the rest.
 
@@ -143,6 +151,11 @@ class Featurizer(abc.ABC):
     are never featurized, so that too low a figure loses examples.
     """
     return examples
+
+  def count_unscaled(self, rows: pa.Table) -> dict[str, int]:
+    """Returns, for each column of numbers that is not scaled, how many of the rows have one that is far from 1."""
+    del rows
+    return {}
 
   @abc.abstractmethod
   def featurize(self, rows: rows_lib.ClientRows) -> Examples:

@@ -15,6 +15,7 @@ from pipelines.featurizers import packing
 from pipelines.featurizers import tokens
 from pipelines.learning import base as learning
 from pipelines.learning import vocabularies
+from pipelines.learning import vocabulary as vocabulary_lib
 from pipelines.rows import columns
 from pipelines.rows import rows as rows_lib
 
@@ -70,6 +71,10 @@ class Characters(base.Featurizer):
   @property
   def learner(self) -> learning.Learner | None:
     return self.alphabet.learner(self.column)
+
+  @property
+  def vocabulary_in_use(self) -> vocabulary_lib.Vocabulary:
+    return self.alphabet
 
   def with_learned(self, value: Any) -> 'Characters':
     return dataclasses.replace(self, alphabet=self.alphabet.with_learned(value))

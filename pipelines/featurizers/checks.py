@@ -61,10 +61,10 @@ def _check_starts(starts: np.ndarray, size: int) -> Iterator[_Mistake]:
 def _check_arrays(schema: schema_lib.Schema, made: base.Examples) -> Iterator[_Mistake]:
   examples = int(made.starts[-1])
   forms = {'features': (schema.feature.dtype, schema.feature.shape), 'labels': (schema.label.dtype, schema.label.shape)}
-  forms |= dict.fromkeys(('first_row', 'last_row', 'unknown'), ('int64', ()))
+  forms |= dict.fromkeys(('first_row', 'last_row', 'unknown', 'positions'), ('int64', ()))
   for name, (dtype, shape) in forms.items():
     expected, array = _form(dtype, (examples, *shape)), getattr(made, name)
-    if _form_of(array) != expected and not (name == 'unknown' and array is None):
+    if _form_of(array) != expected and not (array is None and name in ('unknown', 'positions')):
       remedy = f'its starts end at {examples}, and what is converted must not wrap.'
       yield _Mistake(f'{name} {expected}', _form_of(array), remedy)
 

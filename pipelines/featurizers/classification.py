@@ -14,6 +14,9 @@ from pipelines.learning import base as learning
 from pipelines.learning import scaling as scaling_lib
 from pipelines.rows import columns
 
+# A number larger than this, or smaller than one by it, is far from 1: a year, an income, a share of a thousandth.
+_FAR = 30
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Classification(base.Featurizer):
@@ -67,6 +70,16 @@ class Classification(base.Featurizer):
       values[:, place] = table[name].to_numpy()
     return self.scaling.apply(values)
 
+  def count_unscaled(self, rows: pa.Table) -> dict[str, int]:
+    if self.scaling.source != 'none':
+      return {}
+    return {name: _count_far(rows[name].to_numpy()) for name in self.numbers}
+
   def read_labels(self, table: pa.Table) -> np.ndarray:
     """Returns the label of each row."""
     return labels.read(table[self.label], self.schema.label)
+
+
+def _count_far(numbers: np.ndarray) -> int:
+  sizes = np.abs(numbers)
+  return int(np.count_nonzero((sizes > _FAR) | (sizes > 0) & (sizes < 1 / _FAR)))

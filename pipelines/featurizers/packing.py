@@ -40,7 +40,8 @@ def pack_windows(
     label_dtype: A signed NumPy type that holds all codes.
 
   Returns:
-    The examples; the rows that one draws on are those of its features and labels, `unknown` counts its features alone.
+    The examples; the rows that one draws on are those of its features and labels; `unknown` and `positions` count
+    its features alone.
   """
   code_starts = row_starts[client_starts]
   counts = np.maximum(-(-(np.diff(code_starts) - 1) // window_length), 0)
@@ -62,6 +63,7 @@ def pack_windows(
       first_row=_row_of(row_starts, begins),
       last_row=_row_of(row_starts, begins + lengths),
       unknown=np.count_nonzero(features == UNKNOWN_CODE, axis=1),
+      positions=lengths,
   )
 
 

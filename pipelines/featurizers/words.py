@@ -14,6 +14,7 @@ from pipelines.featurizers import packing
 from pipelines.featurizers import tokens
 from pipelines.learning import base as learning
 from pipelines.learning import vocabularies
+from pipelines.learning import vocabulary as vocabulary_lib
 from pipelines.rows import columns as columns_lib
 from pipelines.rows import rows as rows_lib
 
@@ -67,6 +68,10 @@ class Words(base.Featurizer):
   @property
   def learner(self) -> learning.Learner | None:
     return self.vocabulary.learner(self.column)
+
+  @property
+  def vocabulary_in_use(self) -> vocabulary_lib.Vocabulary:
+    return self.vocabulary
 
   def with_learned(self, value: Any) -> 'Words':
     return dataclasses.replace(self, vocabulary=self.vocabulary.with_learned(value))

@@ -42,6 +42,18 @@ class Spread(NamedTuple):
   most: int
 
 
+class LabelCounts(NamedTuple):
+  """How often the labels of some clients count.
+
+  Attributes:
+    clients: How many clients of each split were looked at.
+    counts: By split, int64 `[classes]`.
+  """
+
+  clients: dict[str, int]
+  counts: dict[str, np.ndarray]
+
+
 class Figures(NamedTuple):
   """Everything that is said of a data set.
 
@@ -52,6 +64,7 @@ class Figures(NamedTuple):
     spreads: By split, those that have clients.
     sizes: Training clients by their number of examples, log-scaled.
     skew: None if no training client has a label.
+    labels: How often each label counts in each split, over the clients that were looked at.
   """
 
   name: str
@@ -60,6 +73,7 @@ class Figures(NamedTuple):
   spreads: dict[str, Spread]
   sizes: Histogram
   skew: label_skew.Skew | None
+  labels: LabelCounts
 
   @property
   def users(self) -> int:
@@ -74,13 +88,19 @@ class Figures(NamedTuple):
 
 
 def measure(shards: client_shards.ClientShards) -> Figures:
-  """Measures a data set; looks at the examples of at most `MOST_SAMPLED` clients, always the same ones."""
+  """Measures a data set; looks at the examples of at most `MOST_SAMPLED` clients a split, always the same ones."""
   spreads = {
       split: _spread(shards.clients(split).examples) for split in client_shards.SPLITS if shards.num_clients(split)
   }
   name = os.path.basename(os.path.abspath(shards.path))
   sizes = count_by_size(shards.clients('train').examples)
-  return Figures(name, shards.schema, shards.manifest, spreads, sizes, _measure_skew(shards))
+  counts = {split: _count_labels(shards, split) for split in spreads}
+  skew = _measure_skew(counts['train'], shards.schema) if 'train' in counts else None
+  labels = LabelCounts(
+      {split: len(found) for split, found in counts.items()},
+      {split: np.sum(found, axis=0, dtype=np.int64) for split, found in counts.items()},
+  )
+  return Figures(name, shards.schema, shards.manifest, spreads, sizes, skew, labels)
 
 
 def count_by_size(sizes: np.ndarray) -> Histogram:
@@ -94,13 +114,17 @@ def count_by_size(sizes: np.ndarray) -> Histogram:
   return Histogram(tuple(edges[first : stop + 1]), tuple(counts[first:stop].tolist()))
 
 
-def _measure_skew(shards: client_shards.ClientShards) -> label_skew.Skew | None:
-  clients = np.arange(shards.num_clients('train'))
+def _count_labels(shards: client_shards.ClientShards, split: str) -> list[np.ndarray]:
+  """Returns how often each label counts for each client that is looked at: int64 `[classes]`."""
+  clients = np.arange(shards.num_clients(split))
   if len(clients) > MOST_SAMPLED:
     clients = np.sort(np.random.default_rng(_SEED).choice(clients, MOST_SAMPLED, replace=False))
-  counts = [label_skew.count_labels(shards.schema, shards.read('train', int(client))[1]) for client in clients]
-  counts = [count for count in counts if count.any()]
-  return label_skew.measure(np.stack(counts), shards.schema.classes) if counts else None
+  return [label_skew.count_labels(shards.schema, shards.read(split, int(client))[1]) for client in clients]
+
+
+def _measure_skew(counts: list[np.ndarray], schema: schema_lib.Schema) -> label_skew.Skew | None:
+  counted = [count for count in counts if count.any()]
+  return label_skew.measure(np.stack(counted), schema.classes) if counted else None
 
 
 def _spread(examples: np.ndarray) -> Spread:

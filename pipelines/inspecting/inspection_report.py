@@ -22,6 +22,7 @@ _SPLIT_MEANINGS = {
     'validation': 'held-out users, to choose by',
     'test': 'held-out users, for the final measurement',
 }
+_LABELS_LISTED = 20
 # What a page says of an entry of the manifest's `learned`; the rest (every word of a vocabulary) stays there.
 _LEARNED = ('what', 'source', 'mechanism', 'epsilon', 'delta', 'unit')
 
@@ -40,9 +41,11 @@ def describe(figures: inspection.Figures) -> str:
       [_headline(figures)],
       _describe_splits(figures),
       ['Training users by their number of examples:', *_list_sizes(figures.sizes)] if figures.sizes.counts else [],
+      _describe_labels(figures),
       _describe_skew(figures.skew) if figures.skew else [],
       _describe_rows(figures),
       _describe_origin(figures.manifest),
+      [f'Warning: {warning}' for warning in figures.manifest.get('warnings', [])],
       [NOT_PRIVATE],
   ]
   return '\n\n'.join('\n'.join(block) for block in blocks if block)
@@ -67,10 +70,40 @@ def _describe_splits(figures: inspection.Figures) -> list[str]:
     numbers = [f'{number:,}' for number in (spread.clients, spread.examples, spread.least)]
     means = [f'{spread.median:,.6g}', f'{spread.mean:,.1f}', f'{spread.most:,}']
     rows.append((split, *numbers, *means, _SPLIT_MEANINGS[split]))
+  return _align(rows)
+
+
+def _align(rows: list[tuple[str, ...]]) -> list[str]:
+  """Returns the rows of a table as lines, all columns but the first and the last to the right."""
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   return [
       '  '.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:-1], widths[1:-1]), row[-1]]).rstrip() for row in rows
   ]
+
+
+def _describe_labels(figures: inspection.Figures) -> list[str]:
+  rows = [(name, *(f'{count:,}' for count in counts), '') for name, counts in list_labels(figures)]
+  return [title_labels(figures), *_align([('label', *figures.labels.counts, ''), *rows])] if rows else []
+
+
+def title_labels(figures: inspection.Figures) -> str:
+  """Returns the heading of the table of labels, which says whose they are."""
+  looked_at, splits = figures.labels.clients, figures.spreads
+  if all(looked_at[split] == spread.clients for split, spread in splits.items()):
+    return 'Labels by split:'
+  return f'Labels by split, of at most {inspection.MOST_SAMPLED:,} users each:'
+
+
+def list_labels(figures: inspection.Figures) -> list[tuple[str, list[int]]]:
+  """Returns the most frequent labels with their count in each split, and what all others have together."""
+  table = np.stack(list(figures.labels.counts.values()), axis=1) if figures.labels.counts else np.zeros((0, 0), int)
+  order = np.argsort(-table.sum(axis=1), kind='stable')
+  order = order[table[order].any(axis=1)]
+  listed = [(figures.schema.classes[label], table[label].tolist()) for label in order[:_LABELS_LISTED]]
+  others = order[_LABELS_LISTED:]
+  if len(others):
+    listed.append((f'{len(others):,} others', table[others].sum(axis=0).tolist()))
+  return [(repr(name) if name != name.strip() else name, counts) for name, counts in listed]
 
 
 def _list_sizes(sizes: inspection.Histogram) -> list[str]:
@@ -154,7 +187,8 @@ def write_page(figures: inspection.Figures, path: str) -> None:
   environment.filters.update(number='{:,}'.format, entry=name_entry)
   page = environment.get_template(_TEMPLATE).render(
       figures=figures, charts=_draw_charts(figures), meanings=_SPLIT_MEANINGS, learned=learned(figures.manifest),
-      reasons=_reasons(figures.manifest), note=NOT_PRIVATE, form=_form,
+      reasons=_reasons(figures.manifest), note=NOT_PRIVATE, form=_form, labels=list_labels(figures),
+      labels_title=title_labels(figures),
   )  # fmt: skip
   files.write_atomically(path, page)
 

@@ -150,6 +150,18 @@ class Vocabulary(abc.ABC):
       repeated = next(entry for entry in entries if entries.count(entry) > 1)
       raise ValueError(f'Expected each of the {self.UNIT} once, found {repeated!r} again.')
 
+  def remedy(self) -> str:
+    """Returns what to write in the declaration so that fewer values are outside of the vocabulary."""
+    table = f'[examples.{self.NAME}]'
+    if self.source == 'public':
+      return f'Write a larger max_{self.UNIT} in {table}, or name a file with more {self.UNIT}.'
+    if self.source == 'dp':
+      return f'Write a larger epsilon, max_{self.UNIT} or {self.UNIT}_per_client in {table}, or take a public file.'
+    return (
+        f'Write more {self.UNIT} in {table} with source = "declared", or take them from a public file with source = '
+        '"public", or learn them from the users at a price with source = "dp".'
+    )
+
   @abc.abstractmethod
   def not_an_entry(self, found: str) -> ValueError:
     """Returns the error that says why what was declared is no entry."""

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines import client_shards
+from pipelines import quality
 from pipelines import reports
 from pipelines import schema as schema_lib
 from pipelines import shard_bytes
@@ -25,7 +26,6 @@ TOO_LITTLE_DATA = 'too_little_data'
 IN_NO_EXAMPLE = 'in_no_example'
 # Rows of examples left out of training since they reach into those of the tail.
 OVERLAPS_TAIL = 'overlaps_tail'
-OUTSIDE_VOCABULARY = 'outside_vocabulary'
 
 _TRAIN, _TAIL = (client_shards.SPLITS.index(split) for split in ('train', 'tail'))
 
@@ -95,10 +95,28 @@ class ShardBuilder:
     is_enough = counts >= self.limits.min_examples_per_client
     keep &= np.repeat(is_enough, np.diff(made.starts))
     rows_used = self._account(bucket, made, chosen, keep, is_enough, report)
-    if made.unknown is not None:
-      report.count(reports.NOTES, OUTSIDE_VOCABULARY, int(made.unknown[keep].sum()))
     kept = np.flatnonzero(keep)
+    self._observe(bucket, made, kept, split[kept], report)
     return _content(bucket.ids[is_enough], counts[is_enough], rows_used[is_enough], made, kept, split[kept])
+
+  def _observe(
+      self, bucket: Bucket, made: featurizers.Examples, kept: np.ndarray, split: np.ndarray, report: reports.Report
+  ) -> None:
+    """Counts what quality.py judges: values outside of the vocabulary, labels by split, numbers that are not scaled."""
+    if made.unknown is not None:
+      report.count(reports.NOTES, quality.OUTSIDE_VOCABULARY, int(made.unknown[kept].sum()))
+    if made.positions is not None:
+      report.count(reports.OBSERVED, quality.POSITIONS, int(made.positions[kept].sum()))
+    unscaled = self.featurizer.count_unscaled(bucket.rows.table)
+    report.count(reports.OBSERVED, quality.ROWS, bucket.rows.table.num_rows if unscaled else 0)
+    for column, number in unscaled.items():
+      report.count(reports.OBSERVED, quality.unscaled(column), number)
+    if made.labels.ndim == 1:
+      for place, name in enumerate(client_shards.SPLITS):
+        labels = made.labels[kept][split == place]
+        counts = np.bincount(labels[labels >= 0])
+        for found in np.flatnonzero(counts).tolist():
+          report.count(reports.OBSERVED, quality.label(name, found), int(counts[found]))
 
   def _account(
       self, bucket: Bucket, made: featurizers.Examples, chosen: np.ndarray, keep: np.ndarray, is_enough: np.ndarray,

@@ -163,7 +163,7 @@ class PreprocessingTest(parameterized.TestCase):
 
   @parameterized.parameters(
       characters.Characters('text', 4),
-      words.Words('text', vocabulary.Vocabulary('declared', words=('a', 'b')), 4),
+      words.Words('text', vocabularies.Words('declared', words=('a', 'b')), 4),
   )
   def test_says_which_classes_are_never_an_answer(self, featurizer: base.Featurizer) -> None:
     manifest = {'schema': featurizer.schema.to_json()}

@@ -30,6 +30,7 @@ ACCOUNT: dict[str, Any] = {
     'bounded_by': {'max_examples_per_client': 12},
     'clients_set_aside': {'too_little_data': 3},
     'notes': {'outside_vocabulary': 4_321},
+    'warnings': ['The numbers in "<x>" are far from 1.'],
     'limits': {'keep': 'first', 'max_examples_per_client': 1_000},
     'learned': [{'what': 'scaling <of> x', 'source': 'dp', 'epsilon': 0.5, 'delta': 1e-6, 'histogram': [1, 2]}],
     'forgotten': [{'clients': 2, 'shards': 1}],

@@ -191,6 +191,8 @@ class BadInputTest(_JobTest):
     )
     self.assertEqual(manifest['clients_set_aside'], {'too_little_data': 1})
     self.assertEqual(manifest['notes'], {'outside_vocabulary': 100})
+    (warning,) = manifest['warnings']
+    self.assertStartsWith(warning, '19.8% of the characters are outside of the alphabet')
 
   @parameterized.named_parameters(
       ('empty', [], 'Expected rows in the input, found none'),

@@ -91,6 +91,17 @@ class PreprocessTest(_ProgramTest):
     self.assertEqual(data.manifest['limits']['keep'], 'latest')
     self.assertEqual(data.clients('train').examples.max(), 2)  # Of three, one is the tail.
 
+  def test_what_is_likely_to_go_wrong_is_said(self) -> None:
+    self.log.write_text(_LOG.replace('so long', 'пока, пока'))
+    expected = 'warning +[0-9.]+% of the characters are outside of the alphabet: .*source = "declared"'
+    self.assertRegex(self.main(*self.flags(), '--describe'), expected)
+    self.assertRegex(self.main(*self.flags()), expected)
+    alphabet = [
+        '--override=examples.alphabet.source=declared', '--override=examples.alphabet.characters="пока, andthks"'
+    ]
+    for mode in (['--describe'], [f'--output_dir={self.folder / "known"}']):
+      self.assertNotIn('warning', self.main(*self.flags(), *alphabet, *mode))
+
   def test_describe_makes_nothing(self) -> None:
     printed = self.main(*self.flags(), '--describe')
     self.assertIn('so long', printed)

@@ -1,10 +1,12 @@
 """Tests of what is said of a data set, as text and as a page."""
 
+import dataclasses
 import pathlib
 import re
 import tempfile
 
 from absl.testing import absltest
+import numpy as np
 
 from pipelines.inspecting import inspection
 from pipelines.inspecting import inspection_report
@@ -38,6 +40,26 @@ class InspectionReportTest(absltest.TestCase):
     self.assertIn('Users set aside: too_little_data 3\n', text)
     self.assertIn('Noted: outside_vocabulary 4,321\n', text)
     self.assertIn('Limits: keep first, max_examples_per_client 1,000\n', text)
+
+  def test_labels_by_split(self) -> None:
+    text = inspection_report.describe(self.figures)
+    table = text[text.index('Labels by split:') :].splitlines()[1:5]
+    expected = ['label train tail validation test', 'walk 20 0 0 0', 'sit 6 1 3 0', 'run 0 0 0 2']
+    self.assertEqual([' '.join(line.split()) for line in table], expected)
+    page = self._write_page(self.figures)
+    self.assertRegex(page, r'<td>sit</td><td>6</td><td>1</td><td>3</td><td>0</td>')
+
+  def test_labels_of_some_clients_say_so_and_rare_ones_are_added_up(self) -> None:
+    labels = self.figures.labels._replace(clients=self.figures.labels.clients | {'train': 2})
+    schema = dataclasses.replace(self.figures.schema, classes=tuple(map(str, range(30))))
+    labels = labels._replace(counts={'train': np.arange(30), 'tail': np.ones(30, int)})
+    text = inspection_report.describe(self.figures._replace(labels=labels, schema=schema))
+    self.assertIn('Labels by split, of at most 1,000 users each:\n', text)
+    self.assertRegex(text, r'\n10 others +45 +10\n')
+
+  def test_warnings(self) -> None:
+    self.assertIn('\n\nWarning: The numbers in "<x>" are far from 1.\n', inspection_report.describe(self.figures))
+    self.assertIn('<p class="note">The numbers in &#34;&lt;x&gt;&#34; are far', self._write_page(self.figures))
 
   def test_text_says_what_was_learned_and_forgotten(self) -> None:
     text = inspection_report.describe(self.figures)

@@ -61,7 +61,14 @@ class InspectionTest(parameterized.TestCase):
     assert first is not None
     self.assertEqual(first.clients, 2)
     self.assertEqual(first, second)
-    self.assertEqual(read.call_count, 4)
+    # Twice two training clients, and one of each other split.
+    self.assertEqual(read.call_count, 2 * (2 + 3))
+
+  def test_labels_by_split(self) -> None:
+    labels = inspection.measure(self.shards).labels
+    self.assertEqual(labels.clients, {'train': 3, 'tail': 1, 'validation': 1, 'test': 1})
+    expected = {'train': [20, 6, 0], 'tail': [0, 1, 0], 'validation': [0, 3, 0], 'test': [0, 0, 2]}
+    self.assertEqual({split: counts.tolist() for split, counts in labels.counts.items()}, expected)
 
   def test_verify_reads_every_entry(self) -> None:
     self.assertEqual(inspection.verify(self.shards), 6)
