@@ -80,6 +80,11 @@ class ClientShards:
     self._batches: dict[tuple[int, int], tuple[int, int]] = {}
 
   @property
+  def name(self) -> str:
+    """The name that the data set was declared with, or that of its folder."""
+    return self.manifest.get('declaration', {}).get('name') or os.path.basename(os.path.abspath(self.path))
+
+  @property
   def fingerprint(self) -> str:
     """What tells data sets apart: a hash over the manifest's hash of each file."""
     return hashlib.sha256(json.dumps(self.manifest['files'], sort_keys=True).encode()).hexdigest()

@@ -59,7 +59,8 @@ class Schema:
   @property
   def is_sequence(self) -> bool:
     """Whether each element of an example is a class, and its label the class that follows it."""
-    return bool(self.label.shape) and self.feature.shape == self.label.shape
+    has_codes = self.feature.dtype.startswith(('int', 'uint'))
+    return has_codes and bool(self.label.shape) and self.feature.shape == self.label.shape
 
   @property
   def first_answer(self) -> int:

@@ -15,6 +15,7 @@ _SHARED = (
     'pipelines.schema',
     'pipelines.shard_bytes',
     'pipelines.signals',
+    'export.comparison',
     'export.report',
     'export.run_directory',
 )

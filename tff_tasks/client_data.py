@@ -177,6 +177,21 @@ class Cohort:
       np.take(stored, drawn, axis=0, out=array, mode='clip')
 
 
+def read_held_out(shards: client_shards.ClientShards, split: str, client: int) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the features and labels of one client of a split to evaluate on.
+
+  Raises:
+    ValueError: If its data is damaged or does not match the schema.
+  """
+  try:
+    features, labels = shards.read(split, client)
+    check_codes(features, labels, shards.schema)
+  except ValueError as error:
+    name = shards.client_id(split, client)
+    raise ValueError(f'Expected to evaluate on client {name} of the {split} split: {error}') from error
+  return features, labels
+
+
 def check_codes(features: np.ndarray, labels: np.ndarray, schema: schema_lib.Schema) -> None:
   """Refuses what was written by something else than its schema says: XLA would train on it without a word.
 

@@ -86,7 +86,7 @@ class Evaluator:
     held: list[_Batch] = []
     missing = self._batch_size
     for client in range(self._shards.num_clients(self._split)):
-      features, labels = self._read(client)
+      features, labels = client_data.read_held_out(self._shards, self._split, client)
       while len(labels) >= missing:
         yield _join([*held, _of_client(client, features[:missing], labels[:missing])])
         features, labels = features[missing:], labels[missing:]
@@ -95,15 +95,6 @@ class Evaluator:
       missing -= len(labels)
     if missing < self._batch_size:
       yield _join([*held, _filler(self._shards.schema, missing)])
-
-  def _read(self, client: int) -> tuple[np.ndarray, np.ndarray]:
-    try:
-      features, labels = self._shards.read(self._split, client)
-      client_data.check_codes(features, labels, self._shards.schema)
-    except ValueError as error:
-      name = self._shards.client_id(self._split, client)
-      raise ValueError(f'Expected to evaluate on client {name} of the {self._split} split: {error}') from error
-    return features, labels
 
 
 def _of_client(client: int, features: np.ndarray, labels: np.ndarray) -> _Batch:

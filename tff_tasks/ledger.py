@@ -201,7 +201,7 @@ def _segment(segment: privacy.Segment) -> dict[str, Any]:
 
 
 def _releases(segments: Sequence[privacy.Segment], entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-  measured = 'exact, for the operator only'
+  measured, published = 'exact, for the operator only', 'exact, published with the model'
   is_private = not privacy.why_no_promise(segments)
   plan = segments[-1].plan
   models = {
@@ -218,7 +218,9 @@ def _releases(segments: Sequence[privacy.Segment], entries: Sequence[Mapping[str
       {'what': 'rows, clients and examples counted in the manifest', 'mechanism': measured, 'private': False},
       {'what': 'training loss, accuracy, update norms and cohort sizes', 'mechanism': measured, 'private': False},
       {'what': 'accuracy on the held-out tails of training users', 'mechanism': measured, 'private': False},
-      {'what': 'accuracy on held-out users', 'mechanism': 'exact, published with the model', 'private': False},
+      {'what': 'accuracy on held-out users', 'mechanism': published, 'private': False},
+      {'what': 'majority and coverage: of the answers of held-out users', 'mechanism': published, 'private': False},
+      {'what': 'bigram (of sequences): counted on training users', 'mechanism': published, 'private': False},
   ]
 
 
@@ -227,7 +229,8 @@ def _not_covered(problem: str) -> list[str]:
     return [f'everything: {problem}']
   return [
       'figures measured on training users (loss, accuracy, update norms, cohorts): exact, keep them with the operator',
-      'held-out users: the model never saw them, the accuracy that is published with it did',
+      'held-out users: the model never saw them, the accuracy, majority and coverage that are published with it did',
+      'the accuracy of the bigram (of sequences): counted on training users without noise, published with the model',
       'the counts in the manifest of the data set: exact, keep them with the operator',
       'other runs on the same users, and other data sets learned from them: their epsilons add up',
       'the number of ids of training clients, which is taken as public',

@@ -8,10 +8,12 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from export import comparison
 from export import report
 from models import registry
 from models import released
 from pipelines import client_shards
+from tff_tasks import baselines
 from tff_tasks import checkpoints
 from tff_tasks import client_data
 from tff_tasks import cohorts
@@ -85,6 +87,10 @@ class Run:
     self._settings, self._shards, self._plan, self._kept, self._saved = settings, shards, plan, kept, saved
     self._stream = stream
     self._learned = learned.read(shards.manifest, shards.path)
+    # What one looks at while training, and perhaps chooses by, should not be what the final figures are measured on.
+    self._eval_split = 'validation' if shards.num_clients('validation') else 'test'
+    self._baselines = baselines.Baselines(shards)
+    self._eval_baselines = self._baselines.measure(self._eval_split)
     self._seed = saved.seed if saved else parts.build_seed(settings)
     task = registry.get_task(shards.schema.task)
     self._model_size = settings.model_size or task.default_size
@@ -96,8 +102,6 @@ class Run:
     self._runtime = runtimes.build_runtime(settings.runtime, process, use_xla)
     self._dimension = sum(weight.size for weight in self._model.initial_weights)
     self._workers = workers.Workers()
-    # What one looks at while training, and perhaps chooses by, should not be what the final figures are measured on.
-    self._eval_split = 'validation' if shards.num_clients('validation') else 'test'
     self._evaluators: dict[str, evaluation.Evaluator] = {}
 
   def train(self) -> None:
@@ -106,7 +110,9 @@ class Run:
     last_round = start.round_number if start else -1
     self._announce(last_round)
     log = metrics.MetricsLog(self._settings.output_dir, last_round)
-    shown = progress.Progress(self._stream, max(last_round, 0) + 1, self._settings.total_rounds)
+    shown = progress.Progress(
+        self._stream, max(last_round, 0) + 1, self._settings.total_rounds, self._eval_baselines.in_short
+    )
     with contextlib.closing(log), contextlib.closing(shown):
       state = self._rounds(log, shown).run(start)
     self._save_release(self._settings.total_rounds, state)
@@ -184,6 +190,7 @@ class Run:
     held_out, tail = (self._evaluate(split, state) for split in ('test', 'tail'))
     figures = {
         'task': self._shards.schema.task,
+        'data_set': self._shards.name,
         'rounds': total_rounds,
         'total_rounds': total_rounds,
         'clients_per_round': plan.clients_per_round,
@@ -192,6 +199,8 @@ class Run:
         'accuracy': held_out.accuracy,
         'accuracy_per_user': held_out.accuracy_per_user,
         'loss': held_out.loss,
+        **self._baselines.measure('test')._asdict(),
+        'eval_baseline_accuracy': self._eval_baselines.baseline_accuracy,
         'tail_accuracy': tail.accuracy,
         'epsilon': plan.epsilon(total_rounds),
         'training_epsilon': plan.training_epsilon(total_rounds),
@@ -204,16 +213,19 @@ class Run:
         'seconds': sum(row.seconds or 0.0 for row in rows),
     }
     run_directory.write_json(self._settings.output_dir, 'run.json', figures)
+    means = f'{held_out.accuracy:.1%}, as a mean over users {held_out.accuracy_per_user:.1%}.'
+    print(f'Accuracy on {self._num_users("test")}: {means}', *comparison.describe(figures), file=self._stream)
 
   def _announce(self, last_round: int) -> None:
     settings, plan = self._settings, self._plan
     begin = 'Starting' if last_round < 0 else f'Resuming after round {last_round}:'
+    known = comparison.describe({**self._eval_baselines._asdict(), 'population': plan.population})
     lines = [
         f'{begin} {settings.total_rounds} rounds of {self._shards.schema.task} on the {settings.runtime} runtime: '
         f'{self._dimension:,} weights, {plan.population:,} clients, about {plan.clients_per_round:,} a round.',
         f'Privacy: {ledger.promise([privacy.Segment(plan, settings.total_rounds)], self._learned)}',
         f'Evaluation: every {settings.rounds_per_eval} rounds on {self._num_users(self._eval_split)}; in the end on '
-        f'{self._num_users("test")}.',
+        f'{self._num_users("test")}. {" ".join(known)}',
     ]
     print(*lines, sep='\n', file=self._stream, flush=True)
 

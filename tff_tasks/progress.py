@@ -19,12 +19,14 @@ class Progress:
     stream: A terminal or a file.
     first_round: The first round that is run now, later than 1 when resuming.
     total_rounds: The last round.
+    baseline: What the accuracy on held-out users is compared with.
   """
 
-  def __init__(self, stream: TextIO, first_round: int, total_rounds: int) -> None:
+  def __init__(self, stream: TextIO, first_round: int, total_rounds: int, baseline: str = '') -> None:
     self._stream = stream
     self._first_round = first_round
     self._total_rounds = total_rounds
+    self._baseline = f' ({baseline})' if baseline else ''
     self._started = time.monotonic()
     # Not of every round: shown until the next is known.
     self._held_out: float | None = None
@@ -78,7 +80,7 @@ class Progress:
         f'round {row.round:{len(str(self._total_rounds))}}/{self._total_rounds} [{bar:.<{_BAR_WIDTH}}]',
         f'loss {row.loss:.3f}' if row.loss is not None else '',
         f'accuracy {row.accuracy:.1%}' if row.accuracy is not None else '',
-        f'held-out {self._held_out:.1%}' if self._held_out is not None else '',
+        f'held-out {self._held_out:.1%}{self._baseline}' if self._held_out is not None else '',
         f'{row.clients / row.seconds:.0f} clients/s' if row.clients and row.seconds else '',
         f'epsilon {self._epsilon:.2f}' if self._epsilon is not None else '',
         f'{self._left_out:,} left out' if self._left_out else '',

@@ -16,6 +16,7 @@ from models import registry
 from models import released
 from tests.tff_tasks import fakes
 from tests.tff_tasks import scripted
+from tff_tasks import baselines
 from tff_tasks import checkpoints
 from tff_tasks import evaluation
 from tff_tasks import functional
@@ -145,6 +146,13 @@ class TrainTest(parameterized.TestCase):
     self.assertEqual((run['rounds'], run['population'], ledger['rounds']), (4, len(fakes.SIZES), 4))
     self.assertEqual((run['epsilon'], run['eval_split']), (ledger['epsilon'], 'test'))
     self.assertBetween(run['accuracy'], 0.0, 1.0)
+    expected = baselines.Baselines(self._shards).measure('test')._asdict()
+    self.assertEqual({name: run[name] for name in expected}, expected)
+    self.assertEqual((run['eval_baseline_accuracy'], run['data_set']), (expected['baseline_accuracy'], 'shards'))
+    said = f'a bigram {expected["bigram_accuracy"]:.1%}.'
+    self.assertRegex(output, f'in the end on 4 test users. Always answering .* {said}\n')
+    self.assertRegex(output, r'  held-out \d+\.\d% \(bigram \d+\.\d%\)  ')
+    self.assertRegex(output, f'\nAccuracy on 4 test users: {run["accuracy"]:.1%}, as a mean .*% of the time, {said}')
     model = released.load(self._settings.output_dir)
     self.assertEqual((model.round_number, model.model_size), (4, 5))
     self.assertEqual(run['weights'], sum(weight.size for weight in model.weights))
