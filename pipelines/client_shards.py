@@ -22,12 +22,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines import files
+from pipelines import manifests
 from pipelines import schema as schema_lib
 from pipelines import shard_bytes
 
-# Grows when a reader of the older form would misread the new one.
-FORMAT = 3
-SPLITS = ('train', 'tail', 'validation', 'test')
+SPLITS = manifests.SPLITS
 MANIFEST_NAME = 'manifest.json'
 
 # Errors of reading that say nothing about the content.
@@ -245,17 +244,9 @@ def parse_manifest(path: str, content: bytes) -> dict[str, Any]:
     ValueError: If it is not one of ours.
   """
   try:
-    manifest = json.loads(content)
+    return manifests.parse(content)
   except ValueError as error:
-    raise _damaged(path, MANIFEST_NAME, 'no valid JSON') from error
-  written = manifest.get('format') if isinstance(manifest, dict) else None
-  if written != FORMAT:
-    is_older = isinstance(written, int) and 0 < written < FORMAT
-    found = f'format {written} of an older version' if is_older else 'another'
-    raise _damaged(path, MANIFEST_NAME, f'{found} (this one reads format {FORMAT})')
-  if manifest.get('index') not in manifest.get('files', {}):
-    raise _damaged(path, MANIFEST_NAME, 'no index among its files')
-  return manifest
+    raise _damaged(path, MANIFEST_NAME, str(error)) from error
 
 
 def _damaged(path: str, name: str, found: str) -> ValueError:

@@ -19,6 +19,13 @@ UNKNOWN_LABEL = -2
 # features only: neither is ever an answer.
 SPECIAL_CLASSES = ('<pad>', '<unknown>')
 
+_DTYPES = frozenset({
+    'bool', 'float16', 'float32', 'float64', *(f'{kind}{bits}' for kind in ('int', 'uint') for bits in (8, 16, 32, 64)),
+})  # fmt: skip
+_MOST_AXES = 8
+# Of one example: far beyond what a phone can take.
+_MOST_VALUES = 1 << 30
+
 
 @dataclasses.dataclass(frozen=True)
 class Feature:
@@ -83,6 +90,15 @@ class Schema:
       feature, label = (
           Feature(value[key]['name'], value[key]['dtype'], tuple(value[key]['shape'])) for key in ('feature', 'label')
       )
-      return cls(value['task'], feature, label, tuple(value['classes']))
+      schema = cls(value['task'], feature, label, tuple(value['classes']))
+      problem = next((f'dtype or shape of {array.name}' for array in (feature, label) if not _is_valid(array)), None)
     except (KeyError, TypeError) as error:
-      raise ValueError(f'Expected a schema with task, feature, label and classes, found no valid {error}.') from error
+      problem = str(error)
+    if problem:
+      raise ValueError(f'Expected a schema with task, feature, label and classes, found no valid {problem}.')
+    return schema
+
+
+def _is_valid(feature: Feature) -> bool:
+  is_shape = len(feature.shape) <= _MOST_AXES and all(type(size) is int and size > 0 for size in feature.shape)
+  return feature.dtype in _DTYPES and is_shape and feature.size <= _MOST_VALUES

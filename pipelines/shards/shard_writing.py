@@ -6,7 +6,6 @@ Everything here is a function of its arguments alone: the same content gives the
 from collections.abc import Callable, Iterable, Sequence
 import contextlib
 import itertools
-import json
 import os
 import re
 from typing import Any, BinaryIO, NamedTuple
@@ -17,7 +16,9 @@ import pyarrow.compute as pc
 
 from pipelines import client_shards
 from pipelines import files
+from pipelines import manifests
 from pipelines import schema as schema_lib
+from pipelines import sealed_json
 from pipelines import shard_bytes
 
 INDEX_NAME = 'index.arrow'
@@ -174,11 +175,10 @@ def write_manifest(
       shard and the `files.describe` of the index), `splits` (of `count_splits`), the accounting, limits and flags.
     open_file: How to open the file.
   """
-  content = {'format': client_shards.FORMAT, 'schema': schema.to_json(), **details}
-  manifest = json.dumps(content, indent=1, sort_keys=True)
+  content = sealed_json.dumps({'format': manifests.FORMAT, 'schema': schema.to_json(), **details}).encode()
   with open_file(os.path.join(output_dir, client_shards.MANIFEST_NAME)) as file:
-    file.write(f'{manifest}\n'.encode())
-  return json.loads(manifest)
+    file.write(content)
+  return client_shards.parse_manifest(output_dir, content)
 
 
 def write_data_set(output_dir: str, schema: schema_lib.Schema, contents: Sequence[ShardContent]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from pipelines import client_shards
 from pipelines import schema as schema_lib
+from pipelines import sealed_json
 from pipelines import shard_bytes
 from pipelines.shards import shard_writing
 
@@ -182,7 +183,7 @@ class ClientShardsTest(parameterized.TestCase):
       os.rename(os.path.join(self.path, old), os.path.join(self.path, new))
     manifest['files'] = {renamed.get(name, name): entry for name, entry in manifest['files'].items()}
     manifest['index'] = 'places.arrow'
-    pathlib.Path(self.path, 'manifest.json').write_text(json.dumps(manifest))
+    pathlib.Path(self.path, 'manifest.json').write_text(sealed_json.dumps(manifest))
     data = client_shards.ClientShards(self.path)
     np.testing.assert_array_equal(data.read('train', 0)[0], written)
     data.verify()
@@ -286,7 +287,7 @@ class DamagedShardsTest(parameterized.TestCase):
   )  # fmt: skip
   def test_opening_refuses_another_manifest(self, changed: dict[str, Any], found: str) -> None:
     manifest = json.loads(self._file('manifest.json').read_text())
-    self._file('manifest.json').write_text(json.dumps(manifest | changed))
+    self._file('manifest.json').write_text(sealed_json.dumps(manifest | changed))
     with self.assertRaisesRegex(ValueError, f'Expected.*{found}'):
       client_shards.ClientShards(self.path)
 

@@ -33,7 +33,7 @@ ACCOUNT: dict[str, Any] = {
     'warnings': ['The numbers in "<x>" are far from 1.'],
     'limits': {'keep': 'first', 'max_examples_per_client': 1_000},
     'learned': [{'what': 'scaling <of> x', 'source': 'dp', 'epsilon': 0.5, 'delta': 1e-6, 'histogram': [1, 2]}],
-    'forgotten': [{'clients': 2, 'shards': 1}],
+    'forgotten': [{'clients': 2, 'asked': 2, 'shards': [1], 'date': '2026-01-01T00:00:00+00:00'}],
 }
 
 

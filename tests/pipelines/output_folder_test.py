@@ -19,7 +19,7 @@ from tests.pipelines import far_filesystem
 _SCHEMES = ('', 'far://', 'flat://')
 _SPILL = 'spill-' + 'a1' * 16
 _LOCK = 'lock-' + 'b2' * 16
-_ORIGIN = {'declaration': {'name': 'log'}, 'num_shards': 1, 'input': []}
+_ORIGIN = {'declaration': {'name': 'log'}, 'num_shards': 1, 'input': {'files': 1, 'bytes': 1, 'sha256': 'a'}}
 
 
 class OutputFolderTest(parameterized.TestCase):

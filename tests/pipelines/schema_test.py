@@ -1,6 +1,8 @@
 """Tests of the data set's contract."""
 
 import dataclasses
+import json
+from typing import Any
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -37,6 +39,16 @@ class SchemaTest(parameterized.TestCase):
     value = _SCHEMA.to_json()
     del value[name]
     with self.assertRaisesRegex(ValueError, name):
+      schema_lib.Schema.from_json(value)
+
+  @parameterized.parameters(
+      ('shape', [-28, -28]), ('shape', [28, 0]), ('shape', [1 << 40]), ('shape', [1.5]), ('shape', [1] * 9),
+      ('shape', ['a']), ('dtype', 'float128'), ('dtype', 'object'), ('dtype', []),
+  )  # fmt: skip
+  def test_a_feature_that_cannot_be_is_named(self, key: str, wrong: Any) -> None:
+    value = json.loads(json.dumps(_SCHEMA.to_json()))
+    value['feature'][key] = wrong
+    with self.assertRaisesRegex(ValueError, 'found no valid'):
       schema_lib.Schema.from_json(value)
 
 

@@ -64,7 +64,7 @@ class InspectionReportTest(absltest.TestCase):
   def test_text_says_what_was_learned_and_forgotten(self) -> None:
     text = inspection_report.describe(self.figures)
     self.assertIn('Learned: scaling <of> x: source dp, epsilon 0.5, delta 1e-06\n', text)
-    self.assertIn('Forgotten: clients 2, shards 1\n', text)
+    self.assertIn('Forgotten: asked 2, clients 2, ', text)
     self.assertEndsWith(text, inspection_report.NOT_PRIVATE)
 
   def test_page_says_the_same(self) -> None:

@@ -138,8 +138,9 @@ class ShardWritingTest(parameterized.TestCase):
 
   def test_writes_where_it_is_told(self) -> None:
     opened = mock.Mock(side_effect=lambda path: files.open_atomically(os.path.join(self.path, os.path.basename(path))))
-    index = shard_writing.write_index('far://away', [], open_file=opened)
-    shard_writing.write_manifest('far://away', _SCHEMA, {'splits': index.num_rows}, opened)
+    manifest = shard_writing.write_data_set(self.path, _SCHEMA, [])
+    shard_writing.write_index('far://away', [], open_file=opened)
+    shard_writing.write_manifest('far://away', _SCHEMA, manifest, opened)
     self.assertEqual([call.args[0] for call in opened.mock_calls], ['far://away/index.arrow', 'far://away/manifest.json'])
 
   @parameterized.parameters('shard-00001-of-00002.arrow', 'shard-00001-of-00002.g41.arrow')
