@@ -1,6 +1,6 @@
 """Where the rows of a job went, for the manifest and for people, and whether what is left makes a data set."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import dataclasses
 import re
 from typing import Any
@@ -9,6 +9,7 @@ from pipelines import reports
 from pipelines.declarations import declaration as declarations
 from pipelines.readers import lookup
 from pipelines.rows import columns
+from pipelines.rows import ordering
 from pipelines.rows import parsing
 from pipelines.shards import bounds
 
@@ -67,10 +68,12 @@ def check(report: reports.Report, limit: MaxBadRows, declaration: declarations.D
   if not read:
     raise ValueError('Expected rows in the input, found none: check the files.')
   _check_columns(report, declaration)
+  _check_times(refused.get(ordering.AMBIGUOUS, 0), declaration.client)
   if bad > limit.of(read):
+    remedies = ''.join([*_describe_found(report, declaration), *_suggest_order(report, declaration.client)])
     raise ValueError(
         f'Expected at most {limit.text} bad rows, found {bad:,} of {read:,} ({describe_reasons(refused)}): check the '
-        f'columns and their types, or raise --max_bad_rows.{_describe_found(report, declaration)}'
+        f'columns and their types, or raise --max_bad_rows.{remedies}'
     )
   if accounted != read:
     raise ValueError(
@@ -85,6 +88,23 @@ def check(report: reports.Report, limit: MaxBadRows, declaration: declarations.D
     )
 
 
+def _check_times(ambiguous: int, client: declarations.Client) -> None:
+  """Raises a ValueError if any time can be read in two ways: without such rows, whole days would be missing."""
+  if ambiguous:
+    raise ValueError(
+        f'Expected times that can be read in one way only, found {ambiguous:,} such as 05/06/2015 or 20150605 in '
+        f'{client.order!r}: write order_format in [client], such as "%d/%m/%Y", "%m/%d/%Y %I:%M %p" or "%Y%m%d".'
+    )
+
+
+def _suggest_order(report: reports.Report, client: declarations.Client) -> Iterator[str]:
+  """Yields what to write in [client] if the order is not what it is declared to be."""
+  if report.reasons(reports.FOUND).get('=time'):
+    yield f' What {client.order!r} has looks like times: write order_type = "time" in [client].'
+  if report.reasons(reports.QUARANTINED).get('order_not_time'):
+    yield f' If {client.order!r} has times of another form, write order_format in [client], such as "%d.%m.%y %H.%M".'
+
+
 def _check_columns(report: reports.Report, declaration: declarations.Declaration) -> None:
   """Raises a ValueError if no row has one of the columns, of a format whose files do not list them."""
   found = list(report.reasons(reports.NAMES))
@@ -93,17 +113,14 @@ def _check_columns(report: reports.Report, declaration: declarations.Declaration
       raise ValueError(lookup.describe_missing(column, 'the rows', found))
 
 
-def _describe_found(report: reports.Report, declaration: declarations.Declaration) -> str:
-  """Returns what is declared and what was found instead where a value is none of a column's."""
+def _describe_found(report: reports.Report, declaration: declarations.Declaration) -> Iterator[str]:
+  """Yields what is declared and what was found instead where a value is none of a column's."""
   found = report.reasons(reports.FOUND)
-  text = ''
   for column in declaration.featurizer.columns:
     start = f'{column.name}='
     values = {key.removeprefix(start): number for key, number in found.items() if key.startswith(start)}
     if values and isinstance(column.kind, columns.Category):
+      declared = ', '.join(map(repr, column.kind.values[:_SHOWN_VALUES]))
       shown = sorted(values.items(), key=lambda entry: (-entry[1], entry[0]))[:_SHOWN_VALUES]
-      text += (
-          f' Of {column.name}, {", ".join(map(repr, column.kind.values[:_SHOWN_VALUES]))} are declared, found: '
-          f'{", ".join(f"{value!r} {number:,}" for value, number in shown)}.'
-      )
-  return text
+      instead = ', '.join(f'{value!r} {number:,}' for value, number in shown)
+      yield f' Of {column.name}, {declared} are declared, found: {instead}.'

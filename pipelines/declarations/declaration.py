@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ from pipelines.featurizers import registry as featurizer_registry
 from pipelines.readers import base as readers
 from pipelines.readers import registry as reader_registry
 from pipelines.rows import ordering
+from pipelines.rows import time_forms
 from pipelines.shards import bounds
 from pipelines.shards import splits as splits_lib
 
@@ -30,7 +32,8 @@ class Client:
   Attributes:
     id: The column that says whose a row is.
     order: The column that puts a client's rows in order; without it they have the order of the files.
-    order_type: What that column holds: 'integer', 'number', or 'time' (ISO 8601 text or timestamps).
+    order_type: What that column holds: 'integer', 'number', or 'time' (see pipelines/rows/times.py).
+    order_format: How the times are written, as Python's `strptime` has it; without it all known forms are read.
     public_ids: Whether the ids are public, so that their hash needs no secret key.
     drop_duplicates: Whether a client's rows that are alike in order and all columns are one row (without an order no
       two are); or the columns in which such rows are alike.
@@ -39,6 +42,7 @@ class Client:
   id: str
   order: str | None = None
   order_type: str = 'integer'
+  order_format: str | None = None
   public_ids: bool = False
   drop_duplicates: bool | tuple[str, ...] = True
 
@@ -52,8 +56,17 @@ class Client:
       raise ValueError(f'Expected order_type to be {", ".join(ordering.TYPES)}, found {self.order_type!r}: {remedy}')
     if self.order is None and self.order_type != 'integer':
       raise ValueError(f'Expected order_type with an order, found {self.order_type!r} alone: add order = "column".')
+    if self.order_format is not None and self.order_type != 'time':
+      raise ValueError(f'Expected order_format with order_type = "time", found {self.order_type!r}: write "time".')
+    _ = self.order_pattern
     if self.drop_duplicates == ():
       raise ValueError('Expected columns in drop_duplicates, found none: write true or false.')
+
+
+  @functools.cached_property
+  def order_pattern(self) -> str | None:
+    """The pattern of `order_format`."""
+    return None if self.order_format is None else time_forms.compile_format(self.order_format)
 
 
 @dataclasses.dataclass(frozen=True)

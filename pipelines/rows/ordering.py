@@ -1,43 +1,59 @@
 """What orders a client's rows: whole numbers, numbers or times, all kept as int64 that sort alike."""
 
-import datetime
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.rows import casts
 from pipelines.rows import columns
+from pipelines.rows import times
 
 TYPES = ('integer', 'number', 'time')
-NO_ORDER = 'no_order'
+NO_ORDER, AMBIGUOUS = 'no_order', 'ambiguous_date'
 
 _WHOLE = r'^\s*[+-]?[0-9]{1,38}\s*$'
 _INT64_MIN, _INT64_MAX = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-_ZONE = r'[T ].*(Z|[+-][0-9]{2}:?[0-9]{2})$'
 _MICROSECONDS = {'s': 1_000_000, 'ms': 1_000, 'us': 1}
 _DAY = 86_400 * _MICROSECONDS['s']
-# What the years 1 to 9999 are, in microseconds.
-_FIRST_TIME, _LAST_TIME = (
-    pa.scalar(time, pa.timestamp('us')).value for time in (datetime.datetime.min, datetime.datetime.max)
-)
+# Refused values that are looked at, to say what they look like.
+_LOOKED_AT = 100
 
 
-def read_order(values: pa.Array, order_type: str) -> columns.Values:
+def read_order(values: pa.Array, order_type: str, pattern: str | None = None) -> columns.Values:
   """Reads a column as int64 in the order of its values.
 
-  A row without a value is refused as `no_order`, one with a value of another type as `order_not_` and the type.
+  A row without a value is refused as `no_order`, one with a value of another type as `order_not_` and the type, and a
+  time that can be read in two ways as `ambiguous_date`.
 
   Args:
-    values: A column of any type. A time is a timestamp, a date, or ISO 8601 text; without a zone it is UTC.
+    values: A column of any type. A time is a timestamp, a date, or what `times` says; without a zone it is UTC.
     order_type: One of `TYPES`.
+    pattern: Of times that have a form of their own, as `time_forms.compile_format` gives it.
   """
   values = casts.unwrap(values)
-  read = {'integer': _read_integers, 'number': _read_numbers, 'time': _read_times}[order_type]
-  order = read(values)
   missing = casts.is_null(values)
-  refused = {NO_ORDER: missing, f'order_not_{order_type}': casts.to_mask(order.is_null()) & ~missing}
-  return columns.Values(pc.fill_null(order, 0), {reason: mask for reason, mask in refused.items() if mask.any()})
+  ambiguous = np.zeros(len(values), bool)
+  if order_type == 'time':
+    order, ambiguous = _read_times(values, pattern)
+  else:
+    order = (_read_integers if order_type == 'integer' else _read_numbers)(values)
+  wrong = casts.to_mask(order.is_null()) & ~missing & ~ambiguous
+  refused = {NO_ORDER: missing, f'order_not_{order_type}': wrong, AMBIGUOUS: ambiguous}
+  return columns.Values(
+      pc.fill_null(order, 0),
+      {reason: mask for reason, mask in refused.items() if mask.any()},
+      found=_count_times(values, wrong) if order_type != 'time' else {},
+  )
+
+
+def _count_times(values: pa.Array, wrong: np.ndarray) -> dict[str, int]:
+  """Returns how many of the first of some values are times."""
+  rows = np.flatnonzero(wrong)[:_LOOKED_AT]
+  if not len(rows):
+    return {}
+  order, ambiguous = _read_times(values.take(pa.array(rows)), None)
+  number = int(np.count_nonzero(casts.to_mask(order.is_valid()) | ambiguous))
+  return {'time': number} if number else {}
 
 
 def _read_integers(values: pa.Array) -> pa.Array:
@@ -71,10 +87,18 @@ def _read_numbers(values: pa.Array) -> pa.Array:
   return pa.array(np.where(bits < 0, _INT64_MIN - bits, bits), mask=_any(read.refused, len(values)))
 
 
-def _read_times(values: pa.Array) -> pa.Array:
+def _read_times(values: pa.Array, pattern: str | None) -> times.Times:
+  """Returns what is null or ambiguous as well."""
   text = casts.to_text(values)
   if text is not None:
-    return _parse_times(text)
+    return times.parse(text, pattern)
+  if casts.is_numeric(values.type):
+    # A format such as %Y%m%d may be of numbers.
+    return times.from_numbers(values) if pattern is None else times.parse(values.cast(pa.large_string()), pattern)
+  return times.Times(_read_timestamps(values), np.zeros(len(values), bool))
+
+
+def _read_timestamps(values: pa.Array) -> pa.Array:
   if pa.types.is_date32(values.type):
     return _to_microseconds(values.cast(pa.int32()), _DAY)
   if pa.types.is_date64(values.type):
@@ -90,24 +114,6 @@ def _to_microseconds(times: pa.Array, unit: int) -> pa.Array:
   """Returns times in units of so many microseconds as microseconds, null where 64 bits do not hold them."""
   counts = times.cast(pa.int64())
   return counts if unit == 1 else pc.multiply(_within(counts, -(_INT64_MAX // unit), _INT64_MAX // unit), unit)
-
-
-def _parse_times(text: pa.Array) -> pa.Array:
-  """Returns ISO 8601 texts as microseconds, null where one is not, or is of no year from 1 to 9999 in UTC."""
-  has_zone = pc.any(pc.match_substring_regex(text, _ZONE)).as_py()
-  try:
-    times = text.cast(pa.timestamp('us', 'UTC' if has_zone else None))
-  except pa.ArrowInvalid:
-    times = pa.array([_parse_time(time) for time in text.to_pylist()], pa.timestamp('us'))
-  return _within(times.cast(pa.int64()), _FIRST_TIME, _LAST_TIME)
-
-
-def _parse_time(text: str | None) -> datetime.datetime | None:
-  try:
-    time = datetime.datetime.fromisoformat((text or '').strip())
-    return time if time.tzinfo is None else time.astimezone(datetime.UTC).replace(tzinfo=None)
-  except (ValueError, OverflowError):  # The second where the zone leads out of the years 1 to 9999.
-    return None
 
 
 def _within(values: pa.Array, first: int, last: int) -> pa.Array:

@@ -58,7 +58,7 @@ def read_block(
   refusals = _Refusals(raw.num_rows)
   ids = refusals.take('', client_ids.read_ids(_column(raw, client.id)))
   if client.order:
-    order = refusals.take('', ordering.read_order(_column(raw, client.order), client.order_type))
+    order = refusals.take('', ordering.read_order(_column(raw, client.order), client.order_type, client.order_pattern))
   else:
     order = pa.array(np.asarray(block.positions, np.int64) + (part.file << _FILE_BITS))
   values = {

@@ -65,6 +65,15 @@ class CheckTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, message):
       accounting.check(report, accounting.MaxBadRows('100%'), _declare())
 
+  @parameterized.parameters(
+      ({'quarantined__order_not_integer': 10, 'found__=time': 4}, 'times: write order_type = "time" in .client.'),
+      ({'quarantined__order_not_time': 10}, 'write order_format in .client., such as "%d.%m.%y %H.%M".'),
+      ({'used': 9, 'quarantined__ambiguous_date': 1}, 'read in one way only, found 1 such as .* write order_format'),
+  )
+  def test_says_what_to_declare_of_the_order(self, counts: dict[str, Any], message: str) -> None:
+    with self.assertRaisesRegex(ValueError, message):
+      self._check(read=10, **counts)
+
   def test_undeclared_values_stand_beside_the_declared_ones(self) -> None:
     report = _report(read=10, quarantined__not_in_classes=10)
     report.count(reports.FOUND, 'kind=dog', 4)

@@ -143,6 +143,17 @@ class PreprocessTest(_ProgramTest):
     self.assertIn('Forgot 2 users: 24 rows', printed)
     self.assertNotIn('Not in the data set', printed)
 
+  def test_times_of_other_forms_and_the_remedies_that_are_named(self) -> None:
+    times = [f'0{1 + place % 9}/0{1 + place // 9}/2015 9:34 PM' for place in range(54)]
+    rows = [{'who': user, 'when': times.pop(), 'what': 'so long'} for user in 'abcdef' for _ in range(9)]
+    self.log.write_text(''.join(json.dumps(row) + '\n' for row in rows))
+    with self.assertRaisesRegex(ValueError, r'order_not_integer 54\).* write order_type = "time" in .client'):
+      self.main(*self.flags())
+    with self.assertRaisesRegex(ValueError, r'found 48 such as .* write order_format in .client.*"%m/%d/%Y %I:%M %p"'):
+      self.main(*self.flags(), '--override=client.order_type=time', '--max_bad_rows=100%')
+    remedy = '--override=client.order_format="%m/%d/%Y %I:%M %p"'
+    self.assertIn('54 read = 54 used', self.main(*self.flags(), '--override=client.order_type=time', remedy))
+
   def test_a_column_that_no_row_has_is_named_with_the_nearest(self) -> None:
     self.log.write_text(_LOG.replace('"who"', '"whom"'))
     done = self.program(*self.flags(), '--max_bad_rows=100%')

@@ -124,6 +124,7 @@ tail_share = 0.5
       ('client.order=', '--override=client.order=: Expected TABLE'),
       ('client.order=""', '--override=client.order="": Expected id and order to name columns'),
       ('client.order_type=time', '--override=.* Expected order_type with an order'),
+      ('client.order_format="%Y"', '--override=.* Expected order_format with order_type = "time", found .integer.'),
       ('client.order_type=date', '--override=.* Expected order_type to be integer, number, time, found'),
       ('client.drop_duplicates=[]', '--override=.* Expected columns in drop_duplicates'),
       ('client.drop_duplicates=["z"]', '--override=.* Expected drop_duplicates to name the order or columns of the'),
@@ -177,7 +178,8 @@ tail_share = 0.5
     self.assertEqual(found['input']['format'], 'jsonl')
     self.assertEqual(
         found['client'],
-        {'id': 'user', 'order': None, 'order_type': 'integer', 'public_ids': False, 'drop_duplicates': True},
+        {'id': 'user', 'order': None, 'order_type': 'integer', 'order_format': None, 'public_ids': False,
+         'drop_duplicates': True},
     )
     self.assertEqual(found['examples']['kind'], f'{__name__}.Own')
     self.assertEqual(found['examples']['inputs'], ['x', 'y'])

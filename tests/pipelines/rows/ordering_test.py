@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.rows import ordering
+from pipelines.rows import time_forms
+from pipelines.rows import times
 
 
 def _read(values: pa.Array, order_type: str) -> list[int | None]:
@@ -90,7 +92,7 @@ class ReadOrderTest(parameterized.TestCase):
   )  # fmt: skip
   def test_usual_forms_are_not_read_one_by_one(self, text: str) -> None:
     expected = _read(pa.array([text, 'x']), 'time')[:1]
-    with mock.patch.object(ordering, '_parse_time', side_effect=AssertionError):
+    with mock.patch.object(times, '_read_other', side_effect=AssertionError):
       self.assertEqual(_read(pa.array([text]), 'time'), expected)
 
   @parameterized.parameters('{}', '{}Z', '{}+00:00')
@@ -146,8 +148,8 @@ class ReadOrderTest(parameterized.TestCase):
     self.assertEqual(_read(pa.array([2**62, 86_400_000]).view(pa.date64()), 'time'), [None, 86_400_000_000])
 
   def test_times_however_they_are_stored(self) -> None:
-    times, texts = pa.array([1, None], pa.timestamp('s')), pa.array(['1970-01-01T00:00:01', None])
-    for values in (times.dictionary_encode(), pc.run_end_encode(times), texts.cast(pa.string_view()),
+    stamps, texts = pa.array([1, None], pa.timestamp('s')), pa.array(['1970-01-01T00:00:01', None])
+    for values in (stamps.dictionary_encode(), pc.run_end_encode(stamps), texts.cast(pa.string_view()),
                    pc.run_end_encode(texts), texts.cast(pa.binary())):  # fmt: skip
       self.assertEqual(_read(values, 'time'), [1_000_000, None])
 
@@ -158,14 +160,41 @@ class ReadOrderTest(parameterized.TestCase):
   def test_days(self) -> None:
     self.assertEqual(_read(pa.array([1], pa.date32()), 'time'), [86_400_000_000])
 
-  def test_numbers_are_no_times(self) -> None:
-    self.assertEqual(_read(pa.array([1]), 'time'), [None])
+  def test_numbers_are_times_since_1970_in_the_unit_that_their_size_says(self) -> None:
+    expected = 1_432_157_642_000_000
+    seconds = expected // 1_000_000
+    for values in (
+        pa.array([seconds]), pa.array([seconds], pa.uint32()), pa.array([float(seconds)]), pa.array([str(seconds)]),
+        pa.array([seconds * 1_000]), pa.array([f'{seconds}000.0']), pa.array([expected]), pa.array([expected * 1_000]),
+        pa.array([decimal.Decimal(seconds)]),
+    ):  # fmt: skip
+      self.assertEqual(_read(values, 'time'), [expected])
+    self.assertEqual(_read(pa.array([1.5, float('nan'), float('inf'), 1e300]), 'time'), [1_500_000, None, None, None])
+
+  def test_what_can_be_read_in_two_ways_is_refused_as_that(self) -> None:
+    values = pa.array(['05/06/2015', '20/05/2015', '20150520', 'x', None])
+    refused = {reason: mask.tolist() for reason, mask in ordering.read_order(values, 'time').refused.items()}
+    self.assertEqual(refused['ambiguous_date'], [True, False, True, False, False])
+    self.assertEqual(refused['order_not_time'], [False, False, False, True, False])
+    self.assertEqual(list(ordering.read_order(pa.array([20150520]), 'time').refused), ['ambiguous_date'])
+
+  def test_a_format_is_read_of_texts_and_of_numbers(self) -> None:
+    pattern = time_forms.compile_format('%Y%m%d')
+    for values in (pa.array([19700103, 5]), pa.array(['19700103', '1970-01-03'])):
+      self.assertEqual(ordering.read_order(values, 'time', pattern).values.to_pylist(), [172_800_000_000, 0])
+
+  @parameterized.parameters('integer', 'number')
+  def test_says_that_refused_values_look_like_times(self, order_type: str) -> None:
+    values = pa.array(['2015-05-20 21:34:02 UTC', '05/06/2015', 'x', None, '7'])
+    self.assertEqual(ordering.read_order(values, order_type).found, {'time': 2})
+    self.assertEqual(ordering.read_order(pa.array([5], pa.timestamp('s')), order_type).found, {'time': 1})
+    self.assertEqual(ordering.read_order(pa.array(['7', 'x']), order_type).found, {})
 
   def test_says_whether_there_is_no_order_or_one_of_another_type(self) -> None:
     refused = ordering.read_order(pa.array(['1', None, 'x']), 'integer').refused
     found = {reason: mask.tolist() for reason, mask in refused.items()}
     self.assertEqual(found, {'no_order': [False, True, False], 'order_not_integer': [False, False, True]})
-    self.assertEqual(list(ordering.read_order(pa.array([1]), 'time').refused), ['order_not_time'])
+    self.assertEqual(list(ordering.read_order(pa.array([True]), 'time').refused), ['order_not_time'])
 
   @hypothesis.given(strategies.lists(strategies.text(alphabet='0123456789-+:TZ. e', max_size=30)))
   def test_any_text_is_read_or_refused(self, values: list[str]) -> None:
