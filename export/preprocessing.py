@@ -8,9 +8,8 @@ from pipelines import schema as schema_lib
 FILE_NAME = 'preprocessing.json'
 CLASSES = 'classes.json'
 
-_TEXT = {
-    'unicode_normalization': 'NFC', **dict(zip(('padding', 'unknown'), schema_lib.SPECIAL_CLASSES, strict=True)),
-}  # fmt: skip
+_SEQUENCE = dict(zip(('padding', 'unknown'), schema_lib.SPECIAL_CLASSES, strict=True))
+_TEXT = {'unicode_normalization': 'NFC', **_SEQUENCE}
 # The rules that no declaration can change, by kind of example; the tests hold them to what `pipelines` does.
 _RULES: dict[str, dict[str, Any]] = {
     'characters': {**_TEXT, 'character': 'a Unicode code point'},
@@ -23,13 +22,26 @@ _RULES: dict[str, dict[str, Any]] = {
             'split_at': 'white space',
         },
     },
+    'items': {
+        **_SEQUENCE,
+        'item': 'a text or a whole number, one a row',
+        # In this order; pipelines/rows/normal_form.py says it in full.
+        'normal_form': [
+            'without characters that have no glyph, such as zero-width spaces',
+            'Unicode form NFKC',
+            'without white space and control characters at both ends',
+            'a whole number as its digits: 17.0 and 1.7E1 as 17',
+            'a UUID in lower case',
+        ],
+    },
 }
 # What follows each text, unless the declaration says end_token = false.
 _AFTER_EACH_TEXT = {'characters': '\n', 'words': '<end>'}
 _SCALED = ('table', 'windows')
 # What stands in classes.json, in the order of the codes.
 _IN_CLASSES = {
-    'characters': 'alphabet', 'words': 'vocabulary', 'table': 'classes', 'windows': 'classes', 'image': 'classes',
+    'characters': 'alphabet', 'words': 'vocabulary', 'items': 'vocabulary',
+    'table': 'classes', 'windows': 'classes', 'image': 'classes',
 }  # fmt: skip
 
 

@@ -3,10 +3,14 @@
 from models import classification
 from models import handwriting
 from models import next_character
+from models import next_item
 from models import next_word
 from models import task
 
-_TASKS = {entry.name: entry for entry in (next_character.TASK, next_word.TASK, handwriting.TASK, classification.TASK)}
+_TASKS = {
+    entry.name: entry
+    for entry in (next_character.TASK, next_word.TASK, next_item.TASK, handwriting.TASK, classification.TASK)
+}
 
 
 def get_task(name: str) -> task.Task:

@@ -11,7 +11,10 @@ from absl.testing import parameterized
 from tests import house_rules
 from tests import layout
 
-_TESTS_OF_ALL = tuple(f'tests/{name}_test.py' for name in ('end_to_end', 'layout', 'mains', 'pipelines/flink', 'setup'))
+_TESTS_OF_ALL = tuple(
+    f'tests/{name}_test.py'
+    for name in ('end_to_end', 'items_end_to_end', 'layout', 'mains', 'pipelines/flink', 'setup')
+)
 # Files without a test file of their own, and what tests them.
 _TESTED_ELSEWHERE: dict[str, str] = {
     'pipelines/rows/rows.py': 'names; bounds_test.py and parsing_test.py give them values',

@@ -90,9 +90,10 @@ class Featurizer(abc.ABC):
   def schema(self) -> schema_lib.Schema:
     """What an example holds. Not known before `with_learned`, if there is a `learner`.
 
-    Its task is the name of a model in models/registry.py: `next_character`, `next_word` (integers `[length]`, a label
-    for each), `handwriting` (uint8 `[height, width]`), `classification` (float32 `[numbers]` or `[length, channels]`),
-    or one that you add there. Preprocessing takes any name; training ends with a message if there is no such model.
+    Its task is the name of a model in models/registry.py: `next_character`, `next_word`, `next_item` (integers
+    `[length]`, a label for each), `handwriting` (uint8 `[height, width]`), `classification` (float32 `[numbers]` or
+    `[length, channels]`), or one that you add there. Preprocessing takes any name; training ends with a message if
+    there is no such model.
     """
 
   @property
@@ -104,6 +105,7 @@ class Featurizer(abc.ABC):
     usable value are refused and counted before:
 
     * `Text()`: `large_string`.
+    * `Id()`: `large_string`.
     * `Number(missing=None)`: `double`, finite as a float32 too.
     * `Category(values)`: `int32`, the place among the values.
     * `Image(height, width)`: `fixed_size_binary[height * width]`, grey, row after row; 0 is black.

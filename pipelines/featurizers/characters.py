@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +12,9 @@ from pipelines import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import labels
 from pipelines.featurizers import packing
+from pipelines.featurizers import sequence
 from pipelines.featurizers import tokens
-from pipelines.learning import base as learning
 from pipelines.learning import vocabularies
-from pipelines.learning import vocabulary as vocabulary_lib
 from pipelines.rows import columns
 from pipelines.rows import rows as rows_lib
 
@@ -24,7 +23,7 @@ _UINT8_CODES = 256
 
 
 @dataclasses.dataclass(frozen=True)
-class Characters(base.Featurizer):
+class Characters(sequence.Sequence):
   """Next character: the client's rows of text one after the other, a newline after each.
 
   A character is a Unicode code point of text in form NFC. One outside of the alphabet becomes `<unknown>` and is
@@ -44,8 +43,7 @@ class Characters(base.Featurizer):
   alphabet: vocabularies.Alphabet = dataclasses.field(default_factory=vocabularies.Alphabet)
   end_token: bool = True
 
-  def __post_init__(self) -> None:
-    packing.check_window_length(self.window_length)
+  VOCABULARY: ClassVar[str] = 'alphabet'
 
   @property
   def schema(self) -> schema_lib.Schema:
@@ -64,26 +62,8 @@ class Characters(base.Featurizer):
   def columns(self) -> tuple[columns.Column, ...]:
     return (columns.Column(self.column, columns.Text()),)
 
-  @property
-  def provenance(self) -> list[dict[str, Any]]:
-    return self.alphabet.provenance()
-
-  @property
-  def learner(self) -> learning.Learner | None:
-    return self.alphabet.learner(self.column)
-
-  @property
-  def vocabulary_in_use(self) -> vocabulary_lib.Vocabulary:
-    return self.alphabet
-
-  def with_learned(self, value: Any) -> 'Characters':
-    return dataclasses.replace(self, alphabet=self.alphabet.with_learned(value))
-
   def weigh(self, rows: pa.Table) -> np.ndarray | None:
     return pc.utf8_length(rows[self.column]).to_numpy().astype(np.int64) + self.end_token
-
-  def weight_needed(self, examples: int) -> int:
-    return examples * self.window_length + 1
 
   def featurize(self, rows: rows_lib.ClientRows) -> base.Examples:
     schema = self.schema

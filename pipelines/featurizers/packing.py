@@ -1,6 +1,10 @@
 """Each client's stream of codes cut into windows, the label of a code being the one that follows: text, for example."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines import schema as schema_lib
 from pipelines.featurizers import base
@@ -16,6 +20,13 @@ def check_window_length(window_length: int) -> None:
   """Raises a ValueError if no window can be so long."""
   if not 1 <= window_length <= _MAX_WINDOW:
     raise ValueError(f'Expected 1 <= window_length <= {_MAX_WINDOW}, found {window_length}.')
+
+
+def encode(entries: pa.Array, classes: Sequence[str], special: Sequence[str]) -> np.ndarray:
+  """Returns the code of each text: its place among the classes behind the special ones, or `UNKNOWN_CODE`."""
+  known = pa.array(classes[len(special) :], pa.large_string())
+  places = pc.fill_null(pc.index_in(entries, value_set=known), UNKNOWN_CODE - len(special))
+  return places.to_numpy() + len(special)
 
 
 def pack_windows(

@@ -8,6 +8,7 @@ import re
 from pipelines.featurizers import base
 from pipelines.featurizers import characters
 from pipelines.featurizers import image
+from pipelines.featurizers import items
 from pipelines.featurizers import table
 from pipelines.featurizers import windows
 from pipelines.featurizers import words
@@ -15,6 +16,7 @@ from pipelines.featurizers import words
 KINDS: dict[str, type[base.Featurizer]] = {
     'characters': characters.Characters,
     'words': words.Words,
+    'items': items.Items,
     'table': table.Table,
     'image': image.Image,
     'windows': windows.Windows,

@@ -1,20 +1,17 @@
 """Text as the words that follow each other."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import labels
 from pipelines.featurizers import packing
+from pipelines.featurizers import sequence
 from pipelines.featurizers import tokens
-from pipelines.learning import base as learning
 from pipelines.learning import vocabularies
-from pipelines.learning import vocabulary as vocabulary_lib
 from pipelines.rows import columns as columns_lib
 from pipelines.rows import rows as rows_lib
 
@@ -22,7 +19,7 @@ _END = '<end>'
 
 
 @dataclasses.dataclass(frozen=True)
-class Words(base.Featurizer):
+class Words(sequence.Sequence):
   """A client's text in order, cut into words, `<end>` after each row, then into windows; a label is the next word.
 
   A word outside of the vocabulary is the feature `<unknown>` and the label `UNKNOWN_LABEL`. The last window is padded.
@@ -38,9 +35,6 @@ class Words(base.Featurizer):
   vocabulary: vocabularies.Words
   window_length: int = 20
   end_token: bool = True
-
-  def __post_init__(self) -> None:
-    packing.check_window_length(self.window_length)
 
   @property
   def schema(self) -> schema_lib.Schema:
@@ -61,33 +55,13 @@ class Words(base.Featurizer):
   def columns(self) -> tuple[columns_lib.Column, ...]:
     return (columns_lib.Column(self.column, columns_lib.Text()),)
 
-  @property
-  def provenance(self) -> list[dict[str, Any]]:
-    return self.vocabulary.provenance()
-
-  @property
-  def learner(self) -> learning.Learner | None:
-    return self.vocabulary.learner(self.column)
-
-  @property
-  def vocabulary_in_use(self) -> vocabulary_lib.Vocabulary:
-    return self.vocabulary
-
-  def with_learned(self, value: Any) -> 'Words':
-    return dataclasses.replace(self, vocabulary=self.vocabulary.with_learned(value))
-
   def weigh(self, rows: pa.Table) -> np.ndarray:
     return np.diff(tokens.split(rows[self.column]).row_starts) + self.end_token
 
-  def weight_needed(self, examples: int) -> int:
-    return examples * self.window_length + 1
-
   def featurize(self, rows: rows_lib.ClientRows) -> base.Examples:
-    schema, special = self.schema, len(self._special)
+    schema = self.schema
     words, row_starts = tokens.split(rows.table[self.column])
-    known = pa.array(schema.classes[special:], pa.large_string())
-    places = pc.fill_null(pc.index_in(words, value_set=known), packing.UNKNOWN_CODE - special).to_numpy()
-    codes = (places + special).astype(schema.feature.dtype)
+    codes = packing.encode(words, schema.classes, self._special).astype(schema.feature.dtype)
     if self.end_token:
       codes = np.insert(codes, row_starts[1:], schema.classes.index(_END))
       row_starts = row_starts + np.arange(len(row_starts))

@@ -6,7 +6,7 @@ from pipelines import schema as schema_lib
 from pipelines.featurizers import packing
 
 # What stands between two classes of a text, by task.
-_SEPARATORS = {'next_character': '', 'next_word': ' '}
+_SEPARATORS = {'next_character': '', 'next_word': ' ', 'next_item': ', '}
 
 _INKS = '@%#*+=-:. '  # From 0, which is black, to 255.
 _PICTURE_COLUMNS = 40

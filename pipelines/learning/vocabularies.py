@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pipelines.featurizers import packing
 from pipelines.featurizers import tokens
 from pipelines.learning import vocabulary
+from pipelines.rows import normal_form
 
 # Whoever writes longer ones would make the vocabulary as large as they like.
 _MAX_WORD_CHARACTERS, _MAX_ITEM_CHARACTERS = 64, 256
@@ -106,7 +107,7 @@ class Alphabet(vocabulary.Vocabulary):
 
 @dataclasses.dataclass(frozen=True)
 class Items(vocabulary.Vocabulary):
-  """The items of clients' sequences: ids of any type, as text of at most 256 characters.
+  """The items of clients' sequences: ids of any type, as text of at most 256 characters in the form of normal_form.py.
 
   Attributes:
     items: Those of 'declared'; else what `file` holds (one a line) or the users had, once known.
@@ -120,27 +121,27 @@ class Items(vocabulary.Vocabulary):
 
   UNIT: ClassVar[str] = 'items'
 
+  @property
+  def entries(self) -> tuple[str, ...]:
+    return tuple(normal_form.normalize(pa.array(self.items, pa.large_string())).to_pylist())
+
   def cut(self, values: pa.Array | pa.ChunkedArray) -> tokens.Tokens:
     items = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     return tokens.Tokens(items, np.arange(len(items) + 1))
 
   def cut_file(self, text: str) -> pa.Array:
-    lines = (line.strip() for line in text.splitlines())
-    return pa.array([line for line in lines if line], pa.large_string())
+    lines = normal_form.normalize(pa.array(text.splitlines(), pa.large_string()))
+    return lines.filter(pc.greater(pc.binary_length(lines), 0))
 
   def is_allowed(self, entries: pa.Array) -> np.ndarray:
     is_special = pc.is_in(entries, pa.array(packing.SPECIAL, entries.type)).to_numpy(zero_copy_only=False)
-    is_trimmed = pc.equal(entries, pc.utf8_trim_whitespace(entries)).to_numpy(zero_copy_only=False)
     is_empty = pc.equal(pc.binary_length(entries), 0).to_numpy(zero_copy_only=False)
-    return _is_short(entries, _MAX_ITEM_CHARACTERS) & is_trimmed & ~is_empty & ~is_special
+    return _is_short(entries, _MAX_ITEM_CHARACTERS) & ~is_empty & ~is_special
 
   def not_an_entry(self, found: str) -> ValueError:
     if found in packing.SPECIAL:
       return ValueError(f'Expected other items than {", ".join(packing.SPECIAL)}, found {found!r}: call it otherwise.')
-    return ValueError(
-        f'Expected items of 1 to {_MAX_ITEM_CHARACTERS} characters without white space around them, found '
-        f'{found!r:.80}: correct it.'
-    )
+    return ValueError(f'Expected items of 1 to {_MAX_ITEM_CHARACTERS} characters, found {found!r:.80}: correct it.')
 
 
 def _is_short(entries: pa.Array, most: int) -> np.ndarray:

@@ -110,6 +110,14 @@ def to_names(values: pa.Array) -> pa.Array | None:
   return names.cast(pa.large_binary())
 
 
+def to_ids(values: pa.Array) -> pa.Array:
+  """Returns unwrapped text, bytes and whole numbers as strings, null where a value is none of them."""
+  if is_numeric(values.type):
+    return to_whole(values).cast(pa.string())
+  text = to_text(values)
+  return pa.nulls(len(values), pa.string()) if text is None else text.cast(pa.string())
+
+
 def is_null(values: pa.Array) -> np.ndarray:
   """Returns which of the unwrapped values are null."""
   return to_mask(values.is_null())

@@ -77,7 +77,7 @@ def read_ids(values: pa.Array) -> columns.Values:
     The ids as a dictionary array, which may have a value twice.
   """
   values = casts.unwrap(values)
-  missing, text = casts.is_null(values), _to_strings(values)
+  missing, text = casts.is_null(values), casts.to_ids(values)
   lost = casts.is_null(text)
   encoded = text.dictionary_encode()
   ids = normal_form.normalize(encoded.dictionary)
@@ -118,14 +118,6 @@ def halves(ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
   """Returns the first and the second half of each id as numbers: the ids sort as the pairs do."""
   numbers = shard_bytes.id_bytes(ids).view('>u8')
   return numbers[:, 0].astype(np.uint64), numbers[:, 1].astype(np.uint64)
-
-
-def _to_strings(values: pa.Array) -> pa.Array:
-  """Returns ids as strings, null where a value is none."""
-  if casts.is_numeric(values.type):
-    return casts.to_whole(values).cast(pa.string())
-  text = casts.to_text(values)
-  return pa.nulls(len(values), pa.string()) if text is None else text.cast(pa.string())
 
 
 def _read(path: str) -> bytes:

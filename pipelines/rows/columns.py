@@ -81,6 +81,27 @@ class Text(Kind):
 
 
 @dataclasses.dataclass(frozen=True)
+class Id(Kind):
+  """An id of anything but a client: text or a whole number, as text in the form of normal_form.py.
+
+  Refuses what is `missing` (null or blank) or `not_an_id` (17.5, a bool, bytes that are not UTF-8).
+  """
+
+  @property
+  def arrow_type(self) -> pa.DataType:
+    return pa.large_string()
+
+  def read(self, values: pa.Array | pa.ChunkedArray) -> Values:
+    values = casts.unwrap(values)
+    missing, text = casts.is_null(values), casts.to_ids(values)
+    lost = casts.is_null(text) & ~missing
+    encoded = text.dictionary_encode()
+    ids = normal_form.normalize(encoded.dictionary).cast(self.arrow_type).take(encoded.indices)
+    missing |= casts.to_mask(pc.equal(pc.binary_length(ids), 0))
+    return Values(ids, _refused(missing=missing, not_an_id=lost))
+
+
+@dataclasses.dataclass(frozen=True)
 class Number(Kind):
   """A number, as one or as text. Refuses what is `missing`, `not_a_number` (a bool is none) or `not_finite` as float32.
 

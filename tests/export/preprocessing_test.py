@@ -16,6 +16,7 @@ from pipelines.declarations import declaration
 from pipelines.featurizers import base
 from pipelines.featurizers import characters
 from pipelines.featurizers import image
+from pipelines.featurizers import items
 from pipelines.featurizers import table
 from pipelines.featurizers import windows
 from pipelines.featurizers import words
@@ -81,7 +82,7 @@ def _scale(steps: dict[str, Any], values: dict[str, list[float]]) -> np.ndarray:
 def _code(steps: dict[str, Any], classes: tuple[str, ...], texts: list[list[str]], length: int) -> np.ndarray:
   """Returns windows of the codes of texts in pieces, padded at the end."""
   places = {name: place for place, name in enumerate(classes)}
-  pieces = [piece for text in texts for piece in (*text, steps['after_each_text']) if piece]
+  pieces = [piece for text in texts for piece in (*text, steps.get('after_each_text')) if piece]
   codes = [places.get(piece, places[steps['unknown']]) for piece in pieces]
   # The last one is a label alone.
   codes = codes[:-1] + [places[steps['padding']]] * (-(len(codes) - 1) % length)
@@ -116,6 +117,16 @@ class PreprocessingTest(parameterized.TestCase):
     cut = [_cut(steps, text) for text in _normalize(steps)]
     np.testing.assert_array_equal(features, _code(steps, featurizer.schema.classes, cut, 5))
     # The vocabulary may be long, and learned: it stands among the classes, once.
+    self.assertNotIn('vocabulary', steps)
+
+  def test_items(self) -> None:
+    declared = items.Items('place', vocabularies.Items('declared', items=('Café 3', '17', '5')), 3)
+    places = ['\u200bCafe\u0301 3 ', '17.0', '17', '9', '５', '17']
+    steps, featurizer, features = _make(declared, {'place': places})
+    self.assertEqual((steps['window_length'], steps['normal_form'][1]), (3, 'Unicode form NFKC'))
+    visible = [place.replace('\u200b', '') for place in places]
+    ids = [unicodedata.normalize('NFKC', place).strip().removesuffix('.0') for place in visible]
+    np.testing.assert_array_equal(features, _code(steps, featurizer.schema.classes, [ids], 3))
     self.assertNotIn('vocabulary', steps)
 
   @parameterized.parameters(*_SCALING)

@@ -6,6 +6,7 @@ from absl.testing import parameterized
 from models import classification
 from models import handwriting
 from models import next_character
+from models import next_item
 from models import next_word
 from models import registry
 from models import task
@@ -15,6 +16,7 @@ class RegistryTest(parameterized.TestCase):
   @parameterized.parameters(
       ('next_character', next_character.TASK),
       ('next_word', next_word.TASK),
+      ('next_item', next_item.TASK),
       ('handwriting', handwriting.TASK),
       ('classification', classification.TASK),
   )
@@ -24,8 +26,8 @@ class RegistryTest(parameterized.TestCase):
 
   @parameterized.parameters('', 'Handwriting', 'activity')
   def test_says_which_there_are(self, name: str) -> None:
-    message = f'^Expected a task among classification, handwriting, next_character, next_word, found {name!r}.$'
-    with self.assertRaisesRegex(ValueError, message):
+    known = 'classification, handwriting, next_character, next_item, next_word'
+    with self.assertRaisesRegex(ValueError, f'^Expected a task among {known}, found {name!r}.$'):
       registry.get_task(name)
 
 

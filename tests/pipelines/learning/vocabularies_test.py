@@ -31,7 +31,7 @@ class VocabulariesTest(parameterized.TestCase):
       (vocabularies.Alphabet('declared', _FAMILY), ('\U0001f469', '\u200d', '\U0001f467')),
       (vocabularies.Alphabet('declared', ('好', 'e\u0301')), ('好', 'é')),
       (vocabularies.Alphabet('declared', 'e\u0301x'), ('é', 'x')),
-      (vocabularies.Items('declared', ('17', 'Café 3', 'café')), ('17', 'Café 3', 'café')),
+      (vocabularies.Items('declared', ('17.0', 'Café 3', ' cafe\u0301')), ('17', 'Café 3', 'café')),
       (vocabularies.Words('declared', ('cafe\u0301',)), ('café',)),
   )
   def test_declared(self, declared: vocabulary.Vocabulary, expected: tuple[str, ...]) -> None:
@@ -128,7 +128,7 @@ class VocabulariesTest(parameterized.TestCase):
       (vocabularies.Alphabet, {'source': 'declared', 'characters': 'a\n'}, 'without the newline, found it: leave it'),
       (vocabularies.Alphabet, {'source': 'declared', 'characters': ('a', _FAMILY)}, 'of 3: write them all as one text'),
       (vocabularies.Alphabet, {**_DP, 'characters_per_client': 0}, 'characters_per_client >= 1'),
-      (vocabularies.Items, {'source': 'declared', 'items': ('a', ' b')}, "white space around them, found ' b'"),
+      (vocabularies.Items, {'source': 'declared', 'items': ('17', ' 17.0 ')}, "items once, found '17' again"),
       (vocabularies.Items, {'source': 'declared', 'items': ('',)}, "found ''"),
       (vocabularies.Items, {'source': 'declared', 'items': ('x' * 257,)}, '1 to 256 characters'),
       (vocabularies.Items, {'source': 'declared', 'items': ('<pad>',)}, "other items than <pad>, .*found '<pad>'"),

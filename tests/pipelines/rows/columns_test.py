@@ -18,6 +18,7 @@ from pipelines.rows import columns
 
 _KINDS = (
     columns.Text(),
+    columns.Id(),
     columns.Number(),
     columns.Number(missing=-1.0),
     columns.Category(('1', '', 'true', '0.5', 'ü')),
@@ -84,6 +85,21 @@ class TextTest(parameterized.TestCase):
     self.assertSequenceEqual(_read(columns.Text(), values), ['a', '!missing', 'b'])
     self.assertSequenceEqual(_read(columns.Text(), pa.chunked_array([], pa.string())), [])
     self.assertSequenceEqual(_read(columns.Text(), pa.nulls(2)), ['!missing'] * 2)
+
+
+class IdTest(parameterized.TestCase):
+  @parameterized.parameters(
+      ([17, None], pa.int64(), ['17', '!missing']),
+      ([17.0, 17.5, None], pa.float64(), ['17', '!not_an_id', '!missing']),
+      ([' 17.0', 'a\u200bb', '', ' ', None], pa.string(), ['17', 'ab', '!missing', '!missing', '!missing']),
+      ([b'x', b'\xff'], pa.binary(), ['x', '!not_an_id']),
+      ([True, None], pa.bool_(), ['!not_an_id', '!missing']),
+      ([[1]], pa.list_(pa.int64()), ['!not_an_id']),
+      ([None], pa.null(), ['!missing']),
+      ([], pa.string(), []),
+  )
+  def test_ids_of_any_type(self, values: list[Any], kind: pa.DataType, expected: list[str]) -> None:
+    self.assertSequenceEqual(_read(columns.Id(), pa.array(values, kind)), expected)
 
 
 class NumberTest(parameterized.TestCase):
