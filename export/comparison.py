@@ -13,7 +13,7 @@ _MARGIN = 0.01
 
 def describe(run: Mapping[str, Any]) -> list[str]:
   """Returns the sentences that belong beside the accuracy of a run; none where nothing was measured."""
-  sentences = [name_baselines(run), judge(run), explain_coverage(run)]
+  sentences = [name_baselines(run), judge(run), describe_ranking(run), explain_coverage(run)]
   return [sentence for sentence in sentences if sentence]
 
 
@@ -37,6 +37,17 @@ def judge(run: Mapping[str, Any]) -> str | None:
     return None
   verdict = 'does not beat' if accuracy <= baseline else 'hardly beats'
   return f'The model {verdict} the baseline ({run["baseline"]}): {accuracy:.1%} against {baseline:.1%}.'
+
+
+def describe_ranking(run: Mapping[str, Any]) -> str | None:
+  """Returns a sentence on the rank of the true answers, and None where the task does not measure it."""
+  top, reciprocal = _read(run, 'top_10_accuracy'), _read(run, 'mean_reciprocal_rank')
+  if top is None or reciprocal is None:
+    return None
+  return (
+      f'The true answer is among the first 10 of the model {top:.1%} of the time; the mean reciprocal rank is '
+      f'{reciprocal:.3f}.'
+  )
 
 
 def explain_coverage(run: Mapping[str, Any]) -> str | None:

@@ -17,4 +17,4 @@ def build_model(
   return recurrent.build_model(schema, model_size, _EMBEDDING_SIZE, unroll, batch_size)
 
 
-TASK = task.Task('next_item', build_model, default_size=64)
+TASK = task.Task('next_item', build_model, default_size=64, metrics=task.RANKING)

@@ -1,12 +1,31 @@
 """What a task is: a Keras model for a schema, with the loss and the accuracy that both training and export use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from pipelines import schema as schema_lib
+
+
+class Metric(NamedTuple):
+  """A figure beside loss and accuracy: the mean of something over the labels that count.
+
+  Attributes:
+    name: Of the figure in run.json.
+    of_rank: From the rank of the true answer among all answers, float32 from 1 on, to what is averaged.
+  """
+
+  name: str
+  of_rank: Callable[[tf.Tensor], tf.Tensor]
+
+
+# Of tasks whose device shows a list: ten answers are about a screen. The other is the mean reciprocal rank.
+RANKING = (
+    Metric('top_10_accuracy', lambda rank: tf.cast(rank <= 10, tf.float32)),
+    Metric('mean_reciprocal_rank', lambda rank: 1 / rank),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,11 +38,13 @@ class Task:
       `[batch, ..., num_classes]`. `unroll` and `batch_size` change the graph, never the weights: the device wants
       recurrent layers unrolled and a batch of one.
     default_size: The `model_size` (width of the main layer) of a model of quickstart size.
+    metrics: What is measured on held-out users beside loss and accuracy.
   """
 
   name: str
   build_model: Callable[[schema_lib.Schema, int, bool, int | None], tf.keras.Model]
   default_size: int
+  metrics: tuple[Metric, ...] = ()
 
 
 class Sums(NamedTuple):
@@ -50,6 +71,30 @@ def sums(labels: tf.Tensor, logits: tf.Tensor, first_answer: int = 0) -> Sums:
   # Chosen, not multiplied by zero: that would let a NaN through.
   counted = (tf.where(counts, value, 0.0) for value in (losses, hits, tf.ones_like(losses)))
   return Sums(*(tf.reduce_sum(tf.reshape(value, tf.shape(labels)), axis=positions) for value in counted))
+
+
+def sums_of_metrics(
+    metrics: Sequence[Metric], labels: tf.Tensor, logits: tf.Tensor, first_answer: int = 0
+) -> list[tf.Tensor]:
+  """Returns the sum of each metric over the labels of each example that count: float32 `[batch]`.
+
+  Args:
+    metrics: Which ones.
+    labels: As in `sums`.
+    logits: As in `sums`.
+    first_answer: As in `sums`.
+  """
+  if not metrics:
+    return []
+  rows, flat = tf.reshape(logits, [-1, logits.shape[-1]])[:, first_answer:], tf.reshape(labels, [-1]) - first_answer
+  own = tf.gather(rows, tf.maximum(flat, 0), axis=1, batch_dims=1)[:, tf.newaxis]
+  # Of equal logits the first class is the answer, as it is for accuracy.
+  is_first = tf.range(rows.shape[-1], dtype=flat.dtype) < flat[:, tf.newaxis]
+  is_before = (rows > own) | tf.equal(rows, own) & is_first  # In a graph of its own, == would compare objects.
+  ranks = 1 + tf.reduce_sum(tf.cast(is_before, tf.float32), axis=1)
+  positions = list(range(1, len(labels.shape)))
+  counted = (tf.where(flat >= 0, metric.of_rank(ranks), 0.0) for metric in metrics)
+  return [tf.reduce_sum(tf.reshape(value, tf.shape(labels)), axis=positions) for value in counted]
 
 
 def sums_and_gradient(labels: tf.Tensor, logits: tf.Tensor, first_answer: int = 0) -> tuple[Sums, tf.Tensor]:

@@ -12,9 +12,9 @@ from tests import layout
 
 _PLACES = 6
 _TRAIN = (
-    '--total_rounds=2', '--clients_per_round=20', '--client_learning_rate=1.0', '--client_batch_size=4', '--max_examples_per_client=4',
-    '--server_learning_rate=0.02', '--model_size=8', '--clip_norm=0.3', '--noise_multiplier=1.0',
-    '--delta=1e-4', '--rounds_per_eval=2', '--seed=1', '--xla=no',
+    '--total_rounds=2', '--clients_per_round=20', '--client_learning_rate=1.0', '--client_batch_size=4',
+    '--max_examples_per_client=4', '--server_learning_rate=0.02', '--model_size=8', '--clip_norm=0.3',
+    '--noise_multiplier=1.0', '--delta=1e-4', '--rounds_per_eval=2', '--seed=1', '--xla=no',
 )  # fmt: skip
 
 
@@ -55,7 +55,12 @@ class ItemsEndToEndTest(absltest.TestCase):
     schema = json.loads((shards / 'manifest.json').read_text())['schema']
     self.assertEqual(schema['classes'][:2], ['<pad>', '<unknown>'])
     self.assertCountEqual(schema['classes'][2:], [str(place + 17) for place in range(_PLACES)])
-    self._run('-m', 'tff_tasks.train', *_TRAIN, f'--shards_dir={shards}', f'--output_dir={run}')
+    printed = self._run('-m', 'tff_tasks.train', *_TRAIN, f'--shards_dir={shards}', f'--output_dir={run}')
+    self.assertIn('The true answer is among the first 10 of the model 100.0% of the time', printed)
+    figures = json.loads((run / 'run.json').read_text())
+    # There are six places: all of them are among the first ten.
+    self.assertEqual(figures['top_10_accuracy'], 1.0)
+    self.assertBetween(figures['mean_reciprocal_rank'], figures['accuracy'], 1.0)
     self._run('-m', 'export.to_tflite', f'--run_dir={run}', f'--output_dir={model}')
     variants = json.loads((model / 'parity.json').read_text())['variants']
     for variant in ('float32', 'dynamic_range'):

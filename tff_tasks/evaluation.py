@@ -21,14 +21,15 @@ _MAX_LOGITS = 1 << 22  # In a batch, which takes several times their memory: few
 
 
 class Evaluation(NamedTuple):
-  """Loss (nats) and accuracy over labels, and the mean over users of each one's accuracy; NaN without labels."""
+  """Loss (nats) and accuracy over labels, and the mean over users of each one's accuracy; NaN without labels.
+
+  `metrics` are those of the task by name, over labels.
+  """
 
   loss: float
   accuracy: float
   accuracy_per_user: float
-
-
-_NO_FIGURES = Evaluation(np.nan, np.nan, np.nan)
+  metrics: dict[str, float]
 
 
 class _Batch(NamedTuple):
@@ -47,6 +48,7 @@ class Evaluator:
     shards: Where the split is.
     split: Which one.
     workers: What evaluates batches. The figures do not depend on how many there are.
+    metrics: Of the task, beside loss and accuracy.
   """
 
   def __init__(
@@ -55,11 +57,13 @@ class Evaluator:
       shards: client_shards.ClientShards,
       split: str,
       workers: workers_lib.Workers,
+      metrics: tuple[task_lib.Metric, ...] = (),
   ) -> None:
     self._shards, self._split, self._workers = shards, split, workers
     logits = shards.schema.num_classes * shards.schema.label.size
     self._batch_size = max(1, min(_MAX_BATCH_SIZE, _MAX_LOGITS // logits))
-    self._sums = _sums_of_batch(model, shards.schema, self._batch_size)
+    self._metrics = metrics
+    self._sums = _sums_of_batch(model, shards.schema, self._batch_size, metrics)
 
   def evaluate(self, weights: Sequence[np.ndarray]) -> Evaluation:
     """Returns the figures of a model with these weights.
@@ -68,15 +72,18 @@ class Evaluator:
       ValueError: If the data of a client cannot be read.
     """
     tasks = (functools.partial(self._measure, weights, batch) for batch in self._batches())
-    loss, correct, count = totals = np.zeros((3, self._shards.num_clients(self._split)))
+    totals = np.zeros((3 + len(self._metrics), self._shards.num_clients(self._split)))
+    loss, correct, count, *others = totals
     for clients, sums in self._workers.in_order(tasks):
       for total, values in zip(totals, sums, strict=True):
         np.add.at(total, clients, values)
     users = count > 0
     if not users.any():
-      return _NO_FIGURES
-    figures = loss.sum() / count.sum(), correct.sum() / count.sum(), np.mean(correct[users] / count[users])
-    return Evaluation(*map(float, figures))
+      return Evaluation(np.nan, np.nan, np.nan, {metric.name: np.nan for metric in self._metrics})
+    mean_loss, accuracy, *means = (float(total.sum() / count.sum()) for total in (loss, correct, *others))
+    of_users = float(np.mean(correct[users] / count[users]))
+    names = (metric.name for metric in self._metrics)
+    return Evaluation(mean_loss, accuracy, of_users, dict(zip(names, means, strict=True)))
 
   def _measure(self, weights: Sequence[np.ndarray], batch: _Batch) -> tuple[np.ndarray, list[np.ndarray]]:
     """Returns the client of each example, and its sums."""
@@ -114,14 +121,15 @@ def _join(parts: Sequence[_Batch]) -> _Batch:
 
 @functools.lru_cache(maxsize=1)  # The splits of a run differ in nothing that matters here.
 def _sums_of_batch(
-    model: functional.FunctionalModel, schema: schema_lib.Schema, batch_size: int
+    model: functional.FunctionalModel, schema: schema_lib.Schema, batch_size: int, metrics: tuple[task_lib.Metric, ...]
 ) -> resident.Function:
   """Returns the function `(*weights, features, labels)` to the sums of each example of a batch."""
 
-  def sums(*arguments: tf.Tensor) -> task_lib.Sums:
+  def sums(*arguments: tf.Tensor) -> list[tf.Tensor]:
     *weights, features, labels = arguments
-    logits = model(weights, features, training=False)
-    return task_lib.sums(tf.cast(labels, tf.int32), logits, schema.first_answer)
+    logits, labels = model(weights, features, training=False), tf.cast(labels, tf.int32)
+    others = task_lib.sums_of_metrics(metrics, labels, logits, schema.first_answer)
+    return [*task_lib.sums(labels, logits, schema.first_answer), *others]
 
   inputs = [
       *(tf.TensorSpec(weight.shape, weight.dtype) for weight in model.initial_weights),

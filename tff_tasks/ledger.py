@@ -218,7 +218,7 @@ def _releases(segments: Sequence[privacy.Segment], entries: Sequence[Mapping[str
       {'what': 'rows, clients and examples counted in the manifest', 'mechanism': measured, 'private': False},
       {'what': 'training loss, accuracy, update norms and cohort sizes', 'mechanism': measured, 'private': False},
       {'what': 'accuracy on the held-out tails of training users', 'mechanism': measured, 'private': False},
-      {'what': 'accuracy on held-out users', 'mechanism': published, 'private': False},
+      {'what': 'accuracy and other metrics on held-out users', 'mechanism': published, 'private': False},
       {'what': 'majority and coverage: of the answers of held-out users', 'mechanism': published, 'private': False},
       {'what': 'bigram (of sequences): counted on training users', 'mechanism': published, 'private': False},
   ]

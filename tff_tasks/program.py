@@ -94,6 +94,7 @@ class Run:
     self._seed = saved.seed if saved else parts.build_seed(settings)
     task = registry.get_task(shards.schema.task)
     self._model_size = settings.model_size or task.default_size
+    self._task_metrics = task.metrics
     build_model = functools.partial(task.build_model, shards.schema, self._model_size)
     # What was measured once stays for the whole run, or a resumed one would differ in the last bits.
     use_xla = settings_lib.XLA[settings.xla] if saved is None or saved.use_xla is None else saved.use_xla
@@ -163,12 +164,14 @@ class Run:
       # Working it out takes longer than many a round.
       row.epsilon = self._plan.epsilon(round_number) if is_evaluated or is_saved else None
     if is_evaluated:
-      row.eval_loss, row.eval_accuracy, row.eval_accuracy_per_user = self._evaluate(self._eval_split, result.state)
+      row.eval_loss, row.eval_accuracy, row.eval_accuracy_per_user, _ = self._evaluate(self._eval_split, result.state)
     return row
 
   def _evaluate(self, split: str, state: Any) -> evaluation.Evaluation:
     if split not in self._evaluators:
-      self._evaluators[split] = evaluation.Evaluator(self._model, self._shards, split, self._workers)
+      self._evaluators[split] = evaluation.Evaluator(
+          self._model, self._shards, split, self._workers, self._task_metrics
+      )
     return self._evaluators[split].evaluate(_weights(state))
 
   def _save(self, round_number: int, state: Any) -> None:
@@ -199,6 +202,7 @@ class Run:
         'accuracy': held_out.accuracy,
         'accuracy_per_user': held_out.accuracy_per_user,
         'loss': held_out.loss,
+        **held_out.metrics,
         **self._baselines.measure('test')._asdict(),
         'eval_baseline_accuracy': self._eval_baselines.baseline_accuracy,
         'tail_accuracy': tail.accuracy,

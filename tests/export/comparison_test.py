@@ -20,6 +20,15 @@ class ComparisonTest(parameterized.TestCase):
         comparison.describe(_RUN), ["Always answering ' ' is right 16.4% of the time, a bigram 27.6%."]
     )  # fmt: skip
 
+  def test_ranks_of_tasks_that_measure_them(self) -> None:
+    run = {**_RUN, 'top_10_accuracy': 0.341, 'mean_reciprocal_rank': 0.2131}
+    self.assertIn(
+        'The true answer is among the first 10 of the model 34.1% of the time; the mean reciprocal rank is 0.213.',
+        comparison.describe(run),
+    )
+    self.assertIsNone(comparison.describe_ranking({**run, 'top_10_accuracy': math.nan}))
+    self.assertIsNone(comparison.describe_ranking(_RUN))
+
   def test_a_sample_is_named(self) -> None:
     said = comparison.name_baselines({**_RUN, 'population': 120_000, 'bigram_clients': 10_000})
     self.assertEqual(

@@ -92,6 +92,33 @@ def _run(function: Callable[..., object], xla: bool, labels: np.ndarray, logits:
 _XLA = (('without_xla', False), ('with_xla', True))
 
 
+class SumsOfMetricsTest(parameterized.TestCase):
+  @parameterized.parameters(0, 2)
+  def test_like_numpy(self, first_answer: int) -> None:
+    rng = np.random.default_rng(first_answer)
+    # Few different logits, so that there are ties.
+    logits = rng.integers(0, 6, (5, 3, 20)).astype(np.float32)
+    labels = rng.integers(first_answer, 20, (5, 3)).astype(np.int32)
+    labels[0, 0], labels[1, 1] = schema_lib.IGNORED_LABEL, schema_lib.UNKNOWN_LABEL
+    expected = np.zeros((2, 5))
+    for example, position in np.ndindex(labels.shape):
+      if labels[example, position] >= 0:
+        order = np.argsort(-logits[example, position, first_answer:], kind='stable') + first_answer
+        rank = 1 + order.tolist().index(labels[example, position])
+        expected[:, example] += rank <= 10, 1 / rank
+    found = task.sums_of_metrics(task.RANKING, tf.constant(labels), tf.constant(logits), first_answer)
+    np.testing.assert_allclose(np.stack(found), expected, rtol=1e-6)
+
+  def test_the_first_of_the_ranking_is_what_accuracy_counts(self) -> None:
+    logits, labels = tf.zeros((1, 4, 3)), tf.constant([[0, 1, 2, 0]])
+    first = task.Metric('first', lambda rank: tf.cast(rank <= 1, tf.float32))
+    (found,) = task.sums_of_metrics([first], labels, logits)
+    self.assertEqual(found.numpy().tolist(), task.sums(labels, logits).correct.numpy().tolist())
+
+  def test_without_metrics_nothing_is_measured(self) -> None:
+    self.assertEmpty(task.sums_of_metrics([], tf.zeros((1, 1), tf.int32), tf.zeros((1, 1, 2))))
+
+
 class SumsAndGradientTest(parameterized.TestCase):
   @parameterized.product(shape=((), (5,), (3, 2)), xla=(False, True))
   def test_as_defined(self, shape: tuple[int, ...], xla: bool) -> None:

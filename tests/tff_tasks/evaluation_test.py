@@ -79,7 +79,20 @@ class EvaluationTest(parameterized.TestCase):
     self.assertAlmostEqual(found.accuracy, 4 / 7)
     self.assertAlmostEqual(found.accuracy_per_user, (3 / 4 + 1 + 0) / 3)
     self.assertAlmostEqual(found.loss, -(4 * np.log(0.7) + 3 * np.log(0.1)) / 7, places=5)
-    self.assertEqual([type(value) for value in found], [float] * 3)
+    self.assertEqual([type(value) for value in found], [float] * 3 + [dict])
+    self.assertEmpty(found.metrics)
+
+  def test_metrics_of_a_task(self) -> None:
+    shards = _shards([([[0, 1]], [[0, 2]]), ([], []), ([[2, 3]], [[0, _IGNORED]])])
+    evaluator = evaluation.Evaluator(self.model, shards, 'test', self.workers, task_lib.RANKING)
+    # Behind the feature itself, all others are equal: 2 comes third after 1 and 0, 0 second after 2.
+    found = evaluator.evaluate(_ECHO).metrics
+    self.assertEqual(list(found), ['top_10_accuracy', 'mean_reciprocal_rank'])
+    self.assertAlmostEqual(found['mean_reciprocal_rank'], (1 + 1 / 3 + 1 / 2) / 3, places=6)
+    self.assertEqual(found['top_10_accuracy'], 1.0)
+    nobody = evaluation.Evaluator(self.model, _shards([]), 'test', self.workers, task_lib.RANKING).evaluate(_ECHO)
+    self.assertLen(nobody.metrics, 2)
+    self.assertTrue(all(np.isnan(value) for value in nobody.metrics.values()))
 
   @parameterized.parameters(1, 127, 128, 129, 256, 600)
   def test_batches_make_no_difference(self, examples: int) -> None:
@@ -161,7 +174,7 @@ class EvaluationTest(parameterized.TestCase):
     evaluator = self._evaluator(_shards([user, ([], [])]))
     with warnings.catch_warnings():
       warnings.simplefilter('error')
-      self.assertTrue(np.isnan(evaluator.evaluate(_ECHO)).all())
+      self.assertTrue(np.isnan(evaluator.evaluate(_ECHO)[:3]).all())
 
   def test_a_real_model_on_real_shards(self) -> None:
     folder = self.enterContext(tempfile.TemporaryDirectory())
@@ -180,7 +193,7 @@ class EvaluationTest(parameterized.TestCase):
       shares.append(sums[-1][1] / sums[-1][2])
     loss, correct, count = np.sum(sums, axis=0).tolist()
     self.assertEqual(count, 26 * 12 - 4 * 4)
-    np.testing.assert_allclose(found, [loss / count, correct / count, float(np.mean(shares))], rtol=1e-5)
+    np.testing.assert_allclose(found[:3], [loss / count, correct / count, float(np.mean(shares))], rtol=1e-5)
 
 
 if __name__ == '__main__':

@@ -56,7 +56,7 @@ class LedgerTest(absltest.TestCase):
     releases = {entry['what']: entry['private'] for entry in _ledger(_PLAN, 20)['releases']}
     self.assertTrue(releases['models of rounds 1 to 20'])
     self.assertFalse(releases['training loss, accuracy, update norms and cohort sizes'])
-    self.assertFalse(releases['accuracy on held-out users'])
+    self.assertFalse(releases['accuracy and other metrics on held-out users'])
     self.assertFalse(releases['majority and coverage: of the answers of held-out users'])
     self.assertFalse(releases['bigram (of sequences): counted on training users'])
     self.assertFalse(releases['rows, clients and examples counted in the manifest'])
