@@ -6,10 +6,13 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
+import time
 from typing import Any, BinaryIO
 import uuid
 
 _HASH_BLOCK_BYTES = 1 << 17
+_SECONDS_TO_LOCK = 60
 
 
 @contextlib.contextmanager
@@ -27,6 +30,9 @@ def open_atomically(path: str, is_durable: bool = True) -> Iterator[BinaryIO]:
   aside = f'{path}.{uuid.uuid4().int}.part'
   try:
     with open(aside, 'wb') as file:
+      if is_durable:
+        with contextlib.suppress(OSError):  # Not every filesystem has locks.
+          fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
       yield file
       file.flush()
       if is_durable:
@@ -39,9 +45,24 @@ def open_atomically(path: str, is_durable: bool = True) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: str, content: bytes | str) -> None:
-  """Writes `content` to `path` as `open_atomically` does."""
+  """Writes `content` to `path` as `open_atomically` does; what killed programs left when they did so is removed."""
+  folder, name = os.path.split(path)
+  with contextlib.suppress(FileNotFoundError):
+    for part in filter(re.compile(rf'{re.escape(name)}\.\d+\.part').fullmatch, os.listdir(folder or '.')):
+      _remove_if_abandoned(os.path.join(folder, part))
   with open_atomically(path) as file:
     file.write(content.encode() if isinstance(content, str) else content)
+
+
+def _remove_if_abandoned(part: str) -> None:
+  with contextlib.suppress(OSError):  # Its writer is at work, or it is gone.
+    lock = lock_folder(part)
+    try:
+      # Between opening a file and locking it, its writer has not written anything.
+      if os.path.getsize(part) or time.time() - os.path.getmtime(part) > _SECONDS_TO_LOCK:
+        os.remove(part)
+    finally:
+      os.close(lock)
 
 
 def describe(path: str) -> dict[str, Any]:
@@ -70,7 +91,7 @@ def describe_stream(file: BinaryIO, is_cancelled: Callable[[], bool] = lambda: F
 
 
 def lock_folder(path: str) -> int:
-  """Keeps others who ask the same out of a folder; returns its descriptor, which lets them in again when it is closed.
+  """Keeps others who ask the same out of a folder or a file, until the descriptor that is returned is closed.
 
   Raises:
     BlockingIOError: If somebody else has the folder.

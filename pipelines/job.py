@@ -9,7 +9,6 @@ import importlib
 import json
 import math
 import pathlib
-import pickle
 import tempfile
 import threading
 import time
@@ -41,7 +40,7 @@ _MOST_SHARDS = 1_000
 _PACKED = ('.gz', '.gzip', '.zst', '.zstd', '.parquet', '.pq', '.avro', '.npz')
 _PACKED_RATIO = 8
 
-_TOTAL_NAME = 'total.pickle'
+_TOTAL_NAME = 'total.arrow'
 _MAKES_EXAMPLES = frozenset({
     'featurizers', 'learning', 'readers', 'rows', 'shards', 'schema.py', 'shard_bytes.py', 'transforms.py',
 })  # fmt: skip
@@ -185,7 +184,8 @@ def _learn(
   _, buckets = _spill(pipeline, job, num_shards, spill_folder)
   buckets.elements | 'Learn' >> transforms.Learn(shard_building.ShardBuilder.of(job.declaration), learner, path)
   running.run(pipeline)
-  release = learner.release(pickle.loads(storage.read(path)))
+  with storage.open_random(path) as file:
+    release = learner.release(learning.read_total(learner, file))
   if release.problem:
     raise ValueError(release.problem)
   learning.check_entry(release.entry)

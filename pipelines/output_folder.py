@@ -113,6 +113,10 @@ def find_existing(output_dir: str, describe_origin: Callable[[], dict[str, Any]]
     raise _occupied(output_dir, f'one made with other {", ".join(other)}')
   if storage.is_local(output_dir):
     client_shards.ClientShards(output_dir)
+  with _explaining(output_dir):  # Of whoever was killed while forgetting.
+    for name in names:
+      if name.endswith('.part') and _matches(_OURS, name):
+        storage.remove(storage.join(output_dir, name))
   return manifest
 
 

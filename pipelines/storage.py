@@ -41,11 +41,13 @@ def join(folder: str, *names: str) -> str:
 def make_folder(folder: str) -> None:
   """Makes the folder and those above it, unless it is there or its filesystem has no folders.
 
+  On a local or mounted disk nobody else may look into it: what it is for are the data of users.
+
   Raises:
     ValueError: If Beam knows no such filesystem, or would take the folder for a pattern.
   """
   if is_local(folder):
-    os.makedirs(folder, exist_ok=True)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
     return
   if _WILDCARDS.intersection(folder):
     raise ValueError(f'Expected a folder without *, ? and [ in its name, found {folder}: choose another one.')

@@ -9,7 +9,6 @@ microseconds, a row inside a table next to nothing.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
 import json
-import pickle
 import posixpath
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -104,7 +103,7 @@ class Learn(beam.PTransform):
         input_or_inputs
         | 'Contribute' >> beam.FlatMap(_contribute, self._builder, self._learner)
         | 'AddUp' >> beam.CombineGlobally(_AddUp(self._learner))
-        | 'WriteTotal' >> beam.Map(_write_total, self._path)
+        | 'WriteTotal' >> beam.Map(_write_total, self._learner, self._path)
     )
 
 
@@ -254,9 +253,9 @@ def _contribute(
     yield learner.contribute(rows)
 
 
-def _write_total(total: Any, path: str) -> None:
+def _write_total(total: Any, learner: learning.Learner, path: str) -> None:
   with storage.open_atomically(path, is_durable=False) as file:
-    pickle.dump(total, file)
+    learning.write_total(learner, total, file)
 
 
 def _write_result(report: reports.Report, output_dir: str) -> None:

@@ -72,6 +72,8 @@ def read(path: str, overrides: Sequence[str] = ()) -> Document:
     document = Document(path, tomllib.loads(text), {})
   except tomllib.TOMLDecodeError as error:
     raise _explain(path, text, error) from error
+  except RecursionError as error:
+    raise ValueError(f'{path}: Expected lists and tables a few levels deep, found hundreds: correct it.') from error
   except OSError as error:
     raise ValueError(f'Expected a file that can be read, found {path} ({error.strerror}): correct the path.') from error
   except UnicodeDecodeError as error:
@@ -151,9 +153,10 @@ def _override(document: Document, override: str) -> None:
   place = f'{_OVERRIDE}{override}'[:_SHOWN]
   name, _, written = override.partition('=')
   try:
-    path = tuple(map(str, tuple(_paths(tomllib.loads(f'{name} = 0')))[-1]))
+    (*_, last) = _paths(tomllib.loads(f'{name} = 0'))
+    path = tuple(map(str, last))
     value = _read_value(written.strip())
-  except tomllib.TOMLDecodeError as error:
+  except (ValueError, RecursionError) as error:  # Also of a comment, which is no key.
     raise ValueError(f'{place}: Expected TABLE.KEY=VALUE as in TOML, found a mistake: put text in quotes.') from error
   table = document.values
   for depth, key in enumerate(path[:-1], 1):
@@ -171,7 +174,8 @@ def _override(document: Document, override: str) -> None:
 
 def _read_value(written: str) -> Any:
   try:
-    return tomllib.loads(f'value = {written}')['value']
+    (value,) = tomllib.loads(f'value = {written}').values()
+    return value
   except tomllib.TOMLDecodeError:
     if _BARE_WORD.fullmatch(written):
       return written

@@ -73,7 +73,7 @@ def require(annotation: type[_T], document: documents.Document, path: documents.
     ValueError: If it is missing or has another type.
   """
   if document.get(path) is None:
-    found = _nearest(str(path[-1]), document.get(path[:-1]) or ())
+    found = _nearest(str(path[-1]), _table(document, path[:-1]))
     if found:
       raise document.mistake((*path[:-1], found), f'Expected {path[-1]}, found {found}: correct it.')
     raise _missing(document, path, annotation)
@@ -86,15 +86,20 @@ def check_keys(document: documents.Document, path: documents.Path, known: Collec
   Raises:
     ValueError: If it is no table, or has another key than those known.
   """
+  table = _table(document, path)
+  for key in table:
+    if key not in known:
+      where = f'a key of {_header(path)}' if path else 'a table of a declaration'
+      raise document.mistake((*path, key), f'Expected {where}, found {key!r:.{_SHOWN}}: {suggest(key, known)}')
+  return table
+
+
+def _table(document: documents.Document, path: documents.Path) -> dict[str, Any]:
   table = document.get(path)
   if table is None:
     return {}
   if not isinstance(table, dict):
     raise document.mistake(path, f'Expected a table {_header(path)}, found {_show(table)}: write it below the header.')
-  for key in table:
-    if key not in known:
-      where = f'a key of {_header(path)}' if path else 'a table of a declaration'
-      raise document.mistake((*path, key), f'Expected {where}, found {key!r:.{_SHOWN}}: {suggest(key, known)}')
   return table
 
 

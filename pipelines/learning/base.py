@@ -2,7 +2,9 @@
 
 import abc
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
+
+import pyarrow as pa
 
 from pipelines import guarantees
 from pipelines.rows import rows as rows_lib
@@ -41,12 +43,33 @@ class Learner(abc.ABC):
   def add(self, first: Any, second: Any) -> Any:
     """Returns the sum of two sums."""
 
+  def to_table(self, total: Any) -> pa.Table:
+    """Returns a sum as the table that it is written to a file as; to be overridden if a sum is no table."""
+    return total
+
+  def from_table(self, table: pa.Table) -> Any:
+    """Returns the sum that `to_table` made a table of."""
+    return table
+
   @abc.abstractmethod
   def release(self, total: Any) -> Release:
     """Adds noise to the sum over all clients (None if there are none) and returns what may be seen of it.
 
     What the noisy sum is not enough for is a `problem`, and is not raised.
     """
+
+
+def write_total(learner: Learner, total: Any, file: BinaryIO) -> None:
+  """Writes the sum over all clients, or None, as an Arrow file: reading it runs no code, whoever wrote it."""
+  table = pa.table({}) if total is None else learner.to_table(total)
+  with pa.ipc.new_file(file, table.schema) as writer:
+    writer.write_table(table)
+
+
+def read_total(learner: Learner, file: pa.NativeFile) -> Any:
+  """Returns what `write_total` wrote."""
+  table = pa.ipc.open_file(file).read_all()
+  return learner.from_table(table) if table.num_columns else None
 
 
 def paid_entry(what: str, mechanism: str, cost: guarantees.Cost) -> dict[str, Any]:

@@ -169,6 +169,12 @@ class ScalingLearner(base.Learner):
   def add(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return first + second
 
+  def to_table(self, total: np.ndarray) -> pa.Table:
+    return pa.table({'sum': total})
+
+  def from_table(self, table: pa.Table) -> np.ndarray:
+    return table['sum'].to_numpy()
+
   def release(self, total: np.ndarray | None) -> base.Release:
     asked, columns = self.scaling, len(self.columns)
     stddev = mechanisms.calibrate_gaussian(asked.epsilon, asked.delta, math.sqrt(1 + 1.25 * columns))

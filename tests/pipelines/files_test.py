@@ -5,11 +5,14 @@ import hashlib
 import io
 import os
 import pathlib
+import subprocess
+import sys
 import tempfile
 
 from absl.testing import absltest
 
 from pipelines import files
+from tests import layout
 
 
 class FilesTest(absltest.TestCase):
@@ -39,6 +42,36 @@ class FilesTest(absltest.TestCase):
       raise KeyboardInterrupt
     self.assertEqual(self.path.read_text(), 'old')
     self.assertEqual(os.listdir(self.folder), ['file'])
+
+  def test_what_a_killed_program_left_is_removed(self) -> None:
+    kill = f"""if True:
+        import os
+        from pipelines import files
+        with files.open_atomically({str(self.path)!r}) as file:
+          file.write(b'half')
+          file.flush()
+          os._exit(9)
+    """
+    self.assertEqual(subprocess.run([sys.executable, '-c', kill], cwd=layout.ROOT, check=False).returncode, 9)
+    others = ['file.7.part.x', 'file2.7.part', 'file.part', 'file.x.part']
+    for name in others:
+      (self.folder / name).write_text('')
+    self.assertLen(os.listdir(self.folder), 1 + len(others))
+    with files.open_atomically(str(self.path)) as file:
+      file.write(b'of another program')
+      file.flush()
+      files.write_atomically(str(self.path), 'new')
+      self.assertLen(os.listdir(self.folder), 2 + len(others))
+    self.assertEqual(sorted(os.listdir(self.folder)), sorted(['file', *others]))
+
+  def test_what_is_not_locked_yet_is_not_taken_for_left(self) -> None:
+    part = self.folder / 'file.7.part'
+    part.write_text('')
+    files.write_atomically(str(self.path), 'new')
+    self.assertTrue(part.exists())
+    os.utime(part, (0, 0))
+    files.write_atomically(str(self.path), 'new')
+    self.assertFalse(part.exists())
 
   def test_a_folder_that_is_not_there_is_an_os_error(self) -> None:
     with self.assertRaises(OSError):

@@ -59,6 +59,14 @@ class OutputFolderTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'shard-00000-of-00001'):
       output_folder.find_existing(self.folder, _ORIGIN.copy)
 
+  def test_what_was_killed_beside_a_data_set_is_removed(self) -> None:
+    self._make_data_set()
+    names = self._names()
+    for name in ('shard-00000-of-00001.g1.arrow.7.part', 'manifest.json.7.part', 'index.g1.arrow.7.part'):
+      pathlib.Path(self.folder, name).write_bytes(b'half')
+    self.assertIsNotNone(output_folder.find_existing(self.folder, _ORIGIN.copy))
+    self.assertEqual(self._names(), names)
+
   def test_a_broken_manifest_is_said(self) -> None:
     self._make_data_set()
     pathlib.Path(self.folder, 'manifest.json').write_text('{')

@@ -4,6 +4,7 @@ from concurrent import futures
 import hashlib
 import os
 import pathlib
+import stat
 import tempfile
 import threading
 from unittest import mock
@@ -36,6 +37,14 @@ class StorageTest(parameterized.TestCase):
   def _write(self, path: str, content: bytes) -> None:
     with storage.open_atomically(path) as file:
       file.write(content)
+
+  def test_nobody_else_may_look_into_a_folder_of_ours(self) -> None:
+    before = os.umask(0)
+    try:
+      storage.make_folder(f'{self.disk}/a')
+    finally:
+      os.umask(before)
+    self.assertEqual(stat.S_IMODE(os.stat(self.disk / 'a').st_mode), 0o700)
 
   @parameterized.named_parameters(*_WHERE)
   def test_a_folder_is_made_filled_listed_and_emptied(self, scheme: str) -> None:

@@ -5,12 +5,12 @@ import functools
 import json
 import os
 import pathlib
-import pickle
 from typing import Any
 
 from absl.testing import absltest
 import apache_beam as beam
 from apache_beam.testing import test_pipeline
+import pyarrow as pa
 
 from pipelines import client_shards
 from pipelines import output_folder
@@ -35,6 +35,12 @@ class _SumOfTwoRows(learning.Learner):
 
   def add(self, first: int, second: int) -> int:
     return first + second
+
+  def to_table(self, total: int) -> pa.Table:
+    return pa.table({'sum': [total]})
+
+  def from_table(self, table: pa.Table) -> int:
+    return table['sum'][0].as_py()
 
   def release(self, total: int | None) -> learning.Release:
     return learning.Release(total or 0, {'what': 'a sum', 'source': 'dp', 'epsilon': 1.0})
@@ -67,7 +73,8 @@ class PipelineTest(absltest.TestCase):
     return rows, rows.elements | transforms.SpillRows(2, self.folder)
 
   def _sum(self) -> int | None:
-    return pickle.loads(pathlib.Path(self.folder, 'sum').read_bytes())
+    with pa.OSFile(os.path.join(self.folder, 'sum')) as file:
+      return learning.read_total(_SumOfTwoRows(), file)
 
   def test_learns_from_all_training_users_and_from_them_alone(self) -> None:
     users = [f'user {number}' for number in range(12)]

@@ -12,6 +12,7 @@ from absl.testing import parameterized
 
 from pipelines import schema as schema_lib
 from pipelines.declarations import declaration as declarations
+from pipelines.declarations import documents
 from pipelines.featurizers import base
 from pipelines.learning import scaling as scaling_lib
 from pipelines.readers import registry as readers
@@ -49,6 +50,8 @@ class Own(base.Featurizer):
     raise NotImplementedError
 
 
+# What may stand where something else should.
+_OTHERS = ('1', '-1', '0.5', 'nan', 'true', 'x', '""', '[]', '[[1]]', '{}', '{a = 1}', '[{}]', '1979-05-27', '07:32:00')
 _LEAST = f"""
 [client]
 id = "user"
@@ -200,6 +203,20 @@ class ShippedDeclarationsTest(parameterized.TestCase):
     read = declarations.read(os.path.join(_FOLDER, name), [], _INPUTS)
     self.assertEqual(f'{read.name}.toml', name)
     json.dumps(read.to_json(), allow_nan=False)
+
+  @parameterized.parameters(*sorted(glob.glob('*.toml', root_dir=_FOLDER)))
+  def test_any_override_is_taken_or_refused_in_one_line(self, name: str) -> None:
+    path = os.path.join(_FOLDER, name)
+    document = documents.read(path)
+    refused = 0
+    for place in sorted({'.'.join(map(str, place)) for place in document.paths_below(())} | {'examples', 'splits'}):
+      for override in (f'{place}{key}={value}' for value in _OTHERS for key in ('', '.kind')):
+        try:
+          declarations.read(path, [override], _INPUTS)
+        except ValueError as error:
+          self.assertNotIn('\n', str(error))
+          refused += 1
+    self.assertGreater(refused, 100)
 
   def test_the_four_real_cases_are_there(self) -> None:
     names = [os.path.basename(path) for path in glob.glob(f'{_FOLDER}/*.toml')]

@@ -186,13 +186,22 @@ class DocumentsTest(parameterized.TestCase):
     self.assertEqual(document.where(('a', 'b')), '--override=a.b.c=1')
     self.assertEqual(document.where(('x',)), document.name)
 
-  @parameterized.parameters('limits.keep', 'limits.keep=', '=1', 'limits.keep="a', 'limits.keep=two words', 'a b=1')
+  @parameterized.parameters(
+      'limits.keep', 'limits.keep=', '=1', 'limits.keep="a', 'limits.keep=two words', 'a b=1', '#=1', '# x=1', 'a=#',
+      '[a]=1', 'a=1\nb=2',
+  )  # fmt: skip
   def test_an_override_that_says_nothing_is_refused(self, override: str) -> None:
     self._assert_refused(
         f'--override={override}: Expected TABLE.KEY=VALUE as in TOML, found a mistake: put text in quotes.',
         '[limits]',
         override,
     )
+
+  def test_what_is_nested_too_deeply_is_refused(self) -> None:
+    expected = 'FILE: Expected lists and tables a few levels deep, found hundreds: correct it.'
+    self._assert_refused(expected, f'a = {"[" * 9999}')
+    with self.assertRaisesRegex(ValueError, 'Expected TABLE.KEY=VALUE'):
+      self._read('', f'a={"[" * 9999}')
 
   def test_an_override_inside_of_what_is_no_table_is_refused(self) -> None:
     self._assert_refused(
