@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines import reports
 from pipelines.declarations import declaration as declarations
+from pipelines.readers import base as readers
 from pipelines.readers import lookup
 from pipelines.rows import columns
 from pipelines.rows import ordering
@@ -14,6 +15,12 @@ from pipelines.rows import parsing
 from pipelines.shards import bounds
 
 _SHOWN_VALUES = 5
+
+_REMEDIES = {
+    readers.LINES_JOINED: 'lines within quotes, which are part of the row before them; if that is wrong, write '
+    'quote = "" in [input] if quotes mean nothing there, or newlines_in_values = false',
+    readers.BACKSLASHES: r'if a backslash before a quote says that the quote is text, write escape = "\\" in [input]',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +62,14 @@ def check_splits(splits: Mapping[str, Mapping[str, int]]) -> None:
 def describe_reasons(reasons: Mapping[str, int]) -> str:
   """Returns `reason number, ...`, or `none`."""
   return ', '.join(f'{reason} {number:,}' for reason, number in reasons.items()) or 'none'
+
+
+def describe_notes(notes: Mapping[str, int]) -> list[str]:
+  """Returns a line for each note, with what to do about it."""
+  return [
+      f'{note} {number:,}' + (f': {_REMEDIES[note]}' if note in _REMEDIES else '')
+      for note, number in sorted(notes.items())
+  ]
 
 
 def check(report: reports.Report, limit: MaxBadRows, declaration: declarations.Declaration) -> None:

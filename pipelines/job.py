@@ -28,7 +28,7 @@ from pipelines import storage
 from pipelines import transforms
 from pipelines.declarations import declaration as declarations
 from pipelines.learning import base as learning
-from pipelines.readers import streams
+from pipelines.readers import inputs
 from pipelines.rows import client_ids
 from pipelines.shards import shard_building
 from pipelines.shards import shard_writing
@@ -37,7 +37,7 @@ from pipelines.shards import shard_writing
 _SHARD_BYTES = 32 << 20
 # Every block of the input has a slice for every shard: from here on, shards grow with the input.
 _MOST_SHARDS = 1_000
-_PACKED = ('.gz', '.gzip', '.zst', '.zstd', '.parquet', '.pq', '.avro', '.npz')
+_PACKED = ('.gz', '.gzip', '.zst', '.zstd', '.bz2', '.xz', '.lz4', '.zip', '.parquet', '.pq', '.avro', '.npz')
 _PACKED_RATIO = 8
 
 _TOTAL_NAME = 'total.arrow'
@@ -114,7 +114,7 @@ class _Origin:
 
   def describe(self) -> dict[str, Any]:
     """Returns it for the manifest; reads the whole input."""
-    files = streams.fingerprint(self._job.paths, self.is_cancelled.is_set)
+    files = inputs.fingerprint(self._job.paths, self.is_cancelled.is_set)
     # No names: logs may be kept in a file a user.
     digest = hashlib.sha256(''.join(file['sha256'] for file in files).encode()).hexdigest()
     return {

@@ -19,9 +19,10 @@ _DATASET = flags.DEFINE_string(
     'dataset', None, 'The declaration: a TOML file that says what the logs hold and what to make of it. Examples are '
     'in configs/datasets.'
 )  # fmt: skip
-_INPUT = flags.DEFINE_list(
-    'input', [], 'Files or globs, on any filesystem that Beam knows: JSON lines, CSV, TSV, Parquet, Avro, TFRecord of '
-    'tf.train.Example; text plain, gzip or zstd.'
+_INPUT = flags.DEFINE_multi_string(
+    'input', [], 'Files, globs or folders, with commas between them, on any filesystem that Beam knows: JSON lines, '
+    'CSV, TSV, Parquet, Avro, TFRecord of tf.train.Example; text plain or gzip, zstd, bzip2, xz, lz4, zip; may be '
+    'given again. In folders and globs, names that begin with . or _ are skipped.'
 )  # fmt: skip
 _OUTPUT_DIR = flags.DEFINE_string(
     'output_dir', None, 'The folder to make: shards, index and manifest. All workers have to see it.'
@@ -64,11 +65,11 @@ _SPLIT_MEANINGS = {
 
 @flags.multi_flags_validator([_INPUT, _FORGET], 'Missing --input: files of logs. See --help.')
 def _has_task(values: Mapping[str, Any]) -> bool:
-  if values['input'] and values['forget']:
+  if any(values['input']) and values['forget']:
     raise flags.ValidationError(
         'Expected either --input=FILES, to make a data set, or --forget=FILE, to remove users from one.'
     )
-  return bool(values['input'] or values['forget'])
+  return any(values['input']) or bool(values['forget'])
 
 
 @flags.multi_flags_validator([_DATASET, _FORGET], 'Missing --dataset: a TOML file, as in configs/datasets. See --help.')
@@ -96,10 +97,13 @@ def main(beam_arguments: Sequence[str]) -> None:
     _forget(beam_arguments)
     return
   from pipelines.declarations import declaration as declarations
-  from pipelines.readers import streams
+  from pipelines.readers import inputs
 
-  paths = streams.match_files(_INPUT.value)
+  patterns = [pattern for value in _INPUT.value for pattern in flags.ListParser().parse(value)]
+  paths, skipped = inputs.find(patterns)
   declaration = declarations.read(_DATASET.value, _OVERRIDE.value, paths)
+  if skipped:
+    print(f'Skipped, because their names begin with . or _: {_name_all(skipped)}.')
   if _DESCRIBE.value:
     from pipelines.declarations import describe
 
@@ -176,6 +180,8 @@ def _name_all(paths: Sequence[str]) -> str:
 
 def _describe(manifest: Mapping[str, Any]) -> str:
   """Returns what was made of the input, for people."""
+  from pipelines import accounting
+
   rows = manifest['rows']
   lines = [
       f'rows   {rows["read"]:,} read = {rows["used"]:,} used + {_total("bounded", manifest["bounded_by"])} + '
@@ -186,7 +192,7 @@ def _describe(manifest: Mapping[str, Any]) -> str:
     counts = manifest['splits'][split]
     if counts['clients']:
       lines.append(f'{split:<10} {counts["clients"]:,} users, {counts["examples"]:,} examples: {meaning}')
-  lines += [f'note   {note} {number:,}' for note, number in manifest['notes'].items()]
+  lines += [f'note   {note}' for note in accounting.describe_notes(manifest['notes'])]
   lines += [f'warning  {warning}' for warning in manifest['warnings']]
   return '\n'.join(lines)
 

@@ -72,6 +72,37 @@ def list_names(folder: str) -> list[str]:
   return sorted({path.removeprefix(start).partition('/')[0] for path in _match(f'{start}**')} - {''})
 
 
+def walk(folder: str) -> Iterator[str]:
+  """Yields the path of each file in the folder and in those below it; nothing if it is none."""
+  if is_local(folder):
+    yield from _walk_local(folder)
+  elif _has_folders(folder):
+    for path in _list_folder(folder):
+      below = list(walk(path))
+      yield from below or [path]
+  else:
+    yield from _match(f'{folder.rstrip("/")}/**')
+
+
+def _walk_local(folder: str) -> Iterator[str]:
+  seen: set[str] = set()
+  for where, folders, names in os.walk(folder, followlinks=True):
+    # A link may lead back to a folder above it.
+    real = os.path.realpath(where)
+    if real in seen:
+      folders.clear()
+      continue
+    seen.add(real)
+    yield from (os.path.join(where, name) for name in names)
+
+
+def _list_folder(path: str) -> list[str]:
+  # A file is an error here, of no kind of its own.
+  with contextlib.suppress(OSError):
+    return _match(join(path, '*'))
+  return []
+
+
 def _has_folders(path: str) -> bool:
   return filesystems.FileSystems.get_filesystem(path).has_dirs()
 

@@ -22,6 +22,7 @@ from pipelines import storage
 from pipelines.declarations import declaration as declarations
 from pipelines.learning import base as learning
 from pipelines.readers import base as readers
+from pipelines.readers import partitions
 from pipelines.rows import parsing
 from pipelines.rows import spill
 from pipelines.shards import shard_building
@@ -169,7 +170,7 @@ class _ReadParts(beam.DoFn):
   def process(self, element: readers.Part) -> Iterator[NamedRows | ReportOutput]:
     report = reports.Report()
     try:
-      blocks = self._declaration.reader.read(element, parsing.raw_columns(self._declaration))
+      blocks = partitions.read(self._declaration.reader, element, parsing.raw_columns(self._declaration))
       for number, block in enumerate(prefetching.prefetch(blocks)):
         rows = parsing.read_block(block, element, self._declaration, self._key)
         report.add(reports.Report(rows.counts))

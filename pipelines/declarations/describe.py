@@ -16,6 +16,7 @@ from pipelines import schema as schema_lib
 from pipelines.declarations import declaration as declarations
 from pipelines.featurizers import base as featurizers
 from pipelines.inspecting import decoding
+from pipelines.readers import partitions
 from pipelines.rows import client_ids
 from pipelines.rows import parsing
 from pipelines.rows import rows as rows_lib
@@ -35,11 +36,13 @@ class _FirstRows(NamedTuple):
     path: The file.
     table: Those that can be used.
     refused: How many cannot, by reason.
+    notes: What else is worth knowing of them.
   """
 
   path: str
   table: pa.Table
   refused: Mapping[str, int]
+  notes: Mapping[str, int]
 
 
 def describe(declaration: declarations.Declaration, paths: Sequence[str]) -> str:
@@ -65,19 +68,21 @@ def describe(declaration: declarations.Declaration, paths: Sequence[str]) -> str
 def _read_first_rows(declaration: declarations.Declaration, paths: Sequence[str]) -> _FirstRows:
   tables: list[pa.Table] = []
   refused: collections.Counter[str] = collections.Counter()
+  notes: collections.Counter[str] = collections.Counter()
   columns = parsing.raw_columns(declaration)
   for place, path in enumerate(paths):
     for part in declaration.reader.parts(path, place):
-      for block in declaration.reader.read(part, columns):
+      for block in partitions.read(declaration.reader, part, columns):
         # The ids are only told apart here, and shown nowhere: any key will do.
         read = parsing.read_block(block, part, declaration, client_ids.PUBLIC_KEY)
         tables.append(read.table)
         refused.update(read.refused)
+        notes.update(read.notes)
         if sum(table.num_rows for table in tables) + refused.total() >= _ENOUGH_ROWS:
-          return _FirstRows(path, pa.concat_tables(tables), refused)
+          return _FirstRows(path, pa.concat_tables(tables), refused, notes)
     if tables:
-      return _FirstRows(path, pa.concat_tables(tables), refused)
-  return _FirstRows(paths[0], rows_lib.row_schema(declaration.featurizer.columns).empty_table(), refused)
+      return _FirstRows(path, pa.concat_tables(tables), refused, notes)
+  return _FirstRows(paths[0], rows_lib.row_schema(declaration.featurizer.columns).empty_table(), refused, notes)
 
 
 def _describe_rows(read: _FirstRows) -> Iterator[str]:
@@ -88,6 +93,7 @@ def _describe_rows(read: _FirstRows) -> Iterator[str]:
       f'the first {read.table.num_rows + refused:,} of {read.path}: {read.table.num_rows:,} can be used, {refused:,} '
       f'cannot{f" ({reasons})" if refused else ""}',
   )
+  yield from (_entry('note', note) for note in accounting.describe_notes(read.notes))
 
 
 def _describe_schema(schema: schema_lib.Schema) -> Iterator[str]:

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 import dataclasses
-from typing import Any, BinaryIO
-import zlib
+import itertools
+from typing import Any
 
 import fastavro
+from fastavro import _read_py
 import numpy as np
+import pyarrow as pa
 
 from pipelines import storage
+from pipelines.readers import avro_blocks
 from pipelines.readers import base
 from pipelines.readers import lookup
 from pipelines.readers import streams
@@ -16,7 +19,8 @@ from pipelines.readers import values
 
 # Of unpacked records: Python's values take several times as much.
 _RECORDS_BYTES = 4 << 20
-_ERRORS = (ValueError, LookupError, TypeError, ArithmeticError, MemoryError, zlib.error)
+# What fastavro raises over damaged content: it has no one name for it.
+_ERRORS = (ValueError, LookupError, TypeError, ArithmeticError, pa.ArrowException)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,29 +36,42 @@ class Avro(base.Reader):
   def read(self, part: base.Part, columns: Sequence[str]) -> Iterator[base.Block]:
     position = 0
     with streams.expect_whole(part.path, _ERRORS), storage.open_stream(part.path) as file:
-      for rows in _read_rows(file, part.path, columns):
-        positions = np.arange(position, position + len(rows), dtype=np.int64)
-        yield from values.make_blocks(columns, values.make_rows(columns, rows, positions), {})
-        position += len(rows)
+      try:
+        for rows in _read_rows(avro_blocks.Blocks(file, part.path), part.path, columns):
+          positions = np.arange(position, position + len(rows), dtype=np.int64)
+          yield from values.make_blocks(columns, values.make_rows(columns, rows, positions), {})
+          position += len(rows)
+      except (avro_blocks.UnsafeFile, RecursionError) as error:
+        found = error if isinstance(error, ValueError) else 'values too deep within values: write flat records'
+        raise base.DamagedFile(f'Expected an Avro file that can be read, found {part.path} with {found}.') from error
 
 
-def _read_rows(file: BinaryIO, path: str, columns: Sequence[str]) -> Iterator[list[list[Any]]]:
-  blocks: Any = fastavro.block_reader(file)
+def _read_rows(content: avro_blocks.Blocks, path: str, columns: Sequence[str]) -> Iterator[list[list[Any]]]:
+  # The compiled reader ends the process where values are too deep.
+  blocks: Any = (_read_py if content.contains_itself else fastavro).block_reader(content)
   schema = blocks.writer_schema
   if not isinstance(schema, dict) or schema['type'] != 'record':
-    raise streams.damaged(path, 'values that are no records')
+    raise base.DamagedFile(f'Expected records in {path}, found other values: write records with named fields.')
   names = _names_of(schema, {})
   lookup.check(path, columns, list(names), lookup.list_nested(names))
   rows: list[list[Any]] = []
   size = 0
   for block in blocks:
-    rows.extend([lookup.take(record, column) for column in columns] for record in block)
-    size += block.bytes_.getbuffer().nbytes
-    if size >= _RECORDS_BYTES:
-      yield rows
-      rows, size = [], 0
+    records, block_bytes = iter(block), block.bytes_.getbuffer().nbytes
+    # A large block comes in pieces: its values take more memory than its bytes.
+    piece = max(block.num_records * _RECORDS_BYTES // max(block_bytes, _RECORDS_BYTES, 1), 1)
+    while found := _take(records, piece, columns):
+      rows.extend(found)
+      size += block_bytes * len(found) // max(block.num_records, 1)
+      if size >= _RECORDS_BYTES:
+        yield rows
+        rows, size = [], 0
   if rows:
     yield rows
+
+
+def _take(records: Iterator[Any], number: int, columns: Sequence[str]) -> list[list[Any]]:
+  return [[lookup.take(record, column) for column in columns] for record in itertools.islice(records, number)]
 
 
 def _names_of(schema: Any, records: dict[str, Any]) -> lookup.Names:

@@ -3,14 +3,31 @@
 import abc
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
+import types
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+# Notes of blocks.
+LINES_JOINED = 'lines_joined_by_quotes'
+BACKSLASHES = 'backslashes_before_quotes'
+
 
 class DamagedFile(ValueError):
   """A file that cannot be read to its end, or has not the form it should have; says so in one line for the user."""
+
+
+class MissingColumn(DamagedFile):
+  """A file without one of the columns asked for.
+
+  Attributes:
+    found: The columns that it has.
+  """
+
+  def __init__(self, message: str, found: Sequence[str]):
+    super().__init__(message)
+    self.found = found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,16 +55,24 @@ class Block(NamedTuple):
     positions: int64 `[rows]`: grows through the whole file, whatever its parts.
     refused: Rows left out of `table` that could not be read, by reason. Blank lines are no rows.
     names: Of a format without a list of columns, those asked for that some row has; if any is missing, other names too.
+    notes: What else is worth knowing of the file, counted, by what it is.
   """
 
   table: pa.Table
   positions: np.ndarray
   refused: Mapping[str, int]
   names: frozenset[str] = frozenset()
+  notes: Mapping[str, int] = types.MappingProxyType({})
 
 
 class Reader(abc.ABC):
-  """Reads one input format. Readers are frozen dataclasses; their fields are what a declaration says in `[input]`."""
+  """Reads one input format. Readers are frozen dataclasses; their fields are what a declaration says in `[input]`.
+
+  Attributes:
+    decimal: What stands before the decimals of numbers in text.
+  """
+
+  decimal: str = '.'
 
   @abc.abstractmethod
   def parts(self, path: str, file: int) -> Iterator[Part]:

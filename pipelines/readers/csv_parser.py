@@ -3,7 +3,7 @@
 import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import re
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ from pyarrow import compute
 from pyarrow import csv as arrow_csv
 
 from pipelines.readers import base
+from pipelines.readers import csv_rows
 from pipelines.readers import streams
 from pipelines.readers import values
 
@@ -21,8 +22,16 @@ _MARK = '\U0010fffe'
 _NOT_UTF8 = re.compile('[\udc80-\udcff]+')
 
 
-class NotCsv(ValueError):
-  """A file that cannot be cut into rows."""
+class RowTooLarge(Exception):
+  """A row for which pyarrow's reader of a stream has no place.
+
+  Attributes:
+    rows: How many rows came before it was met.
+  """
+
+  def __init__(self, rows: int):
+    super().__init__()
+    self.rows = rows
 
 
 class Parser:
@@ -52,35 +61,59 @@ class Parser:
     # One item a row, because pyarrow calls from several threads: whether it was the last line.
     self._skipped: list[bool] = []
     self._refused: collections.Counter[str] = collections.Counter()
+    self._notes: collections.Counter[str] = collections.Counter()
     self._has_marks = False
+    quote = parse_options['quote_char']
+    self._hint = f'\\{quote}'.encode() if quote and not parse_options['escape_char'] else b''
 
-  def read_stream(self, head: bytes, file: BinaryIO) -> Iterator[base.Block]:
-    """Reads `head` and the rest of the file.
+  def read_stream(self, file: Any) -> Iterator[base.Block]:
+    """Reads rows that may span lines.
 
     Raises:
-      NotCsv: If a row is too long, as after a quote that is never closed.
+      RowTooLarge: If a row is too long, as after a quote that is never closed.
+      OpenQuote: If the last quote is not closed.
     """
-    source = pa.PythonFile(_Source(head, file, self._mark_errors), mode='r')
+    source = _Source(file, self._prepare)
     row = 0
     is_ended = False
     try:
-      for batch in arrow_csv.open_csv(source, **self._options(streams.BLOCK_BYTES)):
+      for batch in arrow_csv.open_csv(pa.PythonFile(source, mode='r'), **self._options(streams.BLOCK_BYTES)):
         table = pa.Table.from_batches([batch])
         is_ended = _has_last_line(table)
         yield from self._make_blocks([values.number_rows(table.slice(0, table.num_rows - is_ended), row)])
         row += table.num_rows
-    except pa.ArrowInvalid:
+    except pa.ArrowException:
       # Its own message holds data.
-      raise NotCsv(f'a row of more than {streams.BLOCK_BYTES} bytes, as after a quote that is not closed') from None
+      raise RowTooLarge(row) from None
     if not is_ended and True not in self._skipped:
-      raise NotCsv('a quote that is not closed')
-    self._count_skipped()
+      raise csv_rows.OpenQuote
+    self._note_joined_lines(source.lines, row - is_ended)
+    yield from self._make_blocks([])
+
+  def read_rows(self, file: Any, splitter: csv_rows.Splitter, start: int) -> Iterator[base.Block]:
+    """Reads what `read_stream` reads, from row `start` on, though a row may be too large for it; slower.
+
+    Raises:
+      OpenQuote: If the last quote is not closed.
+    """
+    self._skipped, self._notes = [], collections.Counter()
+    row = 0
+    source = _Source(file, self._prepare, b'')
+    for text in splitter.split(source):
+      table = self._parse(text, len(text))
+      if table is None:
+        raise csv_rows.OpenQuote
+      first = min(max(start - row, 0), table.num_rows)
+      yield from self._make_blocks([values.number_rows(table.slice(first), row + first)])
+      row += table.num_rows
+    self._refused.update({streams.ROW_TOO_LARGE: splitter.too_large} if splitter.too_large else {})
+    self._note_joined_lines(source.lines, row)
     yield from self._make_blocks([])
 
   def read_lines(self, lines: streams.Lines) -> Iterator[base.Block]:
     """Reads lines each of which is a row."""
-    self._refused.update({streams.LINE_TOO_LONG: lines.too_long} if lines.too_long else {})
-    text = self._mark_errors(streams.end_lines(lines.text))
+    self._refused.update({streams.ROW_TOO_LARGE: lines.too_long} if lines.too_long else {})
+    text = self._prepare(streams.end_lines(lines.text))
     found: list[values.Rows] = []
     if not self._read_text(text, lines.start, found):
       self._bisect(b''.join(line + b'\n' for line in text.split(b'\n') if line), lines.start, found)
@@ -94,25 +127,32 @@ class Parser:
     cut = text.rfind(b'\n', 0, half) + 1 or text.find(b'\n', half) + 1
     if cut < len(text):
       self._bisect(text[:cut], start, found)
-      self._bisect(text[cut:], start + cut, found)
+      # A line takes a byte of the file at least: counted so, no position comes twice, whatever the encoding.
+      self._bisect(text[cut:], start + text.count(b'\n', 0, cut), found)
     else:
       self._refused['open_quote'] += 1
 
   def _read_text(self, text: bytes, start: int, found: list[values.Rows]) -> bool:
     """Adds the rows of the text, unless they are not one a line because a quote is open or a line is empty."""
     ends = streams.find_line_ends(text)
-    source = pa.BufferReader(text + f'{_LAST_LINE}\n'.encode())
     self._skipped = []
-    try:
-      table = arrow_csv.read_csv(source, **self._options(streams.chunk_size(ends)))
-    except pa.ArrowInvalid:
-      return False
-    is_ended = _has_last_line(table)
-    if table.num_rows + len(self._skipped) != len(ends) + 1 or not (is_ended or True in self._skipped):
+    table = self._parse(text, streams.chunk_size(ends))
+    if table is None or table.num_rows + len(self._skipped) - self._skipped.count(True) != len(ends):
       return False
     self._count_skipped()
-    found.append(values.number_rows(table.slice(0, table.num_rows - is_ended), start))
+    found.append(values.number_rows(table, start))
     return True
+
+  def _parse(self, text: bytes, block_bytes: int) -> pa.Table | None:
+    """Returns the rows of a text that ends where one ends, or None if that is not how pyarrow sees it."""
+    last = f'{_LAST_LINE}\n'.encode()
+    skipped = len(self._skipped)
+    try:
+      table = arrow_csv.read_csv(pa.BufferReader(text + last), **self._options(block_bytes + len(last)))
+    except pa.ArrowException:
+      return None
+    is_ended = _has_last_line(table)
+    return table.slice(0, table.num_rows - is_ended) if is_ended or True in self._skipped[skipped:] else None
 
   def _options(self, block_bytes: int) -> dict[str, Any]:
     return {
@@ -129,6 +169,18 @@ class Parser:
     if wrong := self._skipped.count(False):
       self._refused['wrong_number_of_fields'] += wrong
 
+  def _note_joined_lines(self, lines: int, rows: int) -> None:
+    """Counts the lines that quotes made part of the row before them: those of other clients, if a quote was stray."""
+    joined = lines - rows - self._skipped.count(False) - self._refused[streams.ROW_TOO_LARGE]
+    self._count_skipped()
+    if joined > 0:
+      self._notes[base.LINES_JOINED] += joined
+
+  def _prepare(self, text: bytes) -> bytes:
+    if self._hint and (seen := text.count(self._hint)):
+      self._notes[base.BACKSLASHES] += seen
+    return self._mark_errors(text)
+
   def _mark_errors(self, text: bytes) -> bytes:
     """Puts `_MARK` where the text is not UTF-8, because pyarrow gives up at a row that it cannot decode."""
     if streams.is_utf8(text):
@@ -139,7 +191,10 @@ class Parser:
   def _make_blocks(self, found: Sequence[values.Rows]) -> Iterator[base.Block]:
     kept = [self._refuse_marked(rows) for rows in found] if self._has_marks else found
     refused, self._refused = self._refused, collections.Counter()
-    return values.make_blocks(self._columns, kept, refused)
+    notes, self._notes = self._notes, collections.Counter()
+    yield from values.make_blocks(self._columns, kept, {reason: count for reason, count in refused.items() if count})
+    if notes:
+      yield base.Block(pa.table({column: pa.nulls(0) for column in self._columns}), np.zeros(0, np.int64), {}, notes=notes)
 
   def _refuse_marked(self, rows: values.Rows) -> values.Rows:
     is_marked = np.zeros(rows.table.num_rows, bool)
@@ -155,15 +210,29 @@ def _has_last_line(table: pa.Table) -> bool:
   return table.num_rows > 0 and table.column(0)[-1].as_py() == _LAST_LINE
 
 
-class _Source:
-  """A file with `_LAST_LINE` after its end, whose blocks `prepare` gets in whole characters."""
+def count_lines(text: bytes, before: int = ord('\n')) -> int:
+  """Returns how many lines that are not blank begin in a text, whose first byte comes after the byte `before`."""
+  characters = np.frombuffer(text, np.uint8)
+  is_end = (characters == ord('\n')) | (characters == ord('\r'))
+  begins = np.count_nonzero(~is_end[1:] & is_end[:-1])
+  return int(begins) + int(len(text) > 0 and not is_end[0] and before in b'\r\n')
 
-  def __init__(self, head: bytes, file: BinaryIO, prepare: Callable[[bytes], bytes]):
-    self._held = head
+
+class _Source:
+  """A file with `last` after its end, whose blocks `prepare` gets in whole characters.
+
+  Attributes:
+    lines: How many lines there were, but for blank ones and `last`.
+  """
+
+  def __init__(self, file: Any, prepare: Callable[[bytes], bytes], last: bytes = f'\n{_LAST_LINE}\n'.encode()):
     self._file = file
     self._prepare = prepare
-    self._ready = b''
+    self._last = last
+    self._held = self._ready = b''
     self._is_over = self.closed = False
+    self._before = ord('\n')
+    self.lines = 0
 
   def read(self, size: int) -> bytes:
     # Never less than asked for: pyarrow wants the end of a row in each block.
@@ -178,10 +247,10 @@ class _Source:
     if block:
       cut = _find_last_character(text)
       self._held, text = text[cut:], text[:cut]
-    else:
-      self._is_over = True
-      text += f'\n{_LAST_LINE}\n'.encode()
-    self._ready += self._prepare(text)
+    self.lines += count_lines(text, self._before)
+    self._before = text[-1] if text else self._before
+    self._is_over = not block
+    self._ready += self._prepare(text) + (b'' if block else self._last)
 
   def close(self) -> None:
     self.closed = True

@@ -13,6 +13,7 @@ from pyarrow import compute
 from pyarrow import json as arrow_json
 
 from pipelines.readers import base
+from pipelines.readers import encodings
 from pipelines.readers import lookup
 from pipelines.readers import streams
 from pipelines.readers import values
@@ -30,19 +31,28 @@ _ARROW_TYPES = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.
 class JsonLines(base.Reader):
   r"""Reads files of one JSON object a line, plain or packed. A line ends with `\n`, `\r\n` or `\r`.
 
-  A missing key is null. Rows are refused as `not_utf8`, `not_json`, `not_an_object` or `line_too_long`. NaN and
+  A missing key is null. Rows are refused as `not_utf8`, `not_json`, `not_an_object` or `row_too_large`. NaN and
   Infinity are numbers, as Python writes them; whole numbers beyond 64 bits come as their digits. Smaller ones may come
   as doubles where others in the column have decimals, but only if a double holds them exactly. A column `a.b` is the
   key `a.b`, or where that has no value the key `b` of the object `a`.
+
+  Attributes:
+    encoding: Of the text, unless the file begins with a mark of another one. What it does not have is `not_utf8`.
   """
 
+  encoding: str = encodings.UTF8
+
+  def __post_init__(self) -> None:
+    encodings.check(self.encoding)
+
   def parts(self, path: str, file: int) -> Iterator[base.Part]:
-    return streams.line_parts(path, file)
+    return streams.line_parts(path, file, self.encoding)
 
   def read(self, part: base.Part, columns: Sequence[str]) -> Iterator[base.Block]:
     parser = _Parser(columns)
-    for lines in streams.read_lines(part):
-      yield from parser.parse(lines)
+    with streams.expect_whole(part.path), streams.open_text(part.path, self.encoding, 'JSON lines') as text:
+      for lines in streams.read_lines(text, part):
+        yield from parser.parse(lines._replace(text=encodings.to_utf8(lines.text, text.encoding)))
 
 
 class _Parser:
@@ -58,7 +68,7 @@ class _Parser:
   def parse(self, lines: streams.Lines) -> Iterator[base.Block]:
     self._found, self._refused = [], collections.Counter()
     if lines.too_long:
-      self._refused[streams.LINE_TOO_LONG] = lines.too_long
+      self._refused[streams.ROW_TOO_LARGE] = lines.too_long
     text = streams.end_lines(lines.text)
     if not self._read_fast(text, lines.start):
       stripped = [line.strip() for line in text.split(b'\n')]
@@ -77,7 +87,8 @@ class _Parser:
     cut = text.rfind(b'\n', 0, half) + 1 or text.find(b'\n', half) + 1
     if len(text) > _SMALL_BYTES and cut < len(text):
       self._read(text[:cut], start)
-      self._read(text[cut:], start + cut)
+      # A line takes a byte of the file at least: counted so, no position comes twice, whatever the encoding.
+      self._read(text[cut:], start + text.count(b'\n', 0, cut))
     else:
       lines = text.splitlines()
       self._read_rows(lines, np.arange(start, start + len(lines)))
@@ -132,7 +143,7 @@ def _parse_text(text: bytes, ends: np.ndarray, schema: pa.Schema) -> pa.Table | 
   read_options = arrow_json.ReadOptions(block_size=streams.chunk_size(ends))
   try:
     table = arrow_json.read_json(pa.BufferReader(text), read_options, parse_options)
-  except pa.ArrowInvalid:
+  except pa.ArrowException:
     return None
   return table if table.num_rows == len(ends) else None
 

@@ -42,7 +42,7 @@ def check(path: str, columns: Sequence[str], found: Sequence[str], nested: Seque
           f'Expected one column {head!r} in {path}, found {number} of that name: rename or remove the others.'
       )
     if column not in found and column not in nested:
-      raise base.DamagedFile(describe_missing(column, path, [*found, *nested]))
+      raise base.MissingColumn(describe_missing(column, path, [*found, *nested]), [*found, *nested])
 
 
 def describe_missing(column: str, place: str, found: Sequence[str]) -> str:

@@ -1,28 +1,34 @@
 """Files as streams of bytes, on any filesystem that Beam knows: unpacked, and cut where a line ends."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 import contextlib
-import os
-from typing import Any, BinaryIO, NamedTuple
+import errno
+import lzma
+from typing import NamedTuple
 
-from apache_beam.io import filesystems
 import numpy as np
 import pyarrow as pa
 
 from pipelines import storage
 from pipelines.readers import base
+from pipelines.readers import contents
+from pipelines.readers import encodings
+from pipelines.readers import packed
 
 # Of unpacked text, read at once: large enough that a block's overhead vanishes, small enough that memory is bounded.
 BLOCK_BYTES = 16 << 20
 # Two blocks hold a part and the line that it ends in.
 PART_BYTES = 2 * BLOCK_BYTES - (1 << 18)
 MAX_LINE_BYTES = 64 << 20
-LINE_TOO_LONG = 'line_too_long'
+ROW_TOO_LARGE = 'row_too_large'
 
 _CHUNK_BYTES = 1 << 20
 _BYTE_ORDER_MARK = b'\xef\xbb\xbf'
-# The third begins what the parallel `pzstd` writes.
-_CODECS = {b'\x1f\x8b\x08': 'gzip', b'\x28\xb5\x2f\xfd': 'zstd', b'\x50\x2a\x4d\x18': 'zstd'}
+# Errors of the system that say nothing about the content.
+_NOT_THE_CONTENT = frozenset({
+    errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+    errno.ENOSPC,
+})  # fmt: skip
 
 
 class Lines(NamedTuple):
@@ -39,76 +45,83 @@ class Lines(NamedTuple):
   too_long: int
 
 
-def match_files(patterns: Sequence[str]) -> list[str]:
-  """Returns the paths that the globs match, on any filesystem that Beam knows: each file once, in the order of places.
+class Text(NamedTuple):
+  """A file of text, open.
 
-  Relative globs give relative paths. The name of a local file is no glob, whatever is in it.
-
-  Raises:
-    ValueError: If a glob matches nothing.
+  Attributes:
+    file: Its bytes, unpacked; UTF-8 if its own encoding has no lines of bytes.
+    encoding: Of those bytes.
   """
-  paths: dict[str, str] = {}
-  for pattern in patterns:
-    found = [pattern] if storage.is_local(pattern) and os.path.isfile(pattern) else _match(pattern)
-    if not found:
-      raise ValueError(f'Expected a file at {pattern}, found none: check the path or the glob.')
-    for path in found:
-      paths.setdefault(os.path.realpath(path) if storage.is_local(path) else path, path)
-  # However they are spelled, the same files come in the same order: they make the same data set.
-  return sorted(paths.values(), key=storage.absolute)
 
-
-def _match(pattern: str) -> list[str]:
-  # Without a folder in front of its first wildcard Beam finds nothing.
-  here = '' if not pattern or os.path.isabs(pattern) or not storage.is_local(pattern) else './'
-  matches = filesystems.FileSystems.match([here + pattern])[0].metadata_list
-  return sorted(match.path.removeprefix(here) for match in matches)
-
-
-def fingerprint(paths: Sequence[str], is_cancelled: Callable[[], bool] = lambda: False) -> list[dict[str, Any]]:
-  """Returns name, size and SHA-256 of each file: what makes two inputs the same.
-
-  Args:
-    paths: The files.
-    is_cancelled: As in `storage.describe`.
-
-  Raises:
-    ValueError: If one of them cannot be read.
-    futures.CancelledError: If `is_cancelled` says so.
-  """
-  try:
-    return [
-        {'name': filesystems.FileSystems.split(path)[1]} | storage.describe(path, is_cancelled) for path in paths
-    ]
-  except OSError as error:
-    raise ValueError(f'Expected readable files, found {error}: give files or a glob such as FOLDER/*.jsonl.') from error
+  file: packed.Stream | encodings.Utf8Stream
+  encoding: str
 
 
 @contextlib.contextmanager
-def open_unpacked(path: str) -> Iterator[BinaryIO]:
-  """Opens a file, through gzip or zstd if its first bytes say so. A truncated one raises an OSError when read."""
+def open_unpacked(path: str, with_zlib: bool = False) -> Iterator[packed.Stream]:
+  """Opens a file, unpacked if its first bytes say that it is packed. A truncated one raises an error when read."""
   with storage.open_stream(path) as file:
-    codec = _codec(file)
-    # pyarrow's unpacking, because Python's `zstandard` ends a truncated file without a word.
-    yield pa.CompressedInputStream(pa.PythonFile(file, mode='r'), codec) if codec else file
+    yield packed.unpack(file, path, with_zlib)
 
 
-def _codec(file: BinaryIO) -> str | None:
-  head = file.read(4)
-  file.seek(0)
-  return next((codec for magic, codec in _CODECS.items() if head.startswith(magic)), None)
+@contextlib.contextmanager
+def open_text(path: str, encoding: str, what: str) -> Iterator[Text]:
+  """Opens a file of text.
+
+  Args:
+    path: The file.
+    encoding: The one declared; a mark at the beginning says more.
+    what: What the file should be, for messages.
+
+  Raises:
+    DamagedFile: If it is something else.
+  """
+  with open_unpacked(path) as stream:
+    found = contents.name(stream.head) or contents.name_document(stream.head)
+    if found:
+      raise wrong_content(path, what, found)
+    is_in = encodings.find(stream.head, encoding)
+    wide = encodings.looks_wide(stream.head) if is_in == encodings.UTF8 else None
+    if wide:
+      raise base.DamagedFile(
+          f'Expected text in UTF-8 in {path}, found UTF-16: write encoding = "{wide}" in [input].'
+      )
+    if encodings.is_wide(is_in):
+      yield Text(encodings.Utf8Stream(stream, is_in), encodings.UTF8)
+    else:
+      yield Text(stream, is_in)
+
+
+def wrong_content(path: str, what: str, found: str) -> base.DamagedFile:
+  """Returns the error for a file that is something else than it should be."""
+  return base.DamagedFile(
+      f'Expected {what} in {path}, found {found}: give other files, or set format in [input] to what they are.'
+  )
 
 
 @contextlib.contextmanager
 def expect_whole(path: str, errors: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-  """Turns OSError, EOFError and `errors` inside the block into a DamagedFile that names the file."""
-  kinds: tuple[type[Exception], ...] = (OSError, EOFError, *errors)
+  """Turns what is raised over a file's content, and `errors`, inside the block into a DamagedFile that names the file.
+
+  What says nothing about the content, such as a missing permission, gets a message of its own.
+  """
+  kinds: tuple[type[Exception], ...] = (*packed.ERRORS, *errors)
   try:
     yield
   except base.DamagedFile:
     raise
+  except MemoryError as error:
+    raise _unreadable(path, 'that it takes more memory than there is', 'split it into smaller files') from error
   except kinds as error:
+    if isinstance(error, OSError) and error.errno in _NOT_THE_CONTENT:
+      raise _unreadable(path, storage.explain(error), 'see to it that it can be read') from error
+    if isinstance(error, lzma.LZMAError) and 'limit' in str(error):
+      raise _unreadable(path, 'that unpacking it takes too much memory', 'pack it with xz -9 or less') from error
     raise damaged(path, str(error) or type(error).__name__) from error
+
+
+def _unreadable(path: str, found: str, remedy: str) -> base.DamagedFile:
+  return base.DamagedFile(f'Expected to read {path}, found {found}: {remedy}.')
 
 
 def damaged(path: str, what: str) -> base.DamagedFile:
@@ -117,31 +130,30 @@ def damaged(path: str, what: str) -> base.DamagedFile:
   return base.DamagedFile(f'Expected a readable file, found {path} damaged ({found}): get a whole copy of it.')
 
 
-def line_parts(path: str, file: int) -> Iterator[base.Part]:
-  """Cuts a file of lines into byte ranges, or leaves it whole if it is packed."""
+def line_parts(path: str, file: int, encoding: str = encodings.UTF8) -> Iterator[base.Part]:
+  """Cuts a file of lines into byte ranges, or leaves it whole if it is packed or its lines are not lines of bytes."""
   with expect_whole(path), storage.open_stream(path) as raw:
-    size = 0 if _codec(raw) else raw.seek(0, 2)
+    head = raw.read(contents.HEAD_BYTES)
+    is_whole = packed.is_packed(head) or encodings.is_wide(encodings.find(head, encoding))
+    size = 0 if is_whole else raw.seek(0, 2)
   starts = range(0, size, PART_BYTES) or (0,)
   for start, stop in zip(starts, [*starts[1:], None], strict=True):
     yield base.Part(path, file, start, stop)
 
 
-def read_lines(part: base.Part) -> Iterator[Lines]:
-  """Yields the lines that begin in the range of a part, in blocks, without the file's byte order mark.
-
-  Raises:
-    DamagedFile: If the file cannot be read to its end.
-  """
-  with expect_whole(part.path), open_unpacked(part.path) as file:
-    for lines in _join_lines(_read_range(file, part.start, part.stop)):
-      is_marked = not lines.start and lines.text.startswith(_BYTE_ORDER_MARK)
-      yield Lines(len(_BYTE_ORDER_MARK), lines.text[3:], lines.too_long) if is_marked else lines
+def read_lines(text: Text, part: base.Part) -> Iterator[Lines]:
+  """Yields the lines that begin in the range of a part, in blocks, without the file's byte order mark."""
+  for lines in _join_lines(_read_range(text.file, part.start, part.stop)):
+    is_marked = not lines.start and lines.text.startswith(_BYTE_ORDER_MARK)
+    yield Lines(len(_BYTE_ORDER_MARK), lines.text[3:], lines.too_long) if is_marked else lines
 
 
-def _read_range(file: BinaryIO, start: int, stop: int | None) -> Iterator[tuple[int, bytes]]:
+def _read_range(
+    file: packed.Stream | encodings.Utf8Stream, start: int, stop: int | None
+) -> Iterator[tuple[int, bytes]]:
   """Yields pieces, with their places: from the first line that begins at `start` or later up to this for `stop`."""
   position = max(start - 1, 0)
-  if position:
+  if position and isinstance(file, packed.Stream):
     file.seek(position)
   is_inside = not start
   while piece := file.read(BLOCK_BYTES):

@@ -1,9 +1,7 @@
 """TFRecord files of `tf.train.Example`, read by TensorFlow, which checks their sums."""
 
 from collections.abc import Iterator, Sequence
-import contextlib
 import dataclasses
-import os
 import tempfile
 from typing import Any
 
@@ -12,11 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.readers import base
+from pipelines.readers import contents
 from pipelines.readers import lookup
+from pipelines.readers import packed
 from pipelines.readers import streams
 from pipelines.readers import values
 
-_FRAME_BYTES = 16
+_HEADER_BYTES, _FRAME_BYTES = 12, 16
 _SAMPLED_RECORDS = 64
 _TYPES = {'bytes_list': pa.binary(), 'int64_list': pa.int64(), 'float_list': pa.float64()}
 
@@ -26,7 +26,7 @@ class TfRecord(base.Reader):
   """Reads TFRecord files of `tf.train.Example`, plain or packed.
 
   A feature of one value is that value (text is bytes), one of several a list, one of none null, as is a missing one.
-  Records are refused as `not_an_example`.
+  Records are refused as `not_an_example` or `row_too_large`.
   """
 
   def parts(self, path: str, file: int) -> Iterator[base.Part]:
@@ -35,40 +35,70 @@ class TfRecord(base.Reader):
   def read(self, part: base.Part, columns: Sequence[str]) -> Iterator[base.Block]:
     parser = _Parser(columns)
     position = 0
-    for records in _read_records(part.path):
+    for records, too_large in _read_records(part.path):
       yield from parser.parse(records, position)
-      position += len(records)
+      position += len(records) + too_large
+      if too_large:
+        yield from values.make_blocks(columns, (), {streams.ROW_TOO_LARGE: too_large})
 
 
-def _read_records(path: str) -> Iterator[list[bytes]]:
+def _read_records(path: str) -> Iterator[tuple[list[bytes], int]]:
+  """Yields some records, and how many after them are too large."""
   import tensorflow as tf  # Takes seconds.
 
-  with streams.expect_whole(path, (tf.errors.OpError,)), _on_disk(path) as local:
-    records: list[bytes] = []
-    left = os.path.getsize(local)
-    size = 0
-    for record in tf.compat.v1.io.tf_record_iterator(local):
-      records.append(record)
-      size += len(record) + _FRAME_BYTES
-      if size >= streams.BLOCK_BYTES:
-        yield records
-        left -= size
-        records, size = [], 0
-    if left != size:
-      # TensorFlow takes a few last bytes for the end.
+  with streams.expect_whole(path, (tf.errors.OpError,)), streams.open_unpacked(path, with_zlib=True) as stream:
+    if stream.head and not contents.is_tfrecord(stream.head):
+      raise streams.wrong_content(path, 'TFRecord', contents.name_any(stream.head))
+    for frames, too_large in _cut(stream):
+      with tempfile.NamedTemporaryFile(suffix='.tfrecord') as copy:
+        # TensorFlow knows neither Beam's filesystems nor zstd, and takes the memory that a length claims.
+        copy.write(frames)
+        copy.flush()
+        yield list(tf.compat.v1.io.tf_record_iterator(copy.name)), too_large
+
+
+def _cut(stream: packed.Stream) -> Iterator[tuple[bytes, int]]:
+  """Yields some whole frames of records, and how many after them are skipped because they are too large.
+
+  Raises:
+    EOFError: If the end of the last one is missing.
+    ValueError: If a length is damaged.
+  """
+  held = b''
+  while block := stream.read(streams.BLOCK_BYTES):
+    held += block
+    end, length = _find_end(held)
+    if length > streams.MAX_LINE_BYTES:
+      if not contents.is_tfrecord(held[end:]):
+        raise ValueError('a length with another checksum')
+      yield held[:end], 1
+      held = _skip(stream, held[end:], length + _FRAME_BYTES)
+    elif end:
+      yield held[:end], 0
+      held = held[end:]
+  if held:
+    raise EOFError('truncated record')
+
+
+def _find_end(held: bytes) -> tuple[int, int]:
+  """Returns where the last whole frame ends, and the length of the record after it, or 0 if it is not there."""
+  place = length = 0
+  while place + _HEADER_BYTES <= len(held):
+    length = int.from_bytes(held[place:place + 8], 'little')
+    if place + length + _FRAME_BYTES > len(held):
+      return place, length
+    place += length + _FRAME_BYTES
+  return place, 0
+
+
+def _skip(stream: packed.Stream, held: bytes, size: int) -> bytes:
+  """Returns what comes after `size` bytes."""
+  while len(held) < size:
+    size -= len(held)
+    held = stream.read(streams.BLOCK_BYTES)
+    if not held:
       raise EOFError('truncated record')
-    if records:
-      yield records
-
-
-@contextlib.contextmanager
-def _on_disk(path: str) -> Iterator[str]:
-  """Gives a file unpacked on this machine's disk: TensorFlow knows neither Beam's filesystems nor zstd."""
-  with tempfile.NamedTemporaryFile(suffix='.tfrecord') as copy, streams.open_unpacked(path) as file:
-    while block := file.read(streams.BLOCK_BYTES):
-      copy.write(block)
-    copy.flush()
-    yield copy.name
+  return held[size:]
 
 
 class _Parser:

@@ -87,6 +87,13 @@ def content_of(text: pa.Array) -> memoryview:
   return memoryview(content)[start:stop]
 
 
+def with_points(values: pa.Array, decimal: str) -> pa.Array:
+  """Returns texts with a point before their decimals; with points in them already they become no numbers."""
+  if decimal == '.' or not is_string(values.type):
+    return values
+  return pc.replace_substring(pc.replace_substring(values, '.', ';'), decimal, '.')
+
+
 def to_whole(values: pa.Array) -> pa.Array:
   """Returns unwrapped numbers as integers or `WHOLE`, null where one is not whole or a double that may be another."""
   if pa.types.is_integer(values.type):

@@ -199,7 +199,7 @@ class Image(Kind):
   """A grey image: `height * width` bytes, row after row. Refuses `missing`, `wrong_image_size` and `not_an_image`.
 
   Reads such bytes, lists of as many whole numbers from 0 to 255 (flat, by rows, or by rows with one channel), and the
-  bytes of a PNG or JPEG file.
+  bytes of a PNG or JPEG file; text is such bytes in base64, perhaps as a `data:` URL.
   """
 
   height: int
@@ -216,7 +216,7 @@ class Image(Kind):
   def read(self, values: pa.Array | pa.ChunkedArray) -> Values:
     values = casts.unwrap(values)
     missing = casts.is_null(values)
-    content = None if casts.is_string(values.type) else casts.to_bytes(values)
+    content = images.from_base64(values) if casts.is_string(values.type) else casts.to_bytes(values)
     if content is None:
       read = images.from_lists(values, self.height, self.width)
     else:

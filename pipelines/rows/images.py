@@ -1,7 +1,9 @@
 """Grey images from what files hold: raw bytes, lists of numbers, PNG and JPEG."""
 
+import base64
 import io
 import math
+import re
 import struct
 from typing import NamedTuple
 import zlib
@@ -17,6 +19,8 @@ _FORMATS = ('PNG', 'JPEG')
 _PNG, _JPEG, _JPEG_END = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff', b'\xff\xd9'
 # What Pillow raises over a damaged file: it has no one name for it.
 _DAMAGED = (OSError, ValueError, SyntaxError, IndexError, KeyError, TypeError, EOFError, struct.error, zlib.error)
+_DATA_URL = re.compile(r'^\s*data:[^,]*;base64,')
+_URL_SAFE = str.maketrans('-_', '+/')
 _BIT_DEPTH_IS_8 = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'CMYK', 'YCbCr')
 
 
@@ -56,6 +60,11 @@ def from_bytes(values: pa.LargeBinaryArray, height: int, width: int) -> Pixels:
   return found
 
 
+def from_base64(values: pa.Array) -> pa.LargeBinaryArray:
+  """Returns the bytes that texts hold in base64, perhaps after the head of a `data:` URL; null where they hold none."""
+  return pa.array([_decode_base64(text) for text in values.to_pylist()], pa.large_binary())
+
+
 def from_lists(values: pa.Array, height: int, width: int) -> Pixels:
   """Reads lists of whole numbers from 0 to 255: flat, by rows, or by rows with one channel. Other types are refused."""
   rows = len(values)
@@ -77,6 +86,16 @@ def from_lists(values: pa.Array, height: int, width: int) -> Pixels:
   pixels = np.zeros((rows, height * width), np.uint8)
   pixels[good] = numbers[good[owner]].reshape(-1, height * width)
   return Pixels(pixels, wrong_size & ~unreadable, unreadable)
+
+
+def _decode_base64(text: str | None) -> bytes | None:
+  if text is None:
+    return None
+  digits = ''.join(_DATA_URL.sub('', text).split()).translate(_URL_SAFE).rstrip('=')
+  try:
+    return base64.b64decode(digits + '=' * (-len(digits) % 4), validate=True)
+  except ValueError:
+    return None
 
 
 def _depth(arrow_type: pa.DataType) -> int:

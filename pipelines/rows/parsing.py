@@ -1,7 +1,6 @@
 """From the raw columns of a file to rows: the client's hashed id, its place in the client's order, what it says."""
 
 import collections
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +9,7 @@ import pyarrow as pa
 from pipelines import reports
 from pipelines.declarations import declaration as declarations
 from pipelines.readers import base as readers
+from pipelines.rows import casts
 from pipelines.rows import client_ids
 from pipelines.rows import columns
 from pipelines.rows import ordering
@@ -40,7 +40,15 @@ class BlockRows(NamedTuple):
   @property
   def refused(self) -> dict[str, int]:
     """How many rows cannot be used, by reason."""
-    return {reason: number for (kind, reason), number in self.counts.items() if kind == reports.QUARANTINED}
+    return self._of(reports.QUARANTINED)
+
+  @property
+  def notes(self) -> dict[str, int]:
+    """What else is worth knowing, counted."""
+    return self._of(reports.NOTES)
+
+  def _of(self, wanted: str) -> dict[str, int]:
+    return {reason: number for (kind, reason), number in self.counts.items() if kind == wanted}
 
 
 def read_block(
@@ -58,18 +66,20 @@ def read_block(
   refusals = _Refusals(raw.num_rows)
   ids = refusals.take('', client_ids.read_ids(_column(raw, client.id)))
   if client.order:
-    order = refusals.take('', ordering.read_order(_column(raw, client.order), client.order_type, client.order_pattern))
+    decimal = declaration.reader.decimal if client.order_type == 'number' else '.'
+    order_values = casts.with_points(_column(raw, client.order), decimal)
+    order = refusals.take('', ordering.read_order(order_values, client.order_type, client.order_pattern))
   else:
     order = pa.array(np.asarray(block.positions, np.int64) + (part.file << _FILE_BITS))
   values = {
-      column.name: refusals.take(f':{column.name}', column.kind.read(_column(raw, column.name)))
+      column.name: refusals.take(f':{column.name}', _read(column, raw, declaration.reader.decimal))
       for column in declaration.featurizer.columns
   }
   usable = refusals.usable()
   kept = [_keep(array, usable) for array in (ids, order, *values.values())]
   kept[0] = client_ids.hash_ids(kept[0], key)
   table = pa.Table.from_arrays(kept, schema=rows.row_schema(declaration.featurizer.columns))
-  return BlockRows(table, refusals.count(block.refused) | {(reports.NAMES, name): 1 for name in block.names})
+  return BlockRows(table, refusals.count(block) | {(reports.NAMES, name): 1 for name in block.names})
 
 
 class _Refusals:
@@ -92,12 +102,13 @@ class _Refusals:
   def usable(self) -> np.ndarray | None:
     return ~self._refused if self._refused.any() else None
 
-  def count(self, unread: Mapping[str, int]) -> dict[tuple[str, str], int]:
-    """Returns all counts, with those of the rows that the reader refused."""
+  def count(self, block: readers.Block) -> dict[tuple[str, str], int]:
+    """Returns all counts, with what the reader counted."""
     counts = self._counts.copy()
-    for reason, number in unread.items():
-      counts[reports.QUARANTINED, reason] += number
-    counts[reports.READ, ''] = len(self._refused) + sum(unread.values())
+    for kind, numbers in ((reports.QUARANTINED, block.refused), (reports.NOTES, block.notes)):
+      for reason, number in numbers.items():
+        counts[kind, reason] += number
+    counts[reports.READ, ''] = len(self._refused) + sum(block.refused.values())
     for note, mask in self._notes.items():
       counts[reports.NOTES, note] += int(np.count_nonzero(mask & ~self._refused))
     return {key: number for key, number in counts.items() if number}
@@ -106,6 +117,12 @@ class _Refusals:
 def _column(table: pa.Table, name: str) -> pa.Array:
   column = table[name]
   return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+
+
+def _read(column: columns.Column, raw: pa.Table, decimal: str) -> columns.Values:
+  values = _column(raw, column.name)
+  is_number = isinstance(column.kind, columns.Number)
+  return column.kind.read(casts.with_points(values, decimal) if is_number else values)
 
 
 def _keep(array: pa.Array, usable: np.ndarray | None) -> pa.Array:

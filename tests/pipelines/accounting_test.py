@@ -7,6 +7,7 @@ from pipelines import accounting
 from pipelines import reports
 from pipelines.declarations import declaration
 from pipelines.featurizers import table
+from pipelines.readers import base as readers
 from pipelines.readers import jsonl
 from pipelines.shards import bounds
 from pipelines.shards import splits
@@ -108,6 +109,15 @@ class ToJsonTest(absltest.TestCase):
             'notes': {'e': 4},
         },
     )
+
+
+class NotesTest(absltest.TestCase):
+
+  def test_a_note_says_what_to_do(self) -> None:
+    found = accounting.describe_notes({readers.BACKSLASHES: 1200, 'ids_normalized': 3})
+    self.assertEqual(found[0][:27], 'backslashes_before_quotes 1')
+    self.assertEndsWith(found[0], r'write escape = "\\" in [input]')
+    self.assertEqual(found[1], 'ids_normalized 3')
 
 
 if __name__ == '__main__':

@@ -102,6 +102,16 @@ class PreprocessTest(_ProgramTest):
     for mode in (['--describe'], [f'--output_dir={self.folder / "known"}']):
       self.assertNotIn('warning', self.main(*self.flags(), *alphabet, *mode))
 
+  def test_inputs_add_up_whether_given_at_once_or_one_by_one(self) -> None:
+    logs = pathlib.Path(self.create_tempdir().full_path)
+    for name in ('a.jsonl', 'b.jsonl', 'c.jsonl', '_SUCCESS'):
+      (logs / name).write_text(_LOG.replace('"when": ', f'"when": {ord(name[0])}'))
+    others = [flag for flag in self.flags() if not flag.startswith('--input=')]
+    self.assertIn('162 read', self.main(*others, f'--input={logs}/a.jsonl,{logs}/b.jsonl', f'--input={logs}/c.jsonl'))
+    printed = self.main(*others, f'--input={logs}')
+    self.assertIn(f'Skipped, because their names begin with . or _: {logs}/_SUCCESS.', printed)
+    self.assertIn('Nothing to do', printed)
+
   def test_describe_makes_nothing(self) -> None:
     printed = self.main(*self.flags(), '--describe')
     self.assertIn('so long', printed)
@@ -183,7 +193,7 @@ class PreprocessTest(_ProgramTest):
       (('--input=',), 'Missing --input: files of logs. See --help.'),
       (('--dataset=',), 'Missing --dataset: a TOML file'),
       (('--num_shards=many',), 'num_shards'),
-      (('--forget=ids',), 'either --input'),
+      (('--forget=ids', '--input=log'), 'either --input'),
       (('--input=', '--forget=ids', '--describe'), 'nothing else'),
       (('--nm_shards=3',), 'did you mean --num_shards'),
   )
@@ -194,7 +204,9 @@ class PreprocessTest(_ProgramTest):
     slow.mkdir()
     for name in ('apache_beam', 'pyarrow', 'tensorflow'):
       (slow / f'{name}.py').write_text('1 / 0')
-    self._check_mistake(self.program(*self.flags(), *arguments, env={'PYTHONPATH': str(slow)}), message)
+    replaced = tuple(argument.partition('=')[0] + '=' for argument in arguments)
+    others = [flag for flag in self.flags() if not flag.startswith(replaced)]
+    self._check_mistake(self.program(*others, *arguments, env={'PYTHONPATH': str(slow)}), message)
 
   @parameterized.parameters(
       (('--input=nowhere/*.jsonl',), 'Expected a file at nowhere/'),

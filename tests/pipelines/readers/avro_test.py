@@ -26,7 +26,7 @@ class AvroTest(parameterized.TestCase):
     with self.path.open('wb') as file:
       fastavro.writer(file, {'type': 'record', 'name': 'log', 'fields': fields}, records, codec, sync_interval=100)
 
-  @parameterized.parameters('null', 'deflate', 'bzip2')
+  @parameterized.parameters('null', 'deflate', 'bzip2', 'xz', 'snappy')
   def test_all_blocks_are_read(self, codec: str) -> None:
     records = [{'user': f'user {number}', 'order': number, 'more': 1.5} for number in range(200)]
     self._write({'user': 'string', 'order': 'long', 'more': 'double'}, records, codec)
@@ -57,17 +57,29 @@ class AvroTest(parameterized.TestCase):
   def test_values_that_are_no_records_are_refused(self) -> None:
     with self.path.open('wb') as file:
       fastavro.writer(file, 'string', ['a'])
-    with self.assertRaisesRegex(base.DamagedFile, 'damaged .*values that are no records'):
+    with self.assertRaisesRegex(base.DamagedFile, '^Expected records in .*log.avro, found other values: write rec'):
       reading.read(avro.Avro(), self.path, 'a')
 
   def test_a_damaged_file_is_named(self) -> None:
     self._write({'a': 'string'}, [{'a': 'x' * 50} for _ in range(20)], 'deflate')
     whole = self.path.read_bytes()
-    damaged = [b'', b'a,b\n1,2', whole[:-1], whole[:-17], whole[:80], whole[:-40] + b'\xff' + whole[-39:]]
+    damaged = [whole[:-1], whole[:-17], whole[:80], whole[:-40] + b'\xff' + whole[-39:]]
     for content in damaged:
       self.path.write_bytes(content)
       with self.assertRaisesRegex(base.DamagedFile, 'Expected a readable file, found .*log.avro damaged'):
         reading.read(avro.Avro(), self.path, 'a')
+
+
+  @parameterized.parameters((b'', 'an empty file'), (b'a,b\n1,2', 'what looks like text'), (b'PAR1', 'a Parquet file'))
+  def test_another_kind_of_file_is_called_what_it_is(self, content: bytes, name: str) -> None:
+    self.path.write_bytes(content)
+    with self.assertRaisesRegex(base.DamagedFile, f'^Expected an Avro file in .*log.avro, found {name}: give other'):
+      reading.read(avro.Avro(), self.path, 'a')
+
+  def test_a_file_that_nobody_may_read_is_not_damaged(self) -> None:
+    self.path.mkdir()
+    with self.assertRaisesRegex(base.DamagedFile, 'Expected to read .*log.avro, found .*: see to it that it can be'):
+      reading.read(avro.Avro(), self.path, 'a')
 
 
 if __name__ == '__main__':

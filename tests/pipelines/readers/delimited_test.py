@@ -31,7 +31,11 @@ class CsvTest(parameterized.TestCase):
 
   def _read(self, content: bytes, *columns: str, reader: base.Reader | None = None, **options: Any) -> reading.Read:
     self.path.write_bytes(content)
-    return reading.read(reader or delimited.Csv(**options), self.path, *(columns or ('a', 'b')))
+    reader = reader or delimited.Csv(**options)
+    parts = reader.parts(str(self.path), 0)
+    blocks = [block for part in parts for block in reader.read(part, columns or ('a', 'b'))]
+    self.notes = reading.notes(blocks)
+    return reading.gather(blocks)
 
   @hypothesis.given(strategies.lists(strategies.tuples(_VALUES, _VALUES)), _ENDS)
   @hypothesis.settings(deadline=None)
@@ -84,8 +88,98 @@ class CsvTest(parameterized.TestCase):
       self.assertEqual((found.rows, found.refused), ([('1', '2')], {}))
 
   def test_tabs(self) -> None:
-    self.assertEqual(self._read(b'a\tb\n1,1\t"2"\n', reader=delimited.Tsv()).rows, [('1,1', '2')])
-    self.assertEqual(self._read(b'a\tb\n"1\t2"\n', reader=delimited.Tsv(quote='')).rows, [('"1', '2"')])
+    content = b'a\tb\n1,1\t"2"\n3\t"4\n5\t6"\n'
+    self.assertEqual(self._read(content, reader=delimited.Tsv()).rows, [('1,1', '"2"'), ('3', '"4'), ('5', '6"')])
+    found = self._read(content, reader=delimited.Tsv(quote='"'))
+    self.assertEqual((found.rows, self.notes), ([('1,1', '2'), ('3', '4\n5\t6')], {base.LINES_JOINED: 1}))
+
+  def test_without_quotes_a_large_file_is_read_in_parts(self) -> None:
+    content = b'a\tb\n' + b''.join(b'%d\t"\n' % number for number in range(200))
+    with mock.patch.multiple(streams, BLOCK_BYTES=50, PART_BYTES=99):
+      found = self._read(content, reader=delimited.Tsv())
+      self.assertGreater(len(list(delimited.Tsv().parts(str(self.path), 0))), 5)
+    self.assertEqual(found.rows, [(str(number), '"') for number in range(200)])
+
+  @parameterized.parameters(b'\n', b'\r\n', b'\r')
+  def test_lines_that_quotes_join_are_counted(self, end: bytes) -> None:
+    lines = [b'a,b', b'1,"2', b'3', b'', b'4"', b'', b'5,6,7', b'8,"9"', b'"0', b'",0']
+    for block in (1 << 20, 30):
+      with mock.patch.object(streams, 'BLOCK_BYTES', block):
+        found = self._read(end.join(lines))
+      self.assertEqual((len(found.rows), found.refused), (3, {'wrong_number_of_fields': 1}))
+      self.assertEqual(self.notes, {base.LINES_JOINED: 3})
+
+  def test_no_lines_are_joined_where_none_are(self) -> None:
+    self._read(b'a,b\n1,"2"\n\n3\n4,"5""6"\n')
+    self.assertEmpty(self.notes)
+
+  def test_a_row_that_is_too_large_takes_no_other_along(self) -> None:
+    rows = [f'{number},"x""{number}\ny"\n' for number in range(40)]
+    rows.insert(17, f'1,"{"z" * 200}"\n')
+    rows.insert(30, f'{"z," * 200}\n')
+    rows.insert(33, '1,2,3\n')
+    for encoding in ('utf-8', 'utf-16'):
+      with mock.patch.object(streams, 'BLOCK_BYTES', 80):
+        found = self._read(('a,b\n' + ''.join(rows)).encode(encoding))
+      self.assertEqual(found.rows, [(str(number), f'x"{number}\ny') for number in range(40)])
+      self.assertEqual(found.positions, list(range(40)))
+      self.assertEqual(found.refused, {'row_too_large': 2, 'wrong_number_of_fields': 1})
+      self.assertEqual(self.notes, {base.LINES_JOINED: 40})
+
+  def test_a_line_that_is_too_large(self) -> None:
+    with mock.patch.multiple(streams, BLOCK_BYTES=50, MAX_LINE_BYTES=100):
+      found = self._read(b'a,b\n1,2\n3,' + b'x' * 120 + b'\n4,5\n', newlines_in_values=False)
+    self.assertEqual((found.rows, found.refused), ([('1', '2'), ('4', '5')], {'row_too_large': 1}))
+
+  def test_an_escape_takes_the_meaning_from_a_quote(self) -> None:
+    content = rb""""a",b
+1,"she said \"hi\", and left"
+2,x\,y
+"""
+    expected = [('1', 'she said "hi", and left'), ('2', 'x,y')]
+    for newlines_in_values in (True, False):
+      found = self._read(content, escape='\\', newlines_in_values=newlines_in_values)
+      self.assertEqual((found.rows, found.refused, self.notes), (expected, {}, {}))
+      self._read(content, newlines_in_values=newlines_in_values)
+      self.assertEqual(self.notes, {base.BACKSLASHES: 2})
+    self._read(b'a,b\n1,c:\\dir\n')
+    self.assertEmpty(self.notes)
+
+  @parameterized.product(
+      encoding=['latin-1', 'cp1252', 'utf-16', 'utf-16-be', 'utf-8', 'shift_jis'], newlines_in_values=[True, False]
+  )
+  def test_encodings(self, encoding: str, newlines_in_values: bool) -> None:
+    text = {'shift_jis': '日本ソ'}.get(encoding, 'né')
+    rows = [(str(number), text * (number % 7 + 1)) for number in range(100)]
+    content = ''.join(','.join(row) + '\n' for row in [('a', text), *rows]).encode(encoding)
+    with mock.patch.multiple(streams, BLOCK_BYTES=200, PART_BYTES=301):
+      found = self._read(content, 'a', text, encoding=encoding, newlines_in_values=newlines_in_values)
+    self.assertEqual((found.rows, found.refused), (rows, {}))
+    self.assertEqual(found.positions, sorted(set(found.positions)))
+
+  def test_a_mark_says_more_than_the_declaration(self) -> None:
+    for encoding in ('utf-16', 'utf-8-sig', 'utf-32'):
+      found = self._read('a,b\n1,é\n'.encode(encoding), encoding='latin-1')
+      self.assertEqual((found.rows, found.refused), ([('1', 'é')], {}))
+
+  @parameterized.parameters(True, False)
+  def test_what_an_encoding_does_not_have_is_refused(self, newlines_in_values: bool) -> None:
+    found = self._read(b'a,b\n1,\x80\n2,\x81\n', encoding='cp1252', newlines_in_values=newlines_in_values)
+    self.assertEqual((found.rows, found.refused), ([('1', '€')], {'not_utf8': 1}))
+
+  def test_a_missing_mark_is_named_with_the_remedy(self) -> None:
+    content = 'a,b\n1,é\n'.encode('utf-16-le')
+    with self.assertRaisesRegex(base.DamagedFile, 'found UTF-16: write encoding = "utf-16-le" in .input.'):
+      self._read(content)
+    self.assertEqual(self._read(content, encoding='utf-16-le').rows, [('1', 'é')])
+
+  @parameterized.parameters(
+      (b'PAR1' + bytes(99), 'a Parquet file'), (b'\x89PNG\r\n\x1a\n', 'a PNG image'), (b'[{"a": 1}]', 'a JSON array'),
+      (gzip.compress(b'%PDF-1.4'), 'a PDF document'),
+  )  # fmt: skip
+  def test_another_kind_of_file_is_called_what_it_is(self, content: bytes, name: str) -> None:
+    with self.assertRaisesRegex(base.DamagedFile, f'^Expected delimited values in .*log.csv, found {name}: give other'):
+      self._read(content)
 
   def test_a_value_that_is_missing(self) -> None:
     self.assertEqual(self._read(b'a,b\n,""\nNA,"NA"\n').rows, [(None, ''), ('NA', 'NA')])
@@ -123,11 +217,13 @@ class CsvTest(parameterized.TestCase):
       self._read(b'ann,b\n1,2\n', 'ann', 'text', newlines_in_values=newlines_in_values)
 
   @parameterized.parameters(b'a,b\n1,2\n"3,4\n5,6\n', b'a,b\n1,"2\n', b'a,b\n"' + b'1,2\n' * 50)
-  def test_a_quote_that_is_never_closed_damages_the_file_that_may_have_newlines(self, content: bytes) -> None:
-    expected = 'log.csv damaged .*a quote that is not closed'
+  def test_a_quote_that_is_never_closed_is_named_with_the_remedies(self, content: bytes) -> None:
+    expected = '^Expected every quote in .*log.csv to be closed, found one that is not: get .* write quote = "" in'
     with mock.patch.object(streams, 'BLOCK_BYTES', 60), self.assertRaisesRegex(base.DamagedFile, expected) as caught:
       self._read(content)
     self.assertNotIn('1,2', str(caught.exception))
+    self.assertEmpty(self._read(content, quote='').refused)
+    self.assertEqual(self._read(content, newlines_in_values=False).refused['open_quote'], 1)
 
   @parameterized.product(newlines_in_values=[True, False], cut=[lambda packed: packed[:-1], lambda packed: packed[:99]])
   def test_a_truncated_file_is_damaged(self, newlines_in_values: bool, cut: Callable[[bytes], bytes]) -> None:
@@ -135,7 +231,8 @@ class CsvTest(parameterized.TestCase):
     with self.assertRaisesRegex(base.DamagedFile, 'damaged .*Truncated'):
       self._read(cut(gzip.compress(content)), newlines_in_values=newlines_in_values)
 
-  @parameterized.parameters({'delimiter': ''}, {'delimiter': '::'}, {'quote': ','}, {'quote': 'é'}, {'skip_lines': -1})
+  @parameterized.parameters({'delimiter': ''}, {'delimiter': '::'}, {'quote': ','}, {'quote': 'é'}, {'skip_lines': -1},
+                            {'escape': ','}, {'escape': '\n'}, {'decimal': ';'}, {'encoding': 'utf-7'})
   def test_options_are_checked(self, **options: Any) -> None:
     with self.assertRaisesRegex(ValueError, r'^Expected .*, found .*: .*\.$'):
       delimited.Csv(**options)

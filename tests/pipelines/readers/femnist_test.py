@@ -3,6 +3,7 @@
 import os
 import pathlib
 import tempfile
+import zipfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -60,7 +61,35 @@ class FemnistTest(parameterized.TestCase):
     with self.assertRaisesRegex(base.DamagedFile, '^Expected a readable file, found .*femnist_leaf.npz damaged'):
       self._read_arrays(**changed)
 
-  @parameterized.parameters(b'', b'no arrays', b'PK\x03\x04')
+  @parameterized.parameters((b'', 'an empty file'), (b'a,b', 'what looks like text'), (b'Obj\x01', 'an Avro file'))
+  def test_another_kind_of_file_is_called_what_it_is(self, content: bytes, name: str) -> None:
+    self.path.write_bytes(content)
+    with self.assertRaisesRegex(base.DamagedFile, f'^Expected the arrays of LEAF in .*femnist_leaf.npz, found {name}:'):
+      reading.read(femnist.Femnist(), self.path, 'image')
+
+  @parameterized.parameters(
+      ('train_images', '(1099511627776, 28, 28)', '|u1'),
+      ('train_images', '(3, 28, 28, 1099511627776)', '|u1'),
+      ('train_labels', '(1099511627776,)', '|u1'),
+      ('train_writer', '(3,)', '|V1099511627776'),
+      ('writer_names', '(2,)', '<U1073741824'),
+      ('writer_names', '(1099511627776,)', '<U0'),
+      ('train_images', '(' * 5000, '|u1'),
+      ('train_labels', '(3,)', '|O'),
+  )
+  def test_what_a_header_claims_is_not_believed(self, array: str, shape: str, dtype: str) -> None:
+    np.savez(self.path, **_arrays())
+    with zipfile.ZipFile(self.path) as archive:
+      contents = {name: archive.read(name) for name in archive.namelist()}
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    contents[f'{array}.npy'] = b'\x93NUMPY\1\0' + len(header).to_bytes(2, 'little') + header + bytes(784 * 3)
+    with zipfile.ZipFile(self.path, 'w') as archive:
+      for name, content in contents.items():
+        archive.writestr(name, content)
+    with self.assertRaisesRegex(base.DamagedFile, 'femnist_leaf.npz damaged'):
+      reading.read(femnist.Femnist(), self.path, *_COLUMNS)
+
+  @parameterized.parameters(b'PK', b'PK\x03\x04')
   def test_a_file_without_arrays_is_damaged(self, content: bytes) -> None:
     self.path.write_bytes(content)
     with self.assertRaises(base.DamagedFile):

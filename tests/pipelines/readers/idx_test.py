@@ -65,10 +65,28 @@ class IdxTest(parameterized.TestCase):
   def test_a_damaged_file_is_named(self, name: str) -> None:
     path: pathlib.Path = getattr(self, name)
     content = gzip.decompress(path.read_bytes())
-    for damaged in (content[:-1], content + b'x', b'', b'no idx file', gzip.compress(content)[:-1]):
+    for damaged in (content[:-1], content + b'x', gzip.compress(content)[:-1]):
       path.write_bytes(damaged)
       with self.assertRaisesRegex(base.DamagedFile, f'found .*{path.name} damaged'):
         self._read()
+
+  @parameterized.parameters('labels', 'images')
+  def test_another_kind_of_file_is_called_what_it_is(self, name: str) -> None:
+    path: pathlib.Path = getattr(self, name)
+    for content, what in ((b'', 'an empty file'), (b'a,b', 'what looks like text'), (b'\x89PNG\r\n\x1a\n', 'a PNG i')):
+      path.write_bytes(content)
+      with self.assertRaisesRegex(base.DamagedFile, f'^Expected IDX of type .* in .*{path.name}, found {what}'):
+        self._read()
+
+  @parameterized.parameters((1 << 32) - 1, 0)
+  def test_sizes_that_cannot_be_are_damage(self, size: int) -> None:
+    header = b'\0\0\x08\3' + np.array([(1 << 32) - 1, size, size], '>u4').tobytes()
+    self.images.write_bytes(header + bytes(100))
+    with self.assertRaisesRegex(base.DamagedFile, 'train-images.* damaged .* values in a row'):
+      self._read()
+    self.labels.write_bytes(b'\0\0\x0c\2' + np.array([(1 << 32) - 1, size], '>u4').tobytes() + bytes(100))
+    with self.assertRaisesRegex(base.DamagedFile, 'qmnist-train-labels.* damaged .* values in a row'):
+      self._read()
 
   def test_images_must_lie_beside_the_labels(self) -> None:
     self.images.unlink()

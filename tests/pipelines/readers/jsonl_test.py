@@ -124,7 +124,7 @@ class JsonLinesTest(parameterized.TestCase):
   def test_a_line_that_is_too_long_is_refused(self) -> None:
     with mock.patch.multiple(streams, MAX_LINE_BYTES=100, BLOCK_BYTES=70):
       rows, _, refused, _ = self._read(b'\n'.join([_line(), _line(text='x' * 100), _line()]))
-    self.assertEqual((len(rows), refused), (2, {'line_too_long': 1}))
+    self.assertEqual((len(rows), refused), (2, {'row_too_large': 1}))
 
   def test_a_line_longer_than_what_pyarrow_parses_at_once_is_a_row(self) -> None:
     rows = self._read(_line() + b'\n' + _line(text='x' * (3 << 20))).rows
@@ -164,6 +164,34 @@ class JsonLinesTest(parameterized.TestCase):
     self.assertLen({row[0] for row in rows}, 1075)
     self.assertEqual(types, [['string', 'int64', 'string']])
     self.assertEqual(positions, sorted(set(positions)))
+
+
+class EncodingTest(parameterized.TestCase):
+
+  @parameterized.parameters('latin-1', 'cp1252', 'utf-16', 'utf-16-be', 'gb18030')
+  def test_encodings(self, encoding: str) -> None:
+    path = pathlib.Path(self.create_tempfile().full_path)
+    # A line that pyarrow cannot take has the others read by halves.
+    rows = [{'a': 'é' * (number % 5), 'b': number} for number in range(300)]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    lines[150] = 'no JSON é'
+    path.write_bytes('\n'.join(lines).encode(encoding))
+    reader = jsonl.JsonLines(encoding=encoding)
+    with mock.patch.multiple(streams, BLOCK_BYTES=500, PART_BYTES=701), mock.patch.object(jsonl, '_SMALL_BYTES', 50):
+      found = reading.read(reader, path, 'a', 'b')
+    self.assertEqual(found.rows, [(row['a'], row['b']) for row in rows if row['b'] != 150])
+    self.assertEqual(found.refused, {'not_json': 1})
+    self.assertEqual(found.positions, sorted(set(found.positions)))
+
+  def test_an_unknown_encoding_is_refused(self) -> None:
+    with self.assertRaisesRegex(ValueError, "Expected an encoding such as utf-8, .*, found 'utf-9'"):
+      jsonl.JsonLines(encoding='utf-9')
+
+  def test_deep_nesting_is_no_json(self) -> None:
+    path = pathlib.Path(self.create_tempfile().full_path)
+    path.write_text('{"a": 1}\n{"a": ' + '[' * 100_000 + ']' * 100_000 + '}\n{"b": ' + '{"c":' * 99_999 + '\n')
+    found = reading.read(jsonl.JsonLines(), path, 'a')
+    self.assertEqual((found.rows, found.refused), ([(1,)], {'not_json': 2}))
 
 
 if __name__ == '__main__':

@@ -92,11 +92,33 @@ class ParquetTest(parameterized.TestCase):
   def test_a_damaged_file_is_named(self) -> None:
     self._write(pa.table({'a': [str(number) for number in range(1000)]}), 1000)
     whole = self.path.read_bytes()
-    damaged = [b'', b'a,b\n1,2', whole[:-1], whole[:len(whole) // 2], whole[:300] + b'\xff\xff' + whole[302:]]
+    damaged = [whole[:-1], whole[:len(whole) // 2], whole[:300] + b'\xff\xff' + whole[302:]]
     for content in damaged:
       self.path.write_bytes(content)
       with self.assertRaisesRegex(base.DamagedFile, 'Expected a readable file, found .*log.parquet damaged'):
         reading.read(parquet.Parquet(), self.path, 'a')
+
+
+  def test_one_value_in_all_rows_is_not_unpacked_at_once(self) -> None:
+    value = pa.DictionaryArray.from_arrays(pa.array([0] * 8192, pa.int32()), pa.array(['x' * (1 << 16)]))
+    arrow_parquet.write_table(pa.table({'a': value}), self.path, store_schema=False)
+    self.assertLess(self.path.stat().st_size, 10_000)
+    (part,) = parquet.Parquet().parts(str(self.path), 0)
+    blocks = [block.table.nbytes for block in parquet.Parquet().read(part, ['a'])]
+    self.assertBetween(max(blocks), 1 << 20, 80 << 20)
+    self.assertGreater(sum(blocks), 500 << 20)
+
+  def test_missing_values_of_a_great_width_are_not_made_at_once(self) -> None:
+    self._write(pa.table({'a': pa.nulls(8192, pa.binary(1 << 16))}), 8192)
+    (part,) = parquet.Parquet().parts(str(self.path), 0)
+    blocks = [block.table.nbytes for block in parquet.Parquet().read(part, ['a'])]
+    self.assertLess(max(blocks), 80 << 20)
+
+  @parameterized.parameters((b'', 'an empty file'), (b'a,b\n1,2', 'what looks like text'), (b'Obj\x01', 'an Avro file'))
+  def test_another_kind_of_file_is_called_what_it_is(self, content: bytes, name: str) -> None:
+    self.path.write_bytes(content)
+    with self.assertRaisesRegex(base.DamagedFile, f'^Expected Parquet in .*log.parquet, found {name}: give other'):
+      reading.read(parquet.Parquet(), self.path, 'a')
 
 
 if __name__ == '__main__':

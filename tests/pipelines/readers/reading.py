@@ -26,9 +26,18 @@ def gather(blocks: Iterable[base.Block]) -> Read:
     rows = zip(*(column.to_pylist() for column in block.table.columns), strict=True)
     found.extend(zip(block.positions.tolist(), rows, strict=True))
     refused.update(block.refused)
-    types.append([str(column.type) for column in block.table.columns])
+    if block.positions.size or block.refused:
+      types.append([str(column.type) for column in block.table.columns])
   found.sort(key=lambda row: row[0])
   return Read([row for _, row in found], [position for position, _ in found], dict(refused), types)
+
+
+def notes(blocks: Iterable[base.Block]) -> dict[str, int]:
+  """Returns what the blocks note."""
+  found: collections.Counter[str] = collections.Counter()
+  for block in blocks:
+    found.update(block.notes)
+  return dict(found)
 
 
 def read(reader: base.Reader, path: str | pathlib.Path, *columns: str) -> Read:

@@ -42,7 +42,7 @@ class TfRecordTest(parameterized.TestCase):
       for record in records:
         writer.write(record)
 
-  @parameterized.parameters('', 'GZIP')
+  @parameterized.parameters('', 'GZIP', 'ZLIB')
   def test_all_records_are_read(self, packed: str) -> None:
     self._write([_example(user=b'\xff%d' % number, order=number, more=b'x') for number in range(200)], packed)
     with mock.patch.object(streams, 'BLOCK_BYTES', 1000):
@@ -90,10 +90,23 @@ class TfRecordTest(parameterized.TestCase):
     whole = self.path.read_bytes()
     flipped = whole[:100] + bytes([whole[100] ^ 1]) + whole[101:]
     packed = gzip.compress(whole)[:-9]
-    for content in (b'no record', b'1,2\n' * 10, whole[:-1], whole[:100], whole + whole[:5], flipped, packed):
+    for content in (whole[:-1], whole[:100], whole + whole[:5], flipped, packed):
       self.path.write_bytes(content)
       with self.assertRaisesRegex(base.DamagedFile, 'Expected a readable file, found .*log.tfrecord damaged'):
         reading.read(tfrecord.TfRecord(), self.path, 'a')
+
+
+  def test_a_record_that_is_too_large_takes_no_other_along(self) -> None:
+    self._write([_example(a=1), _example(a=b'x' * 500), _example(a=3), _example(a=b'x' * 900)])
+    with mock.patch.multiple(streams, BLOCK_BYTES=64, MAX_LINE_BYTES=100):
+      found = reading.read(tfrecord.TfRecord(), self.path, 'a')
+    self.assertEqual((found.rows, found.positions, found.refused), ([(1,), (3,)], [0, 2], {'row_too_large': 2}))
+
+  @parameterized.parameters((b'no record', 'what looks like text'), (b'1,2\n' * 10, 'what looks like text'))
+  def test_another_kind_of_file_is_called_what_it_is(self, content: bytes, name: str) -> None:
+    self.path.write_bytes(content)
+    with self.assertRaisesRegex(base.DamagedFile, f'^Expected TFRecord in .*log.tfrecord, found {name}: give other'):
+      reading.read(tfrecord.TfRecord(), self.path, 'a')
 
 
 if __name__ == '__main__':

@@ -171,5 +171,15 @@ class MaskTest(absltest.TestCase):
     self.assertEqual(casts.is_null(pa.nulls(1)).tolist(), [True])
 
 
+class WithPointsTest(absltest.TestCase):
+
+  def test_texts_get_a_point_where_they_had_a_comma(self) -> None:
+    values = pa.array(['1,5', '-2', '1.234', '1.234,5', None, ''])
+    self.assertIs(casts.with_points(values, '.'), values)
+    self.assertEqual(casts.with_points(values, ',').to_pylist(), ['1.5', '-2', '1;234', '1;234.5', None, ''])
+    numbers = pa.array([1.5])
+    self.assertIs(casts.with_points(numbers, ','), numbers)
+
+
 if __name__ == '__main__':
   absltest.main()

@@ -1,5 +1,6 @@
 """Tests of reading columns: by hand, and with arrays of any type, which give reasons and never an exception."""
 
+import base64
 from collections.abc import Sequence
 import decimal
 import io
@@ -211,6 +212,9 @@ class ImageTest(absltest.TestCase):
     self.assertSequenceEqual(seen, [pixels, '!missing', '!not_an_image', pixels, '!not_an_image'])
     seen = _read(kind, pa.array([list(pixels), None, [1], [256] * 6]))
     self.assertSequenceEqual(seen, [pixels, '!missing', '!wrong_image_size', '!not_an_image'])
+    texts = [base64.b64encode(content).decode() for content in (pixels, file.getvalue(), pixels[:5])]
+    seen = _read(kind, pa.array([*texts, None, f'data:image/png;base64,{texts[1]}', 'no image']))
+    self.assertSequenceEqual(seen, [pixels, pixels, '!not_an_image', '!missing', pixels, '!not_an_image'])
 
   def test_text_is_no_image(self) -> None:
     self.assertSequenceEqual(_read(columns.Image(1, 1), pa.array(['a', None])), ['!not_an_image', '!missing'])

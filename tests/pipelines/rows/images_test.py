@@ -1,7 +1,10 @@
 """Tests of reading images: every way to say the same pixels, and what is none."""
 
+import base64
 import io
+import struct
 from typing import Any
+import zlib
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -121,6 +124,27 @@ class FromListsTest(parameterized.TestCase):
   )
   def test_what_is_no_image(self, values: list[Any]) -> None:
     self.assertSequenceEqual(_read_lists(values), ['no image'])
+
+
+class FromBase64Test(absltest.TestCase):
+
+  def test_bytes_come_back(self) -> None:
+    png = _file(Image.fromarray(_PIXELS))
+    for content in (png, _PIXELS.tobytes(), _file(Image.fromarray(_PIXELS), 'JPEG'), bytes(range(248, 256))):
+      text = base64.b64encode(content).decode()
+      forms = [text, text.rstrip('='), base64.urlsafe_b64encode(content).decode(), f' {text[:9]}\r\n{text[9:]}\n']
+      forms += [f'data:image/png;base64,{text}', f'data:image/jpeg;charset=utf-8;base64,{text}']
+      self.assertEqual(images.from_base64(pa.array(forms)).to_pylist(), [content] * len(forms))
+
+  def test_what_is_no_base64_is_nothing(self) -> None:
+    texts = [None, 'a', 'é' * 4, 'abc!', 'data:text/plain,abcd', '\x00abc']
+    self.assertEqual(images.from_base64(pa.array(texts)).to_pylist(), [None] * len(texts))
+
+  def test_a_png_of_great_size_is_not_unpacked(self) -> None:
+    header = struct.pack('>IIBBBBB', 1 << 30, 1 << 30, 8, 0, 0, 0, 0)
+    chunk = b'IHDR' + header
+    png = b'\x89PNG\r\n\x1a\n' + struct.pack('>I', len(header)) + chunk + struct.pack('>I', zlib.crc32(chunk))
+    self.assertEqual(_read_bytes(png), ['no image'])
 
 
 if __name__ == '__main__':

@@ -13,7 +13,9 @@ import pyarrow as pa
 from pipelines import reports
 from pipelines.declarations import declaration
 from pipelines.readers import base as readers
+from pipelines.readers import delimited
 from pipelines.readers import jsonl
+from pipelines.rows import columns
 from pipelines.rows import columns as columns_lib
 from pipelines.rows import parsing
 from pipelines.rows import rows as rows_lib
@@ -40,6 +42,14 @@ def _read(columns: Mapping[str, Sequence[Any]], **values: Any) -> tuple[pa.Table
   return rows.table, rows.refused
 
 
+@dataclasses.dataclass(frozen=True)
+class _Floats(fakes.Numbers):
+
+  @property
+  def columns(self) -> tuple[columns.Column, ...]:
+    return (columns.Column('number', columns.Number()),)
+
+
 class ReadBlockTest(parameterized.TestCase):
 
   def test_rows(self) -> None:
@@ -49,6 +59,22 @@ class ReadBlockTest(parameterized.TestCase):
     self.assertEqual(rows[rows_lib.ORDER].to_pylist(), [7, 5])
     self.assertEqual(rows['number'].to_pylist(), [1, 2])
     self.assertEqual(refused, {})
+
+  def test_decimal_commas_are_of_numbers_alone(self) -> None:
+    reader = delimited.Csv(delimiter=';', decimal=',')
+    client = declaration.Client('user', 'time', order_type='number')
+    declared = dataclasses.replace(_declare(client, _Floats()), reader=reader)
+    table = pa.table({'user': ['1,5', 'b', 'c'], 'time': ['7,5', '5', '1.5'], 'number': ['1,25', '1.250', '3']})
+    rows = parsing.read_block(readers.Block(table, np.arange(3), {}), _PART, declared, fakes.KEY)
+    self.assertEqual(rows.table[rows_lib.ID].to_pylist(), [fakes.client_id('1,5')])
+    self.assertEqual(rows.table['number'].to_pylist(), [1.25])
+    # A point may be one of thousands: nobody guesses.
+    self.assertEqual(sum(rows.refused.values()), 2)
+
+  def test_notes_of_the_reader_are_counted(self) -> None:
+    block = readers.Block(pa.table({'user': ['a'], 'time': [1], 'number': [2]}), np.zeros(1), {}, notes={'seen': 3})
+    rows = parsing.read_block(block, _PART, _declare(), fakes.KEY)
+    self.assertEqual(rows.notes, {'seen': 3})
 
   def test_no_raw_id_goes_on(self) -> None:
     rows, _ = _read({'user': ['ann'], 'time': [7], 'number': [1]})
