@@ -194,7 +194,8 @@ class Parser:
     notes, self._notes = self._notes, collections.Counter()
     yield from values.make_blocks(self._columns, kept, {reason: count for reason, count in refused.items() if count})
     if notes:
-      yield base.Block(pa.table({column: pa.nulls(0) for column in self._columns}), np.zeros(0, np.int64), {}, notes=notes)
+      empty = pa.table({column: pa.nulls(0) for column in self._columns})
+      yield base.Block(empty, np.zeros(0, np.int64), {}, notes=notes)
 
   def _refuse_marked(self, rows: values.Rows) -> values.Rows:
     is_marked = np.zeros(rows.table.num_rows, bool)

@@ -6,7 +6,7 @@ No more is unpacked than is asked for: a small file that unpacks to a large one 
 import bz2
 from collections.abc import Callable
 import lzma
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 import zipfile
 import zlib
 
@@ -17,7 +17,10 @@ from pipelines.readers import base
 from pipelines.readers import contents
 
 # What the libraries raise over damaged content; NotImplementedError is a method that zipfile does not know.
-ERRORS = (EOFError, OSError, zlib.error, igzip_lib.error, lzma.LZMAError, zipfile.BadZipFile)
+# Its stub takes the error of isal for an object.
+ERRORS: tuple[type[Exception], ...] = (
+    EOFError, OSError, zlib.error, cast(Any, igzip_lib.IsalError), lzma.LZMAError, zipfile.BadZipFile,
+)  # fmt: skip
 
 _INPUT_BYTES = 1 << 18
 # What `xz -9` needs is half of it: a file may ask for 4 GB.

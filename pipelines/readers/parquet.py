@@ -106,8 +106,6 @@ def _fixed_bytes(kind: pa.DataType) -> int | None:
     return None
 
 
-def _unwrap(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
-  return pa.RecordBatch.from_arrays([casts.unwrap(batch[column]) for column in columns], list(columns))
 def _unwrap(batch: pa.RecordBatch, columns: Sequence[str], paths: Sequence[Sequence[str]]) -> pa.RecordBatch:
   arrays = [casts.unwrap(lookup.take_column(batch, path)) for path in paths]
   return pa.RecordBatch.from_arrays(arrays, list(columns))

@@ -1,6 +1,7 @@
 """Tests of Avro's blocks: every codec is read, and nothing is believed that a file only claims."""
 
 import bz2
+from collections.abc import Callable
 import json
 import lzma
 import pathlib
@@ -26,12 +27,13 @@ def _snappy(content: bytes) -> bytes:
   return pa.Codec('snappy').compress(content, asbytes=True) + zlib.crc32(content).to_bytes(4, 'big')
 
 
-_PACKERS = {
+_PACKERS: dict[str, Callable[[bytes], bytes]] = {
     'null': lambda content: content,
     'deflate': lambda content: zlib.compress(content, wbits=-15),
     'bzip2': bz2.compress,
     'xz': lzma.compress,
     'snappy': _snappy,
+    'zstandard': lambda content: pa.Codec('zstd').compress(content, asbytes=True),
 }
 
 
@@ -69,7 +71,7 @@ class BlocksTest(parameterized.TestCase):
 
   @parameterized.parameters('null', 'deflate', 'bzip2', 'xz', 'snappy', 'zstandard')
   def test_every_codec_is_read(self, codec: str) -> None:
-    pack = _PACKERS.get(codec, lambda content: pa.Codec('zstd').compress(content, asbytes=True))
+    pack = _PACKERS[codec]
     blocks = [pack(_text(b'%d' % number) + _text(b'x' * number)) for number in range(200)]
     content = _header(codec) + b''.join(_block(2, block) for block in blocks)
     expected = [(text,) for number in range(200) for text in (str(number), 'x' * number)]
@@ -113,7 +115,7 @@ class BlocksTest(parameterized.TestCase):
 
   @parameterized.parameters('deflate', 'bzip2', 'xz', 'snappy', 'zstandard')
   def test_a_block_that_unpacks_to_too_much_is_not_unpacked(self, codec: str) -> None:
-    pack = _PACKERS.get(codec, lambda content: pa.Codec('zstd').compress(content, asbytes=True))
+    pack = _PACKERS[codec]
     self.enterContext(mock.patch.object(avro_blocks, '_BLOCK_BYTES', 1000))
     self.assertLen(self._read(_header(codec) + _block(1, pack(_text(b'x' * 900)))), 1)
     with self.assertRaisesRegex(base.DamagedFile, 'with a block that unpacks to more than 1000 bytes: write smaller'):

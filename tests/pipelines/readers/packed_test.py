@@ -1,7 +1,7 @@
 """Tests of packed files: whatever packs them, all of their content comes, and no damaged one looks whole."""
 
 import bz2
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import gzip
 import hashlib
 import io
@@ -19,10 +19,10 @@ from pipelines.readers import packed
 _CONTENT = b''.join(hashlib.sha256(b'%d' % line).hexdigest().encode() + b'\n' for line in range(2000))
 
 
-def _zip(content: bytes, method: int = zipfile.ZIP_DEFLATED, **others: bytes) -> bytes:
+def _zip(content: bytes, method: int = zipfile.ZIP_DEFLATED, others: Mapping[str, bytes] | None = None) -> bytes:
   file = io.BytesIO()
   with zipfile.ZipFile(file, 'w', method) as archive:
-    for name, text in {'log.csv': content, **others}.items():
+    for name, text in {'log.csv': content, **(others or {})}.items():
       archive.writestr(name, text)
   return file.getvalue()
 
@@ -40,7 +40,7 @@ def _read(content: bytes, size: int = 1000, with_zlib: bool = False) -> bytes:
   return b''.join(iter(lambda: stream.read(size), b''))
 
 
-_MEMBERS = {'gzip': gzip.compress, 'bz2': bz2.compress, 'xz': lzma.compress}
+_MEMBERS: dict[str, Callable[[bytes], bytes]] = {'gzip': gzip.compress, 'bz2': bz2.compress, 'xz': lzma.compress}
 _PACKERS: dict[str, Callable[[bytes], bytes]] = {**_MEMBERS, 'zip': _zip, 'zstd': _zstd, 'lz4': _lz4}
 
 
@@ -87,12 +87,13 @@ class PackedTest(parameterized.TestCase):
     self.assertEqual(_read(_zip(_CONTENT, method)), _CONTENT)
 
   def test_what_systems_add_to_a_zip_archive_is_no_file_of_it(self) -> None:
-    self.assertEqual(_read(_zip(_CONTENT, **{'__MACOSX/._log.csv': b'x', '.DS_Store': b'x', 'more/': b''})), _CONTENT)
+    others = {'__MACOSX/._log.csv': b'x', '.DS_Store': b'x', 'more/': b''}
+    self.assertEqual(_read(_zip(_CONTENT, others=others)), _CONTENT)
 
   def test_a_zip_archive_of_several_files_is_named(self) -> None:
     expected = r'^Expected one file in the zip archive log, found 2 \(log.csv, b.csv\): unpack it'
     with self.assertRaisesRegex(base.DamagedFile, expected):
-      _read(_zip(_CONTENT, **{'b.csv': b'x'}))
+      _read(_zip(_CONTENT, others={'b.csv': b'x'}))
 
   def test_a_zip_archive_with_a_password_is_named(self) -> None:
     whole = bytearray(_zip(_CONTENT))
