@@ -41,6 +41,7 @@ _NAMES = {
 }
 _TEXT = ('csv', 'tsv')
 _MAGIC = {contents.PARQUET: 'parquet', contents.AVRO: 'avro', b'\x00\x00\x0c\x02': 'idx'}
+_UNREADABLE: tuple[type[Exception], ...] = (*packed.ERRORS, ValueError)
 
 
 def detect(paths: Sequence[str]) -> str:
@@ -70,7 +71,7 @@ def _look(path: str, named: str | None) -> str:
     with streams.open_unpacked(path) as stream:
       head = stream.head
       name = contents.name(head)
-  except (ValueError, *packed.ERRORS):
+  except _UNREADABLE:
     # Whoever reads the file says what is wrong with it.
     head, name = b'', None
   says = next((key for magic, key in _MAGIC.items() if head.startswith(magic)), None)
