@@ -72,8 +72,7 @@ class PreprocessTest(_ProgramTest):
   def test_a_users_own_log(self) -> None:
     done = self.program(*self.flags(), '--direct_num_workers', '1', '--num_shards=3')
     self.assertEqual((done.returncode, done.stderr), (0, ''))
-    self.assertRegex(done.stdout, '(?m)^rows   54 read = 54 used')
-    self.assertIn(f'Client shards are in {self.output}', done.stdout)
+    self.assertRegex(done.stdout, f'(?sm)^rows   54 read = 54 used.*Client shards are in {self.output}')
     data = client_shards.ClientShards(str(self.output))
     self.assertEqual(data.num_clients('train') + data.num_clients('test'), 6)
     self.assertEqual(data.manifest['num_shards'], 3)
@@ -109,8 +108,7 @@ class PreprocessTest(_ProgramTest):
     self.assertRegex(self.main(*self.flags(), files), f'(?s) . or _: {self.folder}/_x.jsonl.\n.*108 read')
 
   def test_describe_makes_nothing(self) -> None:
-    printed = self.main(*self.flags(), '--describe')
-    self.assertIn('so long', printed)
+    self.assertIn('so long', self.main(*self.flags(), '--describe'))
     self.assertFalse(self.output.exists())
 
   def test_forget(self) -> None:
