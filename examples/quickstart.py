@@ -15,6 +15,7 @@ from typing import Any
 
 from absl import flags
 
+from export import comparison
 from export import run_directory
 from pipelines import cli
 from pipelines import files
@@ -24,7 +25,10 @@ _TOTAL_ROUNDS = flags.DEFINE_integer(
     'total_rounds', None, 'Fewer rounds than the preset, to see the way without waiting for the model.', lower_bound=1
 )
 
-_SUMMARY = ('accuracy', 'accuracy_per_user', 'epsilon', 'delta', 'rounds', 'clients_per_round')
+_SUMMARY = (
+    'accuracy', 'accuracy_per_user', 'baseline', 'baseline_accuracy', 'coverage', 'epsilon', 'delta', 'rounds',
+    'clients_per_round',
+)  # fmt: skip
 _VARIANT = ('path', 'bytes', 'argmax_agreement', 'max_logit_difference', 'accuracy')
 
 
@@ -51,7 +55,8 @@ def main() -> None:
   summary = summarize(run, model, seconds)
   path = os.path.join(_OUTPUT_DIR.value, 'summary.json')
   files.write_atomically(path, json.dumps(summary, indent=1) + '\n')
-  print('\n' + describe(summary, run_directory.read_json(run, 'privacy.json'), run, path))
+  figures, privacy = (run_directory.read_json(run, name) for name in ('run.json', 'privacy.json'))
+  print('\n' + describe(summary, figures, privacy, run, path))
 
 
 def summarize(run_dir: str, model_dir: str, seconds: dict[str, float]) -> dict[str, Any]:
@@ -74,13 +79,16 @@ def summarize(run_dir: str, model_dir: str, seconds: dict[str, float]) -> dict[s
   }
 
 
-def describe(summary: dict[str, Any], privacy: dict[str, Any], run_dir: str, path: str) -> str:
+def describe(summary: dict[str, Any], run: dict[str, Any], privacy: dict[str, Any], run_dir: str, path: str) -> str:
   """Returns the same figures for people."""
   best = summary['tflite']['dynamic_range']
   lines = [
       f'Model      {best["path"]}  ({best["bytes"] / 1000:.0f} kB; float32 beside it)',
       f'Accuracy   {summary["accuracy"]:.1%} of the next characters of held-out users, '
       f'{summary["accuracy_per_user"]:.1%} as a mean over them',
+      f'Baseline   {comparison.name_baselines(run)}',
+      *(f'           {sentence}' for sentence in (comparison.judge(run), comparison.explain_coverage(run)) if sentence),
+      f'Coverage   {summary["coverage"]:.1%} of the next characters are ones that the model can give',
       f'Privacy    epsilon {summary["epsilon"]:.2f} at delta {summary["delta"]:g}, for {privacy["covers"]}',
       f'           {privacy["scaling"]}',
   ]

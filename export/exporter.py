@@ -55,11 +55,12 @@ def export(run_dir: str, shards: client_shards.ClientShards, staging: str, limit
   itself = parity.compare(examples.labels, reference.logits, reference.logits, shards.schema.first_answer)
   record = {
       'task': shards.schema.task, 'variants': variants, 'failed': failed, 'keras_accuracy': itself.accuracy,
-      'examples': itself.examples, 'positions': itself.positions, 'seconds': time.monotonic() - started,
+      'majority_accuracy': itself.majority_accuracy, 'examples': itself.examples, 'positions': itself.positions,
+      'seconds': time.monotonic() - started,
   }  # fmt: skip
   if variants:
     model = {
-        'task': shards.schema.task, 'data_set': shards.manifest.get('declaration', {}).get('name'),
+        'task': shards.schema.task, 'data_set': shards.name, 'run': files.short_name(run_dir),
         'round': reference.round_number, 'weights': reference.num_weights,
         'num_classes': shards.schema.num_classes, 'signature': check.signature,
     }  # fmt: skip

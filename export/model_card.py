@@ -1,10 +1,13 @@
-"""The model card: what a person who puts the file on a device has to know, in Markdown. A leaf."""
+"""The model card: what a person who puts the file on a device has to know, in Markdown."""
 
 from collections.abc import Mapping, Sequence
 import os
 from typing import Any
 
 import jinja2
+
+from export import comparison
+from pipelines import printable
 
 _TEMPLATE = 'model_card.md.j2'
 
@@ -21,7 +24,7 @@ def render(
   """Returns the text of MODEL_CARD.md.
 
   Args:
-    model: task, data_set (its name, or None), round, weights, num_classes, and `signature`, a list of rows (kind,
+    model: task, data_set and run (their names), round, weights, num_classes, and `signature`, a list of rows (kind,
       name, dtype, shape).
     steps: What preprocessing.json holds.
     parity: What parity.json holds.
@@ -38,6 +41,7 @@ def render(
   return environment.get_template(_TEMPLATE).render(
       model=model, parity=parity, privacy=privacy, run=run, versions=versions,
       usage=_USAGE.get(steps['examples'].get('kind', '')),
+      comparison=comparison.describe(run),
       flags=[(name, value) for name, value in flags if not name.endswith('_dir')],
   )
 
@@ -81,7 +85,7 @@ _USAGE = {
 
 def _cell(value: object) -> str:
   """Keeps a value that somebody typed from being read as Markdown or HTML."""
-  text = ' '.join(str(value).split())
+  text = printable.show(' '.join(str(value).split()))
   for special in '\\`*_<>|[]':
     text = text.replace(special, f'\\{special}')
   return text

@@ -59,12 +59,13 @@ class Bounds:
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-  """The comparison over all positions whose label counts."""
+  """The comparison over all positions whose label counts, and what always giving their most frequent one reaches."""
 
   argmax_agreement: float
   max_logit_difference: float
   accuracy: float
   reference_accuracy: float
+  majority_accuracy: float
   largest_logit: float
   examples: int
   positions: int
@@ -148,6 +149,7 @@ def compare(labels: np.ndarray, logits: np.ndarray, reference: np.ndarray, first
       max_logit_difference=float(np.abs(logits - reference).max()),
       accuracy=float((answers == truth).mean()),
       reference_accuracy=float((expected == truth).mean()),
+      majority_accuracy=float(np.unique(truth, return_counts=True)[1].max() / len(truth)),
       largest_logit=float(np.abs(reference).max()),
       examples=len(labels),
       positions=len(truth),

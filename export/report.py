@@ -12,19 +12,25 @@ import jinja2
 import markupsafe
 
 from export import charts
+from export import comparison
 from export import run_directory
 from pipelines import files
+from pipelines import printable
 
 FILE_NAME = 'report.html'
 _TEMPLATE = 'report.html.j2'
+_LAST_ROUNDS = 10  # Long enough that one cohort makes no difference.
+_GAP = 0.005  # Of accuracies that one sees to differ.
+_ALL = 0.999  # Of updates: so many that the others do not matter.
 
 
 class Chart(NamedTuple):
-  """A drawing with its title and how to read it; the drawing is empty if nothing was measured."""
+  """A drawing with its title, how to read it and what to do; the drawing is empty if nothing was measured."""
 
   title: str
   text: str
   svg: markupsafe.Markup
+  note: str | None = None
 
 
 def write_report(run_dir: str, model_dir: str | None = None) -> str:
@@ -44,37 +50,43 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
   )
   environment.filters.update(percent=_percent, number=_number, size=_size, duration=_duration)
   page = environment.get_template(_TEMPLATE).render(
-      name=os.path.basename(os.path.abspath(run_dir)),
+      name=files.short_name(run_dir),
       run=run,
+      baselines=comparison.name_baselines(run),
+      verdict=comparison.judge(run),
+      coverage=comparison.explain_coverage(run),
       privacy=privacy,
       parity=run_directory.read_json(model_dir, 'parity.json') if model_dir else {},
       flags=run_directory.read_flags(run_dir),
-      charts=_draw_charts(run_directory.read_metrics(run_dir), privacy, run.get('eval_split', 'test')),
+      charts=_draw_charts(run_directory.read_metrics(run_dir), privacy, run),
   )
   path = os.path.join(run_dir, FILE_NAME)
-  files.write_atomically(path, page)
+  files.write_atomically(path, printable.show(page))
   return path
 
 
 def _draw_charts(
-    metrics: Mapping[str, Sequence[float]], privacy: Mapping[str, Any], eval_split: str
+    metrics: Mapping[str, Sequence[float]], privacy: Mapping[str, Any], run: Mapping[str, Any]
 ) -> list[Chart]:
   rounds = metrics.get('round', ())
 
   def lines(**labels: str) -> list[charts.Series]:
     return [charts.Series(label, metrics.get(name, [math.nan] * len(rounds))) for name, label in labels.items()]
 
-  def chart(title: str, text: str, series: Sequence[charts.Series], **options: Any) -> Chart:
+  def chart(
+      title: str, text: str, series: Sequence[charts.Series], note: str | None = None, **options: Any
+  ) -> Chart:
     name = title.lower().replace(' ', '-')
     # Safe to mark: drawn from numbers and from the words below.
-    return Chart(title, text, markupsafe.Markup(charts.draw(name, rounds, charts.Chart(series, **options))))
+    return Chart(title, text, markupsafe.Markup(charts.draw(name, rounds, charts.Chart(series, **options))), note)
 
-  clip_norm = privacy.get('clip_norm')
+  clip_norm, baseline = privacy.get('clip_norm'), run.get('eval_baseline_accuracy')
+  eval_split = run.get('eval_split', 'test')
   return [
       chart(
           'Accuracy', f'Training users as they learn, and users who took no part ({eval_split} split).',
           lines(accuracy='training', eval_accuracy='held-out', eval_accuracy_per_user='held-out, by user'),
-          unit='percent',
+          _explain_gap(metrics), unit='percent', limit=None if baseline is None else (run['baseline'], baseline),
       ),
       chart('Loss', 'Cross entropy in nats; lower is better.', lines(loss='training', eval_loss='held-out')),
       chart(
@@ -92,9 +104,39 @@ def _draw_charts(
       ),
       chart(
           'Clipped updates', 'Share of clients whose update was longer than the clip.',
-          lines(clipped_share='clipped'), unit='percent', from_zero=True,
+          lines(clipped_share='clipped'), _explain_clipping(metrics), unit='percent', from_zero=True,
       ),
   ]  # fmt: skip
+
+
+def _explain_gap(metrics: Mapping[str, Sequence[float]]) -> str | None:
+  """Returns why training may lie below held-out, if it does in the last rounds."""
+  training, held_out = (_latest(metrics, name) for name in ('accuracy', 'eval_accuracy'))
+  if training is None or held_out is None or training > held_out - _GAP:
+    return None
+  return (
+      'Training lies below held-out because it is measured while clients train, on each batch before its step, from '
+      'the model that the round began with; held-out is measured with the model that the round gave. Where both curves '
+      'are flat and the gap stays, the local steps are too large: lower --client_learning_rate.'
+  )
+
+
+def _explain_clipping(metrics: Mapping[str, Sequence[float]]) -> str | None:
+  """Returns what it means that all updates are clipped, if they are in the last rounds."""
+  clipped = _latest(metrics, 'clipped_share')
+  if clipped is None or clipped < _ALL:
+    return None
+  return (
+      'Every update was longer than the clip: only its direction counts, and --clip_norm alone sets how far a client '
+      'moves the model. If the loss falls slowly, raise --clip_norm (the noise grows with it) or '
+      '--server_learning_rate; if the norms grow from round to round, lower --client_learning_rate.'
+  )
+
+
+def _latest(metrics: Mapping[str, Sequence[float]], name: str) -> float | None:
+  """Returns the mean of what the last rounds measured, None if nothing was."""
+  values = [value for value in metrics.get(name, ())[-_LAST_ROUNDS:] if math.isfinite(value)]
+  return sum(values) / len(values) if values else None
 
 
 def _percent(value: float | None, digits: int = 1) -> str:

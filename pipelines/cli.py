@@ -17,6 +17,7 @@ from absl import app
 from absl import flags
 from absl import logging
 
+from pipelines import printable
 from pipelines import signals
 
 USAGE_ERROR = 2
@@ -39,7 +40,7 @@ _topics: dict[str, list[str]] = {}
 
 def fail(message: object) -> NoReturn:
   """Ends the program with one line on standard error and exit code 2."""
-  print('error:', ' '.join(str(message).split()), file=sys.stderr)
+  print('error:', printable.show(' '.join(str(message).split())), file=sys.stderr)
   sys.exit(USAGE_ERROR)
 
 

@@ -65,6 +65,12 @@ def _remove_if_abandoned(part: str) -> None:
       os.close(lock)
 
 
+def short_name(path: str) -> str:
+  """Returns the last two folders of a path: many runs are called `run`, and many data sets `shards`."""
+  parent, name = os.path.split(os.path.abspath(path))
+  return os.path.join(os.path.basename(parent), name)
+
+
 def describe(path: str) -> dict[str, Any]:
   """Returns the size in `bytes` and the `sha256` of a file, which a manifest lists to recognize it."""
   with open(path, 'rb') as file:

@@ -13,6 +13,7 @@ import os
 from absl import flags
 
 from pipelines import cli
+from pipelines import printable
 
 _SHARDS = flags.DEFINE_string('shards', None, 'The folder that pipelines.preprocess made.', required=True)
 _VERIFY = flags.DEFINE_bool('verify', False, 'Check every file and every client; exit code 2 if one is damaged.')
@@ -33,10 +34,10 @@ def main() -> None:
     entries = inspection.verify(shards)
     print(f'Every checksum holds: {len(shards.manifest["files"]):,} files, {entries:,} entries of clients.')
   if _CLIENT.value is not None:
-    print(inspection.describe_client(shards, inspection.find_client(shards, _CLIENT.value)))
+    print(printable.show(inspection.describe_client(shards, inspection.find_client(shards, _CLIENT.value))))
   if not _VERIFY.value and _CLIENT.value is None:
     figures = inspection.measure(shards)
-    print(inspection_report.describe(figures), flush=True)
+    print(printable.show(inspection_report.describe(figures)), flush=True)
     path = _OUTPUT.value or f'{os.path.abspath(_SHARDS.value)}.html'
     inspection_report.write_page(figures, path)
     print(f'\nThe same with charts is in {path}.')

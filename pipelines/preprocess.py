@@ -14,6 +14,7 @@ from absl import flags
 from absl import logging
 
 from pipelines import cli
+from pipelines import printable
 
 _DATASET = flags.DEFINE_string(
     'dataset', None, 'The declaration: a TOML file that says what the logs hold and what to make of it. Examples are '
@@ -107,7 +108,7 @@ def main(beam_arguments: Sequence[str]) -> None:
   if _DESCRIBE.value:
     from pipelines.declarations import describe
 
-    print(describe.describe(declaration, paths))
+    print(printable.show(describe.describe(declaration, paths)))
     return
   _preprocess(declaration, paths, beam_arguments)
 
@@ -163,10 +164,10 @@ def _preprocess(declaration: Any, paths: Sequence[str], beam_arguments: Sequence
   limit = accounting.MaxBadRows(_MAX_BAD_ROWS.value)
   job = job_lib.Job(paths, declaration, key, _NUM_SHARDS.value, limit, _OUTPUT_DIR.value)
   options = running.parse_flags(beam_arguments)
-  print(f'Preprocessing {_name_all(paths)} as {declaration.name}.', flush=True)
+  print(printable.show(f'Preprocessing {_name_all(paths)} as {declaration.name}.'), flush=True)
   outcome = job_lib.run(job, options)
   if outcome.is_new:
-    print(_describe(outcome.manifest))
+    print(printable.show(_describe(outcome.manifest)))
     print(f'Client shards are in {job.output_dir} ({outcome.manifest["seconds"]:.1f} s).')
   else:
     forgotten = sum(entry['clients'] for entry in outcome.manifest['forgotten'])

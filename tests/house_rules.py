@@ -13,6 +13,7 @@ _SHARED = (
     'pipelines.files',
     'pipelines.guarantees',
     'pipelines.manifests',
+    'pipelines.printable',
     'pipelines.schema',
     'pipelines.sealed_json',
     'pipelines.shard_bytes',

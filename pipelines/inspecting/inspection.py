@@ -3,13 +3,13 @@
 The figures are exact, so they tell of single users: for whoever may see the data, and not private.
 """
 
-import os
 import re
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from pipelines import client_shards
+from pipelines import files
 from pipelines import schema as schema_lib
 from pipelines.inspecting import decoding
 from pipelines.inspecting import label_skew
@@ -58,7 +58,8 @@ class Figures(NamedTuple):
   """Everything that is said of a data set.
 
   Attributes:
-    name: Of the folder.
+    name: Of the folder, with the one that it is in.
+    data_set: The name that was declared.
     schema: What an example holds.
     manifest: The data set's own account.
     spreads: By split, those that have clients.
@@ -68,6 +69,7 @@ class Figures(NamedTuple):
   """
 
   name: str
+  data_set: str
   schema: schema_lib.Schema
   manifest: dict[str, Any]
   spreads: dict[str, Spread]
@@ -92,7 +94,7 @@ def measure(shards: client_shards.ClientShards) -> Figures:
   spreads = {
       split: _spread(shards.clients(split).examples) for split in client_shards.SPLITS if shards.num_clients(split)
   }
-  name = os.path.basename(os.path.abspath(shards.path))
+  name = files.short_name(shards.path)
   sizes = count_by_size(shards.clients('train').examples)
   counts = {split: _count_labels(shards, split) for split in spreads}
   skew = _measure_skew(counts['train'], shards.schema) if 'train' in counts else None
@@ -100,7 +102,7 @@ def measure(shards: client_shards.ClientShards) -> Figures:
       {split: len(found) for split, found in counts.items()},
       {split: np.sum(found, axis=0, dtype=np.int64) for split, found in counts.items()},
   )
-  return Figures(name, shards.schema, shards.manifest, spreads, sizes, skew, labels)
+  return Figures(name, shards.name, shards.schema, shards.manifest, spreads, sizes, skew, labels)
 
 
 def count_by_size(sizes: np.ndarray) -> Histogram:

@@ -9,6 +9,7 @@ import jinja2
 import numpy as np
 
 from pipelines import files
+from pipelines import printable
 from pipelines.inspecting import drawing
 from pipelines.inspecting import inspection
 from pipelines.inspecting import label_skew
@@ -55,7 +56,7 @@ def _headline(figures: inspection.Figures) -> str:
   schema = figures.schema
   total = sum(spread.examples for spread in figures.spreads.values())
   return (
-      f'{figures.name}: {figures.users:,} users, {total:,} examples for {schema.task} '
+      f'{figures.data_set} in {figures.name}: {figures.users:,} users, {total:,} examples for {schema.task} '
       f'({_form(schema.feature)} -> {_form(schema.label)}, {schema.num_classes:,} classes)'
   )
 
@@ -83,7 +84,17 @@ def _align(rows: list[tuple[str, ...]]) -> list[str]:
 
 def _describe_labels(figures: inspection.Figures) -> list[str]:
   rows = [(name, *(f'{count:,}' for count in counts), '') for name, counts in list_labels(figures)]
-  return [title_labels(figures), *_align([('label', *figures.labels.counts, ''), *rows])] if rows else []
+  table = [title_labels(figures), *_align([('label', *figures.labels.counts, ''), *rows])] if rows else []
+  return [*table, *explain_majority(figures)]
+
+
+def explain_majority(figures: inspection.Figures) -> list[str]:
+  """Returns a sentence on what a model has to beat on the test users, if they have a label."""
+  counts = figures.labels.counts.get('test', np.zeros(1, int))
+  if not counts.any():
+    return []
+  name, share = figures.schema.classes[counts.argmax()], counts.max() / counts.sum()
+  return [f'Always answering {name!r} is right {share:.1%} of the time on the test users: a model has to beat that.']
 
 
 def title_labels(figures: inspection.Figures) -> str:
@@ -188,9 +199,10 @@ def write_page(figures: inspection.Figures, path: str) -> None:
   page = environment.get_template(_TEMPLATE).render(
       figures=figures, charts=_draw_charts(figures), meanings=_SPLIT_MEANINGS, learned=learned(figures.manifest),
       reasons=_reasons(figures.manifest), note=NOT_PRIVATE, form=_form, labels=list_labels(figures),
+      majority=explain_majority(figures),
       labels_title=title_labels(figures),
   )  # fmt: skip
-  files.write_atomically(path, page)
+  files.write_atomically(path, printable.show(page))
 
 
 def _draw_charts(figures: inspection.Figures) -> list[Chart]:

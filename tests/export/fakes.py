@@ -105,7 +105,9 @@ def write_figures(run_dir: str, shards_dir: str, private: bool = True, rounds: i
       'task': 'next_character', 'rounds': rounds, 'total_rounds': 140, 'clients_per_round': 100, 'accuracy': 0.3812,
       'accuracy_per_user': 0.3741, 'loss': 2.23, 'tail_accuracy': 0.384, 'epsilon': 7.62 if private else None,
       'delta': 1e-4, 'weights': 20_248, 'clip_norm': 0.3, 'quantization_bits': 8, 'seconds': 151.3, 'population': 915,
-      'eval_split': 'validation',
+      'eval_split': 'validation', 'data_set': 'my <log>', 'baseline': 'bigram', 'baseline_accuracy': 0.2763,
+    'majority_class': '<end>', 'majority_accuracy': 0.1634, 'bigram_accuracy': 0.2763, 'bigram_clients': 915,
+    'coverage': 0.502, 'eval_baseline_accuracy': 0.2801,
   }  # fmt: skip
   for name, value in (('privacy.json', privacy(private)), ('run.json', final)):
     with open(os.path.join(run_dir, name), 'w') as file:

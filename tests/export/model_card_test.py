@@ -16,7 +16,8 @@ from pipelines.featurizers import words
 from tests.export import fakes
 
 _MODEL = {
-    'task': 'next_character', 'data_set': 'my_logs', 'round': 140, 'weights': 20_248, 'num_classes': 80,
+    'task': 'next_character', 'data_set': 'my_logs', 'run': 'mine/run', 'round': 140, 'weights': 20_248,
+    'num_classes': 80,
     'signature': [('input', 'characters', 'int32', (1, 80)), ('output', 'logits', 'float32', (1, 80, 80))],
 }  # fmt: skip
 _VARIANT = {
@@ -25,9 +26,13 @@ _VARIANT = {
 }  # fmt: skip
 _PARITY = {
     'variants': {'float32': _VARIANT}, 'failed': {'dynamic_range': 'crashed with SIGSEGV'}, 'keras_accuracy': 0.3816,
-    'examples': 1953, 'positions': 154_287,
+    'majority_accuracy': 0.1634, 'examples': 1953, 'positions': 154_287,
 }  # fmt: skip
-_RUN = {'accuracy': 0.3812, 'accuracy_per_user': 0.3741, 'total_rounds': 140}
+_RUN: dict[str, Any] = {
+    'accuracy': 0.3812, 'accuracy_per_user': 0.3741, 'total_rounds': 140, 'baseline': 'bigram',
+    'baseline_accuracy': 0.2763, 'majority_class': '<end>', 'majority_accuracy': 0.1634, 'bigram_accuracy': 0.2763,
+    'bigram_clients': 915, 'population': 915, 'coverage': 0.502,
+}  # fmt: skip
 
 
 def _render(
@@ -52,7 +57,15 @@ class ModelCardTest(parameterized.TestCase):
     self.assertIn('| `next_character_float32.tflite` | full precision | 293 kB | 100.00% | 1.9e-06 | 38.15% |', card)
     self.assertIn('The variant dynamic_range could not be made: crashed with SIGSEGV.', card)
     self.assertIn('1,953 examples (154,287 positions)', card)
-    self.assertIn('Of the answers for all held-out users 38.12% are right, and 37.41% uniform over users.', card)
+    self.assertIn('accuracy on the same is 38.16%, that of always giving the most frequent answer 16.34%.', card)
+    self.assertIn('Of the answers for all held-out users 38.12% are right, and 37.41% as a mean over users. Alw', card)
+
+  def test_the_accuracy_stands_beside_what_it_is_compared_with(self) -> None:
+    card = _render()
+    self.assertIn(r"Always answering '\<end\>' is right 16.3% of the time, a bigram 27.6%. Coverage: the m", card)
+    self.assertIn('19.1% of all answers are right.\n\n## Input', card)
+    self.assertNotIn('does not beat', card)
+    self.assertIn('The model does not beat the baseline (bigram): 20.0% ', _render(run={**_RUN, 'accuracy': 0.2}))
 
   def test_positions_are_counted_where_an_example_has_several(self) -> None:
     card = _render(parity={'positions': 1953})
@@ -61,7 +74,7 @@ class ModelCardTest(parameterized.TestCase):
 
   def test_data_set(self) -> None:
     self.assertIn(r'federated learning on the data set my\_logs, after round 140', _render())
-    self.assertIn('federated learning, after round 140', _render(model={'data_set': None}))
+    self.assertStartsWith(_render(), '# next\\_character on my\\_logs, run mine/run\n')
 
   def test_input_and_output(self) -> None:
     card = _render()
@@ -120,6 +133,11 @@ class ModelCardTest(parameterized.TestCase):
 
   def test_what_people_typed_is_no_markup(self) -> None:
     self.assertIn(r'- note: \<b\>\|\`x\`', _render())
+
+  def test_what_would_steer_a_terminal_is_shown(self) -> None:
+    card = _render(run={**_RUN, 'majority_class': '\x1b[2J'}, model={'data_set': 'my\x1b]0;log\x9b'})
+    self.assertNotRegex(card, '[\x00-\x08\x0b-\x1f\x7f-\x9f]')
+    self.assertIn(r'my\\x1b\]0;log\\x9b', card)
 
   def test_a_run_without_final_figures(self) -> None:
     card = _render(run={})

@@ -29,7 +29,7 @@ class CompareTest(parameterized.TestCase):
         figures,
         parity.Figures(
             argmax_agreement=1 / 3, max_logit_difference=4.0, accuracy=2 / 3, reference_accuracy=2 / 3,
-            largest_logit=4.0, examples=1, positions=3,
+            majority_accuracy=1 / 3, largest_logit=4.0, examples=1, positions=3,
         ),
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 import html
 from html import parser
 import json
+import math
 import os
 import pathlib
 import re
@@ -69,27 +70,58 @@ class ReportTest(parameterized.TestCase):
 
   def test_headline_figures(self) -> None:
     text = self._write().text
-    for figure in ('38.1 %', '37.4 % uniform over users', 'ε = 7.62', 'at δ = 0.0001', '915 users', '2 min 31 s'):
+    for figure in ('38.1 %', '37.4 % as a mean over users', 'ε = 7.62', 'at δ = 0.0001', '915 users', '2 min 31 s'):
       self.assertIn(figure, text)
     self.assertIn('each training user with all of their examples', text)
     self.assertIn('20,248 weights; not exported yet', text)
 
-  @parameterized.parameters(
-      ('next_character', 'of all answers; 37.4'), ('next_word', 'of the words of the vocabulary; 37.4')
-  )
-  def test_says_what_the_accuracy_is_of(self, task: str, expected: str) -> None:
-    self._write()
+  def _rewrite(self, **figures: object) -> _Page:
+    """Changes figures of the run and returns the new page."""
     path = pathlib.Path(self._run_dir, 'run.json')
-    path.write_text(json.dumps({**json.loads(path.read_text()), 'task': task}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), **figures}))
+    return _Page(pathlib.Path(report.write_report(self._run_dir)).read_text())
+
+  def test_the_accuracy_stands_beside_what_it_is_compared_with(self) -> None:
+    page = self._write()
+    self.assertIn("Always answering '<end>' is right 16.3% of the time, a bigram 27.6%. Coverage: the model", page.text)
+    self.assertIn('19.1% of all answers are right.', page.text)
+    self.assertNotIn('does not beat', page.text)
+    self.assertIn(' bigram ', page.text.split('Over the rounds')[1].split('Loss')[0])
+    self.assertIn('does not beat the baseline (bigram): 20.0% against 27.6%', self._rewrite(accuracy=0.2).text)
+
+  def test_named_by_run_and_data_set(self) -> None:
+    folder = os.path.basename(self._folder)
+    self.assertStartsWith(self._write().text, f'{folder}/run · my <log> · next character next character on my <log>')
+
+  def test_shows_what_would_steer_a_terminal(self) -> None:
+    self._write()
+    self.assertIn(r'on my \x1b[2J\u202e log Run', self._rewrite(data_set='my \x1b[2J\u202e log').text)
+
+  @parameterized.parameters((0.5, 0.1, False), (0.3, 0.3, False), (0.3, 0.31, True))
+  def test_explains_training_below_held_out(self, training: float, held_out: float, is_said: bool) -> None:
+    self._write()
+    self._write_metrics(accuracy=[0.9, *[training] * 10], eval_accuracy=[0.0, *[math.nan] * 9, held_out])
     text = _Page(pathlib.Path(report.write_report(self._run_dir)).read_text()).text
-    self.assertIn(expected, text)
+    self.assertEqual('Training lies below held-out because' in text.split('Loss')[0], is_said)
+    self.assertEqual('lower --client_learning_rate' in text, is_said)
+
+  @parameterized.parameters((1.0, True), (0.98, False), (math.nan, False))
+  def test_explains_that_all_updates_are_clipped(self, share: float, is_said: bool) -> None:
+    self._write()
+    self._write_metrics(clipped_share=[0.5, *[share] * 10])
+    text = _Page(pathlib.Path(report.write_report(self._run_dir)).read_text()).text
+    self.assertEqual('Every update was longer than the clip' in text, is_said)
+    self.assertEqual('raise --clip_norm' in text, is_said)
+
+  def _write_metrics(self, **columns: list[float]) -> None:
+    rows = zip(range(11), *columns.values(), strict=True)
+    lines = [','.join(['round', *columns]), *(','.join(map(str, row)) for row in rows)]
+    pathlib.Path(self._run_dir, 'metrics.csv').write_text('\n'.join(lines).replace('nan', ''))
 
   @parameterized.parameters((0, None), (1_203, '1,203 times a client was left out'))
   def test_says_if_clients_were_left_out(self, count: int, expected: str | None) -> None:
     self.assertNotIn('left out', self._write().text)
-    path = pathlib.Path(self._run_dir, 'run.json')
-    path.write_text(json.dumps({**json.loads(path.read_text()), 'left_out_clients': count}))
-    text = _Page(pathlib.Path(report.write_report(self._run_dir)).read_text()).text
+    text = self._rewrite(left_out_clients=count).text
     self.assertIn(expected, text) if expected else self.assertNotIn('left out', text)
 
   def test_ledger(self) -> None:

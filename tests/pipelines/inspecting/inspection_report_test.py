@@ -1,6 +1,7 @@
 """Tests of what is said of a data set, as text and as a page."""
 
 import dataclasses
+import html
 import pathlib
 import re
 import tempfile
@@ -32,6 +33,24 @@ class InspectionReportTest(absltest.TestCase):
     self.assertRegex(text, r'\nvalidation +1 +3 +3 +3 +3\.0 +3  held-out users, to choose by\n')
     self.assertRegex(text, r'\n  2–4 +2 #{40}\n')
     self.assertIn("over all their examples 'walk' has 77%", text)
+
+  def test_what_a_model_has_to_beat(self) -> None:
+    sentence = "Always answering 'run' is right 100.0% of the time on the test users: a model has to beat that."
+    self.assertIn(f'\n{sentence}\n', inspection_report.describe(self.figures))
+    self.assertIn(sentence, html.unescape(self._write_page(self.figures)))
+
+  def test_named_by_data_set_and_folder(self) -> None:
+    self.figures = self.figures._replace(data_set='my <log>', name='runs/shards')
+    self.assertStartsWith(inspection_report.describe(self.figures), 'my <log> in runs/shards: 5 users, 37 examples')
+    page = self._write_page(self.figures)
+    self.assertIn('<title>my &lt;log&gt; · runs/shards · client shards</title>', page)
+    self.assertIn('<h1>my &lt;log&gt;</h1>', page)
+
+  def test_the_page_shows_what_would_steer_a_terminal(self) -> None:
+    schema = dataclasses.replace(self.figures.schema, classes=('\x1b[2Jwalk', 'sit\u202e', 'run'))
+    page = self._write_page(self.figures._replace(schema=schema))
+    self.assertIn('<td>\\x1b[2Jwalk</td>', page)
+    self.assertNotRegex(page, '[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]')
 
   def test_text_accounts_for_every_row(self) -> None:
     text = inspection_report.describe(self.figures)
