@@ -72,11 +72,10 @@ def describe_notes(notes: Mapping[str, int]) -> list[str]:
   ]
 
 
-def check(report: reports.Report, limit: MaxBadRows, declaration: declarations.Declaration) -> None:
-  """Raises a ValueError if there is nothing to train on, too much is unusable, or a row went astray."""
+def check_rows(report: reports.Report, limit: MaxBadRows, declaration: declarations.Declaration) -> None:
+  """Raises a ValueError if a file cannot be read, or too many rows are unusable."""
   read, refused = report.total(reports.READ), report.reasons(reports.QUARANTINED)
   bad = sum(number for reason, number in refused.items() if reason != bounds.DUPLICATE)
-  accounted = sum(report.total(kind) for kind in (reports.USED, reports.BOUNDED, reports.QUARANTINED))
   if report.problems:
     more = f' ({len(report.problems) - 1:,} more like it.)' if len(report.problems) > 1 else ''
     raise ValueError(report.problems[0] + more)
@@ -90,13 +89,20 @@ def check(report: reports.Report, limit: MaxBadRows, declaration: declarations.D
         f'Expected at most {limit.text} bad rows, found {bad:,} of {read:,} ({describe_reasons(refused)}): check the '
         f'columns and their types, or raise --max_bad_rows.{remedies}'
     )
+
+
+def check(report: reports.Report, limit: MaxBadRows, declaration: declarations.Declaration) -> None:
+  """Raises a ValueError if there is nothing to train on, too much is unusable, or a row went astray."""
+  check_rows(report, limit, declaration)
+  read = report.total(reports.READ)
+  accounted = sum(report.total(kind) for kind in (reports.USED, reports.BOUNDED, reports.QUARANTINED))
   if accounted != read:
     raise ValueError(
         f'Expected to account for all {read:,} rows, found {accounted:,}: did anything else write to the output_dir? '
         'Run it again.'
     )
   if not report.total(reports.USED):
-    found = {**refused, **report.reasons(reports.BOUNDED)}
+    found = {**report.reasons(reports.QUARANTINED), **report.reasons(reports.BOUNDED)}
     raise ValueError(
         f'Expected at least one user with {declaration.limits.min_examples_per_client} examples, found none in '
         f'{read:,} rows ({describe_reasons(found)}): check the columns and limits.'

@@ -40,7 +40,7 @@ _MOST_SHARDS = 1_000
 _PACKED = ('.gz', '.gzip', '.zst', '.zstd', '.bz2', '.xz', '.lz4', '.zip', '.parquet', '.pq', '.avro', '.npz')
 _PACKED_RATIO = 8
 
-_TOTAL_NAME = 'total.arrow'
+_TOTAL_NAME, _REPORT_NAME = 'total.arrow', 'report.json'
 _MAKES_EXAMPLES = frozenset({
     'featurizers', 'learning', 'readers', 'rows', 'shards', 'schema.py', 'shard_bytes.py', 'transforms.py',
 })  # fmt: skip
@@ -142,10 +142,7 @@ def _make(
       learned, entries = _learn(job, origin.num_shards, spill_folder, options)
       _write_shards(learned, origin.num_shards, spill_folder, options)
       result = _take_result(job.output_dir)
-      report = reports.Report(
-          {(kind, reason): number for kind, reason, number in result['counts']}, result['files'],
-          problems=result['problems'],
-      )  # fmt: skip
+      report = reports.Report.from_json(result)
       accounting.check(report, job.max_bad_rows, job.declaration)
       accounting.check_splits(result['splits'])
     except BaseException:
@@ -156,7 +153,7 @@ def _make(
         **accounting.to_json(report),
         'warnings': quality.warn(report, learned.declaration),
         'splits': result['splits'],
-        'files': report.files,
+        'files': result['files'],
         'index': shard_writing.INDEX_NAME,
         'limits': dataclasses.asdict(job.declaration.limits),
         'learned': [*learned.declaration.featurizer.provenance, *entries],
@@ -179,11 +176,19 @@ def _learn(
   learner = featurizer.learner
   if not learner:
     return job, []
-  path = storage.join(spill_folder, _TOTAL_NAME)
+  path, report_path = (storage.join(spill_folder, name) for name in (_TOTAL_NAME, _REPORT_NAME))
   pipeline = beam.Pipeline(options=options)
-  _, buckets = _spill(pipeline, job, num_shards, spill_folder)
+  rows, buckets = _spill(pipeline, job, num_shards, spill_folder)
   buckets.elements | 'Learn' >> transforms.Learn(shard_building.ShardBuilder.of(job.declaration), learner, path)
+  (
+      (rows.reports, buckets.reports)
+      | 'ReportsOfRows' >> beam.Flatten()
+      | 'WriteReport' >> transforms.WriteReport(report_path)
+  )
   running.run(pipeline)
+  # Before anything is released: rows that end the job must not cost an epsilon.
+  report = reports.Report.from_json(json.loads(storage.read(report_path)))
+  accounting.check_rows(report, job.max_bad_rows, job.declaration)
   with storage.open_random(path) as file:
     release = learner.release(learning.read_total(learner, file))
   if release.problem:

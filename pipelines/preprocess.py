@@ -43,7 +43,10 @@ _NUM_SHARDS = flags.DEFINE_integer(
     'num_shards', 0, 'Files to make, of which two must fit into the memory of a worker; 0: one for about every 32 MiB '
     'of rows, but no more than a thousand.', lower_bound=0, upper_bound=99_999
 )  # fmt: skip
-_DESCRIBE = flags.DEFINE_bool('describe', False, 'Only print what would be made of the first rows.')
+_DESCRIBE = flags.DEFINE_bool(
+    'describe', False, 'Only print what would be made of the input (if it is large, of its first rows), checked as the '
+    'job does it: exit code 2 if the job would fail.'
+)  # fmt: skip
 _FORGET = flags.DEFINE_string(
     'forget', None, 'File with user ids, one a line, as the logs have them: removes these users from the finished data '
     'set in output_dir.'
@@ -106,9 +109,13 @@ def main(beam_arguments: Sequence[str]) -> None:
   if skipped:
     print(f'Skipped, because their names begin with . or _: {_name_all(skipped)}.')
   if _DESCRIBE.value:
+    from pipelines import accounting
     from pipelines.declarations import describe
 
-    print(printable.show(describe.describe(declaration, paths)))
+    described = describe.describe(declaration, paths, accounting.MaxBadRows(_MAX_BAD_ROWS.value))
+    print(printable.show(described.text), flush=True)
+    if described.problem:
+      raise ValueError(described.problem)
     return
   _preprocess(declaration, paths, beam_arguments)
 

@@ -50,6 +50,15 @@ class Report:
   def total(self, kind: str) -> int:
     return sum(self.reasons(kind).values())
 
+  def to_json(self) -> dict[str, Any]:
+    """Returns counts and problems as JSON-ready values, the inverse of `from_json`."""
+    counts = [[kind, reason, number] for (kind, reason), number in sorted(self.counts.items())]
+    return {'counts': counts, 'problems': sorted(self.problems)}
+
+  @classmethod
+  def from_json(cls, value: dict[str, Any]) -> 'Report':
+    return cls({(kind, reason): number for kind, reason, number in value['counts']}, problems=value['problems'])
+
   def reasons(self, kind: str) -> dict[str, int]:
     return {reason: number for (found, reason), number in sorted(self.counts.items()) if found == kind}
 

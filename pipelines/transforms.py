@@ -146,6 +146,21 @@ class WriteResult(beam.PTransform):
     )
 
 
+class WriteReport(beam.PTransform):
+  """Reports -> a file with their counts and problems."""
+
+  def __init__(self, path: str):
+    super().__init__()
+    self._path = path
+
+  def expand(self, input_or_inputs: beam.PCollection[reports.Report]) -> beam.PCollection[None]:
+    return (
+        input_or_inputs
+        | 'MergeReports' >> beam.CombineGlobally(reports.MergeReports())
+        | 'WriteReport' >> beam.Map(_write_report, self._path)
+    )
+
+
 class _CutIntoParts(beam.DoFn):
   """A numbered path -> its parts."""
 
@@ -259,15 +274,19 @@ def _write_total(total: Any, learner: learning.Learner, path: str) -> None:
     learning.write_total(learner, total, file)
 
 
+def _write_report(report: reports.Report, path: str) -> None:
+  with storage.open_atomically(path, is_durable=False) as file:
+    file.write(json.dumps(report.to_json()).encode())
+
+
 def _write_result(report: reports.Report, output_dir: str) -> None:
-  counts = [[kind, reason, number] for (kind, reason), number in sorted(report.counts.items())]
   name = shard_writing.INDEX_NAME
   with contextlib.suppress(OSError):  # No room even for this: who started the job finds no result, and says so.
     splits = shard_writing.count_splits(
         shard_writing.write_index(output_dir, report.index, open_file=storage.open_atomically)
     )
     written = report.files | {name: storage.describe(storage.join(output_dir, name))}
-    result = {'counts': counts, 'splits': splits, 'files': written, 'problems': sorted(report.problems)}
+    result = report.to_json() | {'splits': splits, 'files': written}
     with storage.open_atomically(storage.join(output_dir, output_folder.RESULT_NAME)) as file:
       file.write(json.dumps(result).encode())
 

@@ -1,7 +1,6 @@
-"""What would come of a declaration, shown on the first rows of the input before anything is made."""
+"""What would come of a declaration, shown before anything is made: of all rows of a small input, else of the first."""
 
-import collections
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 import dataclasses
 import textwrap
 from typing import NamedTuple
@@ -10,90 +9,143 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines import accounting
+from pipelines import client_shards
 from pipelines import quality
 from pipelines import reports
 from pipelines import schema as schema_lib
 from pipelines.declarations import declaration as declarations
 from pipelines.featurizers import base as featurizers
 from pipelines.inspecting import decoding
+from pipelines.readers import base as readers
 from pipelines.readers import partitions
 from pipelines.rows import client_ids
 from pipelines.rows import parsing
 from pipelines.rows import rows as rows_lib
 from pipelines.shards import bounds
 from pipelines.shards import shard_building
+from pipelines.shards import shard_writing
 from pipelines.shards import splits as splits_lib
 
 _INDENT = ' ' * 10
 _MOST_CLASSES = 10
-_ENOUGH_ROWS = 10_000
+# Read in a second or two.
+_ENOUGH_ROWS, _ENOUGH_BYTES = 100_000, 64 << 20
 
 
-class _FirstRows(NamedTuple):
-  """The first rows of the first file that has any.
+class Description(NamedTuple):
+  """What would come of a declaration.
 
   Attributes:
-    path: The file.
-    table: Those that can be used.
-    refused: How many cannot, by reason.
-    notes: What else is worth knowing of them.
+    text: Some lines for people, without any client's id.
+    problem: Why the job would fail, as far as the rows tell that were looked at; None if it would not.
   """
 
-  path: str
+  text: str
+  problem: str | None
+
+
+class _Rows(NamedTuple):
+  """Rows of the input.
+
+  Attributes:
+    place: Which ones they are, for people.
+    is_all: Whether they are all there are.
+    table: Those that can be used.
+    report: What the job would count of them.
+  """
+
+  place: str
+  is_all: bool
   table: pa.Table
-  refused: Mapping[str, int]
-  notes: Mapping[str, int]
+  report: reports.Report
 
 
-def describe(declaration: declarations.Declaration, paths: Sequence[str]) -> str:
-  """Returns the schema, one example, and what is limited, held out and learned, for people; no client's id.
+def describe(
+    declaration: declarations.Declaration, paths: Sequence[str], max_bad_rows: accounting.MaxBadRows
+) -> Description:
+  """Returns the schema, one example, and what is limited, held out and learned, of all rows of a small input.
 
   Raises:
-    ValueError: If the first rows cannot be read: one line for the user.
+    ValueError: If the rows cannot be read: one line for the user.
   """
   featurizer = declaration.featurizer
-  read = _read_first_rows(declaration, paths)
-  lines = [*_describe_rows(read)]
+  rows = _read_rows(declaration, paths)
+  builder = shard_building.ShardBuilder.of(declaration)
+  bucket, gathered = builder.gather([rows.table])
+  rows.report.add(gathered)
+  lines = [*_describe_rows(rows)]
+  splits = None
   if featurizer.learner:
     lines.append(_entry('examples', 'cannot be shown yet: what they are made with is learned when the job runs'))
   else:
+    splits = _count_splits(builder.build(bucket, rows.report))
     lines += _describe_schema(featurizer.schema)
-    lines += _describe_example(declaration, read.table)
+    lines += _describe_example(declaration, bucket, rows.report)
   lines += _describe_limits(declaration.limits)
   lines += _describe_splits(declaration.splits)
   lines += _describe_learning(featurizer)
-  return '\n'.join(lines)
+  return Description('\n'.join(lines), _find_problem(declaration, rows, max_bad_rows, splits))
 
 
-def _read_first_rows(declaration: declarations.Declaration, paths: Sequence[str]) -> _FirstRows:
-  tables: list[pa.Table] = []
-  refused: collections.Counter[str] = collections.Counter()
-  notes: collections.Counter[str] = collections.Counter()
+def _read_rows(declaration: declarations.Declaration, paths: Sequence[str]) -> _Rows:
+  tables = [rows_lib.row_schema(declaration.featurizer.columns).empty_table()]
+  report = reports.Report()
+  size = 0
+  for path, block, part in _read_blocks(declaration, paths):
+    if report.total(reports.READ) >= _ENOUGH_ROWS or size >= _ENOUGH_BYTES:
+      return _Rows(f'the first {report.total(reports.READ):,} of {path}', False, pa.concat_tables(tables), report)
+    # The ids are only told apart here, and shown nowhere: any key will do.
+    read = parsing.read_block(block, part, declaration, client_ids.PUBLIC_KEY)
+    tables.append(read.table)
+    report.add(reports.Report(read.counts))
+    size += block.table.nbytes
+  place = paths[0] if len(paths) == 1 else f'{len(paths):,} files'
+  return _Rows(f'all {report.total(reports.READ):,} of {place}', True, pa.concat_tables(tables), report)
+
+
+def _read_blocks(
+    declaration: declarations.Declaration, paths: Sequence[str]
+) -> Iterator[tuple[str, readers.Block, readers.Part]]:
+  """Yields the blocks of all files, with what they are of: the first of some files, or the one that there is."""
   columns = parsing.raw_columns(declaration)
   for place, path in enumerate(paths):
     for part in declaration.reader.parts(path, place):
       for block in partitions.read(declaration.reader, part, columns):
-        # The ids are only told apart here, and shown nowhere: any key will do.
-        read = parsing.read_block(block, part, declaration, client_ids.PUBLIC_KEY)
-        tables.append(read.table)
-        refused.update(read.refused)
-        notes.update(read.notes)
-        if sum(table.num_rows for table in tables) + refused.total() >= _ENOUGH_ROWS:
-          return _FirstRows(path, pa.concat_tables(tables), refused, notes)
-    if tables:
-      return _FirstRows(path, pa.concat_tables(tables), refused, notes)
-  return _FirstRows(paths[0], rows_lib.row_schema(declaration.featurizer.columns).empty_table(), refused, notes)
+        yield path if len(paths) == 1 else f'{len(paths):,} files', block, part
 
 
-def _describe_rows(read: _FirstRows) -> Iterator[str]:
-  refused = sum(read.refused.values())
-  reasons = accounting.describe_reasons(dict(sorted(read.refused.items())))
-  yield _entry(
-      'rows',
-      f'the first {read.table.num_rows + refused:,} of {read.path}: {read.table.num_rows:,} can be used, {refused:,} '
-      f'cannot{f" ({reasons})" if refused else ""}',
-  )
-  yield from (_entry('note', note) for note in accounting.describe_notes(read.notes))
+def _count_splits(content: shard_writing.ShardContent) -> dict[str, dict[str, int]]:
+  return {
+      split: {'clients': int(np.count_nonzero(content.splits == place))}
+      for place, split in enumerate(client_shards.SPLITS)
+  }
+
+
+def _find_problem(
+    declaration: declarations.Declaration, rows: _Rows, limit: accounting.MaxBadRows,
+    splits: dict[str, dict[str, int]] | None,
+) -> str | None:  # fmt: skip
+  """Returns the message with which the job would end, checking what the job checks."""
+  try:
+    if rows.is_all and splits is not None:
+      accounting.check(rows.report, limit, declaration)
+      accounting.check_splits(splits)
+    else:  # Of a user there may be more rows, and what is learned is not known.
+      accounting.check_rows(rows.report, limit, declaration)
+  except ValueError as error:
+    return str(error) if rows.is_all else f'Of {rows.place}: {error}'
+  return None
+
+
+def _describe_rows(rows: _Rows) -> Iterator[str]:
+  refused = rows.report.reasons(reports.QUARANTINED)
+  refused.pop(bounds.DUPLICATE, None)
+  unusable = sum(refused.values())
+  reasons = f' ({accounting.describe_reasons(refused)})' if refused else ''
+  yield _entry('rows', f'{rows.place}: {rows.table.num_rows:,} can be used, {unusable:,} cannot{reasons}')
+  if not rows.is_all:
+    yield _entry('', 'the job reads and checks the others too')
+  yield from (_entry('note', note) for note in accounting.describe_notes(rows.report.reasons(reports.NOTES)))
 
 
 def _describe_schema(schema: schema_lib.Schema) -> Iterator[str]:
@@ -106,12 +158,12 @@ def _describe_schema(schema: schema_lib.Schema) -> Iterator[str]:
   yield _entry('classes', f'{schema.num_classes:,}: {shown}{more}')
 
 
-def _describe_example(declaration: declarations.Declaration, rows: pa.Table) -> Iterator[str]:
-  if not rows.num_rows:
+def _describe_example(
+    declaration: declarations.Declaration, bucket: shard_building.Bucket, report: reports.Report
+) -> Iterator[str]:
+  if not bucket.rows.table.num_rows:
     yield _entry('example', 'none: there are no usable rows')
     return
-  builder = shard_building.ShardBuilder.of(declaration)
-  bucket, report = builder.gather([rows])
   made = declaration.featurizer.featurize(bucket.rows)
   twice = report.reasons(reports.QUARANTINED).get(bounds.DUPLICATE, 0)
   duplicates = f', {twice:,} rows twice' if twice else ''
@@ -124,7 +176,6 @@ def _describe_example(declaration: declarations.Declaration, rows: pa.Table) -> 
   yield _entry('example', 'the first of the client with most')
   schema = declaration.featurizer.schema
   yield textwrap.indent(decoding.decode(schema, made.features[first], made.labels[first]), _INDENT)
-  builder.build(bucket, report)
   yield from (_entry('warning', warning) for warning in quality.warn(report, declaration))
 
 

@@ -1,14 +1,23 @@
+import dataclasses
+import os
 from typing import Any
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
 
 from pipelines import accounting
+from pipelines import job as job_lib
 from pipelines import reports
+from pipelines import running
 from pipelines.declarations import declaration
 from pipelines.featurizers import table
+from pipelines.featurizers import words
+from pipelines.learning import vocabularies
+from pipelines.learning import vocabulary
 from pipelines.readers import base as readers
 from pipelines.readers import jsonl
+from pipelines.rows import client_ids
 from pipelines.shards import bounds
 from pipelines.shards import splits
 
@@ -85,6 +94,25 @@ class CheckTest(parameterized.TestCase):
 
   def test_duplicates_are_no_bad_rows(self) -> None:
     self._check(limit='0', read=10, used=5, quarantined__duplicate_row=5)
+
+
+class JobTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      ('{"user_id": "a", "text": "b"}', "Expected a column 'user' in the rows, found .*user_id"),
+      ('nonsense', 'at most 10% bad rows, found 9 of 9'),
+  )
+  def test_rows_that_end_the_job_cost_no_epsilon(self, line: str, message: str) -> None:
+    path = self.create_tempfile('log.jsonl', f'{line}\n' * 9).full_path
+    featurizer = words.Words('text', vocabularies.Words(source='dp', epsilon=1.0, delta=1e-5))
+    declared = dataclasses.replace(_declare(), featurizer=featurizer)
+    key, limit = client_ids.read_key(None, is_public=True), accounting.MaxBadRows('10%')
+    described = job_lib.Job([path], declared, key, 1, limit, os.path.join(self.create_tempdir().full_path, 'shards'))
+    with (
+        mock.patch.object(vocabulary.VocabularyLearner, 'release', side_effect=AssertionError),
+        self.assertRaisesRegex(ValueError, message),
+    ):
+      job_lib.run(described, running.parse_flags([]))
 
 
 class CheckSplitsTest(absltest.TestCase):

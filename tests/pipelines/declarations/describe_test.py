@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 import json
 import textwrap
 from typing import Any
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from pipelines import accounting
 from pipelines.declarations import declaration as declarations
 from pipelines.declarations import describe
-from pipelines.readers import base as readers
 from tests import layout
 
 _TEXT = """
@@ -42,13 +43,15 @@ def _say(turn: Any, text: Any, user: str = _SECRET) -> dict[str, Any]:
 
 class DescribeTest(parameterized.TestCase):
 
-  def _describe(self, text: str, *files: Sequence[Mapping[str, Any]], overrides: Sequence[str] = ()) -> str:
+  def _describe(self, text: str, *files: Sequence[Mapping[str, Any]], overrides: Sequence[str] = (),
+                max_bad_rows: str = '100%') -> str:  # fmt: skip
     paths = [
         self.create_tempfile(f'{place}.jsonl', ''.join(json.dumps(row) + '\n' for row in rows)).full_path
         for place, rows in enumerate(files)
     ]
     path = self.create_tempfile('data.toml', text).full_path
-    found = describe.describe(declarations.read(path, overrides, paths), paths)
+    described = describe.describe(declarations.read(path, overrides, paths), paths, accounting.MaxBadRows(max_bad_rows))
+    found = f'{described.text}\n{f"problem   {described.problem}" if described.problem else ""}'
     for place, path in enumerate(paths):
       found = found.replace(path, f'FILE{place}')
     return found
@@ -58,7 +61,7 @@ class DescribeTest(parameterized.TestCase):
     self.assertEqual(
         self._describe(_TEXT, rows),
         textwrap.dedent("""\
-            rows      the first 6 of FILE0: 4 can be used, 2 cannot (not_text:text 1, order_not_integer 1)
+            rows      all 6 of FILE0: 4 can be used, 2 cannot (not_text:text 1, order_not_integer 1)
             task      next_character
             feature   characters: uint8 [8]
             label     next_characters: int8 [8]
@@ -71,7 +74,8 @@ class DescribeTest(parameterized.TestCase):
                       at most 16,000,000 bytes of its rows are looked at
                       with fewer than 2 examples it is set aside
             splits    10% of the users are held out for test, 0% for validation; the last 10% of the others' examples
-            privacy   alphabet: declared, at no cost"""),
+            privacy   alphabet: declared, at no cost
+            """),
     )
 
   def test_numbers_are_summarized(self) -> None:
@@ -92,14 +96,15 @@ class DescribeTest(parameterized.TestCase):
     self.assertIn('example   none: no client has enough of these rows\n', self._describe(_MOTION, rows))
     rows[0]['activity'] = 'fly'
     found = self._describe(_MOTION, rows)
-    self.assertRegex(found, r'the first 1 of FILE0: 0 can be used, 1 cannot \(\w+:activity 1\)')
+    self.assertRegex(found, r'all 1 of FILE0: 0 can be used, 1 cannot \(\w+:activity 1\)')
     self.assertIn('example   none: there are no usable rows\n', found)
 
   def test_an_empty_file_is_passed_over(self) -> None:
     found = self._describe(_TEXT, [], [_say(1, 'a')])
-    self.assertIn('rows      the first 1 of FILE1: 1 can be used, 0 cannot\n', found)
+    self.assertIn('rows      all 1 of 2 files: 1 can be used, 0 cannot\n', found)
     found = self._describe(_TEXT, [])
-    self.assertIn('rows      the first 0 of FILE0: 0 can be used, 0 cannot\n', found)
+    self.assertIn('rows      all 0 of FILE0: 0 can be used, 0 cannot\n', found)
+    self.assertIn('problem   Expected rows in the input, found none', found)
     self.assertIn('example   none: there are no usable rows\n', found)
 
   def test_what_is_learned_later_is_not_shown(self) -> None:
@@ -114,27 +119,58 @@ class DescribeTest(parameterized.TestCase):
   def test_the_embedded_data_set_has_the_declared_columns(self, name: str) -> None:
     paths = [str(layout.ROOT / 'examples' / 'shakespeare' / 'utterances.jsonl.gz')]
     declaration = declarations.read(str(layout.ROOT / 'configs' / 'datasets' / f'{name}.toml'), [], paths)
-    found = describe.describe(declaration, paths)
-    self.assertRegex(found, r'^rows      the first [\d,]+ of .* can be used, 0 cannot\n')
+    described = describe.describe(declaration, paths, accounting.MaxBadRows('0%'))
+    self.assertRegex(described.text, r'^rows      all 29,741 of .* can be used, 0 cannot\n')
+    self.assertIsNone(described.problem)
 
   def test_the_example_of_a_time_series_reads_what_it_says(self) -> None:
     path = layout.ROOT / 'configs' / 'datasets' / 'phone_motion.toml'
     header, row = (line[1:].strip() for line in path.read_text().splitlines()[3:5])
     rows = [row.replace(':00.020Z', f':{second:02}.{place:03}Z') for second in range(3) for place in range(0, 1000, 20)]
     logs = self.create_tempfile('logs.csv', '\n'.join([header, *reversed(rows)])).full_path
-    found = describe.describe(declarations.read(str(path), [], [logs]), [logs])
+    found = describe.describe(declarations.read(str(path), [], [logs]), [logs], accounting.MaxBadRows('0%')).text
     self.assertIn(': 150 can be used, 0 cannot\n', found)
     self.assertIn('feature   features: float32 [128, 3]\n', found)
     self.assertIn('channel 1: least 0.982, mean 0.982, greatest 0.982\n', found)
     self.assertIn('label: walking\n', found)
 
-  def test_a_missing_column_is_one_line(self) -> None:
-    try:
-      found = self._describe(_TEXT, [{'user': 'me', 'text': 'a'}])
-    except readers.DamagedFile as error:
-      self.assertNotIn('\n', str(error))
-    else:
-      self.assertIn('(no_order 1)', found)
+  def test_a_missing_column_is_a_problem(self) -> None:
+    found = self._describe(_TEXT, [{'user': 'me', 'text': 'a', 'turns': 1}])
+    problem = "Expected a column 'turn' in the rows, found text, turns, user: did you mean turns?"
+    self.assertIn(f'\nproblem   {problem}', found)
+
+  def test_an_order_of_another_type_is_a_problem(self) -> None:
+    found = self._describe(_TEXT, [_say(f'2015-05-20 21:34:{n} UTC', 'a') for n in range(10, 30)], max_bad_rows='10%')
+    self.assertRegex(found, 'problem   Expected at most 10% bad rows, found 20 of 20 .order_not_integer 20.*"time"')
+
+  def test_too_few_examples_are_a_problem(self) -> None:
+    found = self._describe(_TEXT, [_say(1, 'a', f'u{n}') for n in range(9)])
+    self.assertIn('problem   Expected at least one user with 2 examples, found none in 9 rows', found)
+
+  def test_nobody_to_train_on_is_a_problem(self) -> None:
+    rows = [_say(n, 'a' * n, f'u{n % 3}') for n in range(30)]
+    found = self._describe(_TEXT, rows, overrides=['splits.test_users_share=0.999'])
+    self.assertIn('problem   Expected users to train on, found all 3 held out', found)
+
+  def test_of_a_large_input_the_first_rows_are_judged_and_said_to_be(self) -> None:
+    rows = [_say(n, 'a' * n) for n in range(9)]
+    with mock.patch.object(describe, '_ENOUGH_ROWS', 9):
+      found = self._describe(_TEXT, rows, [*rows, _say('x', 'a')], max_bad_rows='0%')
+      self.assertIn('rows      the first 9 of 2 files: 9 can be used, 0 cannot\n', found)
+      self.assertIn('          the job reads and checks the others too\n', found)
+      self.assertNotIn('problem', found)
+    with mock.patch.object(describe, '_ENOUGH_ROWS', 10):
+      found = self._describe(_TEXT, [*rows, _say('x', 'a')], rows, max_bad_rows='0%')
+      self.assertIn('problem   Of the first 10 of 2 files: Expected at most 0% bad rows, found 1 of 10', found)
+      self.assertIn('rows      all 9 of FILE0', self._describe(_TEXT, rows))
+
+  def test_counts_what_the_job_counts_to_the_end_of_a_file_of_text(self) -> None:
+    lines = ['user,turn,text', *(f'u{n % 9},{n},hello' for n in range(20_000)), *['too,few'] * 50, 'u1,1,a,b']
+    logs = self.create_tempfile('logs.csv', '\n'.join(lines)).full_path
+    path = self.create_tempfile('data.toml', _TEXT).full_path
+    found = describe.describe(declarations.read(path, [], [logs]), [logs], accounting.MaxBadRows('0'))
+    self.assertIn(': 20,000 can be used, 51 cannot (wrong_number_of_fields 51)\n', found.text)
+    self.assertIn('found 51 of 20,051', str(found.problem))
 
 
 if __name__ == '__main__':
