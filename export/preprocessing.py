@@ -8,6 +8,10 @@ from pipelines import schema as schema_lib
 FILE_NAME = 'preprocessing.json'
 CLASSES = 'classes.json'
 
+_NUMBERS_ARE = (
+    'a column that is named alone, or with what stands in for a number that is missing and the length of its list; '
+    'true is 1, false 0'
+)
 _SEQUENCE = dict(zip(('padding', 'unknown'), schema_lib.SPECIAL_CLASSES, strict=True))
 _TEXT = {'unicode_normalization': 'NFC', **_SEQUENCE}
 # The rules that no declaration can change, by kind of example; the tests hold them to what `pipelines` does.
@@ -22,6 +26,15 @@ _RULES: dict[str, dict[str, Any]] = {
             'split_at': 'white space',
         },
     },
+    'table': {
+        # Those of a category are 1 at its value's place and 0 elsewhere.
+        'features': (
+            'the numbers in their order, then the places of each category: one for each value, one for any other value '
+            'if other is true, one for none if missing is true'
+        ),
+        'numbers_are': _NUMBERS_ARE,
+    },
+    'windows': {'numbers_are': _NUMBERS_ARE},
     'items': {
         **_SEQUENCE,
         'item': 'a text or a whole number, one a row',
@@ -62,7 +75,7 @@ def describe(manifest: Mapping[str, Any], signature: Sequence[tuple[str, str, st
   if kind in _AFTER_EACH_TEXT:
     examples['after_each_text'] = _AFTER_EACH_TEXT[kind] if examples.pop('end_token') else ''
   if kind in _SCALED:
-    examples['scaling'] = _applied(examples['scaling'], manifest['learned'], len(examples['numbers']))
+    examples['scaling'] = _applied(examples['scaling'], manifest['learned'], _width(examples['numbers']))
   return {
       'task': schema.task,
       'input': {'name': name, 'dtype': dtype, 'shape': shape},
@@ -71,6 +84,11 @@ def describe(manifest: Mapping[str, Any], signature: Sequence[tuple[str, str, st
       'first_answer': schema.first_answer,
       'examples': {**examples, **_RULES.get(kind, {})},
   }
+
+
+def _width(numbers: Sequence[Any]) -> int:
+  """Returns how many numbers the declared columns have."""
+  return sum((column['length'] or 1) if isinstance(column, Mapping) else 1 for column in numbers)
 
 
 def _applied(scaling: Mapping[str, Any], learned: Sequence[Mapping[str, Any]], numbers: int) -> dict[str, Any]:

@@ -151,8 +151,9 @@ def _fits(kind: Any, value: Any) -> bool:
 
 def _form(kind: Any) -> _Form:
   if typing.get_origin(kind) is tuple:
-    inner = _form(typing.get_args(kind)[0])
-    return _Form(f'a list of {inner.plural}', f'lists of {inner.plural}', f'[{inner.example}]')
+    inner = [_form(member) for member in _members(typing.get_args(kind)[0])]
+    plural = ' or '.join(form.plural for form in inner)
+    return _Form(f'a list of {plural}', f'lists of {plural}', f'[{inner[0].example}]')
   if dataclasses.is_dataclass(kind):
     return _Form('a table', 'tables', _example(kind))
   if kind not in _FORMS:

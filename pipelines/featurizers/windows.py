@@ -35,11 +35,12 @@ class Windows(classification.Classification):
 
   @property
   def schema(self) -> schema_lib.Schema:
-    return self.make_schema((self.length, len(self.numbers)))
+    return self.make_schema((self.length, self.width))
 
   @property
   def columns(self) -> tuple[columns.Column, ...]:
-    return (*(columns.Column(name, columns.Number()) for name in self.numbers), self.label_column)
+    numbers = (columns.Column(column.column, column.kind) for column in self.number_columns)
+    return (*numbers, self.label_column)
 
   @property
   def examples_overlap(self) -> bool:

@@ -14,6 +14,7 @@ from pipelines import guarantees
 from pipelines.learning import base
 from pipelines.learning import mechanisms
 from pipelines.learning import public_files
+from pipelines.rows import number_columns
 from pipelines.rows import rows as rows_lib
 
 _LARGEST = np.finfo(np.float32).max
@@ -93,7 +94,7 @@ class Scaling:
       if given and len(given) != len(columns):
         raise ValueError(f'Expected a scaling with a {name} of each of {len(columns)} columns, found {len(given)}.')
 
-  def learner(self, columns: Sequence[str]) -> base.Learner | None:
+  def learner(self, columns: Sequence[str | number_columns.NumberColumn]) -> base.Learner | None:
     """Returns what learns mean and stddev of the columns of rows, or None if they are known."""
     if self.source != 'dp' or self.mean:
       return None
@@ -136,7 +137,7 @@ class ScalingLearner(base.Learner):
     scaling: What is asked for.
   """
 
-  columns: tuple[str, ...]
+  columns: tuple[str | number_columns.NumberColumn, ...]
   scaling: Scaling
 
   def contribute(self, rows: rows_lib.ClientRows) -> np.ndarray:
@@ -150,7 +151,8 @@ class ScalingLearner(base.Learner):
       # Towards zero, so that no client adds more than it may.
       return int(np.trunc(means * _GRID).astype(np.int64).sum())
 
-    values = [self._limit(rows.table[name].to_numpy(), place) for place, name in enumerate(self.columns)]
+    numbers = [column.read(rows.table) for column in number_columns.parse(self.columns)]
+    values = [self._limit(column, place) for place, column in enumerate(np.concatenate(numbers, axis=1).T)]
     means = [add_means(column, 0.0) for column in values]
     squares = [add_means(column**2, 0.5) for column in values]
     return np.array([len(counts) * _GRID, *means, *squares], np.int64)
@@ -176,7 +178,7 @@ class ScalingLearner(base.Learner):
     return table['sum'].to_numpy()
 
   def release(self, total: np.ndarray | None) -> base.Release:
-    asked, columns = self.scaling, len(self.columns)
+    asked, columns = self.scaling, len(number_columns.names(number_columns.parse(self.columns)))
     stddev = mechanisms.calibrate_gaussian(asked.epsilon, asked.delta, math.sqrt(1 + 1.25 * columns))
     sums = np.zeros(1 + 2 * columns) if total is None else total / _GRID
     noisy = mechanisms.add_noise(sums, stddev)
@@ -192,7 +194,7 @@ class ScalingLearner(base.Learner):
 
   def _entry(self, stddev: float, clients: float) -> dict[str, Any]:
     return base.paid_entry(
-        f'mean and standard deviation of {", ".join(self.columns)}',
+        f'mean and standard deviation of {", ".join(column.column for column in number_columns.parse(self.columns))}',
         'Gaussian noise on the sums over clients of their means of limited values and of their squares',
         guarantees.Cost(self.scaling.epsilon, self.scaling.delta),
     ) | {

@@ -16,6 +16,7 @@ from pipelines.rows import normal_form
 
 # What Arrow reads as a number, so that the good values of a block can be told from the bad ones.
 _NUMBER = r'(?i)^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan(\([0-9a-z_]*\))?|inf(inity)?)$'
+_TRUTH = '(?i)^(true|false)$'
 _BOOL = '^(True|TRUE|False|FALSE)$'
 # Of undeclared values, what a message may show.
 _SHOWN_ROWS, _SHOWN_CHARACTERS, _SHOWN_VALUES = 3, 30, 5
@@ -103,7 +104,7 @@ class Id(Kind):
 
 @dataclasses.dataclass(frozen=True)
 class Number(Kind):
-  """A number, as one or as text. Refuses what is `missing`, `not_a_number` (a bool is none) or `not_finite` as float32.
+  """A number, as one or as text; true is 1 and false 0. Refuses `missing`, `not_a_number`, `not_finite` as float32.
 
   Attributes:
     missing: Stands in for a value that is null or empty; without it such a row is refused.
@@ -127,7 +128,7 @@ class Number(Kind):
       text = pc.ascii_trim_whitespace(content.view(pa.large_string()))
       missing |= casts.to_mask(pc.equal(pc.binary_length(text), 0))
       found = _parse_numbers(pc.if_else(pa.array(missing), None, text))
-    elif casts.is_numeric(values.type):
+    elif casts.is_numeric(values.type) or pa.types.is_boolean(values.type):
       found = values.cast(pa.float64(), safe=False)
     else:
       found = pa.nulls(len(values), pa.float64())
@@ -151,9 +152,13 @@ class Category(Kind):
 
   Attributes:
     values: What there is to choose from.
+    other: Whether any other value is one of its own, the place after all values, rather than refused.
+    missing: Whether no value is one of its own, the last place, rather than refused.
   """
 
   values: tuple[str, ...]
+  other: bool = False
+  missing: bool = False
 
   def __post_init__(self) -> None:
     if not self.values:
@@ -166,10 +171,24 @@ class Category(Kind):
   def arrow_type(self) -> pa.DataType:
     return pa.int32()
 
+  @property
+  def places(self) -> int:
+    """How many places there are."""
+    return len(self.values) + self.other + self.missing
+
   def read(self, values: pa.Array | pa.ChunkedArray) -> Values:
     values = casts.unwrap(values)
-    missing = casts.is_null(values)
     content = casts.to_names(values)
+    read = self._read_listed(values, content)
+    has_place = {'not_in_classes': self.other and content is not None, 'missing': self.missing}
+    places, refused = read.values, dict(read.refused)
+    for reason, place in (('not_in_classes', len(self.values)), ('missing', self.places - 1)):
+      if has_place[reason] and reason in refused:
+        places = pc.if_else(pa.array(refused.pop(reason)), pa.scalar(place, self.arrow_type), places)
+    return Values(places, refused, found=read.found if 'not_in_classes' in refused else {})
+
+  def _read_listed(self, values: pa.Array, content: pa.Array | None) -> Values:
+    missing = casts.is_null(values)
     if content is None:
       return Values(pa.nulls(len(values), self.arrow_type), _refused(missing=missing, not_in_classes=~missing))
     known = pa.array([value.encode() for value in self.values], pa.large_binary())
@@ -244,7 +263,9 @@ def _parse_numbers(text: pa.Array) -> pa.Array:
   try:
     return text.cast(pa.float64())
   except pa.ArrowInvalid:
-    return pc.if_else(pc.match_substring_regex(text, _NUMBER), text, None).cast(pa.float64())
+    truth = pc.if_else(pc.match_substring_regex(text, _TRUTH), pc.equal(pc.ascii_lower(text), 'true'), None)
+    numbers = pc.if_else(pc.match_substring_regex(text, _NUMBER), text, None).cast(pa.float64())
+    return pc.coalesce(numbers, truth.cast(pa.float64()))
 
 
 def _refused(**reasons: np.ndarray) -> dict[str, np.ndarray]:

@@ -23,6 +23,7 @@ from pipelines.featurizers import words
 from pipelines.learning import scaling
 from pipelines.learning import vocabularies
 from pipelines.readers import jsonl
+from pipelines.rows import number_columns
 from pipelines.rows import rows as rows_lib
 from pipelines.shards import bounds
 from pipelines.shards import splits
@@ -143,6 +144,46 @@ class PreprocessingTest(parameterized.TestCase):
     ]  # fmt: skip
     np.testing.assert_array_equal(features, np.hstack([_scale(steps, filled), np.array(hot, np.float32)]))
     self.assertEqual(steps['scaling']['source'], source)
+
+  def test_table_with_lists_and_places_for_what_is_not_listed(self) -> None:
+    numbers = ('x', number_columns.NumberColumn('z', 7.0, 2), number_columns.NumberColumn('on', -1.0))
+    categories = (table.Category('sex', ('f', 'm'), other=True, missing=True), table.Category('ok', ('true',), True))
+    values: dict[str, list[Any]] = {
+        'x': [1, 2, 3, 4], 'z': [[1, 2], [None, 4], None, [5, 6]], 'on': [True, None, False, True],
+        'sex': ['m', None, 'x', 'f'], 'ok': [True, False, True, True], 'label': ['a', 'b', 'b', 'a'],
+    }  # fmt: skip
+    declared = table.Table(
+        label='label', classes=('a', 'b'), numbers=numbers, categories=categories,
+        scaling=scaling.Scaling('declared', mean=(0.0, 1.0, 2.0, 3.0), stddev=(1.0, 2.0, 4.0, 8.0)),
+    )  # fmt: skip
+    steps, featurizer, features = _make(declared, values)
+    expected = []
+    for row in range(4):
+      found: list[float] = []
+      for column in steps['numbers']:
+        name, rule = (column, {}) if isinstance(column, str) else (column['column'], column)
+        listed = values[name][row] if rule.get('length') else [values[name][row]]
+        listed = [None] * rule['length'] if listed is None else listed
+        found += [rule['missing'] if value is None else float(value) for value in listed]
+      mean, stddev = (np.array(steps['scaling'][name], np.float32) for name in ('mean', 'stddev'))
+      found = ((np.array(found, np.float32) - mean) / stddev).tolist()
+      for category in steps['categories']:
+        value = values[category['column']][row]
+        value = str(value).lower() if isinstance(value, bool) else value
+        found += [float(value == known) for known in category['values']]
+        found += [float(value is not None and value not in category['values'])] * category['other']
+        found += [float(value is None)] * category['missing']
+      expected.append(found)
+    np.testing.assert_array_equal(features, np.array(expected, np.float32))
+    self.assertEqual(featurizer.schema.feature.shape, (4 + 4 + 2,))
+    self.assertIn('one for any other value if other is true', steps['features'])
+
+  def test_raw_lists_have_a_scale_for_each_number(self) -> None:
+    declared = table.Table(
+        label='label', classes=('a', 'b'), numbers=('x', number_columns.NumberColumn('z', length=2))
+    )
+    steps, _, _ = _make(declared, {'x': [1], 'z': [[1, 2]], 'label': ['a']})
+    self.assertEqual(steps['scaling'], {'source': 'none', 'mean': [0.0] * 3, 'stddev': [1.0] * 3})
 
   @parameterized.parameters(*_SCALING)
   def test_windows(self, source: str) -> None:

@@ -196,6 +196,29 @@ tail_share = 0.5
     self.assertEqual(found, {'count': 1_000, 'sha256': hashlib.sha256(json.dumps(words).encode()).hexdigest()})
 
 
+class TableTest(absltest.TestCase):
+  def test_columns_that_say_more(self) -> None:
+    text = """
+        [client]
+        id = "user"
+        [examples]
+        kind = "table"
+        numbers = ["age", {column = "height", missing = 170}, {column = "vector", length = 3}]
+        categories = [{column = "genre", values = ["jazz"], other = true, missing = true}]
+        label = "liked"
+        classes = ["false", "true"]
+        """
+    path = self.create_tempfile('table.toml', text).full_path
+    read = declarations.read(path, [], _INPUTS)
+    self.assertEqual(read.featurizer.schema.feature.shape, (1 + 1 + 3 + 3,))
+    written = json.loads(json.dumps(read.to_json()))['examples']
+    height = {'column': 'height', 'missing': 170.0, 'length': 0}
+    self.assertEqual(written['numbers'], ['age', height, {'column': 'vector', 'missing': None, 'length': 3}])
+    wrong = self.create_tempfile('b.toml', text.replace('missing = 170', 'mising = 1')).full_path
+    with self.assertRaisesRegex(ValueError, "line 6: Expected a key of .*found 'mising': did you mean missing"):
+      declarations.read(wrong, [], _INPUTS)
+
+
 class ShippedDeclarationsTest(parameterized.TestCase):
 
   @parameterized.parameters(*sorted(glob.glob('*.toml', root_dir=_FOLDER)))

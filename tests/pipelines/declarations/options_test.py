@@ -33,6 +33,11 @@ class _Words:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Mixed:
+  columns: tuple[str | _Inner, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class _Outer:
   text: str
   lists: tuple[float, ...]
@@ -146,6 +151,18 @@ class OptionsTest(parameterized.TestCase):
   )
   def test_a_wrong_type_is_refused_with_its_line(self, text: str, expected: str) -> None:
     self._assert_refused(f'FILE, line 4: Expected options.{expected}', _LEAST + text)
+
+  def test_a_list_may_hold_names_and_tables(self) -> None:
+    path = self.create_tempfile('c.toml', '[a]\ncolumns = ["x", {column = "y", values = ["v"]}]\n').full_path
+    built = options.build(_Mixed, documents.read(path), ('a',))
+    self.assertEqual(built, _Mixed(('x', _Inner('y', ('v',)))))
+    for override, expected in (
+        ('a.columns=1', r'columns to be a list of texts or tables, found 1: write it like \["text"\]'),
+        ('a.columns=["x", 1]', r'columns\[1\] to be text, or a table, found 1: write it like "text"'),
+        ('a.columns=[{colum = "x"}]', "found 'colum': did you mean column"),
+    ):
+      with self.assertRaisesRegex(ValueError, expected):
+        options.build(_Mixed, documents.read(path, [override]), ('a',))
 
   def test_a_value_where_a_table_should_be_is_refused(self) -> None:
     path = self.create_tempfile('c.toml', '\nx = 1').full_path

@@ -12,13 +12,14 @@ from pipelines import schema as schema_lib
 from pipelines.featurizers import table as table_lib
 from pipelines.learning import base as learning
 from pipelines.learning import scaling
+from pipelines.rows import number_columns
 from pipelines.rows import rows as rows_lib
 
 
 class _Learner(learning.Learner):
   """Learns the same from everyone."""
 
-  def __init__(self, columns: Sequence[str]) -> None:
+  def __init__(self, columns: Sequence[str | number_columns.NumberColumn]) -> None:
     self.columns = columns
 
   def contribute(self, rows: rows_lib.ClientRows) -> Any:
@@ -41,7 +42,7 @@ class _Factor(scaling.Scaling):
     if 'bad' in columns:
       raise ValueError('Expected other columns.')
 
-  def learner(self, columns: Sequence[str]) -> learning.Learner:
+  def learner(self, columns: Sequence[str | number_columns.NumberColumn]) -> learning.Learner:
     return _Learner(columns)
 
   def with_learned(self, value: Any) -> '_Factor':
@@ -73,7 +74,7 @@ class ClassificationTest(absltest.TestCase):
 
   def test_the_learner_is_of_the_numbers(self) -> None:
     learner = _make().learner
-    self.assertEqual(learner.columns if isinstance(learner, _Learner) else None, ('x', 'y'))
+    self.assertEqual(learner.columns if isinstance(learner, _Learner) else None, number_columns.parse(('x', 'y')))
 
   def test_the_manifest_says_what_it_rests_on(self) -> None:
     self.assertEqual([entry['what'] for entry in _make().provenance], ['classes', 'factor'])

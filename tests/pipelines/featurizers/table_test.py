@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.featurizers import table
+from pipelines.learning import scaling
 from pipelines.rows import columns
+from pipelines.rows import number_columns
 from pipelines.rows import rows as rows_lib
 
 _CATEGORIES = (table.Category('sex', ('f', 'm')), table.Category('size', ('s', 'm', 'l')))
@@ -56,6 +58,47 @@ class TableTest(absltest.TestCase):
   def test_a_missing_number_can_have_a_stand_in(self) -> None:
     for missing in (None, 2.0):
       self.assertEqual(_make(missing=missing).columns[0], columns.Column('age', columns.Number(missing)))
+
+  def test_a_column_can_have_a_stand_in_of_its_own(self) -> None:
+    numbers = ('age', number_columns.NumberColumn('height', missing=170.0))
+    featurizer = _make(numbers=numbers, categories=(), missing=2.0)
+    rows = _rows(featurizer, [0, 2], age=[30, None], height=[None, 180], kind=[0, 1])
+    np.testing.assert_array_equal(featurizer.featurize(rows).features, [[30, 170], [2, 180]])
+
+  def test_other_and_missing_values_of_a_category(self) -> None:
+    category = table.Category('size', ('s', 'm'), other=True, missing=True)
+    featurizer = _make(numbers=(), categories=(category,))
+    rows = _rows(featurizer, [0, 4], size=['m', 'xl', None, 's'], kind=[0, 1, 2, 0])
+    np.testing.assert_array_equal(
+        featurizer.featurize(rows).features, [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0]]
+    )
+
+  def test_booleans(self) -> None:
+    flag = table.Category('flag', ('false', 'true'))
+    featurizer = _make(numbers=('on',), categories=(flag,), classes=('false', 'true'))
+    rows = _rows(featurizer, [0, 2], on=[True, False], flag=[True, False], kind=[False, True])
+    made = featurizer.featurize(rows)
+    np.testing.assert_array_equal(made.features, [[1, 0, 1], [0, 1, 0]])
+    self.assertSequenceEqual(made.labels.tolist(), [0, 1])
+    # CSV has no types.
+    text = _rows(featurizer, [0, 2], on=['True', 'false'], flag=['True', 'False'], kind=['FALSE', 'true'])
+    np.testing.assert_array_equal(featurizer.featurize(text).features, made.features)
+
+  def test_a_list_of_numbers(self) -> None:
+    vector = number_columns.NumberColumn('vector', length=2)
+    learned = scaling.Scaling('declared', mean=(0.0, 0.0, 1.0), stddev=(1.0, 1.0, 2.0))
+    featurizer = _make(numbers=('age', vector), categories=(), scaling=learned)
+    spellings: tuple[list[Any], ...] = ([[1, 2], [3, 4.5]], ['[1, 2]', '3 4.5'])
+    for vectors in spellings:
+      rows = _rows(featurizer, [0, 2], age=[1, 2], vector=vectors, kind=[0, 1])
+      np.testing.assert_array_equal(featurizer.featurize(rows).features, [[1, 1, 0.5], [2, 3, 1.75]])
+    with self.assertRaisesRegex(ValueError, 'a scaling with a mean of each of 3 columns, found 2'):
+      _make(numbers=('age', vector), scaling=scaling.Scaling('declared', mean=(0.0, 1.0), stddev=(1.0, 1.0)))
+
+  def test_numbers_that_are_far_from_one(self) -> None:
+    featurizer = _make(numbers=('age', number_columns.NumberColumn('vector', length=3)), categories=())
+    rows = _rows(featurizer, [0, 2], age=[40, 2], vector=[[99, 99, 1], [99, 1, 1]], kind=[0, 1])
+    self.assertEqual(featurizer.count_unscaled(rows.table), {'age': 1, 'vector': 1})
 
   def test_a_row_needs_no_other(self) -> None:
     self.assertEqual(_make().weight_needed(7), 7)

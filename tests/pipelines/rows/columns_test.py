@@ -120,7 +120,8 @@ class NumberTest(parameterized.TestCase):
       (pa.string(), '1_0', '!not_a_number'),
       (pa.string(), '٣', '!not_a_number'),
       (pa.binary(), b'\xff', '!not_a_number'),
-      (pa.bool_(), True, '!not_a_number'),
+      (pa.bool_(), True, 1.0),
+      (pa.bool_(), False, 0.0),
       (pa.timestamp('us'), 5, '!not_a_number'),
       (pa.duration('s'), 5, '!not_a_number'),
       (pa.list_(pa.int8()), [1], '!not_a_number'),
@@ -157,6 +158,17 @@ class NumberTest(parameterized.TestCase):
 
 
 class CategoryTest(parameterized.TestCase):
+  @parameterized.parameters(
+      (False, False, ['0', '!not_in_classes', '!missing', '1']), (True, False, ['0', '2', '!missing', '1']),
+      (False, True, ['0', '!not_in_classes', '2', '1']), (True, True, ['0', '2', '3', '1']),
+  )  # fmt: skip
+  def test_places_for_other_values_and_for_none(self, other: bool, missing: bool, expected: list[str]) -> None:
+    kind = columns.Category(('a', '1'), other, missing)
+    self.assertEqual(kind.places, 2 + other + missing)
+    self.assertSequenceEqual([str(value) for value in _read(kind, pa.array(['a', 'x', None, '1.0']))], expected)
+    # What is no value at all is not another one.
+    self.assertSequenceEqual(_read(kind, pa.array([[1]])), ['!not_in_classes'])
+
   @parameterized.parameters(
       (['1', '', 'x', None], None, [0, 1, '!not_in_classes', '!missing']),
       (['true', 'ü'], pa.dictionary(pa.int8(), pa.string()), [2, 4]),
