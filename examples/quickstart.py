@@ -68,7 +68,7 @@ def summarize(run_dir: str, model_dir: str, seconds: dict[str, float]) -> dict[s
     seconds: Wall time of each stage; a stage that found its work done took little.
   """
   run = run_directory.read_json(run_dir, 'run.json')
-  variants = run_directory.read_json(model_dir, 'parity.json')['variants']
+  variants = run_directory.read_parity(model_dir)['variants']
   return {
       **{name: run[name] for name in _SUMMARY},
       'seconds': {**seconds, 'train': max(run['seconds'], seconds['train'])},

@@ -5,9 +5,11 @@ What needs TensorFlow or the device's runtime happens in guarded children; this 
 
 from collections.abc import Mapping
 import contextlib
+import hashlib
 from importlib import metadata
 import json
 import os
+import pathlib
 import platform
 import time
 from typing import Any
@@ -22,8 +24,14 @@ from export import tflite
 from pipelines import client_shards
 from pipelines import files
 from pipelines import schema as schema_lib
+from pipelines import sealed_json
 
 _PACKAGES = ('tensorflow', 'ai-edge-litert')
+_PACKAGE = pathlib.Path(__file__).parent
+_CARD = 'MODEL_CARD.md'
+_CONTENTS = (preprocessing.CLASSES, preprocessing.FILE_NAME, _CARD, model_folder.PARITY)
+# What the model and its card are made of.
+_FILES_OF_RUN = ('model.npz', 'privacy.json', 'run.json', run_directory.CONFIG_NAME)
 
 
 def export(run_dir: str, shards: client_shards.ClientShards, staging: str, limits: guard.Limits) -> dict[str, Any]:
@@ -54,8 +62,9 @@ def export(run_dir: str, shards: client_shards.ClientShards, staging: str, limit
     variants, failed = check.accept_all(conversions)
   itself = parity.compare(examples.labels, reference.logits, reference.logits, shards.schema.first_answer)
   record = {
-      'task': shards.schema.task, 'variants': variants, 'failed': failed, 'keras_accuracy': itself.accuracy,
-      'majority_accuracy': itself.majority_accuracy, 'examples': itself.examples, 'positions': itself.positions,
+      'source': source_of(run_dir, shards), 'task': shards.schema.task, 'variants': variants, 'failed': failed,
+      'keras_accuracy': itself.accuracy, 'majority_accuracy': itself.majority_accuracy, 'examples': itself.examples,
+      'positions': itself.positions,
       'seconds': time.monotonic() - started,
   }  # fmt: skip
   if variants:
@@ -66,6 +75,20 @@ def export(run_dir: str, shards: client_shards.ClientShards, staging: str, limit
     }  # fmt: skip
     _describe(run_dir, model, shards, record, staging)
   return record
+
+
+def source_of(run_dir: str, shards: client_shards.ClientShards) -> str:
+  """Returns a hash of all that an export is made of: the run, the data, the code that exports and what it imports."""
+  run = [os.path.join(run_dir, name) for name in _FILES_OF_RUN]
+  code = sorted(str(path) for path in _PACKAGE.iterdir() if path.suffix in ('.py', '.j2'))
+  versions = {name: metadata.version(name) for name in _PACKAGES}
+  found = [files.describe(path) if os.path.exists(path) else None for path in (*run, *code)]
+  return hashlib.sha256(json.dumps([shards.fingerprint, versions, found], sort_keys=True).encode()).hexdigest()
+
+
+def file_names(task: str) -> list[str]:
+  """Returns the names of all files that an export of a task may write."""
+  return [*_CONTENTS, *(tflite.file_name(task, name) for name in tflite.VARIANTS)]
 
 
 class _Check:
@@ -87,14 +110,22 @@ class _Check:
     self.signature: list[tuple[str, str, str, tuple[int, ...]]] = []
 
   def accept_all(self, conversions: Mapping[str, guard.Call]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Returns the figures of the variants that hold, and the reasons of those that failed."""
-    variants, failed = {}, {}
-    for name, conversion in conversions.items():
+    """Returns the figures of the variants that hold, and the reasons of those that failed.
+
+    If the file in full precision fails, so do all: what is wrong with its graph is wrong with theirs, and their own
+    bounds, which allow for rounding, might not show it.
+    """
+    variants: dict[str, dict[str, Any]] = {}
+    failed: dict[str, str] = {}
+    for name in sorted(conversions, key=lambda name: name != tflite.REFERENCE):
+      if tflite.REFERENCE in failed:
+        failed[name] = f'not made: it has the graph of {tflite.REFERENCE}, which failed'
+        continue
       try:
-        variants[name] = self._accept(name, conversion.result())
+        variants[name] = self._accept(name, conversions[name].result())
       except guard.Failed as error:
         failed[name] = str(error)
-    return variants, failed
+    return {name: variants[name] for name in conversions if name in variants}, failed
 
   def _accept(self, name: str, content: bytes) -> dict[str, Any]:
     """Puts a variant's file into the staging folder and returns its figures; if it does not hold, there is no file."""
@@ -145,8 +176,8 @@ def _describe(
   contents = {
       preprocessing.CLASSES: json.dumps(shards.schema.classes, ensure_ascii=False, indent=1) + '\n',
       preprocessing.FILE_NAME: json.dumps(steps, ensure_ascii=False, indent=1, allow_nan=False) + '\n',
-      'MODEL_CARD.md': card,
-      model_folder.PARITY: json.dumps(record, indent=1, allow_nan=False) + '\n',
+      _CARD: card,
+      model_folder.PARITY: sealed_json.dumps(record),
   }
   for name, content in contents.items():
     files.write_atomically(os.path.join(staging, name), content)

@@ -20,6 +20,7 @@ SPLIT = 'test'
 _MAX_EXAMPLES = 2_000
 _MAX_LOGITS = 1 << 25  # Values held at once: a large vocabulary is checked on fewer examples.
 _BATCH_SIZE = 250
+_REPEATED = 8
 
 
 class Examples(NamedTuple):
@@ -113,7 +114,11 @@ def keras_answers(run_dir: str, schema: schema_lib.Schema, features: np.ndarray)
 
 
 def tflite_answers(path: str, features: np.ndarray) -> Answers:
-  """Runs a file through its signature, one example a call as on a device; meant for a guarded child process."""
+  """Runs a file through its signature, one example a call as on a device; meant for a guarded child process.
+
+  Raises:
+    ValueError: If it answers the same example differently when it is asked again.
+  """
   from ai_edge_litert import interpreter as litert  # Here, so that only the checking process loads the runtime.
 
   interpreter = litert.Interpreter(model_path=path, num_threads=1)
@@ -121,7 +126,17 @@ def tflite_answers(path: str, features: np.ndarray) -> Answers:
   ((input_name, given),) = run.get_input_details().items()
   ((output_name, returned),) = run.get_output_details().items()
   inputs = features.astype(given['dtype'])
-  logits = [run(**{input_name: inputs[row : row + 1]})[output_name] for row in range(len(inputs))]
+
+  def answer(row: int) -> np.ndarray:
+    return run(**{input_name: inputs[row : row + 1]})[output_name]
+
+  logits = [answer(row) for row in range(len(inputs))]
+  for row in range(min(_REPEATED, len(inputs))):
+    if not np.array_equal(answer(row), logits[row], equal_nan=True):
+      raise ValueError(
+          'Expected the same answer to the same example in every call, found another one: the file keeps a state '
+          'between calls, as a fused LSTM does; build the model with unroll=True'
+      )
   ends = (('input', input_name, given), ('output', output_name, returned))
   signature = [(kind, name, np.dtype(end['dtype']).name, tuple(end['shape'].tolist())) for kind, name, end in ends]
   return Answers(np.concatenate(logits), signature)

@@ -55,7 +55,7 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
       compared=comparison.describe(run),
       verdict=comparison.judge(run),
       privacy=privacy,
-      parity=run_directory.read_json(model_dir, 'parity.json') if model_dir else {},
+      parity=run_directory.read_parity(model_dir) if model_dir else {},
       flags=run_directory.read_flags(run_dir),
       charts=_draw_charts(run_directory.read_metrics(run_dir), privacy, run),
   )

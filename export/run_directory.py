@@ -10,11 +10,24 @@ import os
 import re
 from typing import Any
 
+from pipelines import sealed_json
+
 _WITHHELD = re.compile('seed|secret|password', re.IGNORECASE)
 WITHHELD = '(withheld)'
 CONFIG_NAME = 'config.flags'
 # What stands before the fingerprint of the data in the flag file.
 DATA = '# data: '
+PARITY = 'parity.json'
+
+_FLOAT = (float, int)
+_VARIANT = {
+    'path': str, 'bytes': int, 'sha256': str, 'summary': str, 'argmax_agreement': _FLOAT,
+    'max_logit_difference': _FLOAT, 'accuracy': _FLOAT, 'examples': int, 'positions': int,
+}  # fmt: skip
+_PARITY = {
+    'source': str, 'task': str, 'variants': {str: _VARIANT}, 'failed': {str: str}, 'keras_accuracy': _FLOAT,
+    'majority_accuracy?': _FLOAT, 'examples': int, 'positions': int, 'seconds': _FLOAT,
+}  # fmt: skip
 
 
 def read_flags(run_dir: str) -> list[tuple[str, str]]:
@@ -69,6 +82,22 @@ def read_json(folder: str, file_name: str) -> dict[str, Any]:
   if not isinstance(value, dict):
     raise ValueError(f'Expected a JSON object in {path}, found a {type(value).__name__}.')
   return value
+
+
+def read_parity(model_dir: str) -> dict[str, Any]:
+  """Returns what an export says of its files, empty if there was none.
+
+  Raises:
+    ValueError: If the file is not what the export wrote.
+  """
+  path = os.path.join(model_dir, PARITY)
+  try:
+    with open(path, 'rb') as file:
+      return sealed_json.loads(file.read(), _PARITY)
+  except FileNotFoundError:
+    return {}
+  except ValueError as error:
+    raise ValueError(f'Expected the {path} of an export, found {error}: delete it and export again.') from error
 
 
 def read_metrics(run_dir: str) -> dict[str, list[float]]:

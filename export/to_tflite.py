@@ -36,7 +36,12 @@ def main() -> None:
   shards = _open_shards()
   limits = guard.Limits(_MEMORY_MB.value << 20, _SECONDS.value)
   with model_folder.stage(_OUTPUT_DIR.value) as staging:
+    if model_folder.is_current(_OUTPUT_DIR.value, exporter.source_of(_RUN_DIR.value, shards)):
+      print(f'Nothing to do: {_OUTPUT_DIR.value} holds the export of this run.')
+      _update_report()
+      return
     _check_output(shards.schema.task)
+    model_folder.refuse_foreign(_OUTPUT_DIR.value, exporter.file_names(shards.schema.task))
     print('Converting, and checking on held-out users ...', flush=True)
     try:
       record = exporter.export(_RUN_DIR.value, shards, staging, limits)
@@ -87,7 +92,7 @@ def _open_shards() -> client_shards.ClientShards:
 
 
 def _check_output(task: str) -> None:
-  found = run_directory.read_json(_OUTPUT_DIR.value, model_folder.PARITY).get('task', task)
+  found = run_directory.read_parity(_OUTPUT_DIR.value).get('task', task)
   if found != task:
     raise ValueError(
         f'Expected an empty folder or an earlier export of {task} at {_OUTPUT_DIR.value}, found one of {found}: choose '

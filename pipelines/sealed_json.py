@@ -22,9 +22,9 @@ Form = Any
 def dumps(content: Mapping[str, Any]) -> str:
   """Returns the text of a file that holds `content` and its checksum; an old checksum in it is replaced."""
   content = {key: value for key, value in content.items() if key != CHECKSUM}
-  plain = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
+  plain = json.dumps(content, indent=1, allow_nan=False)
   sealed = {**content, CHECKSUM: hashlib.sha256(plain.encode()).hexdigest()}
-  return json.dumps(sealed, indent=1, sort_keys=True, allow_nan=False) + '\n'
+  return json.dumps(sealed, indent=1, allow_nan=False) + '\n'
 
 
 def loads(text: bytes, form: Form) -> dict[str, Any]:

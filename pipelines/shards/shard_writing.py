@@ -6,6 +6,7 @@ Everything here is a function of its arguments alone: the same content gives the
 from collections.abc import Callable, Iterable, Sequence
 import contextlib
 import itertools
+import json
 import os
 import re
 from typing import Any, BinaryIO, NamedTuple
@@ -175,7 +176,8 @@ def write_manifest(
       shard and the `files.describe` of the index), `splits` (of `count_splits`), the accounting, limits and flags.
     open_file: How to open the file.
   """
-  content = sealed_json.dumps({'format': manifests.FORMAT, 'schema': schema.to_json(), **details}).encode()
+  said = json.dumps({'format': manifests.FORMAT, 'schema': schema.to_json(), **details}, sort_keys=True)
+  content = sealed_json.dumps(json.loads(said)).encode()
   with open_file(os.path.join(output_dir, client_shards.MANIFEST_NAME)) as file:
     file.write(content)
   return client_shards.parse_manifest(output_dir, content)

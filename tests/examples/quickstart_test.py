@@ -12,6 +12,7 @@ from typing import Any
 from absl.testing import absltest
 
 from tests import layout
+from tests.export import fakes
 
 # In a process of its own: it defines flags that other programs define too.
 _CALL = """
@@ -47,12 +48,10 @@ class QuickstartTest(absltest.TestCase):
     super().setUp()
     self._folder = self.enterContext(tempfile.TemporaryDirectory())
     self._run_dir, self._model_dir = (os.path.join(self._folder, name) for name in ('run', 'model'))
-    for folder, name, value in (
-        (self._run_dir, 'run.json', _RUN),
-        (self._model_dir, 'parity.json', {'variants': _VARIANTS, 'failed': {}}),
-    ):
-      os.makedirs(folder, exist_ok=True)
-      pathlib.Path(folder, name).write_text(json.dumps(value))
+    for folder in (self._run_dir, self._model_dir):
+      os.makedirs(folder)
+    pathlib.Path(self._run_dir, 'run.json').write_text(json.dumps(_RUN))
+    fakes.write_parity(self._model_dir, {'variants': _VARIANTS})
 
   def _summarize(self, train_seconds: float = 120.0) -> dict[str, Any]:
     seconds = {'preprocess': 3.0, 'train': train_seconds, 'export': 30.0}

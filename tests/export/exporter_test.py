@@ -15,6 +15,7 @@ import numpy as np
 from export import exporter
 from export import guard
 from export import parity
+from export import run_directory
 from export import tflite
 from pipelines import client_shards
 from tests.export import fakes
@@ -63,8 +64,10 @@ class ExporterTest(absltest.TestCase):
         os.listdir(self._staging),
         ['next_character_float32.tflite', 'parity.json', 'classes.json', 'preprocessing.json', 'MODEL_CARD.md'],
     )
-    written = json.loads(pathlib.Path(self._staging, 'parity.json').read_text())
-    self.assertEqual(written, record)
+    written = run_directory.read_parity(self._staging)
+    self.assertIn('checksum', written)
+    self.assertEqual({key: value for key, value in written.items() if key != 'checksum'}, record)
+    self.assertEqual(written['source'], exporter.source_of(self._run_dir, self._shards))
     self.assertEqual((written['examples'], written['positions']), (28, 28 * 11))
     figures = written['variants']['float32']
     self.assertEqual(figures['accuracy'], written['keras_accuracy'])
@@ -73,12 +76,13 @@ class ExporterTest(absltest.TestCase):
     self.assertEqual(tuple(classes), fakes.CHARACTERS.classes)
 
   def test_says_what_the_examples_were_made_of(self) -> None:
-    examples = {'kind': 'characters', 'column': 'text', 'window_length': 12}
+    examples = {'kind': 'characters', 'column': 'text', 'window_length': 12, 'end_token': True}
     self._shards.manifest['declaration'] = {'name': 'déclaré', 'examples': examples}
     with mock.patch.object(tflite, 'VARIANTS', {'float32': tflite.VARIANTS['float32']}):
       exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())
     steps = json.loads(pathlib.Path(self._staging, 'preprocessing.json').read_text())
-    self.assertContainsSubset(examples.items(), steps['examples'].items())
+    described = {key: value for key, value in examples.items() if key != 'end_token'}
+    self.assertContainsSubset(described.items(), steps['examples'].items())
     self.assertEqual(steps['input'], {'name': 'characters', 'dtype': 'int32', 'shape': [1, 12]})
     card = pathlib.Path(self._staging, 'MODEL_CARD.md').read_text()
     self.assertIn('on the data set déclaré, after round 140', card)
@@ -88,8 +92,29 @@ class ExporterTest(absltest.TestCase):
     with mock.patch.object(guard, 'Call', _OnlyKeras):
       record = exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())
     self.assertEmpty(record['variants'])
-    self.assertEqual(record['failed'], dict.fromkeys(tflite.VARIANTS, 'crashed'))
+    others = dict.fromkeys(set(tflite.VARIANTS) - {'float32'}, 'not made: it has the graph of float32, which failed')
+    self.assertEqual(record['failed'], {'float32': 'crashed', **others})
     self.assertEmpty(os.listdir(self._staging))
+
+  def test_no_variant_of_a_graph_that_full_precision_shows_to_be_wrong(self) -> None:
+    variants = {
+        'dynamic_range': dataclasses.replace(tflite.VARIANTS['dynamic_range'], bounds=parity.Bounds(0.0, None)),
+        'float32': dataclasses.replace(tflite.VARIANTS['float32'], bounds=parity.Bounds(1.01, None)),
+    }
+    with mock.patch.object(tflite, 'VARIANTS', variants):
+      record = exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())
+    self.assertEmpty(record['variants'])
+    self.assertStartsWith(record['failed']['float32'], 'Expected the same answer as Keras at 101.0%')
+    self.assertEqual(record['failed']['dynamic_range'], 'not made: it has the graph of float32, which failed')
+    self.assertEmpty(os.listdir(self._staging))
+
+  def test_the_source_is_the_run_and_the_data(self) -> None:
+    before = exporter.source_of(self._run_dir, self._shards)
+    pathlib.Path(self._run_dir, 'privacy.json').write_text('{}')
+    changed = exporter.source_of(self._run_dir, self._shards)
+    self.assertNotEqual(changed, before)
+    self._shards.manifest['files'] = {}
+    self.assertNotEqual(exporter.source_of(self._run_dir, self._shards), changed)
 
   def test_refuses_a_damaged_model_and_leaves_no_child(self) -> None:
     path = pathlib.Path(self._run_dir, 'model.npz')

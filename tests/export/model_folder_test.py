@@ -1,6 +1,5 @@
 """Tests that a model folder is whole or does not look whole."""
 
-import json
 import os
 import pathlib
 import tempfile
@@ -10,13 +9,14 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from export import model_folder
+from tests.export import fakes
 
 
 def _fill(staging: str, variants: tuple[str, ...] = ('a', 'z'), content: str = 'first') -> None:
   for name in variants:
     pathlib.Path(staging, f'{name}.tflite').write_text(content)
-  record = {'variants': {name: {'path': f'{name}.tflite'} for name in variants}}
-  pathlib.Path(staging, 'parity.json').write_text(json.dumps(record))
+  listed = {name: {'path': f'{name}.tflite'} for name in variants}
+  fakes.write_parity(staging, {'source': f'the {content} run', 'variants': listed})
 
 
 class ModelFolderTest(parameterized.TestCase):
@@ -53,13 +53,13 @@ class ModelFolderTest(parameterized.TestCase):
       raise KeyError('stopped')
     self.assertEqual({path.name: path.read_text() for path in pathlib.Path(self._output).iterdir()}, before)
 
-  @parameterized.parameters(range(1, 5))
+  @parameterized.parameters(range(2, 6))
   def test_one_that_ends_while_publishing_does_not_look_whole(self, moves: int) -> None:
     self._publish()
     real, done = os.replace, list[str]()
 
     def replace(source: str, target: str) -> None:
-      if len(done) == moves:  # The first is the list of checksums, in the staging folder.
+      if len(done) == moves:  # The first two are lists of checksums.
         raise OSError('the power went')
       done.append(target)
       real(source, target)
@@ -71,6 +71,39 @@ class ModelFolderTest(parameterized.TestCase):
     self.assertNotIn('parity.json', os.listdir(self._output))
     self._publish(content='third')
     self.assertEqual(pathlib.Path(self._output, 'a.tflite').read_text(), 'third')
+
+  @parameterized.parameters('a.tflite', 'parity.json', 'SHA256SUMS')
+  def test_never_replaces_what_no_export_wrote(self, name: str) -> None:
+    os.makedirs(self._output)
+    pathlib.Path(self._output, name).write_text('mine')
+    with self.assertRaisesRegex(ValueError, f'found a {name} that no export wrote .*: move it away, or choose'):
+      self._publish()
+    self.assertEqual(os.listdir(self._output), [name])
+    os.rename(os.path.join(self._output, name), os.path.join(self._folder, name))
+    self._publish()
+
+  def test_never_replaces_what_somebody_changed(self) -> None:
+    self._publish()
+    pathlib.Path(self._output, 'a.tflite').write_text('mine')
+    for variants in (('a', 'z'), ('z',)):
+      if 'a' in variants:
+        with self.assertRaisesRegex(ValueError, 'found a a.tflite that no export wrote or that was changed'):
+          self._publish(variants, 'second')
+      else:
+        self._publish(variants, 'second')
+      self.assertEqual(pathlib.Path(self._output, 'a.tflite').read_text(), 'mine')
+
+  def test_is_current_while_nothing_changes(self) -> None:
+    self.assertFalse(model_folder.is_current(self._output, 'the first run'))
+    self._publish()
+    self.assertTrue(model_folder.is_current(self._output, 'the first run'))
+    self.assertFalse(model_folder.is_current(self._output, 'the second run'))
+    pathlib.Path(self._output, 'mine').write_text('beside it')
+    self.assertTrue(model_folder.is_current(self._output, 'the first run'))
+    pathlib.Path(self._output, 'z.tflite').write_text('firsT')
+    self.assertFalse(model_folder.is_current(self._output, 'the first run'))
+    os.remove(os.path.join(self._output, 'z.tflite'))
+    self.assertFalse(model_folder.is_current(self._output, 'the first run'))
 
   def test_clears_what_a_killed_export_left(self) -> None:
     os.makedirs(os.path.join(self._output, '.staging', 'old'))

@@ -142,6 +142,28 @@ class AnswersTest(parameterized.TestCase):
     backward = parity.tflite_answers(path, examples.features[::-1]).logits
     np.testing.assert_array_equal(forward, backward[::-1])
 
+  def test_a_file_that_keeps_a_state_is_refused(self) -> None:
+    import tensorflow as tf
+
+    # What TFLite makes of a fused LSTM: variables that outlive a call.
+    class Fused(tf.Module):
+      def __init__(self) -> None:
+        super().__init__()
+        self.state = tf.Variable(tf.zeros([1, 3]))
+
+      @tf.function(input_signature=[tf.TensorSpec([1, 3], tf.float32, 'features')])
+      def answer(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {'logits': self.state.assign_add(features)}
+
+    module = Fused()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([module.answer.get_concrete_function()], module)
+    converter.experimental_enable_resource_variables = True
+    path = os.path.join(self._folder, 'fused.tflite')
+    with open(path, 'wb') as file:
+      file.write(converter.convert())
+    with self.assertRaisesRegex(ValueError, 'found another one: the file keeps a state between calls'):
+      parity.tflite_answers(path, np.ones((1, 3), np.float32))
+
   def test_counts_the_weights(self) -> None:
     run_dir = os.path.join(self._folder, 'run')
     fakes.release(run_dir)

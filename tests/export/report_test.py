@@ -63,7 +63,7 @@ class ReportTest(parameterized.TestCase):
     fakes.write_figures(self._run_dir, 'shards', **options)  # type: ignore[arg-type]
     if exported:
       os.makedirs(self._model_dir)
-      pathlib.Path(self._model_dir, 'parity.json').write_text(json.dumps(_PARITY))
+      fakes.write_parity(self._model_dir, _PARITY)
     path = report.write_report(self._run_dir, self._model_dir if exported else None)
     self.assertEqual(path, os.path.join(self._run_dir, 'report.html'))
     return _Page(pathlib.Path(path).read_text())

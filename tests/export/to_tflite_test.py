@@ -14,6 +14,7 @@ import time
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from pipelines import sealed_json
 from tests import layout
 from tests.export import fakes
 
@@ -101,6 +102,29 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertCountEqual(parity['variants'], ['float32', 'dynamic_range'])
     self.assertIn('next_character_dynamic_range.tflite', pathlib.Path(self._exported_run, 'report.html').read_text())
 
+  def test_a_second_export_of_the_same_run_converts_nothing(self) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in pathlib.Path(self._model).iterdir()}
+    code, output, errors = _run(f'--run_dir={self._exported_run}', f'--output_dir={self._model}')
+    self.assertEqual((code, errors), (0, ''))
+    self.assertEqual(output, f'Nothing to do: {self._model} holds the export of this run.\n')
+    self.assertEqual({path.name: path.stat().st_mtime_ns for path in pathlib.Path(self._model).iterdir()}, before)
+
+  def test_never_replaces_a_file_of_somebody(self) -> None:
+    os.makedirs(self._output)
+    card = pathlib.Path(self._output, 'MODEL_CARD.md')
+    card.write_text('mine')
+    self.assertIn('found a MODEL_CARD.md that no export wrote', self._refused(f'--output_dir={self._output}'))
+    self.assertEqual((os.listdir(self._output), card.read_text()), (['MODEL_CARD.md'], 'mine'))
+
+  def test_a_damaged_record_is_told_with_a_remedy_that_works(self) -> None:
+    shutil.copytree(self._model, self._output)
+    path = pathlib.Path(self._output, 'parity.json')
+    path.write_text(path.read_text().replace('1', '2'))
+    refused = self._refused(f'--output_dir={self._output}')
+    self.assertIn('found another content than its checksum says: delete it and export again', refused)
+    path.unlink()
+    self.assertEqual(_run(f'--run_dir={self._run_dir}', f'--output_dir={self._output}')[0], 0)
+
   def test_positions_are_counted_where_an_example_has_several(self) -> None:
     command = [sys.executable, '-c', _SUMMARIZE]
     output = subprocess.run(command, cwd=layout.ROOT, capture_output=True, text=True, check=True).stdout
@@ -118,6 +142,7 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertEqual(os.listdir(self._output), ['.staging'] if stop == signal.SIGKILL else [])
 
   def test_a_failed_export_leaves_the_one_before(self) -> None:
+    fakes.release(self._run_dir, seed=2)
     shutil.copytree(self._model, self._output)
     before = {path.name: path.read_bytes() for path in pathlib.Path(self._output).iterdir()}
     code, _, errors = _run(f'--run_dir={self._run_dir}', f'--output_dir={self._output}', '--conversion_seconds=1')
@@ -151,7 +176,7 @@ class ToTfliteTest(parameterized.TestCase):
   def test_refuses_to_replace_a_model_of_another_task(self) -> None:
     shutil.copytree(self._model, self._output)
     parity = pathlib.Path(self._output, 'parity.json')
-    parity.write_text(parity.read_text().replace('next_character', 'handwriting'))
+    parity.write_text(sealed_json.dumps(json.loads(parity.read_text()) | {'task': 'handwriting'}))
     self.assertIn('found one of handwriting', self._refused(f'--output_dir={self._output}'))
     self.assertCountEqual(os.listdir(self._output), _FILES)
 
