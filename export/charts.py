@@ -96,8 +96,9 @@ def _set_scales(axes: 'axes_lib.Axes', rounds: Sequence[float], chart: Chart) ->
 
 
 def _style(axes: 'axes_lib.Axes') -> None:
+  columns = 2 if len(axes.get_lines()) > 3 else 3  # Four would not fit.
   axes.legend(
-      loc='lower left', bbox_to_anchor=(-0.01, 1.0), ncols=3, frameon=False, labelcolor=_COLORS['ink'],
+      loc='lower left', bbox_to_anchor=(-0.01, 1.0), ncols=columns, frameon=False, labelcolor=_COLORS['ink'],
       handlelength=1.4, columnspacing=1.4, borderpad=0.2, borderaxespad=0.2,
   )  # fmt: skip
   axes.grid(axis='y', color=_COLORS['grid'], lw=0.8)

@@ -218,7 +218,8 @@ class Run:
     }
     run_directory.write_json(self._settings.output_dir, 'run.json', figures)
     means = f'{held_out.accuracy:.1%}, as a mean over users {held_out.accuracy_per_user:.1%}.'
-    print(f'Accuracy on {self._num_users("test")}: {means}', *comparison.describe(figures), file=self._stream)
+    lines = [f'Accuracy on {self._num_users("test")}: {means}', *comparison.describe(figures)]
+    print(*lines, sep='\n', file=self._stream)
 
   def _announce(self, last_round: int) -> None:
     settings, plan = self._settings, self._plan
@@ -229,7 +230,8 @@ class Run:
         f'{self._dimension:,} weights, {plan.population:,} clients, about {plan.clients_per_round:,} a round.',
         f'Privacy: {ledger.promise([privacy.Segment(plan, settings.total_rounds)], self._learned)}',
         f'Evaluation: every {settings.rounds_per_eval} rounds on {self._num_users(self._eval_split)}; in the end on '
-        f'{self._num_users("test")}. {" ".join(known)}',
+        f'{self._num_users("test")}.',
+        *known,
     ]
     print(*lines, sep='\n', file=self._stream, flush=True)
 

@@ -150,9 +150,9 @@ class TrainTest(parameterized.TestCase):
     self.assertEqual({name: run[name] for name in expected}, expected)
     self.assertEqual((run['eval_baseline_accuracy'], run['data_set']), (expected['baseline_accuracy'], 'shards'))
     said = f'a bigram {expected["bigram_accuracy"]:.1%}.'
-    self.assertRegex(output, f'in the end on 4 test users. Always answering .* {said}\n')
+    self.assertRegex(output, f'in the end on 4 test users.\nAlways answering .* {said}\n')
     self.assertRegex(output, r'  held-out \d+\.\d% \(bigram \d+\.\d%\)  ')
-    self.assertRegex(output, f'\nAccuracy on 4 test users: {run["accuracy"]:.1%}, as a mean .*% of the time, {said}')
+    self.assertRegex(output, f'\nAccuracy on 4 test users: {run["accuracy"]:.1%}, as a mean .*%.\nAlways .*{said}')
     model = released.load(self._settings.output_dir)
     self.assertEqual((model.round_number, model.model_size), (4, 5))
     self.assertEqual(run['weights'], sum(weight.size for weight in model.weights))
