@@ -70,7 +70,10 @@ class ReportTest(parameterized.TestCase):
 
   def test_headline_figures(self) -> None:
     text = self._write().text
-    for figure in ('38.1 %', '37.4 % as a mean over users baseline (bigram) 27.6 %; coverage 50.2', 'ε = 7.62', 'at δ = 0.0001', '915 users', '2 min 31 s'):
+    for figure in (
+        '38.1 %', '37.4 % as a mean over users baseline (bigram) 27.6 %; coverage 50.2',
+        'ε = 7.62', 'at δ = 0.0001', '915 users', '2 min 31 s',
+    ):
       self.assertIn(figure, text)
     self.assertIn('each training user with all of their examples', text)
     self.assertIn('20,248 weights; not exported yet', text)
