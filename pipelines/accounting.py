@@ -5,6 +5,7 @@ import dataclasses
 import re
 from typing import Any
 
+from pipelines import guarantees
 from pipelines import reports
 from pipelines.declarations import declaration as declarations
 from pipelines.readers import base as readers
@@ -15,6 +16,8 @@ from pipelines.rows import parsing
 from pipelines.shards import bounds
 
 _SHOWN_VALUES = 5
+# With fewer, an epsilon of use takes more noise than most models bear.
+_FEW_CLIENTS = 100
 
 _REMEDIES = {
     readers.LINES_JOINED: 'lines within quotes, which are part of the row before them; if that is wrong, write '
@@ -47,6 +50,7 @@ def to_json(report: reports.Report) -> dict[str, Any]:
           'quarantined': report.reasons(reports.QUARANTINED),
       },
       'bounded_by': report.reasons(reports.BOUNDED),
+      'empty_clients': report.reasons(reports.EMPTY),
       'clients_set_aside': report.reasons(reports.SET_ASIDE),
       'notes': report.reasons(reports.NOTES),
   }
@@ -54,9 +58,53 @@ def to_json(report: reports.Report) -> dict[str, Any]:
 
 def check_splits(splits: Mapping[str, Mapping[str, int]]) -> None:
   """Raises a ValueError if no user is left to train on."""
-  if not splits['train']['clients']:
+  if not splits['train']['examples']:
     held_out = sum(splits[split]['clients'] for split in ('validation', 'test'))
     raise ValueError(f'Expected users to train on, found all {held_out:,} held out: hold out a smaller share.')
+
+
+def check_before_learning(clients: Mapping[str, int], cost: guarantees.Cost) -> None:
+  """Raises a ValueError if training would refuse the data set: to learn for it would spend its users' privacy in vain.
+
+  Args:
+    clients: How many clients each split has; those to train on include the ones without rows, and are public.
+    cost: What learning will cost.
+  """
+  check_splits({split: {'clients': number, 'examples': number} for split, number in clients.items()})
+  if not clients['test']:
+    raise ValueError(
+        f'Expected held-out users to measure on before anything is learned from users, found none beside '
+        f'{clients["train"]:,} users to train on: declare a larger test_users_share, or give more users.'
+    )
+  if cost.delta >= 1 / clients['train']:
+    raise ValueError(
+        f'Expected a delta below 1 / training clients = {1 / clients["train"]:.3g} for what is learned from the users, '
+        f'found {cost.delta:g}: a larger one would allow to publish a client; declare a smaller one.'
+    )
+
+
+def warn(splits: Mapping[str, Mapping[str, int]]) -> list[str]:
+  """Returns a sentence for each thing that a data set cannot be used for, or not well."""
+  warnings = warn_of_refusals(splits)
+  if 0 < splits['train']['clients'] < _FEW_CLIENTS:
+    warnings.append(
+        f'Only {splits["train"]["clients"]:,} training clients: delta has to be below 1 / clients, and noise that '
+        f'protects one of so few leaves little to learn. Private training takes some {_FEW_CLIENTS:,} or more.'
+    )
+  return warnings
+
+
+def warn_of_refusals(splits: Mapping[str, Mapping[str, int]]) -> list[str]:
+  """Returns a sentence for each reason for which training would refuse a data set."""
+  warnings = []
+  if not splits['train']['examples']:
+    warnings.append('No training client with examples: nothing can be learned from this data set.')
+  if not splits['test']['examples']:
+    warnings.append(
+        'No test client: no model can be measured on this data set, and training refuses it. Declare a larger '
+        'test_users_share, or give more users.'
+    )
+  return warnings
 
 
 def describe_reasons(reasons: Mapping[str, int]) -> str:

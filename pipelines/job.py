@@ -28,6 +28,7 @@ from pipelines import storage
 from pipelines import transforms
 from pipelines.declarations import declaration as declarations
 from pipelines.learning import base as learning
+from pipelines.learning import step
 from pipelines.readers import inputs
 from pipelines.rows import client_ids
 from pipelines.shards import shard_building
@@ -40,7 +41,7 @@ _MOST_SHARDS = 1_000
 _PACKED = ('.gz', '.gzip', '.zst', '.zstd', '.bz2', '.xz', '.lz4', '.zip', '.parquet', '.pq', '.avro', '.npz')
 _PACKED_RATIO = 8
 
-_TOTAL_NAME, _REPORT_NAME = 'total.arrow', 'report.json'
+_TOTAL_NAME, _CLIENTS_NAME, _REPORT_NAME = 'total.arrow', 'clients.json', 'report.json'
 _MAKES_EXAMPLES = frozenset({
     'featurizers', 'learning', 'readers', 'rows', 'shards', 'schema.py', 'shard_bytes.py', 'transforms.py',
 })  # fmt: skip
@@ -151,7 +152,7 @@ def _make(
     details = {
         **described.result(),
         **accounting.to_json(report),
-        'warnings': quality.warn(report, learned.declaration),
+        'warnings': [*accounting.warn(result['splits']), *quality.warn(report, learned.declaration)],
         'splits': result['splits'],
         'files': result['files'],
         'index': shard_writing.INDEX_NAME,
@@ -176,20 +177,23 @@ def _learn(
   learner = featurizer.learner
   if not learner:
     return job, []
-  path, report_path = (storage.join(spill_folder, name) for name in (_TOTAL_NAME, _REPORT_NAME))
+  names = (_TOTAL_NAME, _CLIENTS_NAME, _REPORT_NAME)
+  total_path, clients_path, report_path = (storage.join(spill_folder, name) for name in names)
   pipeline = beam.Pipeline(options=options)
   rows, buckets = _spill(pipeline, job, num_shards, spill_folder)
-  buckets.elements | 'Learn' >> transforms.Learn(shard_building.ShardBuilder.of(job.declaration), learner, path)
+  builder = shard_building.ShardBuilder.of(job.declaration)
+  buckets.elements | 'Learn' >> step.Learn(builder, learner, total_path, clients_path)
   (
       (rows.reports, buckets.reports)
       | 'ReportsOfRows' >> beam.Flatten()
       | 'WriteReport' >> transforms.WriteReport(report_path)
   )
   running.run(pipeline)
-  # Before anything is released: rows that end the job must not cost an epsilon.
+  # Before anything is released: what ends the job, or what training refuses, must not cost an epsilon.
   report = reports.Report.from_json(json.loads(storage.read(report_path)))
   accounting.check_rows(report, job.max_bad_rows, job.declaration)
-  with storage.open_random(path) as file:
+  accounting.check_before_learning(json.loads(storage.read(clients_path)), learner.cost)
+  with storage.open_random(total_path) as file:
     release = learner.release(learning.read_total(learner, file))
   if release.problem:
     raise ValueError(release.problem)

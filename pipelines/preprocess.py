@@ -194,12 +194,14 @@ def _describe(manifest: Mapping[str, Any]) -> str:
   lines = [
       f'rows   {rows["read"]:,} read = {rows["used"]:,} used + {_total("bounded", manifest["bounded_by"])} + '
       + _total('quarantined', rows['quarantined']),
-      'users  ' + _total('set aside', manifest['clients_set_aside']),
+      'users  ' + _total('kept without examples', manifest['empty_clients']) + ', '
+      + _total('held out and set aside', manifest['clients_set_aside']),
   ]
   for split, meaning in _SPLIT_MEANINGS.items():
     counts = manifest['splits'][split]
     if counts['clients']:
-      lines.append(f'{split:<10} {counts["clients"]:,} users, {counts["examples"]:,} examples: {meaning}')
+      empty = f' ({counts["empty"]:,} of them without examples)' if counts.get('empty') else ''
+      lines.append(f'{split:<10} {counts["clients"]:,} users{empty}, {counts["examples"]:,} examples: {meaning}')
   lines += [f'note   {note}' for note in accounting.describe_notes(manifest['notes'])]
   lines += [f'warning  {warning}' for warning in manifest['warnings']]
   return '\n'.join(lines)

@@ -11,6 +11,8 @@ import apache_beam as beam
 import pyarrow as pa
 
 READ, USED = 'read', 'used'
+# Training clients without examples, who stay in the index; held-out ones are SET_ASIDE.
+EMPTY = 'empty'
 BOUNDED, QUARANTINED, SET_ASIDE, NOTES = 'bounded', 'quarantined', 'set_aside', 'notes'
 # For messages alone: undeclared values of a category, as `column=value`.
 FOUND = 'found'

@@ -20,7 +20,6 @@ from pipelines import prefetching
 from pipelines import reports
 from pipelines import storage
 from pipelines.declarations import declaration as declarations
-from pipelines.learning import base as learning
 from pipelines.readers import base as readers
 from pipelines.readers import partitions
 from pipelines.rows import parsing
@@ -36,7 +35,7 @@ ReportOutput: TypeAlias = beam.pvalue.TaggedOutput[Literal['reports'], reports.R
 
 
 class NamedRows(NamedTuple):
-  """A table of rows, and a name for it that sorts as its place in the input does."""
+  """A table of rows, or of ids alone, and a name for it that sorts as its place in the input does."""
 
   name: str
   table: pa.Table
@@ -85,27 +84,6 @@ class SpillRows(beam.PTransform):
         REPORTS, main='slices'
     )
     return Output(spilled['slices'] | 'GroupByBucket' >> beam.GroupByKey(), spilled[REPORTS])
-
-
-class Learn(beam.PTransform):
-  """`(bucket, slices)` -> a file with the sum of what all training users contribute to what a learner learns.
-
-  The noise is not drawn here: a runner may repeat a step, and noise that is drawn twice is paid for twice.
-  """
-
-  def __init__(self, builder: shard_building.ShardBuilder, learner: learning.Learner, path: str):
-    super().__init__()
-    self._builder = builder
-    self._learner = learner
-    self._path = path
-
-  def expand(self, input_or_inputs: beam.PCollection[tuple[int, Iterable[spill.Slice]]]) -> beam.PCollection[None]:
-    return (
-        input_or_inputs
-        | 'Contribute' >> beam.FlatMap(_contribute, self._builder, self._learner)
-        | 'AddUp' >> beam.CombineGlobally(_AddUp(self._learner))
-        | 'WriteTotal' >> beam.Map(_write_total, self._learner, self._path)
-    )
 
 
 class WriteShards(beam.PTransform):
@@ -191,6 +169,8 @@ class _ReadParts(beam.DoFn):
         report.add(reports.Report(rows.counts))
         if rows.table.num_rows:
           yield NamedRows(f'{element.file:06d}-{element.start:015d}-{number:06d}', rows.table)
+        if rows.bare_ids.num_rows:
+          yield NamedRows(f'{element.file:06d}-{element.start:015d}-{number:06d}-ids', rows.bare_ids)
     except readers.DamagedFile as error:
       report.problems.append(str(error))
     yield _report(report)
@@ -209,29 +189,6 @@ class _Spill(beam.DoFn):
       yield from spill.write(element.table, self._num_buckets, path)
     except OSError as error:
       yield _report(reports.Report(problems=[_cannot_write(path, error)]))
-
-
-class _AddUp(beam.CombineFn):
-  """Adds what the buckets contribute."""
-
-  def __init__(self, learner: learning.Learner):
-    self._learner = learner
-
-  def create_accumulator(self) -> Any:
-    return None
-
-  def add_input(self, mutable_accumulator: Any, element: Any) -> Any:
-    return element if mutable_accumulator is None else self._learner.add(mutable_accumulator, element)
-
-  def merge_accumulators(self, accumulators: Iterable[Any]) -> Any:
-    total = self.create_accumulator()
-    for accumulator in accumulators:
-      if accumulator is not None:
-        total = self.add_input(total, accumulator)
-    return total
-
-  def extract_output(self, accumulator: Any) -> Any:
-    return accumulator
 
 
 class _WriteShards(beam.DoFn):
@@ -258,20 +215,6 @@ class _WriteShards(beam.DoFn):
       report.files[posixpath.basename(path)] = storage.describe(path) | {'shard': shard}
     except OSError as error:
       report.problems.append(_cannot_write(path, error))
-
-
-def _contribute(
-    element: tuple[int, Iterable[spill.Slice]], builder: shard_building.ShardBuilder, learner: learning.Learner
-) -> Iterator[Any]:
-  bucket, _ = builder.gather(spill.read(element[1]))
-  rows = builder.training_rows(bucket)
-  if len(rows.starts) > 1:
-    yield learner.contribute(rows)
-
-
-def _write_total(total: Any, learner: learning.Learner, path: str) -> None:
-  with storage.open_atomically(path, is_durable=False) as file:
-    learning.write_total(learner, total, file)
 
 
 def _write_report(report: reports.Report, path: str) -> None:

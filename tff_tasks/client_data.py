@@ -73,7 +73,9 @@ class ClientDataSource:
     """Returns the cohort of a round: `clients` are indices into the training split.
 
     The largest come first, so that clients of a size can train together and no core waits for a large one at the end.
+    Clients without examples add nothing to the sum and are not loaded.
     """
+    clients = clients[self.num_examples[clients] > 0]
     largest_first = np.argsort(-self.num_examples[clients], kind='stable')
     return Cohort(self, round_number, clients[largest_first])
 

@@ -183,7 +183,7 @@ def _describe_limits(limits: bounds.Limits) -> Iterator[str]:
   chosen = {'first': 'its first', 'latest': 'its latest', 'random': 'chosen by a hash'}[limits.keep]
   yield _entry('limits', f'a client keeps at most {limits.max_examples_per_client:,} examples, {chosen}')
   yield _entry('', f'at most {limits.max_bytes_per_client:,} bytes of its rows are looked at')
-  yield _entry('', f'with fewer than {limits.min_examples_per_client:,} examples it is set aside')
+  yield _entry('', f'with fewer than {limits.min_examples_per_client:,} it has none; it counts in the population still')
 
 
 def _describe_splits(splits: splits_lib.Splits) -> Iterator[str]:

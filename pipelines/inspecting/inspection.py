@@ -32,7 +32,13 @@ class Histogram(NamedTuple):
 
 
 class Spread(NamedTuple):
-  """How many clients a split has, and how many examples they have, in all and each."""
+  """How many clients with examples a split has, and how many examples they have, in all and each.
+
+  Attributes:
+    clients: Those that have examples.
+    examples: Of all clients; the figures that follow are of one client.
+    empty: Clients that have none, which only training clients may be.
+  """
 
   clients: int
   examples: int
@@ -40,6 +46,7 @@ class Spread(NamedTuple):
   median: float
   mean: float
   most: int
+  empty: int = 0
 
 
 class LabelCounts(NamedTuple):
@@ -63,7 +70,7 @@ class Figures(NamedTuple):
     schema: What an example holds.
     manifest: The data set's own account.
     spreads: By split, those that have clients.
-    sizes: Training clients by their number of examples, log-scaled.
+    sizes: Training clients with examples by their number, log-scaled.
     skew: None if no training client has a label.
     labels: How often each label counts in each split, over the clients that were looked at.
   """
@@ -80,7 +87,7 @@ class Figures(NamedTuple):
   @property
   def users(self) -> int:
     """All users; those of the tail are those of the training split."""
-    return sum(spread.clients for split, spread in self.spreads.items() if split != 'tail')
+    return sum(spread.clients + spread.empty for split, spread in self.spreads.items() if split != 'tail')
 
   @property
   def dropped(self) -> dict[str, int]:
@@ -92,10 +99,10 @@ class Figures(NamedTuple):
 def measure(shards: client_shards.ClientShards) -> Figures:
   """Measures a data set; looks at the examples of at most `MOST_SAMPLED` clients a split, always the same ones."""
   spreads = {
-      split: _spread(shards.clients(split).examples) for split in client_shards.SPLITS if shards.num_clients(split)
+      split: _spread(shards.clients(split).examples) for split in client_shards.SPLITS if shards.num_examples(split)
   }
   name = files.short_name(shards.path)
-  sizes = count_by_size(shards.clients('train').examples)
+  sizes = count_by_size(_with_examples(shards, 'train'))
   counts = {split: _count_labels(shards, split) for split in spreads}
   skew = _measure_skew(counts['train'], shards.schema) if 'train' in counts else None
   labels = LabelCounts(
@@ -117,8 +124,8 @@ def count_by_size(sizes: np.ndarray) -> Histogram:
 
 
 def _count_labels(shards: client_shards.ClientShards, split: str) -> list[np.ndarray]:
-  """Returns how often each label counts for each client that is looked at: int64 `[classes]`."""
-  clients = np.arange(shards.num_clients(split))
+  """Returns how often each label counts for each client with examples that is looked at: int64 `[classes]`."""
+  clients = np.flatnonzero(shards.clients(split).examples)
   if len(clients) > MOST_SAMPLED:
     clients = np.sort(np.random.default_rng(_SEED).choice(clients, MOST_SAMPLED, replace=False))
   return [label_skew.count_labels(shards.schema, shards.read(split, int(client))[1]) for client in clients]
@@ -129,10 +136,17 @@ def _measure_skew(counts: list[np.ndarray], schema: schema_lib.Schema) -> label_
   return label_skew.measure(np.stack(counted), schema.classes) if counted else None
 
 
-def _spread(examples: np.ndarray) -> Spread:
+def _with_examples(shards: client_shards.ClientShards, split: str) -> np.ndarray:
+  """Returns the numbers of examples of the clients that have some."""
+  examples = shards.clients(split).examples
+  return examples[examples > 0]
+
+
+def _spread(all_examples: np.ndarray) -> Spread:
+  examples = all_examples[all_examples > 0]
   return Spread(
       len(examples), int(examples.sum()), int(examples.min()), float(np.median(examples)), float(examples.mean()),
-      int(examples.max())
+      int(examples.max()), len(all_examples) - len(examples)
   )  # fmt: skip
 
 
@@ -194,7 +208,7 @@ def describe_client(shards: client_shards.ClientShards, client_id: str) -> str:
     counts = label_skew.count_labels(shards.schema, labels)
     most = [label for label in np.argsort(-counts, kind='stable')[:_LABELS_SHOWN] if counts[label]]
     named = ', '.join(f'{shards.schema.classes[label]!r} {counts[label] / counts.sum():.0%}' for label in most)
-    examples = f'{len(features):,} example{"s" * (len(features) > 1)}'
+    examples = f'{len(features):,} example{"s" * (len(features) != 1)}'
     lines.append(f'\n{split}: {examples}; most frequent labels: {named or "none"}')
     for example in range(min(len(features), _EXAMPLES_SHOWN)):
       lines.append(f'\n--- {split} {example}')

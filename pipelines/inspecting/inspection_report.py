@@ -71,7 +71,7 @@ def _describe_splits(figures: inspection.Figures) -> list[str]:
     numbers = [f'{number:,}' for number in (spread.clients, spread.examples, spread.least)]
     means = [f'{spread.median:,.6g}', f'{spread.mean:,.1f}', f'{spread.most:,}']
     rows.append((split, *numbers, *means, _SPLIT_MEANINGS[split]))
-  return _align(rows)
+  return [*_align(rows), *filter(None, [explain_empty(figures)])]
 
 
 def _align(rows: list[tuple[str, ...]]) -> list[str]:
@@ -80,6 +80,12 @@ def _align(rows: list[tuple[str, ...]]) -> list[str]:
   return [
       '  '.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:-1], widths[1:-1]), row[-1]]).rstrip() for row in rows
   ]
+
+
+def explain_empty(figures: inspection.Figures) -> str:
+  """Returns a sentence on the training users without examples; empty if there are none."""
+  empty = figures.spreads['train'].empty if 'train' in figures.spreads else 0
+  return f'Besides, {empty:,} training users without examples: they count in the population.' if empty else ''
 
 
 def _describe_labels(figures: inspection.Figures) -> list[str]:
@@ -168,7 +174,8 @@ def _reasons(manifest: Mapping[str, Any]) -> list[tuple[str, dict[str, int]]]:
   return [
       ('Rows quarantined', manifest['rows']['quarantined']),
       ('Rows removed by a limit', manifest.get('bounded_by', {})),
-      ('Users set aside', manifest.get('clients_set_aside', {})),
+      ('Training users without examples', manifest.get('empty_clients', {})),
+      ('Held-out users set aside', manifest.get('clients_set_aside', {})),
       ('Noted', manifest.get('notes', {})),
   ]
 
@@ -199,7 +206,7 @@ def write_page(figures: inspection.Figures, path: str) -> None:
   page = environment.get_template(_TEMPLATE).render(
       figures=figures, charts=_draw_charts(figures), meanings=_SPLIT_MEANINGS, learned=learned(figures.manifest),
       reasons=_reasons(figures.manifest), note=NOT_PRIVATE, form=_form, labels=list_labels(figures),
-      majority=explain_majority(figures),
+      majority=explain_majority(figures), empty=explain_empty(figures),
       labels_title=title_labels(figures),
   )  # fmt: skip
   files.write_atomically(path, printable.show(page))

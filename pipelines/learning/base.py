@@ -35,6 +35,11 @@ class Learner(abc.ABC):
   Whole clients are the unit: `contribute` bounds what one client adds, however many rows it has.
   """
 
+  @property
+  @abc.abstractmethod
+  def cost(self) -> guarantees.Cost:
+    """What it will have cost, whatever is released."""
+
   @abc.abstractmethod
   def contribute(self, rows: rows_lib.ClientRows) -> Any:
     """Returns the sum of what these clients, all of them training users, add."""

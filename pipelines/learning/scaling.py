@@ -140,6 +140,10 @@ class ScalingLearner(base.Learner):
   columns: tuple[str | number_columns.NumberColumn, ...]
   scaling: Scaling
 
+  @property
+  def cost(self) -> guarantees.Cost:
+    return guarantees.Cost(self.scaling.epsilon, self.scaling.delta)
+
   def contribute(self, rows: rows_lib.ClientRows) -> np.ndarray:
     """Returns int64 `[1 + 2 * columns]`, in units of the grid: the clients, their means, their squares."""
     counts = np.diff(rows.starts)
@@ -196,7 +200,7 @@ class ScalingLearner(base.Learner):
     return base.paid_entry(
         f'mean and standard deviation of {", ".join(column.column for column in number_columns.parse(self.columns))}',
         'Gaussian noise on the sums over clients of their means of limited values and of their squares',
-        guarantees.Cost(self.scaling.epsilon, self.scaling.delta),
+        self.cost,
     ) | {
         'lower': list(self.scaling.lower),
         'upper': list(self.scaling.upper),

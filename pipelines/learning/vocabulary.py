@@ -186,6 +186,10 @@ class VocabularyLearner(base.Learner):
   column: str
   vocabulary: Vocabulary
 
+  @property
+  def cost(self) -> guarantees.Cost:
+    return guarantees.Cost(self.vocabulary.epsilon, self.vocabulary.delta)
+
   def contribute(self, rows: rows_lib.ClientRows) -> pa.Table:
     """Returns the votes of the clients: `entry` and `votes`."""
     found, row_starts = self.vocabulary.cut(rows.table[self.column])
@@ -227,7 +231,7 @@ class VocabularyLearner(base.Learner):
     entry = base.paid_entry(
         f'{asked.NAME}: the most frequent {unit} of {self.column}',
         f'Gaussian noise on the number of clients that have one of the {unit}, those above a threshold',
-        guarantees.Cost(asked.epsilon, asked.delta),
+        self.cost,
     ) | {
         f'{unit}_per_client': asked.per_client,
         'noise_stddev': selection.stddev,

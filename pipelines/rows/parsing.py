@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines import reports
 from pipelines.declarations import declaration as declarations
@@ -31,10 +32,12 @@ class BlockRows(NamedTuple):
 
   Attributes:
     table: Those that can be used, as `rows.row_schema` says.
+    bare_ids: Of the clients that have no other rows in the block than refused ones: a table of the column `rows.ID`.
     counts: What a `reports.Report` counts of all of them, by kind and reason.
   """
 
   table: pa.Table
+  bare_ids: pa.Table
   counts: dict[tuple[str, str], int]
 
   @property
@@ -65,6 +68,7 @@ def read_block(
   raw, client = block.table.combine_chunks(), declaration.client
   refusals = _Refusals(raw.num_rows)
   ids = refusals.take('', client_ids.read_ids(_column(raw, client.id)))
+  is_named = ~refusals.refused
   if client.order:
     decimal = declaration.reader.decimal if client.order_type == 'number' else '.'
     order_values = casts.with_points(_column(raw, client.order), decimal)
@@ -75,11 +79,13 @@ def read_block(
       column.name: refusals.take(f':{column.name}', _read(column, raw, declaration.reader.decimal))
       for column in declaration.featurizer.columns
   }
-  usable = refusals.usable()
-  kept = [_keep(array, usable) for array in (ids, order, *values.values())]
+  refused = refusals.refused
+  kept = [_keep(array, ~refused) for array in (ids, order, *values.values())]
   kept[0] = client_ids.hash_ids(kept[0], key)
   table = pa.Table.from_arrays(kept, schema=rows.row_schema(declaration.featurizer.columns))
-  return BlockRows(table, refusals.count(block) | {(reports.NAMES, name): 1 for name in block.names})
+  bare_ids = _find_others(ids, is_named & refused, kept[0], key)
+  counts = refusals.count(block) | {(reports.NAMES, name): 1 for name in block.names}
+  return BlockRows(table, pa.table({rows.ID: bare_ids}), counts)
 
 
 class _Refusals:
@@ -99,8 +105,10 @@ class _Refusals:
       self._counts[reports.FOUND, f'{suffix[1:]}={value}'] += number
     return values.values
 
-  def usable(self) -> np.ndarray | None:
-    return ~self._refused if self._refused.any() else None
+  @property
+  def refused(self) -> np.ndarray:
+    """Which rows cannot be used, so far: bool `[rows]`."""
+    return self._refused.copy()
 
   def count(self, block: readers.Block) -> dict[tuple[str, str], int]:
     """Returns all counts, with what the reader counted."""
@@ -114,6 +122,14 @@ class _Refusals:
     return {key: number for key, number in counts.items() if number}
 
 
+def _find_others(ids: pa.Array, mask: np.ndarray, known: pa.Array, key: bytes) -> pa.Array:
+  """Returns the distinct client ids, binary(16), of the rows of a mask, without those that are known."""
+  if not mask.any():
+    return known[:0]
+  found = client_ids.hash_ids(ids.filter(pa.array(mask)), key).unique()
+  return found.filter(pc.invert(pc.is_in(found, value_set=known)))
+
+
 def _column(table: pa.Table, name: str) -> pa.Array:
   column = table[name]
   return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
@@ -125,5 +141,5 @@ def _read(column: columns.Column, raw: pa.Table, decimal: str) -> columns.Values
   return column.kind.read(casts.with_points(values, decimal) if is_number else values)
 
 
-def _keep(array: pa.Array, usable: np.ndarray | None) -> pa.Array:
-  return array if usable is None else array.filter(pa.array(usable))
+def _keep(array: pa.Array, mask: np.ndarray) -> pa.Array:
+  return array if mask.all() else array.filter(pa.array(mask))

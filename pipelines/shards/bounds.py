@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 import dataclasses
 import hashlib
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +17,6 @@ from pipelines.rows import rows as rows_lib
 KEEPS = ('first', 'latest', 'random')
 DUPLICATE = 'duplicate_row'
 MAX_EXAMPLES, MAX_BYTES, TOO_LARGE = 'max_examples_per_client', 'max_bytes_per_client', 'row_too_large'
-# A count of clients: those whose rows are all too large.
-NO_ROWS_LEFT = 'no_rows_left'
 
 # So many bytes of rows are gathered before they are bounded: what one user's data beyond its bounds can occupy.
 _GATHERED_BYTES = 64 << 20
@@ -34,7 +33,7 @@ class Limits:
     keep: Which ones: its 'first', its 'latest', or 'random' ones, chosen by a hash of the client's id and the seed.
     max_bytes_per_client: So many bytes of a client's rows are looked at: the latest ones if those are kept, else the
       first ones. A row that alone is larger is left out, as if it were not there.
-    min_examples_per_client: A client with fewer is set aside.
+    min_examples_per_client: A client with fewer has none: a training client still counts in the population.
     seed: Of keep = 'random': another seed chooses others, whoever has the same choice made twice needs the same. Not a
       secret.
   """
@@ -60,6 +59,20 @@ class Limits:
       raise ValueError(f'Expected 0 <= seed < 2^63, found {self.seed}.')
 
 
+class Gathered(NamedTuple):
+  """The rows of some clients within their bounds.
+
+  Attributes:
+    rows: Sorted by client and order.
+    removed: How many rows were removed, by reason.
+    bare_ids: The ids of the clients that have no rows left, sorted.
+  """
+
+  rows: pa.Table
+  removed: dict[str, int]
+  bare_ids: list[bytes]
+
+
 @dataclasses.dataclass(frozen=True)
 class Bounds:
   """Puts rows in order and removes what is not needed of them.
@@ -75,11 +88,11 @@ class Bounds:
   featurizer: featurizers.Featurizer
   identity: Sequence[str]
 
-  def gather(self, tables: Iterable[pa.Table]) -> tuple[pa.Table, dict[str, int]]:
-    """Returns what the clients keep of all tables, sorted by client and order, and what was removed.
+  def gather(self, tables: Iterable[pa.Table]) -> 'Gathered':
+    """Returns what the clients keep of all tables.
 
-    That is how many rows for which reason, and how many clients have `NO_ROWS_LEFT`. The tables come in the order of
-    the input, all rows of a client among them. Memory holds what is needed of the rows so far, and some tables.
+    The tables come in the order of the input, all rows of a client among them; one may hold ids alone, of clients whose
+    rows cannot be used. Memory holds what is needed of the rows so far, and some tables.
 
     What a client keeps depends on its own rows alone, and not on where the pieces end in which they are bounded. For
     copies of a row weigh the same and take as many bytes (`deciding_columns`), so that a client has a set of distinct
@@ -94,6 +107,9 @@ class Bounds:
     bereft: set[bytes] = set()
     size, removed = 0, dict.fromkeys((DUPLICATE, MAX_EXAMPLES, MAX_BYTES, TOO_LARGE), 0)
     for table in tables:
+      if table.column_names == [rows_lib.ID]:
+        bereft.update(table[rows_lib.ID].to_pylist())
+        continue
       is_too_large = _row_bytes(table) > self.limits.max_bytes_per_client
       if is_too_large.any():
         bereft.update(table[rows_lib.ID].filter(pa.array(is_too_large)).unique().to_pylist())
@@ -103,10 +119,11 @@ class Bounds:
       size += table.nbytes
       if size > _GATHERED_BYTES:
         gathered, size = [self._bound(pa.concat_tables(gathered), removed, is_last=False)], 0
-    kept = self._bound(pa.concat_tables(gathered), removed, is_last=True)
+    no_rows = rows_lib.row_schema(self.featurizer.columns).empty_table()
+    kept = self._bound(pa.concat_tables([no_rows, *gathered]), removed, is_last=True)
     if bereft:
       bereft.difference_update(kept[rows_lib.ID].unique().to_pylist())
-    return kept, {**removed, NO_ROWS_LEFT: len(bereft)}
+    return Gathered(kept, removed, sorted(bereft))
 
   def _bound(self, rows: pa.Table, removed: dict[str, int], is_last: bool) -> pa.Table:
     # The order is found first and the rows are moved once, those that stay.

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines import accounting
 from pipelines import client_shards
 from pipelines import files
 from pipelines import shard_bytes
@@ -82,7 +83,7 @@ def _forget(data: client_shards.ClientShards, asked: Collection[bytes], folder: 
   is_gone = pc.is_in(data.index['client_id'], pa.array(list(asked), pa.binary(shard_bytes.ID_BYTES)))
   gone = data.index.filter(is_gone)
   if not gone.num_rows:
-    return Outcome(len(asked), clients=0, warnings=_warnings(data.manifest['splits']))
+    return Outcome(len(asked), clients=0, warnings=tuple(accounting.warn_of_refusals(data.manifest['splits'])))
   shards = sorted(pc.unique(gone['shard']).to_pylist())
   clients, rows = pc.count_distinct(gone['client_id']).as_py(), pc.sum(gone['rows']).as_py()
   outcome = Outcome(len(asked), clients, tuple(shards), rows)
@@ -90,7 +91,7 @@ def _forget(data: client_shards.ClientShards, asked: Collection[bytes], folder: 
   # The removals must not reach the disk before the manifest that they follow from.
   os.fsync(folder)
   _remove_strays(data.path, manifest)
-  return dataclasses.replace(outcome, warnings=_warnings(manifest['splits']))
+  return dataclasses.replace(outcome, warnings=tuple(accounting.warn_of_refusals(manifest['splits'])))
 
 
 def _write_new(data: client_shards.ClientShards, kept: pa.RecordBatch, outcome: Outcome) -> dict[str, Any]:
@@ -138,14 +139,6 @@ def _account(manifest: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
       },
       'forgotten': [*manifest.get('forgotten', []), entry],
   }
-
-
-def _warnings(splits: dict[str, dict[str, int]]) -> tuple[str, ...]:
-  warnings = {
-      'train': 'No training client is left: nothing can be learned from this data set.',
-      'test': 'No test client is left: no model can be measured on this data set.',
-  }
-  return tuple(warning for split, warning in warnings.items() if not splits[split]['clients'])
 
 
 def _remove_strays(path: str, manifest: dict[str, Any]) -> None:

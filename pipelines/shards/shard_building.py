@@ -21,7 +21,9 @@ from pipelines.shards import bounds as bounds_lib
 from pipelines.shards import shard_writing
 from pipelines.shards import splits as splits_lib
 
+# Why a client has no examples. The first is a reason of rows too.
 TOO_LITTLE_DATA = 'too_little_data'
+NO_USABLE_ROW = 'no_usable_row'
 # Rows that no example can be made of: the end of a series that fills no window, what lies between two windows.
 IN_NO_EXAMPLE = 'in_no_example'
 # Rows of examples left out of training since they reach into those of the tail.
@@ -31,10 +33,17 @@ _TRAIN, _TAIL = (client_shards.SPLITS.index(split) for split in ('train', 'tail'
 
 
 class Bucket(NamedTuple):
-  """The clients of a bucket within their bounds: ids uint8 `[clients, 16]`, and their rows."""
+  """The clients of a bucket within their bounds.
+
+  Attributes:
+    ids: Of the clients that have rows: uint8 `[clients, 16]`, sorted.
+    rows: Their rows.
+    bare_ids: Of the clients that have none: uint8 `[others, 16]`, sorted.
+  """
 
   ids: np.ndarray
   rows: rows_lib.ClientRows
+  bare_ids: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,32 +71,41 @@ class ShardBuilder:
   def gather(self, tables: Iterable[pa.Table]) -> tuple[Bucket, reports.Report]:
     """Returns the clients of a bucket and the account of the rows they lose by their bounds."""
     report = reports.Report()
-    kept, removed = bounds_lib.Bounds(self.limits, self.featurizer, self.identity).gather(tables)
+    kept, removed, bare = bounds_lib.Bounds(self.limits, self.featurizer, self.identity).gather(tables)
     report.count(reports.QUARANTINED, bounds_lib.DUPLICATE, removed.pop(bounds_lib.DUPLICATE))
-    report.count(reports.SET_ASIDE, bounds_lib.NO_ROWS_LEFT, removed.pop(bounds_lib.NO_ROWS_LEFT))
     for reason, number in removed.items():
       report.count(reports.BOUNDED, reason, number)
-    return Bucket(*bounds_lib.client_rows(kept)), report
+    bare_ids = np.frombuffer(b''.join(bare), np.uint8).reshape(-1, shard_bytes.ID_BYTES)
+    return Bucket(*bounds_lib.client_rows(kept), bare_ids), report
+
+  def count_clients(self, bucket: Bucket) -> dict[str, int]:
+    """Returns how many clients of each split a bucket has; those to train on include the ones without rows."""
+    counts = np.bincount(self.splits.of_users(bucket.ids), minlength=len(client_shards.SPLITS))
+    counts[_TRAIN] += np.count_nonzero(self._is_training(bucket.bare_ids))
+    return dict(zip(client_shards.SPLITS, counts.tolist(), strict=True))
 
   def training_rows(self, bucket: Bucket) -> rows_lib.ClientRows:
     """Returns the rows of the training users alone: what something may be learned from."""
-    sizes, is_training = np.diff(bucket.rows.starts), self.splits.of_users(bucket.ids) == _TRAIN
+    sizes, is_training = np.diff(bucket.rows.starts), self._is_training(bucket.ids)
     table = bucket.rows.table.filter(pa.array(np.repeat(is_training, sizes)))
     return rows_lib.ClientRows(table, _starts(sizes[is_training]))
 
   def build(self, bucket: Bucket, report: reports.Report) -> shard_writing.ShardContent:
     """Makes, chooses and splits the examples, and counts every row as used or as bounded.
 
-    Examples that do not fit the schema or the rows are a problem of the report, and no content.
+    A training client without examples has an entry all the same, so that the number of training clients does not
+    depend on what they have. Examples that do not fit the schema or the rows are a problem of the report, and no
+    content.
     """
+    bare = self._count_empty(bucket.bare_ids, NO_USABLE_ROW, report)
     if not len(bucket.ids):
-      return _no_content(self.featurizer.schema)
+      return _content_without_examples(self.featurizer.schema, bare)
     made = self.featurizer.featurize(bucket.rows)
     try:
       checks.check_examples(self.featurizer, made, bucket.rows)
     except ValueError as error:  # Whose featurizer it is reads a line of it, and no runner tries again in vain.
       report.problems.append(str(error))
-      return _no_content(self.featurizer.schema)
+      return _content_without_examples(self.featurizer.schema, bare)
     chosen = bounds_lib.Bounds(self.limits, self.featurizer, self.identity).select(made, bucket.ids)
     split, apart = self._split(bucket.ids, made, chosen)
     keep = chosen & apart
@@ -97,7 +115,18 @@ class ShardBuilder:
     rows_used = self._account(bucket, made, chosen, keep, is_enough, report)
     kept = np.flatnonzero(keep)
     self._observe(bucket, made, kept, split[kept], report)
-    return _content(bucket.ids[is_enough], counts[is_enough], rows_used[is_enough], made, kept, split[kept])
+    empty = np.concatenate([self._count_empty(bucket.ids[~is_enough], TOO_LITTLE_DATA, report), bare])
+    return _content(bucket.ids[is_enough], counts[is_enough], rows_used[is_enough], made, kept, split[kept], empty)
+
+  def _is_training(self, ids: np.ndarray) -> np.ndarray:
+    return self.splits.of_users(ids) == _TRAIN
+
+  def _count_empty(self, ids: np.ndarray, reason: str, report: reports.Report) -> np.ndarray:
+    """Counts clients without examples, and returns the ids of the training clients among them, who stay."""
+    is_training = self._is_training(ids)
+    report.count(reports.EMPTY, reason, int(np.count_nonzero(is_training)))
+    report.count(reports.SET_ASIDE, reason, int(np.count_nonzero(~is_training)))
+    return ids[is_training]
 
   def _observe(
       self, bucket: Bucket, made: featurizers.Examples, kept: np.ndarray, split: np.ndarray, report: reports.Report
@@ -128,7 +157,6 @@ class ShardBuilder:
     within = _covered(made.first_row[chosen], made.last_row[chosen], int(starts[-1]))
     reachable = _covered(made.first_row, made.last_row, int(starts[-1]))
     of_enough = np.repeat(is_enough, np.diff(starts))
-    report.count(reports.SET_ASIDE, TOO_LITTLE_DATA, int(np.count_nonzero(~is_enough)))
     report.count(reports.USED, number=int(np.count_nonzero(used)))
     report.count(reports.BOUNDED, TOO_LITTLE_DATA, int(np.count_nonzero(~of_enough)))
     report.count(reports.BOUNDED, IN_NO_EXAMPLE, int(np.count_nonzero(of_enough & ~reachable)))
@@ -159,21 +187,26 @@ class ShardBuilder:
 
 def _content(
     ids: np.ndarray, counts: np.ndarray, rows_used: np.ndarray, made: featurizers.Examples, kept: np.ndarray,
-    split: np.ndarray,
+    split: np.ndarray, empty: np.ndarray,
 ) -> shard_writing.ShardContent:  # fmt: skip
-  """Returns the examples `kept`, so many of each client, sorted as a shard wants them."""
-  client = np.repeat(np.arange(len(ids)), counts)
-  order = np.argsort(client * len(client_shards.SPLITS) + split, kind='stable')
-  entry = (client * len(client_shards.SPLITS) + split)[order]
-  first = np.flatnonzero(np.diff(entry, prepend=-1))
-  of_client = client[order][first]
+  """Returns the examples `kept`, so many of each client, and entries of the `empty` ids, sorted as a shard wants it."""
+  splits, with_examples = len(client_shards.SPLITS), len(ids)
+  ids = np.concatenate([ids, empty])
+  in_order = np.lexsort(ids.view('>u8').T[::-1])
+  rank = np.empty_like(in_order)
+  rank[in_order] = np.arange(len(ids))
+  entry = np.repeat(rank[:with_examples], counts) * splits + split
+  order = np.argsort(entry, kind='stable')
+  entries = np.unique(np.concatenate([entry, rank[with_examples:] * splits + _TRAIN]))
+  of_client = in_order[entries // splits]
+  rows_used = np.pad(rows_used, (0, len(empty)))
   return shard_writing.ShardContent(
       client_ids.from_bytes(ids[of_client]),
-      split[order][first],
-      np.append(first, len(entry)),
+      entries % splits,
+      np.append(np.searchsorted(entry[order], entries), len(entry)),
       np.take(made.features, kept[order], axis=0),
       np.take(made.labels, kept[order], axis=0),
-      np.where(np.diff(of_client, prepend=-1) > 0, rows_used[of_client], 0),
+      np.where(np.diff(entries // splits, prepend=-1) > 0, rows_used[of_client], 0),
   )
 
 
@@ -185,11 +218,11 @@ def row_identity(client: declarations.Client, featurizer: featurizers.Featurizer
   return tuple(name if name in names else rows_lib.ORDER for name in client.drop_duplicates)
 
 
-def _no_content(schema: schema_lib.Schema) -> shard_writing.ShardContent:
+def _content_without_examples(schema: schema_lib.Schema, ids: np.ndarray) -> shard_writing.ShardContent:
   features, labels = (np.empty((0, *feature.shape), feature.dtype) for feature in (schema.feature, schema.label))
-  none = np.zeros(0, np.int64)
-  ids = client_ids.from_bytes(np.zeros((0, shard_bytes.ID_BYTES), np.uint8))
-  return shard_writing.ShardContent(ids, none, np.zeros(1, np.int64), features, labels, none)
+  none = np.zeros(len(ids), np.int64)
+  starts = np.zeros(len(ids) + 1, np.int64)
+  return shard_writing.ShardContent(client_ids.from_bytes(ids), none + _TRAIN, starts, features, labels, none)
 
 
 def _count(mask: np.ndarray, starts: np.ndarray) -> np.ndarray:

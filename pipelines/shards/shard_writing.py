@@ -156,12 +156,14 @@ def write_index(
 
 
 def count_splits(index: pa.Table) -> dict[str, dict[str, int]]:
-  """Returns the number of clients and examples of each split."""
+  """Returns the number of clients and examples of each split, and how many of the training clients are `empty`."""
   rows = {split: index.filter(pc.equal(index['split'], split)) for split in client_shards.SPLITS}
-  return {
+  counts = {
       split: {'clients': table.num_rows, 'examples': pc.sum(table['examples'], min_count=0).as_py()}
       for split, table in rows.items()
   }
+  counts['train']['empty'] = pc.sum(pc.equal(rows['train']['examples'], 0), min_count=0).as_py()
+  return counts
 
 
 def write_manifest(

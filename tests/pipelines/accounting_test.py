@@ -7,6 +7,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from pipelines import accounting
+from pipelines import guarantees
 from pipelines import job as job_lib
 from pipelines import reports
 from pipelines import running
@@ -118,21 +119,57 @@ class JobTest(parameterized.TestCase):
 class CheckSplitsTest(absltest.TestCase):
 
   def test_somebody_has_to_be_left_to_train_on(self) -> None:
-    splits = {split: {'clients': 3} for split in ('train', 'tail', 'validation', 'test')}
+    splits = {split: {'clients': 3, 'examples': 5} for split in ('train', 'tail', 'validation', 'test')}
     accounting.check_splits(splits)
-    with self.assertRaisesRegex(ValueError, 'found all 6 held out'):
-      accounting.check_splits(splits | {'train': {'clients': 0}})
+    for clients in (0, 3):  # Three without examples are nobody to train on.
+      with self.assertRaisesRegex(ValueError, 'found all 6 held out'):
+        accounting.check_splits(splits | {'train': {'clients': clients, 'examples': 0}})
+
+
+class WarnTest(absltest.TestCase):
+
+  def test_says_what_training_will_refuse(self) -> None:
+    splits = {split: {'clients': 300, 'examples': 5} for split in ('train', 'tail', 'validation', 'test')}
+    self.assertEqual(accounting.warn(splits), [])
+    (said,) = accounting.warn(splits | {'test': {'clients': 0, 'examples': 0}})
+    self.assertStartsWith(said, 'No test client: ')
+    (said,) = accounting.warn(splits | {'train': {'clients': 300, 'examples': 0}})
+    self.assertStartsWith(said, 'No training client with examples')
+    (said,) = accounting.warn(splits | {'train': {'clients': 99, 'examples': 900}})
+    self.assertStartsWith(said, 'Only 99 training clients: delta has to be below 1 / clients')
+
+
+class CheckBeforeLearningTest(parameterized.TestCase):
+
+  def setUp(self) -> None:
+    super().setUp()
+    self._clients = {'train': 30, 'tail': 0, 'validation': 0, 'test': 4}
+
+  @parameterized.parameters(0.5, 1 / 30)
+  def test_delta_has_to_be_below_one_over_the_clients(self, delta: float) -> None:
+    message = 'Expected a delta below 1 / training clients = 0.0333 .* found .* would allow to publish a client'
+    with self.assertRaisesRegex(ValueError, message):
+      accounting.check_before_learning(self._clients, guarantees.Cost(1.0, delta))
+    accounting.check_before_learning(self._clients, guarantees.Cost(1.0, 0.9 / 30))
+
+  @parameterized.parameters('train', 'test')
+  def test_somebody_has_to_train_and_somebody_to_be_held_out(self, split: str) -> None:
+    with self.assertRaisesRegex(ValueError, 'Expected (held-out )?users to (train|measure) on'):
+      accounting.check_before_learning(self._clients | {split: 0}, guarantees.Cost(1.0, 1e-6))
 
 
 class ToJsonTest(absltest.TestCase):
 
   def test_says_where_the_rows_went(self) -> None:
-    report = _report(read=6, used=3, bounded__a=1, bounded__b=1, quarantined__c=1, set_aside__d=2, notes__e=4)
+    report = _report(
+        read=6, used=3, bounded__a=1, bounded__b=1, quarantined__c=1, set_aside__d=2, empty__f=5, notes__e=4
+    )
     self.assertEqual(
         accounting.to_json(report),
         {
             'rows': {'read': 6, 'used': 3, 'bounded': 2, 'quarantined': {'c': 1}},
             'bounded_by': {'a': 1, 'b': 1},
+            'empty_clients': {'f': 5},
             'clients_set_aside': {'d': 2},
             'notes': {'e': 4},
         },

@@ -1,5 +1,6 @@
 """A small data set whose figures can be counted by hand."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,10 @@ def _entry(name: str, split: str, labels: list[int]) -> shard_writing.ClientExam
   return shard_writing.ClientExamples(make_id(name), split, features, np.array(labels, np.int8))
 
 
-def write(folder: str) -> client_shards.ClientShards:
-  """Writes the data set into a folder that is there."""
-  shards = [shard_writing.pack([_entry(*place, labels) for place, labels in shard.items()]) for shard in _LABELS]
+def write(folder: str, empty: Sequence[str] = ()) -> client_shards.ClientShards:
+  """Writes the data set into a folder that is there, with `empty` training users besides, who have no examples."""
+  by_shard = [_LABELS[0] | {(name, 'train'): [] for name in empty}, *_LABELS[1:]]
+  shards = [shard_writing.pack([_entry(*place, labels) for place, labels in shard.items()]) for shard in by_shard]
   manifest = shard_writing.write_data_set(folder, _SCHEMA, shards)
   details = {key: value for key, value in manifest.items() if key not in ('format', 'schema')}
   shard_writing.write_manifest(folder, _SCHEMA, details | ACCOUNT)

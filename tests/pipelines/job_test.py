@@ -88,12 +88,14 @@ class ShakespeareTest(_JobTest):
     self.assertEqual(*_balance(manifest))
     self.assertEqual(sum(manifest['bounded_by'].values()), manifest['rows']['bounded'])
     clients = {split: counts['clients'] for split, counts in manifest['splits'].items()}
-    set_aside = manifest['clients_set_aside']['too_little_data']
+    set_aside, empty = manifest['clients_set_aside']['too_little_data'], manifest['splits']['train']['empty']
     self.assertEqual(clients['train'] + clients['validation'] + clients['test'] + set_aside, 1_075)
     data = client_shards.ClientShards(self.output)
     data.verify()
     train, tail, validation, test = (_ids(data, split) for split in client_shards.SPLITS)
-    self.assertEqual(train, tail)
+    self.assertLess(tail, train)
+    self.assertLen(train - tail, empty)
+    self.assertEqual(manifest['empty_clients'], {'too_little_data': empty})
     self.assertLen(train | validation | test, 1_075 - set_aside)
     self.assertCountEqual(os.listdir(self.output), [*manifest['files'], 'manifest.json'])
 
@@ -189,10 +191,12 @@ class BadInputTest(_JobTest):
     self.assertEqual(
         manifest['rows'], {'read': 13, 'used': 5, 'bounded': 1, 'quarantined': dict.fromkeys(reasons, 1)}
     )
-    self.assertEqual(manifest['clients_set_aside'], {'too_little_data': 1})
+    self.assertEqual(manifest['empty_clients'], {'too_little_data': 1})
     self.assertEqual(manifest['notes'], {'outside_vocabulary': 100})
-    (warning,) = manifest['warnings']
-    self.assertStartsWith(warning, '19.8% of the characters are outside of the alphabet')
+    untestable, few, unknown = manifest['warnings']
+    self.assertStartsWith(untestable, 'No test client: ')
+    self.assertStartsWith(few, 'Only 2 training clients: ')
+    self.assertStartsWith(unknown, '19.8% of the characters are outside of the alphabet')
 
   @parameterized.named_parameters(
       ('empty', [], 'Expected rows in the input, found none'),

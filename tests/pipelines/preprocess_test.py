@@ -99,7 +99,7 @@ class PreprocessTest(_ProgramTest):
         '--override=examples.alphabet.source=declared', '--override=examples.alphabet.characters="пока, andthks"'
     ]
     for mode in (['--describe'], [f'--output_dir={self.folder / "known"}']):
-      self.assertNotIn('warning', self.main(*self.flags(), *alphabet, *mode))
+      self.assertNotIn('of the characters', self.main(*self.flags(), *alphabet, *mode))
 
   def test_inputs_add_up(self) -> None:
     self.create_tempfile(f'{self.folder}/_x.jsonl', _LOG)

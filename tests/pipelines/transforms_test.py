@@ -1,4 +1,4 @@
-"""Tests of the pipeline's steps: learning before featurizing, and what a step says that cannot do its work."""
+"""Tests of what the steps of the pipeline say, and what they say if they cannot do their work."""
 
 from collections.abc import Sequence
 import functools
@@ -17,33 +17,12 @@ from pipelines import output_folder
 from pipelines import reports
 from pipelines import transforms
 from pipelines.declarations import declaration
-from pipelines.learning import base as learning
 from pipelines.readers import jsonl
-from pipelines.rows import rows as rows_lib
+from pipelines.rows import client_ids
 from pipelines.shards import bounds
 from pipelines.shards import shard_building
 from pipelines.shards import splits
 from tests.pipelines import fakes
-
-
-class _SumOfTwoRows(learning.Learner):
-  """Adds the numbers of the first two rows of each client."""
-
-  def contribute(self, rows: rows_lib.ClientRows) -> int:
-    numbers = rows.table['number'].to_pylist()
-    return sum(sum(numbers[start:stop][:2]) for start, stop in zip(rows.starts, rows.starts[1:], strict=False))
-
-  def add(self, first: int, second: int) -> int:
-    return first + second
-
-  def to_table(self, total: int) -> pa.Table:
-    return pa.table({'sum': [total]})
-
-  def from_table(self, table: pa.Table) -> int:
-    return table['sum'][0].as_py()
-
-  def release(self, total: int | None) -> learning.Release:
-    return learning.Release(total or 0, {'what': 'a sum', 'source': 'dp', 'epsilon': 1.0})
 
 
 def _path(folder: str, shard: int) -> str:
@@ -72,29 +51,6 @@ class PipelineTest(absltest.TestCase):
     rows = pipeline | transforms.ReadRows(paths, declared, fakes.KEY)
     return rows, rows.elements | transforms.SpillRows(2, self.folder)
 
-  def _sum(self) -> int | None:
-    with pa.OSFile(os.path.join(self.folder, 'sum')) as file:
-      return learning.read_total(_SumOfTwoRows(), file)
-
-  def test_learns_from_all_training_users_and_from_them_alone(self) -> None:
-    users = [f'user {number}' for number in range(12)]
-    rows = [(user, time, 10**place) for place, user in enumerate(users) for time in range(3)]
-    log = self._log([dict(zip(('user', 'time', 'number'), row, strict=True)) for row in rows])
-    declared, builder = self._declare(fakes.Numbers())
-    with test_pipeline.TestPipeline(runner='FnApiRunner') as pipeline:
-      _, buckets = self._slices(pipeline, [log], declared)
-      buckets.elements | transforms.Learn(builder, _SumOfTwoRows(), os.path.join(self.folder, 'sum'))
-    digits = str(self._sum()).zfill(len(users))[::-1]
-    self.assertEqual(set(digits), {'0', '2'})
-    self.assertBetween(digits.count('2'), 4, 11)
-
-  def test_learning_from_nobody(self) -> None:
-    declared, builder = self._declare(fakes.Numbers())
-    with test_pipeline.TestPipeline(runner='FnApiRunner') as pipeline:
-      _, buckets = self._slices(pipeline, [self._log([])], declared)
-      buckets.elements | transforms.Learn(builder, _SumOfTwoRows(), os.path.join(self.folder, 'sum'))
-    self.assertIsNone(self._sum())
-
   def test_a_damaged_file_is_a_problem_and_the_others_are_read(self) -> None:
     whole = self._log([{'user': 'ann', 'time': 0, 'number': 1}])
     cut = pathlib.Path(self.folder, 'cut.gz')
@@ -112,6 +68,24 @@ class PipelineTest(absltest.TestCase):
       written = buckets.elements | transforms.WriteShards(builder, functools.partial(_path, folder))
       (rows.reports, buckets.reports, written) | beam.Flatten() | transforms.WriteResult(folder)
     return json.loads(pathlib.Path(folder, output_folder.RESULT_NAME).read_text())
+
+  def test_training_clients_do_not_depend_on_what_a_client_has(self) -> None:
+    """A client's data replaced by none (zero-out): it has no examples, and nothing else changes."""
+    users = [f'user {number}' for number in range(12)]
+    rows = [{'user': user, 'time': time, 'number': 1} for user in users for time in range(3)]
+    whole = self._count_training_examples(rows)
+    self.assertBetween(len(whole), 4, 11)
+    for victim in users[:4]:
+      others = [row for row in rows if row['user'] != victim]
+      client = client_ids.hash_id(victim, fakes.KEY).hex()
+      for left in ({'number': None}, {'time': None, 'number': 1}):
+        found = self._count_training_examples([*others, {'user': victim, 'time': 0, **left}])
+        self.assertEqual(found, {**whole, client: 0} if client in whole else whole)
+
+  def _count_training_examples(self, rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+    self._result([self._log(rows)])
+    index = pa.ipc.open_file(os.path.join(self.folder, 'output', 'index.arrow')).read_all().to_pylist()
+    return {entry['client_id'].hex(): entry['examples'] for entry in index if entry['split'] == 'train'}
 
   def test_the_result_says_all_that_a_manifest_needs(self) -> None:
     rows = [{'user': user, 'time': 0, 'number': 1} for user in 'abcdef']

@@ -72,7 +72,7 @@ class DescribeTest(parameterized.TestCase):
                       be or-
             limits    a client keeps at most 1,000 examples, its first
                       at most 16,000,000 bytes of its rows are looked at
-                      with fewer than 2 examples it is set aside
+                      with fewer than 2 it has none; it counts in the population still
             splits    10% of the users are held out for test, 0% for validation; the last 10% of the others' examples
             privacy   alphabet: declared, at no cost
             """),

@@ -8,6 +8,7 @@ from absl.testing import absltest
 import numpy as np
 import pyarrow as pa
 
+from pipelines import guarantees
 from pipelines import schema as schema_lib
 from pipelines.featurizers import table as table_lib
 from pipelines.learning import base as learning
@@ -18,6 +19,8 @@ from pipelines.rows import rows as rows_lib
 
 class _Learner(learning.Learner):
   """Learns the same from everyone."""
+
+  cost = guarantees.NOTHING
 
   def __init__(self, columns: Sequence[str | number_columns.NumberColumn]) -> None:
     self.columns = columns

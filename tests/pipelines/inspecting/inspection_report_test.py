@@ -52,11 +52,20 @@ class InspectionReportTest(absltest.TestCase):
     self.assertIn('<td>\\x1b[2Jwalk</td>', page)
     self.assertNotRegex(page, '[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]')
 
+  def test_users_without_examples_are_said(self) -> None:
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    figures = inspection.measure(inspected.write(folder, empty=('fay',)))
+    said = 'Besides, 1 training users without examples: they count in the population.'
+    self.assertIn(said, inspection_report.describe(figures))
+    self.assertIn(said, self._write_page(figures))
+    self.assertNotIn('Besides', inspection_report.describe(self.figures))
+
+
   def test_text_accounts_for_every_row(self) -> None:
     text = inspection_report.describe(self.figures)
     self.assertIn('Rows: 60 read = 37 used + 12 removed by a limit + 11 quarantined', text)
     self.assertRegex(text, r'\n +duplicate_row +10 #+\n')
-    self.assertIn('Users set aside: too_little_data 3\n', text)
+    self.assertIn('Held-out users set aside: too_little_data 3\n', text)
     self.assertIn('Noted: outside_vocabulary 4,321\n', text)
     self.assertIn('Limits: keep first, max_examples_per_client 1,000\n', text)
 

@@ -26,6 +26,18 @@ class InspectionTest(parameterized.TestCase):
     self.assertEqual(figures.spreads['train'], inspection.Spread(3, 31, 2, 4.0, 31 / 3, 25))
     self.assertSequenceEqual(list(figures.spreads), ['train', 'tail', 'validation', 'test'])
 
+  def test_training_users_without_examples_are_counted_apart(self) -> None:
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    shards = inspected.write(folder, empty=('fay', 'gus'))
+    figures = inspection.measure(shards)
+    self.assertEqual(figures.users, 7)
+    self.assertEqual(figures.spreads['train'], inspection.Spread(3, 31, 2, 4.0, 31 / 3, 25, empty=2))
+    without = inspection.measure(self.shards)
+    self.assertEqual((figures.sizes, figures.skew), (without.sizes, without.skew))
+    self.assertEqual(inspection.verify(shards), 8)
+    shown = inspection.describe_client(shards, inspected.make_id('fay').hex())
+    self.assertIn('train: 0 examples; most frequent labels: none', shown)
+
   def test_training_users_by_size(self) -> None:
     figures = inspection.measure(self.shards)
     self.assertEqual(figures.sizes, inspection.Histogram((2, 5, 10, 20, 50), (2, 0, 0, 1)))

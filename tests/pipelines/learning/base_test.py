@@ -39,6 +39,8 @@ class CheckEntryTest(parameterized.TestCase):
 class _Tables(base.Learner):
   """A learner whose sums are tables."""
 
+  cost = guarantees.NOTHING
+
   def contribute(self, rows: rows_lib.ClientRows) -> pa.Table:
     raise NotImplementedError
 

@@ -97,6 +97,14 @@ class ReadBlockTest(parameterized.TestCase):
     self.assertEqual(rows.table[rows_lib.ID].to_pylist(), [fakes.client_id(name) for name in ('ann', 'ann', '7')])
     self.assertEqual(rows.counts[reports.NOTES, 'client_id_normalized'], 2)
 
+  def test_clients_that_only_have_refused_rows_are_named(self) -> None:
+    users = ['ann', 'bob', 'cid', None, 'bob', 'dan', 'x' * 2_000]
+    table = pa.table({'user': users, 'time': [1, None, 3, 4, 5, 6, 7], 'number': [1, 2, None, None, None, 6, None]})
+    rows = parsing.read_block(readers.Block(table, np.arange(7), {}), _PART, _declare(), fakes.KEY)
+    self.assertEqual(rows.table['number'].to_pylist(), [1, 6])
+    self.assertCountEqual(rows.bare_ids[rows_lib.ID].to_pylist(), map(fakes.client_id, ('bob', 'cid')))
+    self.assertEqual(rows.bare_ids.column_names, [rows_lib.ID])
+
   def test_undeclared_values_are_counted_for_the_message(self) -> None:
     kind = columns_lib.Category(('0', '1'))
     featurizer = mock.Mock(columns=(columns_lib.Column('label', kind),))

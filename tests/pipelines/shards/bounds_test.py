@@ -67,34 +67,35 @@ def _numbers(rows: pa.Table) -> dict[str, list[int]]:
 class GatherTest(parameterized.TestCase):
 
   def test_puts_a_clients_rows_in_their_order(self) -> None:
-    kept, removed = _bounds().gather([fakes.make_rows(('a', 3, 30), ('b', 1, 5), ('a', -1, 10), ('a', 2, 20))])
+    kept, removed, _ = _bounds().gather([fakes.make_rows(('a', 3, 30), ('b', 1, 5), ('a', -1, 10), ('a', 2, 20))])
     self.assertEqual(_numbers(kept), {'a': [10, 20, 30], 'b': [5]})
     self.assertFalse(any(removed.values()))
 
   def test_rows_alike_in_order_stay_as_they_came(self) -> None:
-    kept, _ = _bounds(()).gather([fakes.make_rows(('a', 1, 3), ('a', 1, 1), ('a', 1, 2), ('a', 1, 1))])
+    kept, _, _ = _bounds(()).gather([fakes.make_rows(('a', 1, 3), ('a', 1, 1), ('a', 1, 2), ('a', 1, 1))])
     self.assertEqual(_numbers(kept), {'a': [3, 1, 2, 1]})
 
   def test_orders_at_both_ends_of_64_bits(self) -> None:
-    kept, _ = _bounds().gather([fakes.make_rows(('a', 2**63 - 1, 2), ('b', 0, 7), ('a', -(2**63), 1))])
+    kept, _, _ = _bounds().gather([fakes.make_rows(('a', 2**63 - 1, 2), ('b', 0, 7), ('a', -(2**63), 1))])
     self.assertEqual(_numbers(kept), {'a': [1, 2], 'b': [7]})
 
   def test_drops_duplicates_of_a_client(self) -> None:
-    kept, removed = _bounds().gather(
+    kept, removed, _ = _bounds().gather(
         [fakes.make_rows(('a', 1, 1), ('a', 1, 2), ('b', 1, 1), ('a', 1, 1)), fakes.make_rows(('a', 1, 2), ('a', 2, 2))]
     )
     self.assertEqual(_numbers(kept), {'a': [1, 2, 2], 'b': [1]})
     self.assertEqual(removed[bounds.DUPLICATE], 2)
 
   def test_drops_duplicates_whatever_their_order_if_so_declared(self) -> None:
-    kept, removed = _bounds(('number',)).gather([fakes.make_rows(('a', 1, 7), ('a', 2, 8), ('a', 3, 7), ('b', 1, 7))])
+    rows = fakes.make_rows(('a', 1, 7), ('a', 2, 8), ('a', 3, 7), ('b', 1, 7))
+    kept, removed, _ = _bounds(('number',)).gather([rows])
     self.assertEqual(_numbers(kept), {'a': [7, 8], 'b': [7]})
     self.assertEqual(removed[bounds.DUPLICATE], 1)
 
   @parameterized.parameters(('first', [0, 1, 2]), ('latest', [7, 8, 9]), ('random', list(range(10))))
   def test_keeps_no_more_rows_than_examples_need(self, keep: str, expected: list[int]) -> None:
     rows = fakes.make_rows(*(('a', place, place) for place in range(10)), ('b', 0, 5))
-    kept, removed = _bounds(max_examples_per_client=3, keep=keep).gather([rows])
+    kept, removed, _ = _bounds(max_examples_per_client=3, keep=keep).gather([rows])
     self.assertEqual(_numbers(kept), {'a': expected, 'b': [5]})
     self.assertEqual(removed[bounds.MAX_EXAMPLES], 10 - len(expected))
 
@@ -102,7 +103,7 @@ class GatherTest(parameterized.TestCase):
   def test_keeps_no_more_bytes_than_allowed(self, keep: str, expected: list[int]) -> None:
     rows = fakes.make_rows(*(('a', place, place) for place in range(10)))
     row_bytes = 16 + 8 + 8
-    kept, removed = _bounds(max_bytes_per_client=3 * row_bytes - 1, keep=keep).gather([rows])
+    kept, removed, _ = _bounds(max_bytes_per_client=3 * row_bytes - 1, keep=keep).gather([rows])
     self.assertEqual(_numbers(kept), {'a': expected})
     self.assertEqual(removed[bounds.MAX_BYTES], 8)
 
@@ -111,9 +112,9 @@ class GatherTest(parameterized.TestCase):
     limited = _bounds(max_examples_per_client=limit, keep=keep)
     table = fakes.make_rows(*rows)
     pieces = [table.slice(start, piece) for start in range(0, len(rows), piece)]
-    whole, removed = limited.gather([table])
+    whole, removed, _ = limited.gather([table])
     self.enter_context_gathered_bytes(0)
-    kept, removed_in_pieces = limited.gather(pieces)
+    kept, removed_in_pieces, _ = limited.gather(pieces)
     self.assertEqual(_numbers(kept), _numbers(whole))
     for counts in (removed, removed_in_pieces):
       self.assertEqual(kept.num_rows + sum(counts.values()), len(rows))
@@ -134,14 +135,14 @@ class GatherTest(parameterized.TestCase):
     limited = bounds.Bounds(limits, notes, identity)
     table = _note_rows(rows)
     self.enter_context_gathered_bytes(0)
-    in_pieces, removed = limited.gather([table.slice(start, piece) for start in range(0, len(rows), piece)])
+    in_pieces, removed, bare = limited.gather([table.slice(start, piece) for start in range(0, len(rows), piece)])
     for client in 'ab':
-      alone, _ = limited.gather([table.filter(pc.equal(table[rows_lib.ID], pa.scalar(fakes.client_id(client))))])
+      alone, _, _ = limited.gather([table.filter(pc.equal(table[rows_lib.ID], pa.scalar(fakes.client_id(client))))])
       found = in_pieces.filter(pc.equal(in_pieces[rows_lib.ID], pa.scalar(fakes.client_id(client))))
       self.assertEqual(found.to_pylist(), alone.to_pylist())
       self.assertLessEqual(sum(16 + 8 + 8 + 8 + len(row['note']) for row in alone.to_pylist()), size)
     present = {client for client, *_ in rows}
-    self.assertEqual(removed.pop(bounds.NO_ROWS_LEFT), len(present) - len(in_pieces[rows_lib.ID].unique()))
+    self.assertLen(bare, len(present) - len(in_pieces[rows_lib.ID].unique()))
     self.assertEqual(in_pieces.num_rows + sum(removed.values()), len(rows))
 
   def test_columns_that_decide_what_a_row_counts_for(self) -> None:
@@ -153,17 +154,25 @@ class GatherTest(parameterized.TestCase):
   def test_a_row_that_is_too_large_is_as_if_it_were_not_there(self, keep: str) -> None:
     large, small = ('a', 2, 2, 'x' * 200), [('a', 1, 1, ''), ('a', 3, 3, '')]
     limits = bounds.Limits(max_bytes_per_client=100, keep=keep, min_examples_per_client=1)
-    kept, removed = bounds.Bounds(limits, _Notes(), ()).gather([_note_rows([large, *small])])
+    kept, removed, bare = bounds.Bounds(limits, _Notes(), ()).gather([_note_rows([large, *small])])
     self.assertEqual(_numbers(kept), {'a': [1, 3]})
-    self.assertEqual((removed[bounds.TOO_LARGE], removed[bounds.MAX_BYTES], removed[bounds.NO_ROWS_LEFT]), (1, 0, 0))
+    self.assertEqual((removed[bounds.TOO_LARGE], removed[bounds.MAX_BYTES], bare), (1, 0, []))
 
-  def test_clients_without_any_row_left_are_counted_once(self) -> None:
+  def test_clients_without_any_row_left_are_named_once(self) -> None:
     self.enter_context_gathered_bytes(0)
     large = [(client, order, 0, 'x' * 200) for client in 'abc' for order in (1, 2)]
     limited = bounds.Bounds(bounds.Limits(max_bytes_per_client=100), _Notes(), ())
-    kept, removed = limited.gather([_note_rows(large), _note_rows(large), _note_rows([('b', 0, 7, '')])])
+    kept, removed, bare = limited.gather([_note_rows(large), _note_rows(large), _note_rows([('b', 0, 7, '')])])
     self.assertEqual(_numbers(kept), {'b': [7]})
-    self.assertEqual((removed[bounds.TOO_LARGE], removed[bounds.NO_ROWS_LEFT]), (12, 2))
+    self.assertEqual(removed[bounds.TOO_LARGE], 12)
+    self.assertEqual(bare, sorted(map(fakes.client_id, 'ac')))
+
+  def test_clients_that_only_have_an_id_are_named_unless_they_have_rows(self) -> None:
+    ids = pa.table({rows_lib.ID: fakes.make_rows(('a', 0, 0), ('c', 0, 0), ('a', 0, 0))[rows_lib.ID]})
+    kept, removed, bare = _bounds().gather([ids, fakes.make_rows(('a', 1, 5), ('b', 0, 6)), ids])
+    self.assertEqual(_numbers(kept), {'a': [5], 'b': [6]})
+    self.assertEqual((bare, sum(removed.values())), ([fakes.client_id('c')], 0))
+    self.assertEqual(_bounds().gather([ids]).bare_ids, sorted(map(fakes.client_id, 'ac')))
 
   def test_bytes_of_a_list(self) -> None:
     lists = pa.table({'list': pa.array([[1, 2, 3], [], [4]], pa.list_(pa.int16()))})
@@ -187,7 +196,7 @@ class GatherTest(parameterized.TestCase):
         yield rows.set_column(1, rows_lib.ORDER, pa.array(range(start, start + 20_000)))
 
     before = pa.total_allocated_bytes()
-    kept, _ = limited.gather(tables())
+    kept, _, _ = limited.gather(tables())
     self.assertEqual(kept.num_rows, 10)
     self.assertLess(peak - before, 20 << 20)
 

@@ -145,9 +145,34 @@ class ForgettingTest(_TestCase):
     self.assertEqual(new['rows']['used'], old['rows']['used'] - rows)
     self.assertEqual(new['rows']['quarantined'], {'forgotten': rows})
     self.assertEqual(new['rows']['read'], new['rows']['used'] + rows)
-    self.assertEqual(new['splits']['train'], {'clients': 8, 'examples': old['splits']['train']['examples'] - 5 - 6})
+    examples = old['splits']['train']['examples'] - 5 - 6
+    self.assertEqual(new['splits']['train'], {'clients': 8, 'examples': examples, 'empty': 0})
     self.assertEqual(new['splits']['test'], {'clients': 1, 'examples': 5})
     self.assertEqual(new['schema'], old['schema'])
+
+  def test_a_client_without_examples_is_forgotten_like_others(self) -> None:
+    path = self.create_tempdir().full_path
+    entries = [(b'a' * 16, 3), (b'b' * 16, 0), (b'c' * 16, 2), (b'd' * 16, 0)]
+    rng = np.random.default_rng(0)
+    clients = [
+        shard_writing.ClientExamples(
+            one, 'train', rng.integers(0, 256, (size, 16), np.uint8), rng.integers(-128, 128, (size, 16), np.int8)
+        )
+        for one, size in entries
+    ]  # fmt: skip
+    held_out = shard_writing.ClientExamples(b'b' * 15 + b'c', 'test', *clients[0][2:])
+    shard_writing.write_data_set(path, _SCHEMA, [shard_writing.pack([*clients, held_out])])
+    outcome = forgetting.forget(path, [b'b' * 16])
+    self.assertEqual((outcome.clients, outcome.rows), (1, 0))
+    data = client_shards.ClientShards(path)
+    data.verify()
+    self.assertEqual(data.manifest['splits']['train'], {'clients': 3, 'examples': 5, 'empty': 1})
+    for place, client in enumerate((clients[0], clients[2], clients[3])):
+      np.testing.assert_array_equal(data.read('train', place)[0], client.features)
+    np.testing.assert_array_equal(data.read('test', 0)[0], held_out.features)
+    forgetting.forget(path, [b'a' * 16, b'c' * 16])
+    self.assertEqual(client_shards.ClientShards(path).manifest['splits']['train']['clients'], 1)
+    self.assertIn('No training client with examples', forgetting.forget(path, []).warnings[0])
 
   def test_asking_for_nobody_that_is_there_changes_nothing(self) -> None:
     forgetting.forget(self.path, [_id(4)])
@@ -159,7 +184,7 @@ class ForgettingTest(_TestCase):
   def test_says_when_nobody_is_left_to_train_on(self) -> None:
     outcome = forgetting.forget(self.path, [_id(user) for user in range(_USERS) if user not in _TEST_USERS])
     self.assertLen(outcome.warnings, 1)
-    self.assertIn('No training client is left', outcome.warnings[0])
+    self.assertIn('No training client with examples', outcome.warnings[0])
     outcome = forgetting.forget(self.path, [_id(user) for user in _TEST_USERS])
     self.assertLen(outcome.warnings, 2)
     self.assertEqual(forgetting.forget(self.path, [_id(4)]).warnings, outcome.warnings)

@@ -82,16 +82,43 @@ class ShardBuilderTest(parameterized.TestCase):
       if split in ('test', 'validation'):
         self.assertEqual(numbers, list(range(5)))
 
-  def test_clients_with_too_little_are_set_aside(self) -> None:
-    found, _, report = _build(_builder(min_examples_per_client=3, tail_share=0.0), _rows(a=2, b=3, c=1))
-    self.assertEqual(found, {(fakes.client_id('b'), 'train'): [0, 1, 2]})
-    self.assertEqual(report.reasons(reports.SET_ASIDE), {'too_little_data': 2})
+  def test_training_clients_with_too_little_stay_without_examples(self) -> None:
+    found, content, report = _build(_builder(min_examples_per_client=3, tail_share=0.0), _rows(a=2, b=3, c=1))
+    a, b, c = (fakes.client_id(name) for name in 'abc')
+    self.assertEqual(found, {(a, 'train'): [], (b, 'train'): [0, 1, 2], (c, 'train'): []})
+    self.assertEqual(int(content.rows.sum()), 3)
+    self.assertEqual(report.reasons(reports.EMPTY), {'too_little_data': 2})
+    self.assertEqual(report.reasons(reports.SET_ASIDE), {})
     self.assertEqual(report.reasons(reports.BOUNDED), {'too_little_data': 3})
 
-  def test_nobody_left(self) -> None:
+  def test_held_out_clients_with_too_little_are_set_aside(self) -> None:
+    builder = _builder(min_examples_per_client=3, test_users_share=0.99)
+    found, _, report = _build(builder, _rows(a=2, b=3, c=1))
+    self.assertEqual(found, {(fakes.client_id('b'), 'test'): [0, 1, 2]})
+    self.assertEqual(report.reasons(reports.SET_ASIDE), {'too_little_data': 2})
+    self.assertEqual(report.reasons(reports.EMPTY), {})
+
+  def test_nobody_has_enough(self) -> None:
     found, content, report = _build(_builder(min_examples_per_client=5), _rows(a=2, b=3))
-    self.assertEqual((found, content.starts.tolist()), ({}, [0]))
+    self.assertEqual(found, {(fakes.client_id(name), 'train'): [] for name in 'ab'})
+    self.assertEqual((content.features.shape, content.rows.tolist()), ((0,), [0, 0]))
     self.assertEqual(report.total(reports.BOUNDED), 5)
+
+  @hypothesis.given(strategies.lists(strategies.integers(0, 4), min_size=1, max_size=8), strategies.integers(1, 3))
+  def test_the_population_does_not_depend_on_what_clients_have(self, counts: list[int], least: int) -> None:
+    """Zero-out: a client's data replaced by none changes neither the training ids nor the others' entries."""
+    builder = _builder(min_examples_per_client=least, test_users_share=0.3)
+    names = 'abcdefgh'[: len(counts)]
+    ids = pa.table({rows_lib.ID: _rows(**dict.fromkeys(names, 1))[rows_lib.ID]})
+    whole, _ = builder.gather([ids, _rows(x=1, **dict(zip(names, counts, strict=True)))])
+    found = builder.build(whole, reports.Report())
+    everyone = [fakes.client_id(name) for name in names + 'x']
+    split = builder.splits.of_users(np.frombuffer(b''.join(everyone), np.uint8).reshape(-1, 16))
+    training = {client for client, split in zip(found.client_ids.to_pylist(), found.splits, strict=True) if split == 0}
+    self.assertEqual(training, {client for client, place in zip(everyone, split, strict=True) if place == 0})
+    self.assertEqual(builder.count_clients(whole)['train'], len(training))
+    keys = list(zip(found.client_ids.to_pylist(), found.splits.tolist(), strict=True))
+    self.assertEqual(keys, sorted(set(keys)))
 
   def test_rows_that_no_example_draws_on(self) -> None:
     # Examples of rows 0-1, 3-4 and 6-7, of which two are kept: rows 2 and 5 lie between, 8 at the end.
@@ -140,7 +167,7 @@ class ShardBuilderTest(parameterized.TestCase):
     featurizer = fakes.Numbers(stride=1, reach=2)
     for least, clients in ((8, 1), (9, 0)):
       found, _, report = _build(_builder(featurizer, min_examples_per_client=least), _rows(a=12))
-      self.assertLen({client for client, _ in found}, clients)
+      self.assertLen([numbers for (_, split), numbers in found.items() if split == 'train' and numbers], clients)
       self.assertEqual(report.total(reports.USED) + report.total(reports.BOUNDED), 12)
 
   def test_held_out_users_keep_examples_that_overlap(self) -> None:
@@ -148,10 +175,10 @@ class ShardBuilderTest(parameterized.TestCase):
     found, _, _ = _build(builder, _rows(a=12))
     self.assertEqual(found, {(fakes.client_id('a'), 'test'): list(range(10))})
 
-  def test_clients_whose_rows_are_all_too_large_are_set_aside(self) -> None:
+  def test_clients_whose_rows_are_all_too_large_have_no_usable_row(self) -> None:
     found, _, report = _build(_builder(max_bytes_per_client=31), _rows(a=3, b=1))
-    self.assertEqual(found, {})
-    self.assertEqual(report.reasons(reports.SET_ASIDE), {'no_rows_left': 2})
+    self.assertEqual(found, {(fakes.client_id(name), 'train'): [] for name in 'ab'})
+    self.assertEqual(report.reasons(reports.EMPTY), {'no_usable_row': 2})
     self.assertEqual(report.reasons(reports.BOUNDED), {'row_too_large': 4})
 
   def test_examples_that_do_not_fit_the_schema_are_a_problem(self) -> None:
@@ -193,7 +220,7 @@ class ShardBuilderTest(parameterized.TestCase):
     held = dict.fromkeys(content.client_ids.to_pylist(), 0)
     for client, count in zip(content.client_ids.to_pylist(), np.diff(content.starts), strict=True):
       held[client] += count
-    self.assertTrue(all(least <= count <= max(limit, least) for count in held.values()))
+    self.assertTrue(all(not count or least <= count <= max(limit, least) for count in held.values()))
 
 
 class RowIdentityTest(parameterized.TestCase):

@@ -107,7 +107,7 @@ class ShardWritingTest(parameterized.TestCase):
     self.assertEqual(index['split'].to_pylist(), ['train', 'train', 'tail', 'validation', 'test', 'test'])
     self.assertEqual([one[0] for one in index['client_id'].to_pylist()], [1, 0x90, 1, 3, 0, 2])
     self.assertEqual(pa.ipc.open_file(os.path.join(self.path, 'index.arrow')).read_all(), index)
-    self.assertEqual(shard_writing.count_splits(index)['train'], {'clients': 2, 'examples': 7})
+    self.assertEqual(shard_writing.count_splits(index)['train'], {'clients': 2, 'examples': 7, 'empty': 0})
 
   def test_the_order_in_which_shards_are_done_changes_no_byte(self) -> None:
     tables = [_write_shard(shard_writing.pack([client]))[1] for client in _CLIENTS]
