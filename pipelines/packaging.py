@@ -15,7 +15,7 @@ from apache_beam.options import pipeline_options
 
 # What this stage imports on workers, besides Beam and what Beam brings. Workers get the versions of this machine:
 # another release of Arrow may write the same table in other bytes.
-REQUIREMENTS = ('dp-accounting', 'isal', 'numpy', 'pillow', 'pyarrow', 'python-dp')
+REQUIREMENTS = ('dp-accounting', 'isal', 'numpy', 'pillow', 'pyarrow', 'python-dp', 'tzdata')
 
 _NAME = 'pocketfed_pipelines'
 _PACKAGE = pathlib.Path(__file__).parent

@@ -60,6 +60,8 @@ class Parser:
     )
     # One item a row, because pyarrow calls from several threads: whether it was the last line.
     self._skipped: list[bool] = []
+    # How many of them are in the blocks so far.
+    self._counted = 0
     self._refused: collections.Counter[str] = collections.Counter()
     self._notes: collections.Counter[str] = collections.Counter()
     self._has_marks = False
@@ -80,6 +82,8 @@ class Parser:
       for batch in arrow_csv.open_csv(pa.PythonFile(source, mode='r'), **self._options(streams.BLOCK_BYTES)):
         table = pa.Table.from_batches([batch])
         is_ended = _has_last_line(table)
+        # Who reads the first blocks alone sees them too, and perhaps those of the next block, which is parsed already.
+        self._count_skipped()
         yield from self._make_blocks([values.number_rows(table.slice(0, table.num_rows - is_ended), row)])
         row += table.num_rows
     except pa.ArrowException:
@@ -135,7 +139,7 @@ class Parser:
   def _read_text(self, text: bytes, start: int, found: list[values.Rows]) -> bool:
     """Adds the rows of the text, unless they are not one a line because a quote is open or a line is empty."""
     ends = streams.find_line_ends(text)
-    self._skipped = []
+    self._skipped, self._counted = [], 0
     table = self._parse(text, streams.chunk_size(ends))
     if table is None or table.num_rows + len(self._skipped) - self._skipped.count(True) != len(ends):
       return False
@@ -166,8 +170,10 @@ class Parser:
     return 'skip'
 
   def _count_skipped(self) -> None:
-    if wrong := self._skipped.count(False):
+    wrong = self._skipped.count(False) - self._counted
+    if wrong > 0:
       self._refused['wrong_number_of_fields'] += wrong
+      self._counted += wrong
 
   def _note_joined_lines(self, lines: int, rows: int) -> None:
     """Counts the lines that quotes made part of the row before them: those of other clients, if a quote was stray."""

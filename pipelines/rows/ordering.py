@@ -11,7 +11,8 @@ from pipelines.rows import times
 TYPES = ('integer', 'number', 'time')
 NO_ORDER, AMBIGUOUS = 'no_order', 'ambiguous_date'
 
-_WHOLE = r'^\s*[+-]?[0-9]{1,38}\s*$'
+# With a point where a program took it for a double, such as a column with gaps.
+_WHOLE = r'^\s*[+-]?[0-9]{1,38}(\.0*)?\s*$'
 _INT64_MIN, _INT64_MAX = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 _MICROSECONDS = {'s': 1_000_000, 'ms': 1_000, 'us': 1}
 _DAY = 86_400 * _MICROSECONDS['s']
@@ -65,7 +66,7 @@ def _read_integers(values: pa.Array) -> pa.Array:
 
 def _parse_integers(text: pa.Array) -> pa.Array:
   digits = pc.if_else(pc.match_substring_regex(text, _WHOLE), pc.ascii_trim_whitespace(text), None)
-  digits = pc.replace_substring_regex(digits, r'^\+', '')
+  digits = pc.replace_substring_regex(digits, r'^\+|\.0*$', '')
   try:
     return digits.cast(pa.int64())
   except pa.ArrowInvalid:

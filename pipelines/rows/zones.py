@@ -1,11 +1,14 @@
 """Zones of times as text: offsets, the names that every log uses, and those of the zone database."""
 
 import datetime
+import functools
+from importlib import resources
 import re
 import zoneinfo
 
 import numpy as np
 import pyarrow as pa
+import tzdata  # type: ignore[import-untyped]
 
 # Patterns, in which case does not count.
 OFFSET = '(?:utc|gmt)?[+-][0-9]{2}(?::?[0-9]{2})?'
@@ -56,9 +59,18 @@ def _find(name: str) -> int | zoneinfo.ZoneInfo | None:
     return (seconds if sign == '+' else -seconds) if int(hours) < 24 else None
   if name.upper() in _FIXED:
     return _FIXED[name.upper()] * _HOUR
+  return _load(name) if '/' in name else None
+
+
+@functools.cache
+def _load(name: str) -> zoneinfo.ZoneInfo | None:
+  # Not the system's database: workers may have another one, and the same rows would become other bytes.
+  if not re.fullmatch(NAME, name, re.IGNORECASE):
+    return None
   try:
-    return zoneinfo.ZoneInfo(name) if '/' in name else None
-  except (KeyError, ValueError, OSError):  # The last where it is a folder of the database.
+    with resources.files(tzdata).joinpath('zoneinfo', *name.split('/')).open('rb') as file:
+      return zoneinfo.ZoneInfo.from_file(file, name)
+  except (ValueError, OSError):  # The last where there is none, or a folder.
     return None
 
 

@@ -1,5 +1,7 @@
 """Tests of adding up what the steps report."""
 
+import json
+
 from absl.testing import absltest
 
 from pipelines import reports
@@ -23,6 +25,12 @@ class ReportsTest(absltest.TestCase):
     self.assertEqual(report.total(reports.READ), 5)
     self.assertEqual(report.reasons(reports.QUARANTINED), {'no_text': 1, 'not_json': 3})
     self.assertEqual(report.total(reports.QUARANTINED), 4)
+
+  def test_json_keeps_counts_and_problems(self) -> None:
+    report = _report(a=1, b=2)
+    report.problems += ['z', 'y']
+    written = json.loads(json.dumps(report.to_json()))
+    self.assertEqual(reports.Report.from_json(written), reports.Report(report.counts, problems=['y', 'z']))
 
   def test_a_count_of_zero_leaves_no_trace(self) -> None:
     report = reports.Report()

@@ -13,6 +13,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import hypothesis
 from hypothesis import strategies
+import numpy as np
 
 from pipelines.readers import base
 from pipelines.readers import delimited
@@ -209,6 +210,17 @@ class CsvTest(parameterized.TestCase):
     for newlines_in_values in (True, False):
       for content in (b'', b'\n', b'a,b', b'a,b\n', gzip.compress(b'')):
         self.assertEmpty(self._read(content, newlines_in_values=newlines_in_values).rows)
+
+  def test_the_first_blocks_have_the_bad_rows_that_were_before_them(self) -> None:
+    self.path.write_bytes(b'a,b\n' + b'1,2\n3\n' * 1_000)
+    with mock.patch.object(streams, 'BLOCK_BYTES', 600):
+      (part,) = delimited.Csv().parts(str(self.path), 0)
+      blocks = list(delimited.Csv().read(part, ['a']))
+    refused = [block.refused.get('wrong_number_of_fields', 0) for block in blocks]
+    rows, bad = np.cumsum([block.table.num_rows for block in blocks]), np.cumsum(refused)
+    self.assertGreater(len(blocks), 5)
+    self.assertGreaterEqual((bad - rows).min(), -1)
+    self.assertEqual((rows[-1], bad[-1]), (1_000, 1_000))
 
   @parameterized.parameters(True, False)
   def test_a_missing_column_is_named(self, newlines_in_values: bool) -> None:

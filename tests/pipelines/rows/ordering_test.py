@@ -31,6 +31,7 @@ class ReadOrderTest(parameterized.TestCase):
       ('whole', pa.array([3.0, None, -1.0])),
       ('text', pa.array([' 3', '', '-1'])),
       ('signed', pa.array(['+3', 'x', '-1 '])),
+      ('doubles_as_text', pa.array(['+3.0', '3.5', '-1.'])),
       ('decimals', pa.array([3, None, -1], pa.decimal128(38, 0))),
       ('cents', pa.array([decimal.Decimal(text) for text in ('3.00', '3.50', '-1')])),
       ('large', pa.array(['3', None, '-1'], pa.large_string())),
@@ -115,6 +116,7 @@ class ReadOrderTest(parameterized.TestCase):
     self.assertEqual(_read(pa.array(values), 'time'), [-62_135_596_800_000_000, 253_402_300_799_000_000])
     self.assertEqual(_read(pa.array([*values, 'x']), 'time')[:2], _read(pa.array(values), 'time'))
 
+  @hypothesis.settings(deadline=None)
   @hypothesis.given(
       strategies.lists(
           strategies.builds(
@@ -196,6 +198,7 @@ class ReadOrderTest(parameterized.TestCase):
     self.assertEqual(found, {'no_order': [False, True, False], 'order_not_integer': [False, False, True]})
     self.assertEqual(list(ordering.read_order(pa.array([True]), 'time').refused), ['order_not_time'])
 
+  @hypothesis.settings(deadline=None)
   @hypothesis.given(strategies.lists(strategies.text(alphabet='0123456789-+:TZ. e', max_size=30)))
   def test_any_text_is_read_or_refused(self, values: list[str]) -> None:
     for order_type in ordering.TYPES:
