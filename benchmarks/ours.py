@@ -4,6 +4,7 @@ import numpy as np
 
 from benchmarks import workloads
 from pipelines import client_shards
+from tff_tasks import aggregation
 from tff_tasks import algorithms
 from tff_tasks import client_data
 from tff_tasks import client_work
@@ -21,18 +22,18 @@ class OurRounds:
   ) -> None:
     self._population = shards.num_clients('train')
     self._clients = workload.clients
-    plan = {'quantization_bits': 0, **workload.plan}
+    plan = privacy.PrivacyPlan(self._population, workload.clients, **{'quantization_bits': 0, **workload.plan})
+    model, seed = functional.FunctionalModel(workload.build_model, 1), seeds.Seed.from_number(1)
     process = algorithms.build_learning_process(
-        functional.FunctionalModel(workload.build_model, 1),
+        model,
         workload.schema,
         client_work.LocalTraining(workloads.LEARNING_RATE, workload.batch_size, 1),
         algorithms.build_server_optimizer('sgd', 1.0),
-        privacy.PrivacyPlan(self._population, workload.clients, **plan),
-        seeds.Seed.from_number(1),
+        plan,
+        seed,
     )
-    self._source = client_data.ClientDataSource(
-        shards, workload.batch_size, workload.examples, seeds.Seed.from_number(1)
-    )
+    self._noise = aggregation.RoundNoise(plan, sum(weight.size for weight in model.initial_weights), seed)
+    self._source = client_data.ClientDataSource(shards, workload.batch_size, workload.examples, seed)
     self._runtime = registry.build_runtime(runtime, process, use_xla)
     self._state = self._runtime.initialize()
     self._round = 0
@@ -50,7 +51,8 @@ class OurRounds:
       ValueError: If it leaves out a client.
     """
     cohort, self._upcoming = self._upcoming, self._draw_next()
-    result = self._runtime.next(self._state, cohort, self._upcoming)
+    state = self._noise.add(cohort.round_number, self._state)
+    result = self._runtime.next(state, cohort, self._upcoming)
     if result.left_out:
       raise ValueError(f'Expected rounds of all clients, found {result.left_out[0].reason}.')
     self._state = result.state

@@ -8,12 +8,13 @@ import collections
 from collections.abc import Sequence
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tff_tasks import noise as noise_lib
 from tff_tasks import privacy
 from tff_tasks import quantization
 from tff_tasks import seeds
@@ -24,6 +25,7 @@ _SEED_TYPE = tff.TensorType(np.int32, (2,))
 _FLOAT32_SLACK = 1e-5
 # Numbers of an update whose tensors are joined to one vector.
 _SMALL = 1 << 16
+_NOISE = 'noise'  # Where the state of the aggregation has the noise of the round that comes.
 
 
 def clip(
@@ -48,30 +50,6 @@ def clip(
   return [tf.math.multiply_no_nan(tensor, scale) for tensor in tensors], norm, is_finite
 
 
-class NoiseKey(NamedTuple):
-  """Where the noise of a round comes from: the Philox generator, at a place that 128 secret bits and the round decide.
-
-  Not TensorFlow's `stateless_fold_in`, which keeps 32 bits of a seed: few enough to try them all.
-
-  Attributes:
-    secret: uint64 `[2]`, the same for the whole run: the generator's key, and the high half of its counter.
-    round: int32, the low half of the counter in units of 2**40 steps, more than a model has weights.
-  """
-
-  secret: tf.Tensor
-  round: tf.Tensor
-
-  def normal(self, size: int) -> tf.Tensor:
-    """Returns float32 `[size]` of standard normal noise."""
-    start = tf.bitwise.left_shift(tf.cast(self.round, tf.uint64), tf.constant(40, tf.uint64))
-    return tf.raw_ops.StatelessRandomNormalV2(
-        shape=[size],
-        key=self.secret[:1],
-        counter=tf.stack([start, self.secret[1]]),
-        alg=tf.random.Algorithm.PHILOX.value,
-    )
-
-
 @dataclasses.dataclass(frozen=True)
 class UpdatePath:
   """The TensorFlow of the aggregation, on the client (`encode`) and on the server (`finish`).
@@ -89,7 +67,7 @@ class UpdatePath:
     return [math.prod(shape) for shape in self.shapes]
 
   @property
-  def codec(self) -> quantization.Codec | None:
+  def codec(self) -> quantization.Encoding | None:
     return self.plan.codec(sum(self.sizes))
 
   def encode(self, tensors: Sequence[tf.Tensor], rotation_seed: tf.Tensor, rounding_seed: tf.Tensor) -> tuple[Any, ...]:
@@ -107,15 +85,27 @@ class UpdatePath:
     )
     return encoded, norm, counted
 
-  def finish(self, total: Any, rotation_seed: tf.Tensor, noise_key: NoiseKey) -> tuple[tf.Tensor, ...]:
-    """Returns the noised mean of the updates whose encoded sum is `total`."""
-    tensors = [self.codec.decode(total, rotation_seed)] if self.codec else total
-    tensors = self._split(tensors[0]) if self._is_joined else tensors
-    stddev = self.plan.noise_stddev(sum(self.sizes))
-    if stddev:
-      noise = self._split(stddev * noise_key.normal(sum(self.sizes)))
-      tensors = [tensor + part for tensor, part in zip(tensors, noise, strict=True)]
-    return tuple(tensor / self.plan.clients_per_round for tensor in tensors)
+  def finish(self, total: Any, rotation_seed: tf.Tensor, noise: tf.Tensor | None = None) -> tuple[tf.Tensor, ...]:
+    """Returns the mean of the updates whose encoded sum is `total`.
+
+    Args:
+      total: The sum.
+      rotation_seed: That of the round.
+      noise: int64 of the codec's size, added to the sum before anything else happens to it; None if the plan has none.
+        Anything of another size, also nothing, ends the round with an error: never a mean without noise.
+
+    Raises:
+      ValueError: If the plan has noise and `noise` is None, or the other way round.
+    """
+    if (noise is not None) != self.plan.is_private:
+      raise ValueError(f'Expected noise if and only if the plan is private, found {noise} for {self.plan}.')
+    if self.codec is None:
+      tensors = self._split(total[0]) if self._is_joined else total
+      return tuple(tensor / self.plan.clients_per_round for tensor in tensors)
+    if noise is not None:
+      total = tf.cast(total, tf.int64) + tf.ensure_shape(noise, [self.codec.encoded_size])
+    mean = self.codec.decode(total, rotation_seed) / self.plan.clients_per_round
+    return tuple(self._split(tf.cast(mean, tf.float32)))
 
   @property
   def _is_joined(self) -> bool:
@@ -128,6 +118,40 @@ class UpdatePath:
     return [tf.reshape(part, shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
 
+class RoundNoise:
+  """Puts the noise of a round into the state that the round begins with.
+
+  Args:
+    plan: Says how much noise.
+    dimension: Number of weights of the model.
+    seed: Where it comes from.
+  """
+
+  def __init__(self, plan: privacy.PrivacyPlan, dimension: int, seed: seeds.Seed) -> None:
+    self._source = None
+    if plan.is_private and (codec := plan.codec(dimension)):
+      key, stddev = seed.key('noise'), plan.noise_levels(dimension)
+      self._source = noise_lib.RoundedGaussian(key, stddev, codec.encoded_size)
+
+  def add(self, round_number: int, state: Any) -> Any:
+    """Returns the state of a learning process with the noise of a round, which begins at 1, if the plan has noise.
+
+    The state that comes out of the round has none. A state without noise, or with that of another plan, ends the round
+    with an error.
+
+    Raises:
+      ValueError: If it is the state before another round.
+    """
+    if self._source is None:
+      return state
+    following = int(state.aggregator['round']) + 1
+    if round_number != following:
+      raise ValueError(f'Expected noise for round {following}, found that of round {round_number}.')
+    aggregator = collections.OrderedDict(state.aggregator)
+    aggregator[_NOISE] = self._source.draw(round_number)
+    return state._replace(aggregator=aggregator)
+
+
 def build_aggregator(
     weights_type: tff.StructType, plan: privacy.PrivacyPlan, seed: seeds.Seed
 ) -> tff.templates.AggregationProcess:
@@ -136,16 +160,16 @@ def build_aggregator(
   Args:
     weights_type: The type of `delta`: a structure of float32 tensors.
     plan: Says how to clip, quantize and noise, and what to divide by.
-    seed: Where the rotation and the noise come from.
+    seed: Where the rotation comes from.
 
   Returns:
     An `AggregationProcess` that ignores the weights of clients (the sensitivity of a weighted mean is not clip over
-    clients); its state counts the rounds.
+    clients); its state counts the rounds and takes the noise of the next one, which `RoundNoise` draws.
   """
   path = UpdatePath(plan, tuple(tuple(tensor_type.shape) for tensor_type in weights_type))
   update_type = tff.to_type(collections.OrderedDict(delta=weights_type, rounding_seed=_SEED_TYPE))
 
-  initial_state = tff.tensorflow.computation(lambda: _initial_state(seed))
+  initial_state = tff.tensorflow.computation(lambda: _initial_state(plan, seed))
   state_type = initial_state.type_signature.result
 
   @tff.tensorflow.computation(state_type)
@@ -158,9 +182,8 @@ def build_aggregator(
 
   @tff.tensorflow.computation(state_type, encode.type_signature.result[0])
   def finish(state: Any, total: Any) -> Any:
-    new_state = collections.OrderedDict(state, round=state['round'] + 1)
-    noise_key = NoiseKey(state['noise_secret'], state['round'])
-    return new_state, path.finish(total, _fold_in(state['rotation_seed'], state['round']), noise_key)
+    new_state = collections.OrderedDict(state, round=state['round'] + 1, **_no_noise(plan))
+    return new_state, path.finish(total, _fold_in(state['rotation_seed'], state['round']), state.get(_NOISE))
 
   @tff.federated_computation
   def initialize() -> Any:
@@ -184,12 +207,15 @@ def build_aggregator(
   return tff.templates.AggregationProcess(initialize, next_round)
 
 
-def _initial_state(seed: seeds.Seed) -> Any:
+def _initial_state(plan: privacy.PrivacyPlan, seed: seeds.Seed) -> Any:
   return collections.OrderedDict(
-      round=tf.constant(0),
-      rotation_seed=tf.constant(seed.tensor_seed('rotation')),
-      noise_secret=tf.constant(seed.noise_secret()),
+      round=tf.constant(0), rotation_seed=tf.constant(seed.tensor_seed('rotation')), **_no_noise(plan)
   )
+
+
+def _no_noise(plan: privacy.PrivacyPlan) -> dict[str, tf.Tensor]:
+  """Returns the state's noise between rounds: an empty vector, of a type that allows any size."""
+  return {_NOISE: tf.compat.v1.placeholder_with_default(tf.zeros([0], tf.int64), [None])} if plan.is_private else {}
 
 
 def _fold_in(seed: Any, number: tf.Tensor) -> tf.Tensor:

@@ -83,6 +83,10 @@ class ClientDataSource:
   def num_examples(self) -> np.ndarray:
     return self.shards.clients(_SPLIT).examples
 
+  def client_id(self, client: int) -> bytes:
+    """Returns the id of a client: what it draws depends on that, and not on who else there is."""
+    return self.shards.clients(_SPLIT).client_ids[client].tobytes()
+
   def rooms(self, clients: np.ndarray) -> np.ndarray:
     """Returns the room of each client's dataset: a power of two of batches, so that there are few shapes of them."""
     return np.maximum(self._tight_rooms(self.num_examples[clients]), self._least_room)
@@ -161,7 +165,7 @@ class Cohort:
     used = min(num_examples, source.max_examples)
     block.first[number] = first = number * block.labels.shape[1]
     block.num_examples[number] = used
-    block.seeds[number] = source.seed.client_seeds(self.round_number, client)
+    block.seeds[number] = source.seed.client_seeds(self.round_number, source.client_id(client))
     features, labels = block.features[first : first + used], block.labels[number, :used]
     if num_examples > used:
       self._fill_with_some(client, features, labels)
@@ -172,7 +176,7 @@ class Cohort:
   def _fill_with_some(self, client: int, features: np.ndarray, labels: np.ndarray) -> None:
     """Fills the arrays with `max_examples` of the client's examples."""
     source = self.source
-    drawn = source.seed.stream('examples', self.round_number, client).choice(
+    drawn = source.seed.stream('examples', self.round_number, source.client_id(client)).choice(
         source.num_examples[client], source.max_examples, replace=False
     )
     for array, stored in zip((features, labels), source.shards.read(_SPLIT, client), strict=True):

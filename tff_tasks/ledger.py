@@ -8,6 +8,7 @@ from typing import Any
 from pipelines import guarantees
 from tff_tasks import accountant
 from tff_tasks import learned
+from tff_tasks import noise
 from tff_tasks import privacy
 
 # The line beside the epsilon says what it would take to get here.
@@ -49,6 +50,7 @@ def build_ledger(
       'bound': _bound_in_words([segment.plan for segment in segments]),
       'sampling': _sampling_in_words(plan),
       'mechanism': _mechanism(plan),
+      'noise': noise.EXACTNESS if plan.is_private else None,
       'trust_model': _TRUST_MODEL,
       **accountant.describe([segment.plan.round for segment in segments if segment.plan.is_private]),
       'noise_multiplier': plan.noise_multiplier,
@@ -147,8 +149,8 @@ def _smallest_factor(plan: privacy.PrivacyPlan, target_epsilon: float, rounds: i
 def _mechanism(plan: privacy.PrivacyPlan) -> str:
   if not plan.is_private:
     return 'no noise'
-  rounding = f', rounded to {plan.quantization_bits} bits' if plan.quantization_bits else ''
-  return f'DP-FedAvg: updates clipped to {plan.clip_norm:g}{rounding}, Gaussian noise on their sum'
+  grid = f'{plan.quantization_bits} bits' if plan.quantization_bits else 'a fine grid'
+  return f'DP-FedAvg: updates clipped to {plan.clip_norm:g}, rounded to {grid}, Gaussian noise on their sum'
 
 
 def _sampling_in_words(plan: privacy.PrivacyPlan) -> str:
@@ -235,7 +237,6 @@ def _not_covered(problem: str) -> list[str]:
       'other runs on the same users, and other data sets learned from them: their epsilons add up',
       'the number of ids of training clients, which is taken as public',
       'the choice of hyperparameters, if it was made by trying them on these clients',
-      'attacks on floating-point noise, and on a generator that is not cryptographic',
       'checkpoints, which contain the secret seed of the noise: keep them with the operator',
       'the machine that trains: it sees the logs and every update in the clear',
   ]

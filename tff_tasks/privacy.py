@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pipelines import guarantees
 from tff_tasks import accountant
 from tff_tasks import calibration
+from tff_tasks import fine_grid
 from tff_tasks import quantization
 from tff_tasks import settings
 
@@ -28,7 +29,7 @@ class PrivacyPlan:
     sampling: 'poisson', each client independently with probability `clients_per_round / population`, or 'fixed', that
       many clients without replacement.
     clip_norm: L2 bound of a client's update, or None.
-    quantization_bits: Bits of a coordinate of an update; 0 sends float32.
+    quantization_bits: Bits of a coordinate of an update; 0 sends 32: floats, or integers of a fine grid under noise.
     noise_multiplier: Standard deviation of the noise on the sum, over the norm bound after rounding. 0: not private.
     delta: The delta of (epsilon, delta), for all that is released.
     learned: What of both was spent before training, on what the data set was made with.
@@ -73,9 +74,9 @@ class PrivacyPlan:
           f'Expected a delta above {self.learned.delta:.3g}, which the data set alone has spent, found {self.delta}: '
           'set a larger --delta, or preprocess with smaller ones.'
       )
-    if self.quantization_bits:
-      codec = self.codec(1)
-      if codec and codec.max_level * self.population >= 2**31:
+    if self.quantization_bits and self.clip_norm is not None:
+      codec = quantization.Codec(1, self.clip_norm, self.quantization_bits)
+      if codec.max_level * self.population >= 2**31:
         raise ValueError(
             f'Expected sums of quantized updates to fit 32 bits, found {self.quantization_bits} bits for '
             f'{self.population} clients: use fewer --quantization_bits.'
@@ -89,11 +90,13 @@ class PrivacyPlan:
   def sampling_probability(self) -> float:
     return self.clients_per_round / self.population
 
-  def codec(self, dimension: int) -> quantization.Codec | None:
-    """Returns the codec of updates of that many coordinates, or None if they are not quantized."""
-    if not self.quantization_bits or self.clip_norm is None:
+  def codec(self, dimension: int) -> quantization.Encoding | None:
+    """Returns how updates of that many coordinates become integers, or None if they stay floats: without noise only."""
+    if self.clip_norm is None:
       return None
-    return quantization.Codec(dimension, self.clip_norm, self.quantization_bits)
+    if self.quantization_bits:
+      return quantization.Codec(dimension, self.clip_norm, self.quantization_bits)
+    return fine_grid.FineGrid(dimension, self.clip_norm) if self.is_private else None
 
   def norm_bound(self, dimension: int) -> float | None:
     """Returns the largest L2 norm of what one client adds to the sum, after rounding; None if there is no limit.
@@ -106,6 +109,11 @@ class PrivacyPlan:
   def noise_stddev(self, dimension: int) -> float:
     """Returns the standard deviation of the noise on each coordinate of the sum."""
     return self.noise_multiplier * (self.norm_bound(dimension) or 0.0)
+
+  def noise_levels(self, dimension: int) -> float:
+    """Returns that standard deviation in steps of the grid, rounded up: never less noise than is accounted for."""
+    codec = self.codec(dimension)
+    return self.noise_multiplier * math.sqrt(codec.max_squared_levels) * (1 + 2.0**-50) if codec else 0.0
 
   def update_bytes(self, dimension: int) -> int:
     """Returns the bytes that one client sends up."""

@@ -13,6 +13,7 @@ from export import report
 from models import registry
 from models import released
 from pipelines import client_shards
+from tff_tasks import aggregation
 from tff_tasks import baselines
 from tff_tasks import checkpoints
 from tff_tasks import client_data
@@ -131,6 +132,7 @@ class Run:
     source = client_data.ClientDataSource(
         self._shards, settings.client_batch_size, settings.max_examples_per_client, self._seed
     )
+    client_ids = self._shards.clients('train').client_ids
     said = ''
 
     def record(row: metrics.RoundMetrics) -> None:
@@ -143,7 +145,8 @@ class Run:
 
     return rounds.Rounds(
         runtime=self._runtime,
-        cohort=lambda number: source.cohort(number, cohorts.draw_cohort(self._plan, self._seed, number)),
+        cohort=lambda number: source.cohort(number, cohorts.draw_cohort(self._plan, self._seed, number, client_ids)),
+        add_noise=aggregation.RoundNoise(self._plan, self._dimension, self._seed).add,
         leave_out=left_out.LeftOut(self._shards, settings.on_client_error == 'skip', shown.say).take,
         measure=self._measure,
         record=record,

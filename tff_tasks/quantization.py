@@ -6,6 +6,7 @@ the data; round stochastically, and draw again until the norm is within the boun
 is what secure aggregation needs too. The bound, not the clip, is what the noise must be calibrated to.
 """
 
+import abc
 import dataclasses
 import math
 
@@ -22,11 +23,49 @@ _REDRAW_CHANCE = 1e-3
 _MAX_DRAWS = 8
 
 
-@dataclasses.dataclass(frozen=True)
-class Codec:
-  """Encodes float32 vectors of `dimension` numbers and L2 norm at most `clip_norm` in `bits` bits a coordinate.
+class Encoding(abc.ABC):
+  """How a clipped update becomes integers on a grid that does not depend on the data, and a sum of them a vector.
 
   Decoding is linear: the decoded sum of encoded vectors is the sum of their decoded values.
+  """
+
+  @property
+  @abc.abstractmethod
+  def encoded_size(self) -> int:
+    """The number of integers that encode one vector."""
+
+  @property
+  @abc.abstractmethod
+  def step(self) -> float:
+    """The width of the grid, in units of the vector."""
+
+  @property
+  @abc.abstractmethod
+  def max_squared_levels(self) -> int:
+    """The largest allowed sum of the squared integers of one encoded vector."""
+
+  @property
+  @abc.abstractmethod
+  def encoded_bytes(self) -> int:
+    """Bytes of one encoded vector on the wire, packed."""
+
+  @property
+  def norm_bound(self) -> float:
+    """The L2 norm that no decoded vector exceeds: the sensitivity of their sum to one client."""
+    return self.step * math.sqrt(self.max_squared_levels)
+
+  @abc.abstractmethod
+  def encode(self, vector: tf.Tensor, rotation_seed: tf.Tensor, rounding_seed: tf.Tensor) -> tf.Tensor:
+    """Rounds one float32 vector to integers `[encoded_size]`, within the bound whatever the vector is."""
+
+  @abc.abstractmethod
+  def decode(self, levels: tf.Tensor, rotation_seed: tf.Tensor) -> tf.Tensor:
+    """Reads an encoded vector, or the sum of several, back to float64."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Codec(Encoding):
+  """Encodes float32 vectors of `dimension` numbers and L2 norm at most `clip_norm` in `bits` bits a coordinate.
 
   Raises:
     ValueError: If an argument is out of range.
@@ -81,11 +120,6 @@ class Codec:
     return math.floor(min(always, likely))
 
   @property
-  def norm_bound(self) -> float:
-    """The L2 norm that no decoded vector exceeds: the sensitivity of their sum to one client."""
-    return self.step * math.sqrt(self.max_squared_levels)
-
-  @property
   def encoded_bytes(self) -> int:
     """Bytes of one encoded vector on the wire, packed."""
     return -(-self.encoded_size * self.bits // 8)
@@ -124,9 +158,9 @@ class Codec:
     return tf.where(self._is_within_bound(levels), levels, shortened)
 
   def decode(self, levels: tf.Tensor, rotation_seed: tf.Tensor) -> tf.Tensor:
-    """Reads an encoded vector, or the sum of several, back to float32 `[dimension]`."""
-    rotated = self._rotate(tf.cast(levels, tf.float32) * self.step)
-    return (rotated * self._signs(rotation_seed))[: self.dimension]
+    """Reads an encoded vector, or the sum of several, back to float64 `[dimension]`: float32 would round large sums."""
+    rotated = self._rotate(tf.cast(levels, tf.float64) * self.step)
+    return (rotated * tf.cast(self._signs(rotation_seed), tf.float64))[: self.dimension]
 
   def _is_within_bound(self, levels: tf.Tensor) -> tf.Tensor:
     wide = tf.cast(levels, tf.int64)
@@ -144,8 +178,9 @@ class Codec:
     """
     rows = 1 << ((self.block.bit_length() - 1) // 2)
     cube = tf.reshape(vector, [rows, self.block // rows, -1])
-    cube = tf.einsum('ab,bcn->acn', _hadamard(rows), cube)
-    cube = tf.einsum('cd,adn->acn', _hadamard(self.block // rows), cube)
+    left, right = (_hadamard(size).astype(vector.dtype.as_numpy_dtype) for size in (rows, self.block // rows))
+    cube = tf.einsum('ab,bcn->acn', left, cube)
+    cube = tf.einsum('cd,adn->acn', right, cube)
     return tf.reshape(cube, [-1])
 
 
@@ -157,7 +192,7 @@ def _uniform(seed: tf.Tensor, size: int) -> tf.Tensor:
 
 def _hadamard(size: int) -> np.ndarray:
   """Returns Sylvester's Hadamard matrix of a power of two, scaled to be orthonormal."""
-  matrix = np.ones((1, 1), np.float32)
+  matrix = np.ones((1, 1))
   while len(matrix) < size:
     matrix = np.block([[matrix, matrix], [matrix, -matrix]])
-  return (matrix / math.sqrt(size)).astype(np.float32)
+  return matrix / math.sqrt(size)

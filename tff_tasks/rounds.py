@@ -18,6 +18,7 @@ class Rounds:
   Attributes:
     runtime: Executes the learning process.
     cohort: Returns the cohort of a round; asked once a round, and one round ahead.
+    add_noise: Returns the state that a round begins with, its noise in it.
     leave_out: Told of the clients that a round left out, if there are any; raises if they are to end the run.
     measure: Returns the figures of a finished round (0: the initial state); told whether to evaluate, and whether the
       round will be saved.
@@ -30,6 +31,7 @@ class Rounds:
 
   runtime: runtime_lib.Runtime
   cohort: Callable[[int], client_data.Cohort]
+  add_noise: Callable[[int, Any], Any]
   leave_out: Callable[[Sequence[client_data.ClientError]], None]
   measure: Callable[[int, runtime_lib.RoundResult, bool, bool], metrics.RoundMetrics]
   record: Callable[[metrics.RoundMetrics], None]
@@ -60,7 +62,7 @@ class Rounds:
       self, round_number: int, state: Any, cohort: client_data.Cohort, upcoming: client_data.Cohort | None
   ) -> Any:
     started = time.monotonic()
-    result = self.runtime.next(state, cohort, upcoming)
+    result = self.runtime.next(self.add_noise(round_number, state), cohort, upcoming)
     if result.left_out:
       self.leave_out(result.left_out)
     self._finish(round_number, result, started)

@@ -34,22 +34,22 @@ class Seed:
     """Returns the seed for a number given on the command line, for experiments that must be repeatable."""
     return cls(hashlib.sha256(f'pocketfed seed {number}'.encode()).digest())
 
-  def stream(self, purpose: str, *numbers: int) -> np.random.Generator:
-    """Returns the random numbers for one purpose, for example `('cohort', round_number)`."""
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(self._digest(purpose, numbers)[:16], 'little')))
+  def stream(self, purpose: str, *details: int | bytes) -> np.random.Generator:
+    """Returns random numbers for one purpose, for example `('examples', round_number, client_id)`.
+
+    They are quick and not cryptographic: not for what others see thousands of, nor for who takes part.
+    """
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(self.key(purpose, *details)[:16], 'little')))
 
   def tensor_seed(self, purpose: str) -> np.ndarray:
     """Returns int32 `[2]` for TensorFlow's stateless random functions: nothing that has to stay secret."""
-    return np.frombuffer(self._digest(purpose, ())[:8], np.int32)
+    return np.frombuffer(self.key(purpose)[:8], np.int32)
 
-  def client_seeds(self, round_number: int, client: int) -> np.ndarray:
+  def client_seeds(self, round_number: int, client_id: bytes) -> np.ndarray:
     """Returns int32 `[2, 2]`, two seeds like `tensor_seed`'s for what one client does in one round."""
-    return np.frombuffer(self._digest('client', (round_number, client))[:16], np.int32).reshape(2, 2)
+    return np.frombuffer(self.key('client', round_number, client_id)[:16], np.int32).reshape(2, 2)
 
-  def noise_secret(self) -> np.ndarray:
-    """Returns uint64 `[2]`, the 128 bits that the noise of all rounds is drawn from."""
-    return np.frombuffer(self._digest('noise', ())[:16], np.uint64)
-
-  def _digest(self, purpose: str, numbers: tuple[int, ...]) -> bytes:
-    message = '/'.join([purpose, *map(str, numbers)]).encode()
-    return hashlib.blake2b(message, key=self.secret, digest_size=32).digest()
+  def key(self, purpose: str, *details: int | bytes) -> bytes:
+    """Returns 32 bytes for one purpose: without the secret, nobody can tell them from random ones (keyed BLAKE2b)."""
+    words = [detail.hex() if isinstance(detail, bytes) else str(detail) for detail in details]
+    return hashlib.blake2b('/'.join([purpose, *words]).encode(), key=self.secret, digest_size=_SECRET_BYTES).digest()

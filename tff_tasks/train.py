@@ -51,7 +51,8 @@ flags.DEFINE_integer('model_size', None, "Width of the model's main layer; by de
 
 flags.DEFINE_float('clip_norm', None, 'L2 bound of a client update. Quantization and noise need one.', lower_bound=0)
 flags.DEFINE_integer(
-    'quantization_bits', 8, 'Bits of a coordinate of an update on its way up, 2 to 16; 0 sends float32.',
+    'quantization_bits', 8,
+    'Bits of a coordinate of an update on its way up, 2 to 16; 0 sends 32: floats, or integers if there is noise.',
     lower_bound=0, upper_bound=16,
 )  # fmt: skip
 flags.DEFINE_float(

@@ -1,5 +1,6 @@
 import collections
 import dataclasses
+from typing import Any, NamedTuple
 from unittest import mock
 
 from absl.testing import absltest
@@ -8,18 +9,27 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tests.tff_tasks import attacks
 from tff_tasks import aggregation
 from tff_tasks import privacy
 from tff_tasks import seeds
 
 _PLAIN = privacy.PrivacyPlan(population=100, clients_per_round=4, quantization_bits=0)
 _CLIPPED = dataclasses.replace(_PLAIN, clip_norm=5.0)
+_NOISED = dataclasses.replace(_CLIPPED, noise_multiplier=2.0, delta=1e-3)
 _SEED = tf.constant([1, 2])
+_SECRET = seeds.Seed.from_number(1)
 _SHAPES = ((3, 2), (4,))
 
 
-def _noise_key(round_number: int, secret: tuple[int, int] = (2**63 + 5, 7)) -> aggregation.NoiseKey:
-  return aggregation.NoiseKey(tf.constant(secret, tf.uint64), tf.constant(round_number))
+class _State(NamedTuple):
+  aggregator: dict[str, Any]
+
+
+def _noise(plan: privacy.PrivacyPlan, dimension: int, round_number: int = 3) -> np.ndarray | None:
+  """Returns the noise that the host draws for a round; None if the plan has none."""
+  state = _State({'round': np.int32(round_number - 1)})
+  return aggregation.RoundNoise(plan, dimension, _SECRET).add(round_number, state).aggregator.get('noise')
 
 
 def _mean(path: aggregation.UpdatePath, updates: list[list[np.ndarray]], round_number: int = 3) -> list[np.ndarray]:
@@ -29,7 +39,7 @@ def _mean(path: aggregation.UpdatePath, updates: list[list[np.ndarray]], round_n
       for index, update in enumerate(updates)
   ]
   total = tf.nest.map_structure(lambda *parts: tf.add_n(parts), *encoded)
-  return [part.numpy() for part in path.finish(total, _SEED, _noise_key(round_number))]
+  return [part.numpy() for part in path.finish(total, _SEED, _noise(path.plan, sum(path.sizes), round_number))]
 
 
 class ClipTest(parameterized.TestCase):
@@ -92,6 +102,12 @@ class UpdatePathTest(parameterized.TestCase):
     mean = _mean(aggregation.UpdatePath(_CLIPPED, _SHAPES), [update])
     self.assertAlmostEqual(np.sqrt(sum(np.sum(part**2) for part in mean)), 5.0 / 4, delta=1e-4)
 
+  def test_a_fine_grid_changes_next_to_nothing(self) -> None:
+    updates, plan = self._updates(4), dataclasses.replace(_NOISED, noise_multiplier=1e-9)
+    exact, rounded = (_mean(aggregation.UpdatePath(one, _SHAPES), updates) for one in (_CLIPPED, plan))
+    for one, other in zip(exact, rounded, strict=True):
+      np.testing.assert_allclose(one, other, atol=5e-6)
+
   @parameterized.parameters((8, 0.03), (16, 1e-3))
   def test_quantized_is_nearly_the_same(self, bits: int, error: float) -> None:
     updates = self._updates(4)
@@ -146,29 +162,86 @@ class UpdatePathTest(parameterized.TestCase):
       self.assertEqual((counted['clipped'], counted['rejected']), (clipped, 0))
 
 
-class NoiseKeyTest(absltest.TestCase):
-  _SIZE = 100_000
+class RoundNoiseTest(parameterized.TestCase):
+  def test_is_on_the_grid_of_the_sum_with_the_deviation_of_the_plan(self) -> None:
+    for bits in (0, 8):
+      plan, size = dataclasses.replace(_NOISED, quantization_bits=bits), 100_000
+      codec, drawn = plan.codec(size), _noise(plan, size)
+      assert codec is not None
+      assert drawn is not None
+      self.assertEqual((drawn.dtype, drawn.shape), (np.int64, (codec.encoded_size,)))
+      # The relative error of a deviation from n draws is 1 / sqrt(2 n): 1.4 % is six of those.
+      self.assertAlmostEqual(np.std(drawn) * codec.step / plan.noise_stddev(size), 1.0, delta=0.014)
+      self.assertGreaterEqual(plan.noise_levels(size) * codec.step, plan.noise_stddev(size))
 
-  def test_rounds_share_no_noise(self) -> None:
-    draws = [_noise_key(round_number).normal(self._SIZE).numpy() for round_number in (0, 1, 2, 1_000_000)]
-    correlations = np.corrcoef(draws)
-    # Of independent draws a correlation deviates by 1 / sqrt(100,000) = 0.3 %; 2 % is six of those.
-    np.testing.assert_allclose(correlations, np.eye(len(draws)), atol=0.02)
-    # Nor does a stretch of one turn up elsewhere in another: triples of float32 do not meet by chance.
-    triples = [set(zip(noise, noise[1:], noise[2:], strict=False)) for noise in draws]
-    self.assertEmpty(set.intersection(triples[0], triples[1]))
+  def test_another_secret_gives_other_noise(self) -> None:
+    state = _State({'round': np.int32(0)})
+    drawn = [aggregation.RoundNoise(_NOISED, 50, seeds.Seed.from_number(number)).add(1, state) for number in (1, 2)]
+    self.assertEmpty(np.intersect1d(*(one.aggregator['noise'] for one in drawn)))
 
-  def test_every_bit_of_the_secret_counts(self) -> None:
-    first = _noise_key(1, (5, 7)).normal(4)
-    for bit in (0, 31, 32, 63):
-      for secret in ((5 ^ 1 << bit, 7), (5, 7 ^ 1 << bit)):
-        self.assertFalse(np.array_equal(first, _noise_key(1, secret).normal(4)), f'bit {bit} of {secret}')
+  @parameterized.parameters(0, 1, 3, 4)
+  def test_refuses_the_state_before_another_round(self, round_number: int) -> None:
+    with self.assertRaisesRegex(ValueError, f'Expected noise for round 2, found that of round {round_number}'):
+      aggregation.RoundNoise(_NOISED, 50, _SECRET).add(round_number, _State({'round': np.int32(1)}))
 
-  def test_is_standard_normal(self) -> None:
-    noise = _noise_key(4).normal(self._SIZE).numpy()
-    self.assertAlmostEqual(np.mean(noise), 0.0, delta=6 / np.sqrt(self._SIZE))
-    self.assertAlmostEqual(np.std(noise), 1.0, delta=6 / np.sqrt(2 * self._SIZE))
-    self.assertAlmostEqual(np.mean(np.abs(noise) < 1.96), 0.95, delta=0.005)
+  def test_a_plan_without_noise_leaves_the_state_alone(self) -> None:
+    state = _State({'round': np.int32(1)})
+    self.assertIs(aggregation.RoundNoise(_CLIPPED, 50, _SECRET).add(9, state), state)
+
+  @parameterized.parameters(0, 8)
+  def test_without_the_noise_of_the_plan_there_is_no_mean(self, bits: int) -> None:
+    path = aggregation.UpdatePath(dataclasses.replace(_NOISED, quantization_bits=bits), _SHAPES)
+    total = path.encode([tf.ones(shape) for shape in _SHAPES], _SEED, _SEED)[0]
+    with self.assertRaisesRegex(ValueError, 'Expected noise if and only if'):
+      path.finish(total, _SEED, None)
+    for wrong in ([], [1], np.arange(total.shape[0] - 1)):
+      with self.assertRaisesRegex((ValueError, tf.errors.InvalidArgumentError), 'hape'):
+        path.finish(total, _SEED, tf.constant(wrong, tf.int64))
+
+  @parameterized.parameters(0, 16)
+  def test_sums_beyond_float32_are_exact(self, bits: int) -> None:
+    """A step more in one coordinate is a step more in the mean, however large the sum."""
+    plan = dataclasses.replace(_NOISED, quantization_bits=bits, clients_per_round=1)
+    path = aggregation.UpdatePath(plan, ((8,),))
+    codec = path.codec
+    assert codec is not None
+    means = []
+    for more in (0, 1):
+      total = tf.constant([2**30 + more, *[0] * (codec.encoded_size - 1)], tf.int64)
+      means.append(codec.decode(total, _SEED).numpy())
+    self.assertAlmostEqual(np.linalg.norm(means[1] - means[0]), codec.step, delta=codec.step * 1e-5)
+
+
+class AttackTest(parameterized.TestCase):
+  """An attacker who knows the sum of all others and the client's update, and sees one released mean."""
+
+  _SIZE, _TRIALS = 20_000, 100
+
+  @parameterized.parameters(0, 8)
+  def test_nobody_can_tell_better_than_the_noise_allows_whether_a_client_took_part(self, bits: int) -> None:
+    """Fails by chance about once in 10,000 times for another secret; a right guess each time is what fails.
+
+    The best guess is right with probability Phi(1 / 2 z), 0.61 for z = 1.755: of 100 guesses 61, and 5 a deviation.
+    """
+    plan = privacy.PrivacyPlan(927, 220, clip_norm=0.3, quantization_bits=bits, noise_multiplier=1.755, delta=1e-4)
+    path, stream = aggregation.UpdatePath(plan, ((self._SIZE,),)), np.random.default_rng(0)
+    updates = [scale * stream.normal(size=self._SIZE) for scale in (1e-3,) * 5 + (1.0,)]
+    encoded = [
+        path.encode([tf.constant(update, tf.float32)], _SEED, tf.constant([client, 3]))[0]
+        for client, update in enumerate(updates)
+    ]
+    sums = [tf.add_n(encoded[:-1]), tf.add_n(encoded)]
+    assert path.codec is not None
+    known = [path.codec.decode(total, _SEED).numpy() for total in sums]
+    guesses = []
+    for trial in range(self._TRIALS):
+      (mean,) = path.finish(sums[trial % 2], _SEED, _noise(plan, self._SIZE, trial + 1))
+      leftover = [(220 * mean.numpy().astype(float) - one) / plan.noise_stddev(self._SIZE) for one in known]
+      guesses.append([attacks.by_grid(*leftover), attacks.by_likelihood(*leftover), attacks.by_fraction(*leftover)])
+    right = np.sum(np.array(guesses) == (np.arange(self._TRIALS) % 2)[:, np.newaxis], axis=0)
+    self.assertLessEqual(right.max(), 61 + 4 * 5, right)
+    # The attack that knows what it is doing is about as good as it can be.
+    self.assertGreaterEqual(right[1], 61 - 4 * 5)
 
 
 class BuildAggregatorTest(absltest.TestCase):
@@ -180,7 +253,17 @@ class BuildAggregatorTest(absltest.TestCase):
     self.assertEqual(mean_type.compact_representation(), '<float32[3,2],float32[4]>')
     self.assertEqual(list(collections.OrderedDict(tff.structure.iter_elements(
         aggregator.initialize.type_signature.result.member
-    ))), ['round', 'rotation_seed', 'noise_secret'])  # fmt: skip
+    ))), ['round', 'rotation_seed'])  # fmt: skip
+
+  def test_the_state_has_no_secret_and_noise_only_for_the_round_that_comes(self) -> None:
+    weights_type = tff.to_type([(np.float32, shape) for shape in _SHAPES])
+    for bits in (0, 8):
+      plan = dataclasses.replace(_NOISED, quantization_bits=bits)
+      aggregator = aggregation.build_aggregator(weights_type, plan, _SECRET)
+      for state_type in (aggregator.initialize.type_signature.result, aggregator.next.type_signature.result.state):
+        self.assertEqual(
+            state_type.member.compact_representation(), '<round=int32,rotation_seed=int32[2],noise=int64[?]>'
+        )
 
 
 if __name__ == '__main__':

@@ -52,6 +52,14 @@ class LedgerTest(absltest.TestCase):
     self.assertNotIn('--seed', ' '.join(entries['not_covered']))
     json.dumps(entries, allow_nan=False)
 
+  def test_says_what_the_noise_is(self) -> None:
+    for bits, grid in ((4, 'rounded to 4 bits'), (0, 'rounded to a fine grid')):
+      entries = _ledger(dataclasses.replace(_PLAN, quantization_bits=bits), 20)
+      self.assertIn(grid, entries['mechanism'])
+      self.assertIn('whole tail', entries['noise'])
+      self.assertNotIn('floating-point', ' '.join(entries['not_covered']))
+    self.assertIsNone(_ledger(dataclasses.replace(_PLAN, noise_multiplier=0.0), 20)['noise'])
+
   def test_every_release_is_private_or_named_as_not(self) -> None:
     releases = {entry['what']: entry['private'] for entry in _ledger(_PLAN, 20)['releases']}
     self.assertTrue(releases['models of rounds 1 to 20'])

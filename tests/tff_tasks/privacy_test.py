@@ -5,6 +5,7 @@ from absl.testing import parameterized
 
 from pipelines import guarantees
 from tff_tasks import accountant
+from tff_tasks import fine_grid
 from tff_tasks import privacy
 from tff_tasks import quantization
 
@@ -55,7 +56,13 @@ class PrivacyPlanTest(parameterized.TestCase):
     self.assertEqual(plan.norm_bound(20_000), bound)
     self.assertEqual(plan.noise_stddev(20_000), 2.08 * bound)
     exact = dataclasses.replace(_PLAN, quantization_bits=0)
-    self.assertAlmostEqual(exact.noise_stddev(20_000), 2.08 * 0.3)
+    self.assertEqual(exact.norm_bound(20_000), fine_grid.FineGrid(20_000, 0.3).norm_bound)
+    self.assertAlmostEqual(exact.noise_stddev(20_000), 2.08 * 0.3, delta=1e-4)
+    for private in (plan, exact):
+      codec = private.codec(20_000)
+      assert codec is not None
+      self.assertBetween(private.noise_levels(20_000), 2.08 * codec.max_squared_levels**0.5, 1e12)
+      self.assertAlmostEqual(private.noise_levels(20_000) * codec.step / private.noise_stddev(20_000), 1, places=12)
     self.assertEqual(exact.update_bytes(1000), 4000)
     self.assertEqual(plan.update_bytes(1024), 512)
 

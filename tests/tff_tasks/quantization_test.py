@@ -27,7 +27,7 @@ def _hostile_vectors(dimension: int) -> dict[str, np.ndarray]:
 
 
 def _encode(codec: quantization.Codec, vector: np.ndarray, seed: int = 1) -> np.ndarray:
-  return codec.encode(tf.constant(vector), _ROTATION_SEED, tf.constant([seed, 5])).numpy()
+  return codec.encode(tf.constant(vector, tf.float32), _ROTATION_SEED, tf.constant([seed, 5])).numpy()
 
 
 def _decode(codec: quantization.Codec, levels: np.ndarray) -> np.ndarray:

@@ -45,10 +45,10 @@ class _Arithmetic:
 
 
 def _expected_states(total: int = _TOTAL) -> list[int]:
-  """Clients `r` and `r + 1` of round `r` hold ten times their number."""
+  """Clients `r` and `r + 1` of round `r` hold ten times their number, and the noise of round `r` is `r`."""
   states = [1]
   for number in range(1, total + 1):
-    states.append(3 * states[-1] + 10 * (2 * number + 1))
+    states.append(3 * (states[-1] + number) + 10 * (2 * number + 1))
   return states
 
 
@@ -73,8 +73,8 @@ class _Trial:
 
   def run(self, start: checkpoints.ProgramState | None = None) -> Any:
     return rounds.Rounds(
-        self.runtime, self._cohort, self._leave_out, self._measure, self._record, self._save, self.rounds_per_eval,  # type: ignore[arg-type]
-        self.rounds_per_checkpoint, self.total_rounds,
+        self.runtime, self._cohort, lambda number, state: state + number, self._leave_out, self._measure, self._record,  # type: ignore[arg-type]
+        self._save, self.rounds_per_eval, self.rounds_per_checkpoint, self.total_rounds,
     ).run(start)  # fmt: skip
 
   def _note(self, what: str, number: int) -> None:

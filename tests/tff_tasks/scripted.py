@@ -8,6 +8,7 @@ from unittest import mock
 
 import numpy as np
 
+from tff_tasks import aggregation
 from tff_tasks import client_data
 from tff_tasks import evaluation
 from tff_tasks import parts
@@ -46,6 +47,7 @@ class Script:
     with (
         mock.patch.object(parts, 'build_learning_process'),
         mock.patch.object(registry, 'build_runtime', runtime.build),
+        mock.patch.object(aggregation.RoundNoise, 'add', lambda noise, number, state: state),
         mock.patch.object(evaluation, 'Evaluator', return_value=evaluator),
     ):
       yield runtime

@@ -27,7 +27,8 @@ class SeedTest(parameterized.TestCase):
   def test_every_purpose_and_number_has_a_stream_of_its_own(self) -> None:
     purposes: list[tuple[Any, ...]] = [
         ('cohort',), ('cohort', 1), ('cohort', 11), ('cohort', 1, 1), ('client', 1, 1), ('client', 11, 2),
-        ('client', 1, 12), ('client', 2, 1), ('client', 1, 2), ('client', -1, 2), ('model',),
+        ('client', 1, 12), ('client', 2, 1), ('client', 1, 2), ('client', -1, 2), ('model',), ('client', 1, b'\0'),
+        ('client', 1, b'\0\1'), ('client', 1, b'\1'),
     ]  # fmt: skip
     draws = [_SEED.stream(*purpose).random(4).tolist() for purpose in purposes]
     for (purpose, one), (other_purpose, other) in itertools.combinations(zip(purposes, draws, strict=True), 2):
@@ -51,6 +52,17 @@ class SeedTest(parameterized.TestCase):
     drawn = [_SEED.tensor_seed(purpose) for purpose in ('noise', 'rotation')]
     self.assertEqual([(seed.dtype, seed.shape) for seed in drawn], [(np.dtype(np.int32), (2,))] * 2)
     self.assertNotEqual(drawn[0].tolist(), drawn[1].tolist())
+
+  def test_keys_are_secrets_of_their_purpose(self) -> None:
+    keys = {_SEED.key('noise'), _SEED.key('cohort', 1), _SEED.key('cohort', 2), _SEED.key('model')}
+    self.assertEqual({len(key) for key in keys}, {32})
+    self.assertLen(keys, 4)
+    self.assertNotEqual(_SEED.key('noise'), seeds.Seed.from_number(2).key('noise'))
+
+  def test_a_client_has_other_seeds_in_each_round(self) -> None:
+    drawn = {_SEED.client_seeds(number, client).tobytes() for number in (1, 2) for client in (bytes(16), b'1' * 16)}
+    self.assertLen(drawn, 4)
+    self.assertEqual(_SEED.client_seeds(1, bytes(16)).shape, (2, 2))
 
   def test_the_system_never_gives_the_same(self) -> None:
     drawn = {seeds.Seed.from_system().secret for _ in range(100)}
