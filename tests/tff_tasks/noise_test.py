@@ -54,6 +54,28 @@ class RoundedGaussianTest(parameterized.TestCase):
     with mock.patch.multiple(noise, _DOUBT=doubt, _LEAST_TAIL=least_tail):
       np.testing.assert_array_equal(noise.RoundedGaussian(_KEY, stddev, 300).draw(1), expected)
 
+  def test_what_is_decided_exactly_goes_where_it_belongs(self) -> None:
+    """With its sign, and from the words of its own coordinate."""
+    size, found = noise._CHUNK + 3, []
+
+    def round_exactly(tail: noise._Tail, stddev: float) -> int:
+      del stddev
+      found.append((tail.number, tail.bits, next(tail.more_words)))
+      return 10**9 + len(found)
+
+    with (
+        mock.patch.object(noise, '_LEAST_TAIL', 1 << 50),  # One in 8,192.
+        mock.patch.object(noise, '_round_exactly', round_exactly),
+    ):
+      source = noise.RoundedGaussian(_KEY, 1.0, size)
+      drawn = source.draw(2)
+    words = _words(_KEY, 2, size)
+    few = [index for index, word in enumerate(words) if word >> 1 < 1 << 50]
+    self.assertNotEmpty(few)
+    for number, index in enumerate(few):
+      self.assertEqual(drawn[index], (-1) ** (words[index] & 1) * (10**9 + number + 1))
+      self.assertEqual(found[number], (words[index] >> 1, 64, next(source._more_words(2, index))))
+
   @parameterized.product(leading_bits=(3, 20, 64), stddev=(0.3, 5.0, 1e6, 1e10))
   def test_takes_more_bits_until_it_is_decided(self, leading_bits: int, stddev: float) -> None:
     random = np.random.default_rng(0)
