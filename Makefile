@@ -2,6 +2,8 @@
 
 # The first of these that runs; name another with PYTHON=...
 PYTHON ?= $(or $(shell for python in python3.11 python3; do $$python -c '' 2>/dev/null && echo $$python && break; done),python3.11)
+# Installs in a fifth of the time; pip if there is none, or with UV=
+UV ?= $(shell command -v uv)
 expected := Python 3.11 on Linux x86_64
 found = $(shell $(PYTHON) -c 'import platform as p, sys; print("Python %d.%d on %s %s" % (sys.version_info[:2] + (p.system(), p.machine())))' 2>/dev/null)
 
@@ -23,9 +25,15 @@ setup: $(installed)
 # The list is complete and its pins contradict what one package asks for (see pyproject.toml), hence --no-deps.
 $(installed): requirements.txt
 	$(if $(findstring $(expected),$(found)),,$(error Expected $(expected), found $(or $(found),none): name the right one, as in 'make setup PYTHON=/usr/bin/python3.11'))
-	@echo 'Installing requirements.txt into .venv: 3 GB, a minute or two.'
+	@echo 'Installing requirements.txt into .venv with $(if $(UV),uv,pip): 3 GB, $(if $(UV),half a minute,a minute or two).'
 	@$(PYTHON) -m venv --clear .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements.txt
+ifneq ($(UV),)
+	@$(UV) pip install --python .venv/bin/python --no-deps --require-hashes -r requirements.txt
+else
+	@(while sleep 1; do printf '.'; done) & dots=$$!; trap 'kill $$dots 2>/dev/null' EXIT INT TERM; \
+	  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements.txt
+	@echo
+endif
 	@touch $@
 
 # Needs uv. Keeps the pins that still hold; delete requirements.txt first to move everything to its newest release.

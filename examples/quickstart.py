@@ -25,6 +25,7 @@ _TOTAL_ROUNDS = flags.DEFINE_integer(
     'total_rounds', None, 'Fewer rounds than the preset, to see the way without waiting for the model.', lower_bound=1
 )
 
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _SUMMARY = (
     'accuracy', 'accuracy_per_user', 'baseline', 'baseline_accuracy', 'coverage', 'epsilon', 'delta', 'rounds',
     'clients_per_round',
@@ -39,12 +40,12 @@ def main() -> None:
   seconds = {
       'preprocess': _step(
           '1/3  Raw logs to client shards, with Apache Beam',
-          'pipelines.preprocess', '--dataset=configs/datasets/shakespeare_characters.toml',
-          '--input=examples/shakespeare/utterances.jsonl.gz', f'--output_dir={shards}',
+          'pipelines.preprocess', f'--dataset={_ours("configs/datasets/shakespeare_characters.toml")}',
+          f'--input={_ours("examples/shakespeare/utterances.jsonl.gz")}', f'--output_dir={shards}',
       ),
       'train': _step(
           '2/3  Federated rounds: DP-FedAvg with quantized updates',
-          'tff_tasks.train', '--flagfile=configs/shakespeare_quickstart.flags', f'--shards_dir={shards}',
+          'tff_tasks.train', f'--flagfile={_ours("configs/shakespeare_quickstart.flags")}', f'--shards_dir={shards}',
           f'--output_dir={run}', *rounds,
       ),
       'export': _step(
@@ -100,11 +101,16 @@ def describe(summary: dict[str, Any], run: dict[str, Any], privacy: dict[str, An
   return '\n'.join([*lines, f'Report     {os.path.join(run_dir, "report.html")}', f'Summary    {path}'])
 
 
+def _ours(path: str) -> str:
+  """Returns where a file of the project is, from here or as a whole."""
+  return path if os.getcwd() == _ROOT else os.path.join(_ROOT, path)
+
+
 def _step(title: str, module: str, *arguments: str) -> float:
   """Runs one program to its end and returns its wall time; the program's failure is ours."""
   print(f'\n{title}\n$ python -m {module} {shlex.join(arguments)}', flush=True)
   started = time.monotonic()
-  program = subprocess.Popen([sys.executable, '-m', module, *arguments], env=cli.step_environment())
+  program = subprocess.Popen([sys.executable, '-m', module, *arguments], env=_environment())
   try:
     code = program.wait()
   except BaseException:
@@ -114,6 +120,12 @@ def _step(title: str, module: str, *arguments: str) -> float:
   if code:
     sys.exit(code)
   return time.monotonic() - started
+
+
+def _environment() -> dict[str, str]:
+  """Returns the environment of a step: it finds our packages, and in the current folder none that has their name."""
+  path = os.pathsep.join([_ROOT, *filter(None, [os.environ.get('PYTHONPATH')])])
+  return {**cli.step_environment(), 'PYTHONPATH': path, 'PYTHONSAFEPATH': '1'}
 
 
 if __name__ == '__main__':

@@ -156,4 +156,6 @@ def _environment() -> dict[str, str]:
   """The parent's module path, and no GPU and no thread pool: they cost memory, and a small call gains nothing."""
   path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
   threads = dict.fromkeys(('OMP_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS'), '1')
-  return {**os.environ, **threads, 'PYTHONPATH': path, 'CUDA_VISIBLE_DEVICES': '-1', 'TF_CPP_MIN_LOG_LEVEL': '3'}
+  # Safe path: no folder where the child happens to start takes the place of one of ours.
+  paths = {'PYTHONPATH': path, 'PYTHONSAFEPATH': '1'}
+  return {**os.environ, **threads, **paths, 'CUDA_VISIBLE_DEVICES': '-1', 'TF_CPP_MIN_LOG_LEVEL': '3'}

@@ -22,7 +22,7 @@ _DISTRIBUTIONS = {
     'yaml': 'pyyaml',
 }
 _IF_RUN = "__name__ == '__main__'"
-_MADE_BY_TOOLS = ('.', '__pycache__', 'bazel-', 'runs')
+_MADE_BY_TOOLS = ('.', '__pycache__', 'bazel-', 'build', 'pocketfed.egg-info', 'runs')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 import unittest
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -65,6 +66,47 @@ class PinnedListTest(absltest.TestCase):
       self.assertEqual(found & {'S101', 'BLE001'}, expected)
 
 
+class InstallTest(absltest.TestCase):
+  """`pip install --no-deps FOLDER`, into a folder of its own, then used from elsewhere."""
+
+  def setUp(self) -> None:
+    super().setUp()
+    self.folder = pathlib.Path(self.create_tempdir().full_path)
+    source, self.target = self.folder / 'source', self.folder / 'installed'
+    ours = [path for path in layout.find_files() if path.split('/')[0] != 'tests' or path.endswith('layout.py')]
+    for path in ours:  # A copy: building leaves files beside the code.
+      (source / path).parent.mkdir(parents=True, exist_ok=True)
+      shutil.copy(layout.ROOT / path, source / path)
+    pip = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index', '--no-build-isolation']
+    subprocess.run([*pip, f'--target={self.target}', str(source)], cwd=self.folder, check=True, timeout=120)
+
+  def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    elsewhere = self.folder / 'elsewhere'
+    (elsewhere / 'export').mkdir(parents=True, exist_ok=True)  # A folder of the user's own, by a name of ours.
+    (elsewhere / 'export/__init__.py').write_text('raise ImportError("not ours")')
+    return subprocess.run(
+        [sys.executable, str(self.target / 'bin/pocketfed'), *arguments], cwd=elsewhere, capture_output=True, text=True,
+        env={**os.environ, 'PYTHONPATH': str(self.target)}, check=False,
+    )  # fmt: skip
+
+  def test_works_from_any_folder(self) -> None:
+    version = tomllib.loads(_read('pyproject.toml'))['project']['version']
+    self.assertEqual(self._run('--version').stdout, f'pocketfed {version}\n')
+    packages = {path.name for path in self.target.iterdir() if path.is_dir() and '.' not in path.name}
+    self.assertEqual(
+        packages, {'bin', 'configs', 'examples', 'export', 'models', 'pipelines', 'tff_tasks'}
+    )
+    logs, dataset = self.target / 'examples/shakespeare/utterances.jsonl.gz', 'configs/datasets/shakespeare_words.toml'
+    done = self._run('preprocess', f'--dataset={self.target / dataset}', f'--input={logs}', '--describe')
+    self.assertEqual((done.returncode, done.stderr), (0, ''))
+    self.assertIn('users', done.stdout)
+    for name in ('inspect', 'train', 'export', 'quickstart'):
+      done = self._run(name, '-h')
+      self.assertEqual((done.returncode, done.stderr), (0, ''))
+    templates = [path.name for path in layout.ROOT.rglob('*.j2') if '.venv' not in path.parts]
+    self.assertCountEqual([path.name for path in self.target.rglob('*.j2')], templates)
+
+
 @unittest.skipUnless(shutil.which('make'), 'make is not installed')
 class MakeSetupTest(parameterized.TestCase):
   def setUp(self) -> None:
@@ -74,12 +116,12 @@ class MakeSetupTest(parameterized.TestCase):
       shutil.copy(layout.ROOT / name, self.folder)
 
   def _setup(
-      self, platform: str = 'Python 3.11 on Linux x86_64', pip_code: int = 0
+      self, platform: str = 'Python 3.11 on Linux x86_64', pip_code: int = 0, uv: str = ''
   ) -> subprocess.CompletedProcess[str]:
     python = self.folder / 'python'
     python.write_text(_FAKE_PYTHON.format(platform=platform, pip_code=pip_code))
     python.chmod(python.stat().st_mode | stat.S_IXUSR)
-    return self._make(f'PYTHON={python}')
+    return self._make(f'PYTHON={python}', f'UV={uv}')
 
   def _make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {'PATH': os.environ['PATH']}
@@ -109,6 +151,28 @@ class MakeSetupTest(parameterized.TestCase):
     calls = (self.folder / 'pip.log').read_text().splitlines()
     self.assertLen(calls, 1)
     self.assertIn('--no-deps --require-hashes -r requirements.txt', calls[0])
+
+  def test_shows_that_it_lives(self) -> None:
+    started = self._setup()
+    self.assertIn('Installing requirements.txt into .venv with pip', started.stdout)
+    slow = _FAKE_PYTHON.replace('exit {pip_code}', 'sleep 2; exit {pip_code}')
+    with mock.patch.dict(globals(), _FAKE_PYTHON=slow):
+      shutil.rmtree(self.folder / '.venv')
+      self.assertRegex(self._setup().stdout, r'\n[.]+\n')
+
+  def test_takes_uv_where_it_is(self) -> None:
+    uv = self.folder / 'uv'
+    uv.write_text(f'#!/bin/sh\necho "$*" >> {self.folder}/uv.log\n')
+    uv.chmod(0o755)
+    self.assertEqual(self._setup(uv=str(uv)).returncode, 0)
+    self.assertFalse((self.folder / 'pip.log').exists())
+    self.assertEqual(
+        (self.folder / 'uv.log').read_text(),
+        'pip install --python .venv/bin/python --no-deps --require-hashes -r requirements.txt\n',
+    )
+    uv.write_text('#!/bin/sh\nexit 1\n')
+    (self.folder / '.venv/installed').unlink()
+    self.assertEqual(self._setup(uv=str(uv)).returncode, 2)
 
   def test_a_failed_set_up_is_done_again(self) -> None:
     self.assertEqual(self._setup(pip_code=1).returncode, 2)

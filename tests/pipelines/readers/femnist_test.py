@@ -1,7 +1,10 @@
 """Tests of the handwriting reader, on a small file of the real form and on the real file where it is there."""
 
+import json
 import os
 import pathlib
+import subprocess
+import sys
 import tempfile
 import zipfile
 
@@ -11,6 +14,7 @@ import numpy as np
 
 from pipelines.readers import base
 from pipelines.readers import femnist
+from tests import layout
 from tests.pipelines.readers import reading
 
 _NAME = 'femnist_leaf.npz'
@@ -38,6 +42,24 @@ class FemnistTest(parameterized.TestCase):
   def _read_arrays(self, **changed: np.ndarray) -> reading.Read:
     np.savez(self.path, **(_arrays() | changed))
     return reading.read(femnist.Femnist(), self.path, *_COLUMNS)
+
+  def test_the_readme_makes_the_file_from_what_leaf_writes(self) -> None:
+    readme = (layout.ROOT / 'README.md').read_text()
+    lines = readme[readme.index('    import glob, json\n') :].split('\n\n')[0].split('\n')
+    for part, users in (('train', {'w1': [0, 1], 'w0': [2]}), ('test', {'w0': [3]})):
+      folder = self.path.parent / 'data' / part
+      folder.mkdir(parents=True)
+      data = {
+          user: {'x': [[number / 255] * 784 for number in numbers], 'y': [number + 10 for number in numbers]}
+          for user, numbers in users.items()
+      }
+      (folder / 'all_data.json').write_text(json.dumps({'users': list(users), 'user_data': data}))
+    program = '\n'.join(line.removeprefix('    ') for line in lines)
+    subprocess.run([sys.executable, '-c', program], cwd=self.path.parent, check=True)
+    writers, _, images, characters = zip(*reading.read(femnist.Femnist(), self.path, *_COLUMNS).rows, strict=True)
+    self.assertEqual(writers, ('w1', 'w1', 'w0', 'w0'))
+    self.assertEqual(images, tuple(bytes([number]) * 784 for number in range(4)))
+    self.assertEqual(characters, tuple('ABCD'))
 
   def test_every_image_arrives_with_its_writer_in_the_files_order(self) -> None:
     found = self._read_arrays()
