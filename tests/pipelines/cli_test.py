@@ -85,6 +85,10 @@ class CliTest(parameterized.TestCase):
       self.assertIn(text.encode(encoding, 'backslashreplace').decode(encoding), done.stdout)
     self.assertEqual(done.stderr, f'error: Expected {"≤".encode(encoding, "backslashreplace").decode(encoding)} 1.\n')
 
+  def test_an_error_shows_what_would_steer_a_terminal(self) -> None:
+    done = self._run(body=r"raise ValueError('Expected a class, found \x1b[2J\x9b1m.')")
+    self.assertEqual((done.returncode, done.stderr), (2, 'error: Expected a class, found \\x1b[2J\\x9b1m.\n'))
+
   def test_a_step_leaves_the_word_to_the_program_that_runs_it(self) -> None:
     body = 'import os, signal, time\n  os.kill(os.getpid(), signal.SIGINT)\n  time.sleep(9)'
     for parent, message in ((os.getpid(), ''), (1, 'Interrupted: type the same command to go on.\n')):

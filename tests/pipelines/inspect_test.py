@@ -1,10 +1,12 @@
 """Tests of the program as a user starts it."""
 
+import dataclasses
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 
@@ -33,11 +35,24 @@ class InspectTest(absltest.TestCase):
   def test_prints_the_figures_and_writes_the_page_beside_the_folder(self) -> None:
     done = self._run(shards=f'{self.folder}{os.sep}')
     self.assertEqual((done.returncode, done.stderr), (0, ''))
-    self.assertStartsWith(done.stdout, 'shards: 5 users')
+    self.assertStartsWith(done.stdout, f'shards in {self.parent.name}/shards: 5 users')
     self.assertEndsWith(done.stdout, f'{self.folder}.html.\n')
     self.assertCountEqual([path.name for path in self.parent.iterdir()], ['shards', 'shards.html'])
     self.assertNotIn('apache_beam', self.imported)
     self.assertNotIn('tensorflow', self.imported)
+
+  def test_shows_what_would_steer_a_terminal(self) -> None:
+    other = self.parent / 'other'
+    other.mkdir()
+    steering = dataclasses.replace(inspected.SCHEMA, classes=('\x1b[2Jwalk', 'sit\x9b1m', 'run'))
+    with mock.patch.object(inspected, 'SCHEMA', steering):
+      inspected.write(str(other))
+    for arguments in ([], ['--client=0']):
+      done = self._run(*arguments, shards=str(other))
+      self.assertEqual(done.returncode, 0, done.stderr)
+      self.assertNotRegex(done.stdout, '[\x1b\x9b]')
+      self.assertIn(r'\x1b[2Jwalk', done.stdout)
+    self.assertNotRegex((self.parent / 'other.html').read_text(), '[\x1b\x9b]')
 
   def test_writes_the_page_elsewhere(self) -> None:
     done = self._run(f'--output={self.parent / "page.html"}')

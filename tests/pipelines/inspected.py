@@ -10,7 +10,7 @@ from pipelines import schema as schema_lib
 from pipelines import shard_bytes
 from pipelines.shards import shard_writing
 
-_SCHEMA = schema_lib.Schema(
+SCHEMA = schema_lib.Schema(
     'classification',
     schema_lib.Feature('features', 'float32', (2,)),
     schema_lib.Feature('label', 'int8', ()),
@@ -51,7 +51,7 @@ def write(folder: str, empty: Sequence[str] = ()) -> client_shards.ClientShards:
   """Writes the data set into a folder that is there, with `empty` training users besides, who have no examples."""
   by_shard = [_LABELS[0] | {(name, 'train'): [] for name in empty}, *_LABELS[1:]]
   shards = [shard_writing.pack([_entry(*place, labels) for place, labels in shard.items()]) for shard in by_shard]
-  manifest = shard_writing.write_data_set(folder, _SCHEMA, shards)
+  manifest = shard_writing.write_data_set(folder, SCHEMA, shards)
   details = {key: value for key, value in manifest.items() if key not in ('format', 'schema')}
-  shard_writing.write_manifest(folder, _SCHEMA, details | ACCOUNT)
+  shard_writing.write_manifest(folder, SCHEMA, details | ACCOUNT)
   return client_shards.ClientShards(folder)
