@@ -6,12 +6,18 @@ import shutil
 import tempfile
 
 from absl import flags
+import hypothesis
 
 # Before TensorFlow is loaded: its warnings about this machine's hardware would hide ours.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 # Before absltest reads it: tests that run side by side give their files the same names.
 os.environ['TEST_TMPDIR'] = tempfile.mkdtemp(prefix='pocketfed-tests-')
 atexit.register(shutil.rmtree, os.environ['TEST_TMPDIR'], ignore_errors=True)
+
+
+# A busy machine must not fail a test: no time decides one.
+hypothesis.settings.register_profile('untimed', deadline=None)
+hypothesis.settings.load_profile('untimed')
 
 
 def pytest_configure() -> None:

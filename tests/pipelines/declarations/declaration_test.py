@@ -232,7 +232,9 @@ class ShippedDeclarationsTest(parameterized.TestCase):
     path = os.path.join(_FOLDER, name)
     document = documents.read(path)
     refused = 0
-    for place in sorted({'.'.join(map(str, place)) for place in document.paths_below(())} | {'examples', 'splits'}):
+    # Of a list, the first value stands for all of them.
+    paths = [path for path in document.paths_below(()) if not any(key in range(1, 1_000) for key in path)]
+    for place in sorted({'.'.join(map(str, path)) for path in paths} | {'examples', 'splits'}):
       for override in (f'{place}{key}={value}' for value in _OTHERS for key in ('', '.kind')):
         try:
           declarations.read(path, [override], _INPUTS)
