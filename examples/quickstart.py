@@ -19,6 +19,7 @@ from export import comparison
 from export import run_directory
 from pipelines import cli
 from pipelines import files
+from pipelines import guarantees
 
 _OUTPUT_DIR = flags.DEFINE_string('output_dir', 'runs/quickstart', 'Where shards, run, model and summary.json go.')
 _TOTAL_ROUNDS = flags.DEFINE_integer(
@@ -90,7 +91,7 @@ def describe(summary: dict[str, Any], run: dict[str, Any], privacy: dict[str, An
       f'Baseline   {comparison.name_baselines(run)}',
       *(f'           {sentence}' for sentence in (comparison.judge(run), comparison.explain_coverage(run)) if sentence),
       f'Coverage   {summary["coverage"]:.1%} of the next characters are ones that the model can give',
-      f'Privacy    epsilon {summary["epsilon"]:.2f} at delta {summary["delta"]:g}, for {privacy["covers"]}',
+      f'Privacy    {_describe_privacy(summary, privacy)}',
       f'           {privacy["scaling"]}',
   ]
   lines += [
@@ -104,6 +105,13 @@ def describe(summary: dict[str, Any], run: dict[str, Any], privacy: dict[str, An
 def _ours(path: str) -> str:
   """Returns where a file of the project is, from here or as a whole."""
   return path if os.getcwd() == _ROOT else os.path.join(_ROOT, path)
+
+
+def _describe_privacy(summary: dict[str, Any], privacy: dict[str, Any]) -> str:
+  if summary['epsilon'] is None:
+    return f'no guarantee: covers {privacy["covers"]}'
+  epsilon = guarantees.format_epsilon(summary['epsilon'])
+  return f'epsilon {epsilon} at delta {summary["delta"]:g}, for {privacy["covers"]}'
 
 
 def _step(title: str, module: str, *arguments: str) -> float:

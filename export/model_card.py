@@ -7,6 +7,7 @@ from typing import Any
 import jinja2
 
 from export import comparison
+from pipelines import guarantees
 from pipelines import printable
 
 _TEMPLATE = 'model_card.md.j2'
@@ -37,14 +38,16 @@ def render(
       loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=False, undefined=jinja2.StrictUndefined,
       trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
   )  # fmt: skip
-  environment.filters['cell'] = _cell
+  environment.filters.update(cell=_cell, epsilon=guarantees.format_epsilon)
   return environment.get_template(_TEMPLATE).render(
-      model=model, parity=parity, privacy=privacy, run=run, versions=versions,
+      model=model, names=_PRIVACY_NAMES, parity=parity, privacy=privacy, run=run, versions=versions,
       usage=_USAGE.get(steps['examples'].get('kind', '')),
       comparison=comparison.describe(run),
       flags=[(name, value) for name, value in flags if not name.endswith('_dir')],
   )
 
+
+_PRIVACY_NAMES = {'bound': 'Bound', 'assumption': 'Assumption', 'trust_model': 'Who sees what'}
 
 # How a caller fills the input and reads the output, by kind of example; names in `` are keys of preprocessing.json.
 _SEQUENCE = 'and fill the rest up with 0, `<pad>`. Of a longer text, take the end.'

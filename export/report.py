@@ -15,6 +15,7 @@ from export import charts
 from export import comparison
 from export import run_directory
 from pipelines import files
+from pipelines import guarantees
 from pipelines import printable
 
 FILE_NAME = 'report.html'
@@ -48,7 +49,7 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
   environment = jinja2.Environment(
       loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=True, trim_blocks=True, lstrip_blocks=True
   )
-  environment.filters.update(percent=_percent, number=_number, size=_size, duration=_duration)
+  environment.filters.update(percent=_percent, number=_number, size=_size, duration=_duration, epsilon=_epsilon)
   page = environment.get_template(_TEMPLATE).render(
       name=files.short_name(run_dir),
       run=run,
@@ -146,6 +147,10 @@ def _number(value: float | None, digits: int = 3) -> str:
   if value is None:
     return '–'
   return f'{value:,}' if isinstance(value, int) else f'{value:.{digits}g}'
+
+
+def _epsilon(value: float | None) -> str:
+  return '–' if value is None else guarantees.format_epsilon(value)
 
 
 def _size(count: int) -> str:

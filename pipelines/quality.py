@@ -39,6 +39,7 @@ def warn(report: reports.Report, declaration: declarations.Declaration) -> list[
   return [
       *_warn_of_unknown(report.reasons(reports.NOTES), observed, declaration),
       *_warn_of_tail(observed, declaration),
+      *_warn_of_one_class(observed, declaration),
       *_warn_of_numbers(observed),
   ]
 
@@ -81,6 +82,15 @@ def _warn_of_tail(observed: dict[str, int], declaration: declarations.Declaratio
       f'The held-out tail has all or most examples of {", ".join(named[:_CLASSES_SHOWN])}{more}, and training learns '
       f'little or nothing of them. {remedy}'
   )
+
+
+def _warn_of_one_class(observed: dict[str, int], declaration: declarations.Declaration) -> Iterator[str]:
+  found = {int(reason.split(':')[2]) for reason in observed if reason.startswith(_LABEL)}
+  if len(found) == 1:
+    yield (
+        f'All examples are of one class, {declaration.featurizer.schema.classes[found.pop()]!r}: there is nothing to '
+        'learn. Check the column of the label and its classes.'
+    )
 
 
 def _warn_of_numbers(observed: dict[str, int]) -> Iterator[str]:

@@ -5,6 +5,7 @@ import shutil
 import time
 from typing import TextIO
 
+from pipelines import guarantees
 from tff_tasks import metrics
 
 _BAR_WIDTH = 20
@@ -82,7 +83,7 @@ class Progress:
         f'accuracy {row.accuracy:.1%}' if row.accuracy is not None else '',
         f'held-out {self._held_out:.1%}{self._baseline}' if self._held_out is not None else '',
         f'{row.clients / row.seconds:.0f} clients/s' if row.clients and row.seconds else '',
-        f'epsilon {self._epsilon:.2f}' if self._epsilon is not None else '',
+        f'epsilon {guarantees.format_epsilon(self._epsilon)}' if self._epsilon is not None else '',
         f'{self._left_out:,} left out' if self._left_out else '',
         f'{_clock(self._seconds_left(row.round))} left',
     ]

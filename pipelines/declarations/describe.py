@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pipelines import accounting
 from pipelines import client_shards
+from pipelines import guarantees
 from pipelines import quality
 from pipelines import reports
 from pipelines import schema as schema_lib
@@ -83,6 +84,8 @@ def describe(
     lines += _describe_example(declaration, bucket, rows.report)
   lines += _describe_limits(declaration.limits)
   lines += _describe_splits(declaration.splits)
+  if rows.is_all and splits is not None and declaration.client.public_ids:  # Another key holds out others.
+    lines += [_entry('warning', warning) for warning in accounting.warn(splits)]
   lines += _describe_learning(featurizer)
   return Description('\n'.join(lines), _find_problem(declaration, rows, max_bad_rows, splits))
 
@@ -115,9 +118,10 @@ def _read_blocks(
 
 
 def _count_splits(content: shard_writing.ShardContent) -> dict[str, dict[str, int]]:
+  examples = np.diff(content.starts)
   return {
-      split: {'clients': int(np.count_nonzero(content.splits == place))}
-      for place, split in enumerate(client_shards.SPLITS)
+      split: {'clients': int(np.count_nonzero(mask)), 'examples': int(examples[mask].sum())}
+      for split, mask in ((split, content.splits == place) for place, split in enumerate(client_shards.SPLITS))
   }
 
 
@@ -194,6 +198,8 @@ def _describe_splits(splits: splits_lib.Splits) -> Iterator[str]:
       f'{_percent(splits.validation_users_share)} for validation; {held_out} {_percent(splits.tail_share)} of the '
       "others' examples",
   )
+  if not splits.test_users_share:
+    yield _entry('warning', 'test_users_share = 0 holds nobody out: training refuses such a data set')
 
 
 def _describe_learning(featurizer: featurizers.Featurizer) -> Iterator[str]:
@@ -213,7 +219,7 @@ def _promises(featurizer: featurizers.Featurizer) -> Iterator[str]:
 
 
 def _cost(epsilon: float, delta: float) -> str:
-  return f'epsilon {epsilon:g}, delta {delta:g}' if epsilon or delta else 'at no cost'
+  return f'epsilon {guarantees.format_epsilon(epsilon)}, delta {delta:g}' if epsilon or delta else 'at no cost'
 
 
 def _percent(share: float) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipelines import client_shards
+from pipelines import guarantees
 from pipelines import schema as schema_lib
 from pipelines import sealed_json
 from pipelines.shards import shard_writing
@@ -73,9 +74,13 @@ def release(
 def privacy(private: bool = True) -> dict:
   return {
       'epsilon': 7.62 if private else None, 'delta': 1e-4 if private else None, 'unit': 'client',
-      'adjacency': 'add or remove one client', 'sampling': 'Poisson, each client with probability 0.109',
+      'adjacency': guarantees.ADJACENCY, 'sampling': 'Poisson, each client with probability 0.109',
       'mechanism': 'subsampled Gaussian' if private else 'none', 'noise_multiplier': 0.9 if private else 0.0,
-      'clip_norm': 0.3, 'sensitivity': 0.3012, 'population': 915, 'clients_per_round': 100, 'rounds': 140,
+      'assumption': 'the number of client ids is public', 'bound': '',
+      'trust_model': 'simulated on one machine, which sees everything in the clear',
+      'accountant': 'dp_accounting PLD', 'accountant_version': '0.6.0', 'neighboring_relation': 'REPLACE_SPECIAL',
+      'discretization': 0.001, 'clip_norm': 0.3, 'sensitivity': 0.3012, 'population': 915, 'clients_per_round': 100,
+      'rounds': 140,
       'covers': 'the models of all 140 rounds, for each training user with all of their examples'
       if private else 'nothing: this run adds no noise',
       'not_covered': ['the held-out users, whose data only measured the accuracy', 'metrics.csv'],

@@ -84,8 +84,22 @@ class ModelCardTest(parameterized.TestCase):
 
   def test_privacy_with_what_is_not_covered(self) -> None:
     card = _render()
-    self.assertIn('**(7.62, 0.0001)-differential privacy**, unit: client, adjacency: add or remove one client', card)
+    self.assertIn('**(7.62, 0.0001)-differential privacy**, unit: client, adjacency: one client', card)
+    self.assertIn('data replaced by none (zero-out)', card)
     self.assertIn('- the held-out users, whose data only measured the accuracy\n', card)
+
+  def test_privacy_says_who_sees_what_and_who_accounted(self) -> None:
+    card = _render()
+    self.assertIn('Who sees what: simulated on one machine, which sees everything in the clear.\n', card)
+    self.assertIn('Assumption: the number of client ids is public.\n', card)
+    self.assertIn(r'Accounted by dp\_accounting PLD, version 0.6.0, neighbouring relation REPLACE\_SPECIAL, grid', card)
+    self.assertNotIn('Bound:', card)
+    self.assertIn('Bound: with fixed cohorts.', _render({**fakes.privacy(), 'bound': 'with fixed cohorts'}))
+    self.assertNotIn('Accounted by', _render(fakes.privacy(private=False)))
+
+  def test_epsilon_is_rounded_up_and_never_to_nothing(self) -> None:
+    self.assertIn('**(7.01, 0.0001)-diff', _render({**fakes.privacy(), 'epsilon': 7.0001}))
+    self.assertIn('**(0.0011, 0.0001)-diff', _render({**fakes.privacy(), 'epsilon': 0.00101}))
 
   def test_what_the_data_set_has_spent_is_told_apart(self) -> None:
     spent = {'learned_epsilon': 1.25, 'learned_delta': 2e-6, 'training_epsilon': 6.37, 'training_delta': 9.8e-5}

@@ -78,6 +78,12 @@ class ReportTest(parameterized.TestCase):
     self.assertIn('each training user with all of their examples', text)
     self.assertIn('20,248 weights; not exported yet', text)
 
+  def test_privacy_says_who_sees_what_and_who_accounted(self) -> None:
+    text = self._write().text
+    for said in ('trust model simulated on one machine', 'accountant version 0.6.0', 'replaced by none (zero-out)'):
+      self.assertIn(said, text)
+    self.assertNotIn('bound', text.split('Privacy ')[-1])
+
   def _rewrite(self, **figures: object) -> _Page:
     """Changes figures of the run and returns the new page."""
     path = pathlib.Path(self._run_dir, 'run.json')

@@ -96,6 +96,11 @@ class TailTest(parameterized.TestCase):
     rows = {'x': [1.0] * 40, 'label': ['a'] * 18 + ['b'] * 2 + ['b'] * in_tail + ['a'] * (20 - in_tail)}
     self.assertLen(_warn(_table(), rows, tail_share=0.5), warnings)
 
+  def test_one_class_only(self) -> None:
+    (warning,) = _warn(_table(), {'x': [1.0] * 9, 'label': ['b'] * 9})
+    self.assertStartsWith(warning, "All examples are of one class, 'b': there is nothing to learn.")
+    self.assertEmpty(_warn(_table(), {'x': [1.0] * 9, 'label': ['b'] * 8 + ['a']}, tail_share=0.0))
+
   def test_many_classes(self) -> None:
     rows = {'x': [1.0] * 14, 'label': ['a'] * 7 + list('bcdefgb')}
     (warning,) = _warn(_table(), rows, tail_share=0.5)
@@ -117,14 +122,14 @@ class TailTest(parameterized.TestCase):
 class NumbersTest(parameterized.TestCase):
   @parameterized.parameters((1996.0, True), (0.001, True), (29.0, False), (0.1, False), (0.0, False), (-1996.0, True))
   def test_raw_numbers_far_from_one(self, number: float, is_far: bool) -> None:
-    rows = {'x': [1.0] * 4, 'year': [number] * 3 + [1.0], 'label': ['a'] * 4}
+    rows = {'x': [1.0] * 4, 'year': [number] * 3 + [1.0], 'label': ['a', 'a', 'a', 'b']}
     found = _warn(_table(numbers=('x', 'year')), rows, tail_share=0.0)
     self.assertEqual([warning[:22] for warning in found], ["The numbers in 'year' "] * is_far)
     known = scaling.Scaling('declared', mean=(0.0, 1950.0), stddev=(1.0, 50.0))
     self.assertEmpty(_warn(_table(numbers=('x', 'year'), scaling=known), rows, tail_share=0.0))
 
   def test_a_few_exceptions_are_none(self) -> None:
-    rows = {'x': [1.0, 1.0, 1996.0, 1996.0], 'label': ['a'] * 4}
+    rows = {'x': [1.0, 1.0, 1996.0, 1996.0], 'label': ['a', 'a', 'a', 'b']}
     self.assertEmpty(_warn(_table(), rows, tail_share=0.0))
 
 

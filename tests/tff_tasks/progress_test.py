@@ -67,7 +67,7 @@ class ProgressTest(parameterized.TestCase):
     shown.update(_row(1))
     self.assertEqual(
         stream.getvalue(),
-        'round  1/40 [....................]  loss 2.500  accuracy 25.0%  held-out 1.0%  100 clients/s  epsilon 1.23  '
+        'round  1/40 [....................]  loss 2.500  accuracy 25.0%  held-out 1.0%  100 clients/s  epsilon 1.24  '
         '1:57 left\n',
     )
 

@@ -112,8 +112,13 @@ class DescribeTest(parameterized.TestCase):
     words += '[examples.vocabulary]\nsource = "dp"\nepsilon = 2\ndelta = 1e-5\n'
     found = self._describe(words, [_say(1, 'to be')])
     self.assertIn('examples  cannot be shown yet: what they are made with is learned when the job runs\n', found)
-    self.assertIn('privacy   vocabulary: learned from the training users, epsilon 2, delta 1e-05', found)
+    self.assertIn('privacy   vocabulary: learned from the training users, epsilon 2.00, delta 1e-05', found)
     self.assertNotIn('to be', found)
+
+  def test_nobody_held_out_is_a_warning(self) -> None:
+    found = self._describe(_TEXT + '[splits]\ntest_users_share = 0\n', [_say(1, 'to be')])
+    self.assertIn('warning   test_users_share = 0 holds nobody out: training refuses such a data set\n', found)
+    self.assertNotIn('holds nobody out', self._describe(_TEXT, [_say(1, 'to be')]))
 
   @parameterized.parameters('shakespeare_characters', 'shakespeare_words')
   def test_the_embedded_data_set_has_the_declared_columns(self, name: str) -> None:
