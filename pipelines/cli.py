@@ -11,7 +11,7 @@ import select
 import signal
 import sys
 import textwrap
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from absl import app
 from absl import flags
@@ -87,6 +87,11 @@ def run_with_foreign_flags(main: Callable[[Sequence[str]], None]) -> None:
   A flag that looks like a misspelt one of ours is an error all the same, at once.
   """
   _run(main, _parse_known)
+
+
+def can_redraw(stream: TextIO) -> bool:
+  """Says whether a line that is written to the stream can be taken back: on a terminal, unless it is a dumb one."""
+  return stream.isatty() and os.environ.get('TERM', 'dumb') != 'dumb'
 
 
 def step_environment() -> dict[str, str]:

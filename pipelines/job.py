@@ -9,6 +9,7 @@ import importlib
 import json
 import math
 import pathlib
+import sys
 import tempfile
 import threading
 import time
@@ -19,6 +20,7 @@ from apache_beam.options import pipeline_options
 import pyarrow as pa
 
 from pipelines import accounting
+from pipelines import job_progress
 from pipelines import output_folder
 from pipelines import packaging
 from pipelines import quality
@@ -140,8 +142,9 @@ def _make(
     # While the pipeline runs: it takes a second a gigabyte, and leaves the interpreter to others.
     described = thread.submit(origin.describe)
     try:
-      learned, entries = _learn(job, origin.num_shards, spill_folder, options)
-      _write_shards(learned, origin.num_shards, spill_folder, options)
+      with job_progress.shown(job.output_dir, spill_folder, len(job.paths), origin.num_shards, sys.stdout):
+        learned, entries = _learn(job, origin.num_shards, spill_folder, options)
+        _write_shards(learned, origin.num_shards, spill_folder, options)
       result = _take_result(job.output_dir)
       report = reports.Report.from_json(result)
       accounting.check(report, job.max_bad_rows, job.declaration)

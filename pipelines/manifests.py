@@ -28,6 +28,7 @@ _FORM = {
     'bounded_by?': _COUNTS,
     'clients_set_aside?': _COUNTS,
     'notes?': _COUNTS,
+    'warnings?': [str],
     'limits?': dict,
     'learned?': [dict],
     'forgotten?': [{'clients': int, 'asked': int, 'shards': [int], 'date': str}],

@@ -5,6 +5,7 @@ import shutil
 import time
 from typing import TextIO
 
+from pipelines import cli
 from pipelines import guarantees
 from tff_tasks import metrics
 
@@ -44,14 +45,14 @@ class Progress:
     if row.round == 0:
       return
     line = self._line(row)
-    if self._stream.isatty():
+    if cli.can_redraw(self._stream):
       self._redraw(line, '\n' if row.round == self._total_rounds else '')
     elif self._is_due(row.round):
       print(line, file=self._stream, flush=True)
 
   def say(self, text: str) -> None:
     """Prints a line that stays, above the one that is redrawn."""
-    if not self._stream.isatty():
+    if not cli.can_redraw(self._stream):
       print(text, file=self._stream, flush=True)
       return
     drawn = self._drawn

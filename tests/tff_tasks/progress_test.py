@@ -46,6 +46,7 @@ class ProgressTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
     self._now = 1_000.0
+    self.enterContext(mock.patch.dict(os.environ, TERM='xterm'))
     self.enterContext(mock.patch('time.monotonic', side_effect=lambda: self._now))
 
   def _run(self, stream: io.StringIO, total: int, first: int = 1, seconds_a_round: float = 1.0) -> list[str]:
@@ -127,6 +128,10 @@ class ProgressTest(parameterized.TestCase):
     self.assertStartsWith(''.join(before[4:]), 'round 2/3 ')
     self.assertStartsWith(''.join(after[4:-2]), 'round 3/3 ')
     self.assertEqual([*after[:4], after[-2]], ['$', 'first', 'after round 1', 'after round 2', 'in the end'])
+
+  def test_a_dumb_terminal_is_like_a_file(self) -> None:
+    with mock.patch.dict(os.environ, TERM='dumb'):
+      self.assertEqual(self._run(_Terminal(), 3), self._run(io.StringIO(), 3))
 
   @parameterized.parameters((_Terminal(), 1, 1), (_Terminal(), 2, 1), (io.StringIO(), 1, 1), (io.StringIO(), 0, 0))
   def test_what_comes_after_begins_on_a_line_of_its_own(self, stream: io.StringIO, rounds: int, lines: int) -> None:
