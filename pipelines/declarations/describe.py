@@ -87,7 +87,8 @@ def describe(
   if rows.is_all and splits is not None and declaration.client.public_ids:  # Another key holds out others.
     lines += [_entry('warning', warning) for warning in accounting.warn(splits)]
   lines += _describe_learning(featurizer)
-  return Description('\n'.join(lines), _find_problem(declaration, rows, max_bad_rows, splits))
+  clients = builder.count_clients(bucket)
+  return Description('\n'.join(lines), _find_problem(declaration, rows, max_bad_rows, clients, splits))
 
 
 def _read_rows(declaration: declarations.Declaration, paths: Sequence[str]) -> _Rows:
@@ -126,16 +127,21 @@ def _count_splits(content: shard_writing.ShardContent) -> dict[str, dict[str, in
 
 
 def _find_problem(
-    declaration: declarations.Declaration, rows: _Rows, limit: accounting.MaxBadRows,
+    declaration: declarations.Declaration, rows: _Rows, limit: accounting.MaxBadRows, clients: dict[str, int],
     splits: dict[str, dict[str, int]] | None,
 ) -> str | None:  # fmt: skip
   """Returns the message with which the job would end, checking what the job checks."""
+  learner = declaration.featurizer.learner
+  # With a secret key other users are held out than with ours.
+  knows_splits = rows.is_all and declaration.client.public_ids
   try:
-    if rows.is_all and splits is not None:
+    accounting.check_rows(rows.report, limit, declaration)
+    if rows.is_all and splits is not None:  # Else there may be more rows of a user, or what is learned is not known.
       accounting.check(rows.report, limit, declaration)
+    if knows_splits and splits is not None:
       accounting.check_splits(splits)
-    else:  # Of a user there may be more rows, and what is learned is not known.
-      accounting.check_rows(rows.report, limit, declaration)
+    if knows_splits and learner:
+      accounting.check_before_learning(clients, learner.cost)
   except ValueError as error:
     return str(error) if rows.is_all else f'Of {rows.place}: {error}'
   return None

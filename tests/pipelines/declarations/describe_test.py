@@ -154,8 +154,14 @@ class DescribeTest(parameterized.TestCase):
 
   def test_nobody_to_train_on_is_a_problem(self) -> None:
     rows = [_say(n, 'a' * n, f'u{n % 3}') for n in range(30)]
-    found = self._describe(_TEXT, rows, overrides=['splits.test_users_share=0.999'])
+    found = self._describe(_TEXT, rows, overrides=['splits.test_users_share=0.999', 'client.public_ids=true'])
     self.assertIn('problem   Expected users to train on, found all 3 held out', found)
+
+  def test_what_ends_the_job_before_it_learns_is_a_problem(self) -> None:
+    learned = _TEXT.replace('characters', 'words') + '[examples.vocabulary]\nsource = "dp"\nepsilon = 2\ndelta = 0.5\n'
+    rows = [_say(n, 'a' * n, f'u{n % 30}') for n in range(90)]
+    found = self._describe(learned, rows, overrides=['client.public_ids=true'])
+    self.assertIn('problem   Expected a delta below', found)
 
   def test_of_a_large_input_the_first_rows_are_judged_and_said_to_be(self) -> None:
     rows = [_say(n, 'a' * n) for n in range(9)]
