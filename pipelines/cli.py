@@ -62,7 +62,7 @@ def large_imports() -> Iterator[None]:
 def group_flags(topics: Mapping[str, Sequence[flags.FlagHolder | str]]) -> None:
   """Says under which heading `--help` lists the flags of a program; those under no heading come last."""
   for topic, members in topics.items():
-    _topics[topic] = [member if isinstance(member, str) else member.name for member in members]
+    _topics[topic] = [flags.FLAGS[member if isinstance(member, str) else member.name].name for member in members]
 
 
 def run(main: Callable[[], None]) -> None:

@@ -41,6 +41,15 @@ class MainsTest(parameterized.TestCase):
     self.assertIn('absl.flags', imports)
     self.assertEmpty(imports & _HEAVY)
 
+  @parameterized.parameters('pipelines.preprocess', 'tff_tasks.train')
+  def test_help_groups_the_flags(self, program: str) -> None:
+    lines = _run('-m', program, '-h').stdout.splitlines()
+    topics = [place for place, line in enumerate(lines) if line.endswith(':') and not line.startswith(' ')]
+    self.assertGreater(len(topics), 3)
+    for place in topics:
+      self.assertStartsWith(lines[place + 1], '  --')
+    self.assertLessEqual(max(map(len, lines[topics[0] :])), 80)
+
   @parameterized.parameters(_PROGRAMS)
   def test_a_wrong_flag_is_one_line(self, program: str) -> None:
     result = _run('-m', program, '--output_dirs=x')

@@ -92,6 +92,21 @@ flags.DEFINE_enum(
 )  # fmt: skip
 
 
+cli.group_flags({
+    'Who takes part': ['total_rounds', 'clients_per_round', 'sampling'],
+    'Work on the client': [
+        'client_learning_rate', 'client_batch_size', 'client_epochs_per_round', 'max_examples_per_client',
+    ],
+    'The server': ['server_optimizer', 'server_learning_rate', 'server_learning_rate_schedule', 'model_size'],
+    'Privacy': ['clip_norm', 'noise_multiplier', 'target_epsilon', 'delta'],
+    'The upload': ['quantization_bits'],
+    'The run': [
+        'shards_dir', 'output_dir', 'rounds_per_eval', 'rounds_per_checkpoint', 'seed', 'runtime', 'xla',
+        'on_client_error',
+    ],
+})  # fmt: skip
+
+
 @flags.multi_flags_validator(
     ['noise_multiplier', 'target_epsilon'],
     'Expected one of --noise_multiplier and --target_epsilon: --noise_multiplier=0 trains without privacy; over a '
