@@ -5,6 +5,7 @@ import contextlib
 import csv
 import dataclasses
 import itertools
+import json
 import re
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipelines.readers import streams
 _HEADER_BYTES = 1 << 20
 _DECIMALS = ('.', ',')
 _LINE_ENDS = ('\r', '\n')
+_DELIMITERS = ',;\t|'
 # What a name of a column hardly is: a number, a date, a sentence.
 _VALUE = re.compile(r'\s*[+-]?\.?\d|.{61}')
 _LINE = re.compile(rb'[^\r\n]*(?:\r\n|\r|\n|$)')
@@ -166,6 +168,13 @@ def _open_quote(path: str) -> base.DamagedFile:
 def _check_columns(path: str, columns: Sequence[str], found: Sequence[str]) -> None:
   """Like `lookup.check`, but silent about what is found if it is no header: it would be somebody's data."""
   missing = next((column for column in columns if column not in found), None)
+  other = next((sign for sign in _DELIMITERS if len(found) == 1 and missing in found[0].split(sign)), None)
+  if other:
+    raise base.MissingColumn(
+        f'Expected a column {missing!r} in {path}, found it in a line with {other!r} between the names: write '
+        f'delimiter = {json.dumps(other)} in [input].',
+        found,
+    )
   is_header = any(column in found for column in columns) or not any(map(_VALUE.match, found))
   if missing is not None and not is_header:
     raise base.MissingColumn(

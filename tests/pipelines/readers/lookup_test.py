@@ -108,6 +108,14 @@ class LookupTest(parameterized.TestCase):
         reading.read(reader, self.folder / name, 'user', 'm')
       self.assertEqual(reading.read(reader, self.folder / name, 'user').rows, [('b',)])
 
+  @parameterized.parameters((';', '";"'), ('\t', r'"\\t"'), ('|', r'"\|"'))
+  def test_another_delimiter_is_named(self, delimiter: str, shown: str) -> None:
+    path = self.folder / 'log.csv'
+    path.write_text(delimiter.join(['user', 'm']) + '\n' + delimiter.join(['ann', 'hi']) + '\n')
+    with self.assertRaisesRegex(base.DamagedFile, rf"Expected a column 'm' .* write delimiter = {shown} in .input."):
+      reading.read(delimited.Csv(), path, 'm')
+    self.assertEqual(reading.read(delimited.Csv(delimiter=delimiter), path, 'm').rows, [('hi',)])
+
   def test_a_row_instead_of_a_header_is_not_shown(self) -> None:
     (self.folder / 'log.csv').write_text('ann,17,dear diary\n' * 3)
     with self.assertRaisesRegex(base.DamagedFile, 'found 3 values instead of names: give column_names') as raised:

@@ -57,6 +57,7 @@ class NormalFormTest(parameterized.TestCase):
     self.assertEqual(_normalize(*once), once)
     self.assertEmpty([text for text in once if 'Cf' in map(unicodedata.category, text)])
 
+  @hypothesis.settings(deadline=None)
   @hypothesis.given(strategies.lists(strategies.lists(_PIECES).map(''.join) | strategies.text(), max_size=6))
   def test_twice_is_once_whatever_the_neighbours(self, texts: list[str]) -> None:
     together = _normalize(*texts)
