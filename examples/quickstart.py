@@ -89,7 +89,7 @@ def describe(summary: dict[str, Any], run: dict[str, Any], privacy: dict[str, An
       f'Accuracy   {summary["accuracy"]:.1%} of the next characters of held-out users, '
       f'{summary["accuracy_per_user"]:.1%} as a mean over them',
       f'Baseline   {comparison.name_baselines(run)}',
-      *(f'           {sentence}' for sentence in (comparison.judge(run), comparison.explain_coverage(run)) if sentence),
+      *([f'           {comparison.judge(run)}'] if comparison.judge(run) else []),
       f'Coverage   {summary["coverage"]:.1%} of the next characters are ones that the model can give',
       f'Privacy    {_describe_privacy(summary, privacy)}',
       f'           {privacy["scaling"]}',

@@ -51,8 +51,10 @@ def describe_ranking(run: Mapping[str, Any]) -> str | None:
 
 
 def explain_coverage(run: Mapping[str, Any]) -> str | None:
-  """Returns a sentence on the answers that are outside of the model's classes, and None if there are none."""
+  """Returns a sentence on the answers that are outside of the model's classes, None where no answer can be."""
   accuracy, coverage = _read(run, 'accuracy'), _read(run, 'coverage')
+  if coverage == 1 and _read(run, 'bigram_accuracy') is not None:
+    return 'Coverage: the model can give all of the true answers.'
   if coverage is None or coverage == 1:
     return None
   share = f'{coverage:.1%}' if coverage < 0.9995 else 'more than 99.9%'

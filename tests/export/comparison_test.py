@@ -17,7 +17,11 @@ _RUN: dict[str, Any] = {
 class ComparisonTest(parameterized.TestCase):
   def test_a_better_model_stands_beside_its_baselines(self) -> None:
     self.assertEqual(
-        comparison.describe(_RUN), ["Always answering ' ' is right 16.4% of the time, a bigram 27.6%."]
+        comparison.describe(_RUN),
+        [
+            "Always answering ' ' is right 16.4% of the time, a bigram 27.6%.",
+            'Coverage: the model can give all of the true answers.',
+        ],
     )  # fmt: skip
 
   def test_ranks_of_tasks_that_measure_them(self) -> None:
@@ -65,7 +69,7 @@ class ComparisonTest(parameterized.TestCase):
         comparison.explain_coverage({'coverage': 0.99999}),
         'Coverage: the model can give more than 99.9% of the true answers, and accuracy is measured on these.',
     )
-    self.assertIsNone(comparison.explain_coverage(_RUN))
+    self.assertIsNone(comparison.explain_coverage({**_RUN, 'bigram_accuracy': None}))
 
   @parameterized.parameters(None, math.nan)
   def test_nothing_is_said_of_what_was_not_measured(self, value: float | None) -> None:
