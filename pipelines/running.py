@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 import contextlib
+import re
 
 import apache_beam as beam
 from apache_beam.options import pipeline_options
@@ -13,6 +14,7 @@ _BEAM_DEFAULTS = ('--default_sdk_harness_log_level=ERROR', '--allow_unsafe_trigg
 
 # What Beam adds to the message of an error in a worker.
 _IN_WORKER = '[while running'
+_EXHAUSTED = re.compile(r'^\s*(?:\w+\.)*_?\w*MemoryError\b(?:: [^\n\[]*)?', re.MULTILINE)
 
 
 def parse_flags(arguments: Sequence[str]) -> pipeline_options.PipelineOptions:
@@ -43,6 +45,9 @@ def run(pipeline: beam.Pipeline) -> None:
     if result is not None:
       with contextlib.suppress(Exception):  # Not every runner can; the error that ends the job is the other one.
         result.cancel()
+    exhausted = _EXHAUSTED.search(str(error)) if isinstance(error, Exception) else None
+    if exhausted:  # Beam passes on the name of a worker's error and no more.
+      raise MemoryError(f'{exhausted[0].strip()} in a worker') from error
     if isinstance(error, ValueError | OSError) and _IN_WORKER in str(error):
       # What users do wrong comes back as a report: this is a mistake of ours, and keeps its traceback.
       raise RuntimeError('A worker failed.') from error

@@ -1,6 +1,7 @@
 from absl.testing import absltest
 from absl.testing import parameterized
 import apache_beam as beam
+import pyarrow as pa
 
 from pipelines import running
 
@@ -41,6 +42,19 @@ class RunTest(absltest.TestCase):
       with self.assertRaisesRegex(RuntimeError, 'A worker failed') as caught:
         running.run(pipeline)
       self.assertIn('broken', str(caught.exception.__cause__))
+
+  def test_too_little_memory_in_a_worker_is_what_it_is(self) -> None:
+    for error in (MemoryError(), MemoryError('cannot allocate'), pa.ArrowMemoryError('malloc of size 9 failed')):
+      pipeline = beam.Pipeline(options=running.parse_flags([]))
+      pipeline | beam.Create([error]) | beam.Map(_fail)
+      with self.assertRaisesRegex(MemoryError, str(error) or 'MemoryError in a worker'):
+        running.run(pipeline)
+
+  def test_what_only_speaks_of_memory_is_not_taken_for_it(self) -> None:
+    pipeline = beam.Pipeline(options=running.parse_flags([]))
+    pipeline | beam.Create([KeyError('a MemoryError')]) | beam.Map(_fail)
+    with self.assertRaises(KeyError):
+      running.run(pipeline)
 
   def test_an_interrupted_job_is_cancelled(self) -> None:
     pipeline = _Pipeline()
