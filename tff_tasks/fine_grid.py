@@ -45,11 +45,12 @@ class FineGrid(quantization.Encoding):
       int64 `[dimension]`: zeros if the vector is so long that it would exceed the bound.
     """
     del rotation_seed, rounding_seed
-    limit = float(_STEPS_OF_CLIP)
-    levels = tf.round(tf.clip_by_value(vector / self.step, -limit, limit))
-    # Exact in float64 up to 2**53, which the bound is below and larger sums stay above.
-    squared = tf.reduce_sum(tf.square(tf.cast(levels, tf.float64)))
-    return tf.cast(tf.where(squared <= self.max_squared_levels, levels, 0.0), tf.int64)
+    levels = tf.round(vector / self.step)
+    # Exact in float64 up to 2**53: the bound is below that, and larger sums stay above it.
+    half_squared = tf.nn.l2_loss(tf.cast(levels, tf.float64))
+    # False for what is not finite, too.
+    is_within_bound = half_squared <= self.max_squared_levels / 2
+    return tf.cast(tf.where(is_within_bound, levels, 0.0), tf.int64)
 
   def decode(self, levels: tf.Tensor, rotation_seed: tf.Tensor) -> tf.Tensor:
     """Reads the sum of encoded vectors back to float64 `[dimension]`."""

@@ -44,7 +44,7 @@ class FineGridTest(parameterized.TestCase):
         self.assertGreater(_squared(levels), 0.99 * grid.max_squared_levels)
         self.assertLessEqual(_squared(levels), grid.max_squared_levels)
 
-  @parameterized.parameters(1.01, 2.0, 1e30)
+  @parameterized.parameters(1.01, 2.0, 1e30, np.inf, np.nan)
   def test_a_vector_that_was_not_clipped_becomes_nothing(self, factor: float) -> None:
     grid = fine_grid.FineGrid(100, 0.3)
     self.assertEqual(_squared(_encode(grid, np.full(100, 0.03 * factor))), 0)
