@@ -3,7 +3,7 @@
 What needs TensorFlow or the device's runtime happens in guarded children; this process stays small and responsive.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import contextlib
 import hashlib
 from importlib import metadata
@@ -11,6 +11,8 @@ import json
 import os
 import pathlib
 import platform
+import shutil
+import tempfile
 import time
 from typing import Any
 
@@ -21,6 +23,7 @@ from export import parity
 from export import preprocessing
 from export import run_directory
 from export import tflite
+from models import released
 from pipelines import client_shards
 from pipelines import files
 from pipelines import schema as schema_lib
@@ -41,9 +44,29 @@ def export(run_dir: str, shards: client_shards.ClientShards, staging: str, limit
   file; the others go on. With no variant left nothing is worth publishing, and only the record is returned.
 
   Raises:
-    ValueError: If the released model is missing, damaged, diverged, or not of the schema of the shards.
+    ValueError: If the released model or its ledger is missing, damaged, or not released with the other, or the model
+      diverged or is not of the schema of the shards.
     guard.Failed: If the Keras model could not be run within the limits.
   """
+  with _snapshot(run_dir) as copy:
+    return _export(copy, shards, staging, limits)
+
+
+@contextlib.contextmanager
+def _snapshot(run_dir: str) -> Iterator[str]:
+  """Yields a folder with a copy of what is exported: one model for all steps, whatever a trainer releases meanwhile."""
+  with tempfile.TemporaryDirectory() as folder:
+    for name in (released.FILE_NAME, released.LEDGER_NAME, 'run.json', run_directory.CONFIG_NAME):
+      with contextlib.suppress(FileNotFoundError):
+        shutil.copyfile(os.path.join(run_dir, name), os.path.join(folder, name))
+    try:
+      released.load_with_ledger(folder)
+      yield folder
+    except ValueError as error:
+      raise ValueError(str(error).replace(folder, run_dir)) from error
+
+
+def _export(run_dir: str, shards: client_shards.ClientShards, staging: str, limits: guard.Limits) -> dict[str, Any]:
   started = time.monotonic()
   examples = parity.held_out_examples(shards)
   with contextlib.ExitStack() as stack:
@@ -169,7 +192,7 @@ def _describe(
       steps,
       record,
       run_directory.read_json(run_dir, 'privacy.json'),
-      run_directory.read_json(run_dir, 'run.json'),
+      run_directory.read_figures(run_dir),
       run_directory.read_flags(run_dir),
       {'Python': platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
   )

@@ -4,6 +4,7 @@ Written after training, and again with the model files' figures after an export.
 """
 
 from collections.abc import Mapping, Sequence
+import hashlib
 import math
 import os
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ _TEMPLATE = 'report.html.j2'
 _LAST_ROUNDS = 10  # Long enough that one cohort makes no difference.
 _GAP = 0.005  # Of accuracies that one sees to differ.
 _ALL = 0.999  # Of updates: so many that the others do not matter.
+# What stands before the checksum of the page, at its end.
+_MARK = '<!-- sha256 of the page above: '
 
 
 class Chart(NamedTuple):
@@ -45,7 +48,7 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
     ValueError: If one of the files read is damaged.
     OSError: If the directory cannot be written.
   """
-  run, privacy = (run_directory.read_json(run_dir, name) for name in ('run.json', 'privacy.json'))
+  run, privacy = run_directory.read_figures(run_dir), run_directory.read_json(run_dir, 'privacy.json')
   environment = jinja2.Environment(
       loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=True, trim_blocks=True, lstrip_blocks=True
   )
@@ -61,8 +64,23 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
       charts=_draw_charts(run_directory.read_metrics(run_dir), privacy, run),
   )
   path = os.path.join(run_dir, FILE_NAME)
-  files.write_atomically(path, printable.show(page))
+  page = printable.show(page)
+  files.write_atomically(path, page + _checksum(page))
   return path
+
+
+def is_whole(run_dir: str) -> bool:
+  """Returns whether the report in a run directory is there, as it was written."""
+  try:
+    with open(os.path.join(run_dir, FILE_NAME), encoding='utf-8', newline='') as file:
+      page, _, _ = (text := file.read()).rpartition(_MARK)
+  except (OSError, UnicodeDecodeError):
+    return False
+  return text == page + _checksum(page)
+
+
+def _checksum(page: str) -> str:
+  return f'{_MARK}{hashlib.sha256(page.encode()).hexdigest()} -->\n'
 
 
 def _draw_charts(

@@ -28,6 +28,8 @@ _PARITY = {
     'source': str, 'task': str, 'variants': {str: _VARIANT}, 'failed': {str: str}, 'keras_accuracy': _FLOAT,
     'majority_accuracy?': _FLOAT, 'examples': int, 'positions': int, 'seconds': _FLOAT,
 }  # fmt: skip
+# What stands before the id of the run in it.
+RUN = '# run: '
 
 
 def read_flags(run_dir: str) -> list[tuple[str, str]]:
@@ -45,7 +47,10 @@ def read_flags(run_dir: str) -> list[tuple[str, str]]:
   except FileNotFoundError:
     return []
   except UnicodeDecodeError as error:
-    raise ValueError(f'Expected a flag file at {path}, found other bytes ({error}).') from error
+    raise ValueError(
+        f'Expected a flag file at {path}, found other bytes ({error}): repeat the training command, which writes it '
+        'again.'
+    ) from error
   flags = [(name, value) for name, _, value in (line.partition('=') for line in lines)]
   return [(name, WITHHELD if _WITHHELD.search(name) else value) for name, value in flags]
 
@@ -57,12 +62,22 @@ def read_flag(run_dir: str, name: str) -> str | None:
 
 def read_data(run_dir: str) -> str | None:
   """Returns the fingerprint of the data set that the run was trained on, or `None` if it left none."""
+  return _read_note(run_dir, DATA)
+
+
+def read_run(run_dir: str) -> str | None:
+  """Returns the id of the run, or `None` if it left none."""
+  return _read_note(run_dir, RUN)
+
+
+def _read_note(run_dir: str, mark: str) -> str | None:
+  """Returns what stands behind a mark in the flag file."""
   path = os.path.join(run_dir, CONFIG_NAME)
   if not os.path.exists(path):
     return None
-  with open(path, encoding='utf-8') as file:
-    lines = [line.removeprefix(DATA).strip() for line in file if line.startswith(DATA)]
-  return lines[0] if lines else None
+  with open(path, encoding='utf-8', errors='replace') as file:
+    notes = [line.removeprefix(mark).strip() for line in file if line.startswith(mark)]
+  return notes[0] if notes else None
 
 
 def read_json(folder: str, file_name: str) -> dict[str, Any]:
@@ -74,14 +89,19 @@ def read_json(folder: str, file_name: str) -> dict[str, Any]:
   path = os.path.join(folder, file_name)
   try:
     with open(path, encoding='utf-8') as file:
-      value = json.load(file)
+      value = json.loads(text := file.read())
   except FileNotFoundError:
     return {}
   except ValueError as error:
-    raise ValueError(f'Expected JSON in {path}, found none ({error}): repeat the step that writes it.') from error
+    raise _damaged_json(path, f'none ({error})') from error
   if not isinstance(value, dict):
-    raise ValueError(f'Expected a JSON object in {path}, found a {type(value).__name__}.')
-  return value
+    raise _damaged_json(path, f'a {type(value).__name__}')
+  if sealed_json.CHECKSUM not in value:
+    return value
+  try:
+    return sealed_json.loads(text.encode(), {})
+  except ValueError as error:
+    raise _damaged_json(path, str(error)) from error
 
 
 def read_parity(model_dir: str) -> dict[str, Any]:
@@ -100,6 +120,20 @@ def read_parity(model_dir: str) -> dict[str, Any]:
     raise ValueError(f'Expected the {path} of an export, found {error}: delete it and export again.') from error
 
 
+def _damaged_json(path: str, found: str) -> ValueError:
+  return ValueError(f'Expected a whole JSON object in {path}, found {found}: repeat the command that wrote it.')
+
+
+def read_figures(run_dir: str) -> dict[str, Any]:
+  """Returns run.json, the final figures; empty if the model in the directory is not the one that they were measured on.
+
+  Raises:
+    ValueError: If the file is damaged.
+  """
+  figures, ledger = (read_json(run_dir, name) for name in ('run.json', 'privacy.json'))
+  return figures if figures.get('model') == ledger.get('model') else {}
+
+
 def read_metrics(run_dir: str) -> dict[str, list[float]]:
   """Returns the columns of metrics.csv, NaN where a round did not measure; no columns if there is no file.
 
@@ -115,7 +149,9 @@ def read_metrics(run_dir: str) -> dict[str, list[float]]:
   except FileNotFoundError:
     return {}
   except (ValueError, csv.Error) as error:
-    raise ValueError(f'Expected numbers in {path}, found others ({error}): resume the run to rewrite it.') from error
+    raise ValueError(
+        f'Expected numbers in {path}, found others ({error}): repeat the training command, which writes it again.'
+    ) from error
 
 
 def _number(cell: str) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent import futures
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -38,6 +39,8 @@ def open_atomically(path: str, is_durable: bool = True) -> Iterator[BinaryIO]:
       if is_durable:
         os.fsync(file.fileno())
     os.replace(aside, path)
+    if is_durable:
+      _flush_folder(os.path.dirname(path) or '.')
   except BaseException:
     with contextlib.suppress(OSError):
       os.remove(aside)
@@ -69,6 +72,18 @@ def short_name(path: str) -> str:
   """Returns the last two folders of a path: many runs are called `run`, and many data sets `shards`."""
   parent, name = os.path.split(os.path.abspath(path))
   return os.path.join(os.path.basename(parent), name)
+
+
+def _flush_folder(path: str) -> None:
+  """Makes the names in a folder survive a crash of the machine: a file's own flush says nothing of its name."""
+  folder = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(folder)
+  except OSError as error:
+    if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # A filesystem that does not do this for folders.
+      raise
+  finally:
+    os.close(folder)
 
 
 def describe(path: str) -> dict[str, Any]:

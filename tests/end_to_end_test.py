@@ -184,9 +184,7 @@ class EndToEndTest(absltest.TestCase):
     before = {path: path.read_bytes() for path in run_dir.rglob('*') if path.is_file()}
     self.assert_refused(self._train(str(run_dir)), 'round_000006.ckpt', 'delete it')
     self.assertEqual(before, {path: path.read_bytes() for path in run_dir.rglob('*') if path.is_file()})
-    checkpoint.unlink()
-    self.assert_refused(self._train(str(run_dir)), 'whose model is out', 'delete model.npz')
-    (run_dir / 'model.npz').unlink()
+    checkpoint.unlink()  # The noise is of a known seed: there is no promise to keep by drawing another one.
     result = self._train(str(run_dir))
     self.assertEqual(result.returncode, 0, result.stderr)
     for one, other in zip(released.load(self.run_dir).weights, released.load(str(run_dir)).weights, strict=True):

@@ -3,10 +3,12 @@
 A checkpoint holds the seed of the run, and so the noise. One file a checkpoint: a SHA-256 of the rest, then an npz.
 """
 
+import collections
 import dataclasses
 import glob
 import hashlib
 import io
+import json
 import os
 import re
 from typing import Any
@@ -15,8 +17,13 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines import files
+from tff_tasks import history as history_lib
+from tff_tasks import metrics
 from tff_tasks import seeds
 
+# Grows when a reader of the older form would misread the new one. The first had no number.
+FORMAT = 2
+FOLDER = 'checkpoints'
 _NAME = re.compile(r'round_(\d{6,})\.ckpt')
 # The last one, and one to go back to should the last be damaged.
 _KEPT = 2
@@ -24,19 +31,23 @@ _KEPT = 2
 
 @dataclasses.dataclass(frozen=True)
 class ProgramState:
-  """Everything that the next round depends on.
+  """Everything that the next round depends on, and what became of the rounds before.
 
   Attributes:
     round_number: The last finished round.
     seed: The seed of the run.
     use_xla: Whether XLA compiles the clients' work, which decides the last bits; None where that is not chosen yet.
     state: The state of the learning process, a nested structure of NumPy arrays; a flat list of them when just loaded.
+    history: What the run is, and what it has released.
+    rows: The figures of all rounds.
   """
 
   round_number: int
   seed: seeds.Seed
   use_xla: bool | None
   state: Any
+  history: history_lib.History
+  rows: metrics.Rows
 
   def shaped_like(self, state: Any) -> 'ProgramState':
     """Returns what was loaded, with its state in the structure of another state of the same learning process.
@@ -44,12 +55,40 @@ class ProgramState:
     Raises:
       ValueError: If it is of another learning process.
     """
-    expected = [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in tf.nest.flatten(state)]
-    if expected != [(leaf.shape, leaf.dtype) for leaf in self.state]:
+    if _types(tf.nest.flatten(state)) != _types(self.state):
       raise ValueError(
           'Expected a checkpoint of this model and optimizer, found one of another: choose another --output_dir.'
       )
     return dataclasses.replace(self, state=tf.nest.pack_sequence_as(state, self.state))
+
+  def branched(self, initial: Any) -> 'ProgramState':
+    """Returns what was loaded as the beginning of rounds with another secret, and perhaps another optimizer.
+
+    Args:
+      initial: The initial state of the learning process that goes on. Of what was loaded it gets the weights, and the
+        state of the server's optimizer if that is of the same kind; what is drawn from the secret stays its own.
+
+    Raises:
+      ValueError: If the weights are of another model.
+    """
+    weights = tf.nest.flatten(initial.global_model_weights)
+    if _types(weights) != _types(self.state[: len(weights)]):
+      raise ValueError(
+          'Expected a run of the same model to branch from, found one of another: type the --model_size of that run.'
+      )
+    state = initial._replace(
+        global_model_weights=tf.nest.pack_sequence_as(initial.global_model_weights, self.state[: len(weights)]),
+        # Rounds are counted on.
+        aggregator=collections.OrderedDict(initial.aggregator, round=np.int32(self.round_number)),
+    )
+    optimizer = tf.nest.flatten(initial.finalizer)
+    if optimizer and _types(tf.nest.flatten(initial)) == _types(self.state):
+      state = state._replace(finalizer=tf.nest.pack_sequence_as(initial.finalizer, self.state[-len(optimizer) :]))
+    return dataclasses.replace(self, state=state)
+
+
+def _types(leaves: Any) -> list[tuple[tuple[int, ...], np.dtype]]:
+  return [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in leaves]
 
 
 class Checkpoints:
@@ -68,39 +107,79 @@ class Checkpoints:
       os.remove(part)
 
   def save(self, program_state: ProgramState) -> None:
-    """Writes a checkpoint and removes the ones that it replaces."""
+    """Writes a checkpoint and removes the ones that it replaces; it is on the disk when this returns."""
+    header = {
+        'format': FORMAT,
+        'round': program_state.round_number,
+        'use_xla': program_state.use_xla,
+        'history': program_state.history.to_json(),
+    }
     arrays = {f'leaf_{index:04d}': leaf for index, leaf in enumerate(tf.nest.flatten(program_state.state))}
-    if program_state.use_xla is not None:
-      arrays['use_xla'] = program_state.use_xla
     buffer = io.BytesIO()
-    np.savez(buffer, seed=np.frombuffer(program_state.seed.secret, np.uint8), **arrays)
+    np.savez(
+        buffer, header=np.array(json.dumps(header)), seed=np.frombuffer(program_state.seed.secret, np.uint8),
+        rows=program_state.rows.to_array(), **arrays,
+    )  # fmt: skip
     content = buffer.getvalue()
     path = os.path.join(self._folder, f'round_{program_state.round_number:06d}.ckpt')
     files.write_atomically(path, hashlib.sha256(content).digest() + content)
-    for name in self._names()[:-_KEPT]:
+    for name in _names(self._folder)[:-_KEPT]:
       os.remove(os.path.join(self._folder, name))
 
   def load(self) -> ProgramState | None:
-    """Returns the latest checkpoint, its state a flat list, or None if there is none yet.
+    """Does what `load_last` does for the run of these checkpoints."""
+    return load_last(self._folder)
 
-    Raises:
-      ValueError: If the latest checkpoint is damaged.
-    """
-    if not self._names():
-      return None
-    path = os.path.join(self._folder, self._names()[-1])
-    with open(path, 'rb') as file:
-      digest, content = file.read(hashlib.sha256().digest_size), file.read()
-    if hashlib.sha256(content).digest() != digest:
-      remedy = 'delete it to resume from the one before' if len(self._names()) > 1 else 'choose another --output_dir'
-      raise ValueError(f'Expected a whole checkpoint at {path}, found a damaged one: {remedy}.')
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-      leaves = [arrays[name] for name in sorted(arrays) if name.startswith('leaf_')]
-      use_xla = bool(arrays['use_xla']) if 'use_xla' in arrays else None
-      return ProgramState(_round_of(os.path.basename(path)), seeds.Seed(arrays['seed'].tobytes()), use_xla, leaves)
 
-  def _names(self) -> list[str]:
-    return sorted(filter(_NAME.fullmatch, os.listdir(self._folder)), key=_round_of)
+def load_last(folder: str) -> ProgramState | None:
+  """Returns the latest checkpoint in a folder, its state a flat list, or None if there is none.
+
+  Raises:
+    ValueError: If the latest checkpoint is damaged, of an older format, or not of the round that its name says.
+  """
+  names = _names(folder)
+  if not names:
+    return None
+  path = os.path.join(folder, names[-1])
+  with open(path, 'rb') as file:
+    digest, content = file.read(hashlib.sha256().digest_size), file.read()
+  if hashlib.sha256(content).digest() != digest:
+    raise ValueError(f'Expected a whole checkpoint at {path}, found a damaged one: {_remedy(names)}.')
+  with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+    header = json.loads(str(arrays['header'])) if 'header' in arrays else {}
+    if header.get('format') != FORMAT:
+      raise ValueError(
+          f'Expected a checkpoint of format {FORMAT} at {path}, found one of format {header.get("format", 1)}: finish '
+          'that run with the version of this program that began it, or choose another --output_dir.'
+      )
+    if header['round'] != _round_of(names[-1]):
+      raise ValueError(
+          f'Expected the checkpoint of round {_round_of(names[-1])} at {path}, found that of round {header["round"]}: '
+          f'rename it to {_name(header["round"])} if it was renamed; if not, {_remedy(names)}.'
+      )
+    leaves = [arrays[name] for name in sorted(arrays) if name.startswith('leaf_')]
+    return ProgramState(
+        header['round'], seeds.Seed(arrays['seed'].tobytes()), header['use_xla'], leaves,
+        history_lib.History.from_json(header['history']), metrics.Rows.from_array(arrays['rows']),
+    )  # fmt: skip
+
+
+def _remedy(names: list[str]) -> str:
+  if len(names) == 1:
+    return 'choose another --output_dir'
+  return (
+      f'delete it to go on from {names[-2]}; rounds whose models are out are then run again with fresh noise and '
+      'count twice'
+  )
+
+
+def _names(folder: str) -> list[str]:
+  names = os.listdir(folder) if os.path.isdir(folder) else []
+  return sorted(filter(_NAME.fullmatch, names), key=_round_of)
+
+
+def _name(round_number: int) -> str:
+  return f'round_{round_number:06d}.ckpt'
 
 
 def _round_of(name: str) -> int:

@@ -1,6 +1,8 @@
 """A run's figures, one row a round: metrics.csv for everyone, TensorBoard for who has it open."""
 
-from collections.abc import Mapping
+import array
+from collections.abc import Iterable, Iterator, Mapping
+import contextlib
 import csv
 import dataclasses
 import io
@@ -8,13 +10,15 @@ import math
 import os
 from typing import Any
 
+import numpy as np
+
 from pipelines import files
 from tff_tasks import event_file
 
 FILE_NAME = 'metrics.csv'
 
 
-@dataclasses.dataclass(slots=True)  # A long run keeps many.
+@dataclasses.dataclass(slots=True)
 class RoundMetrics:
   """What is known of a round; None where it was not measured, as in round 0, which is the initial model.
 
@@ -56,6 +60,7 @@ class RoundMetrics:
 
 
 _COLUMNS = [field.name for field in dataclasses.fields(RoundMetrics)]
+_MOST_DIGITS = 10  # Of a round's number.
 _WHOLE_NUMBERS = {'round', 'clients', 'left_out_clients', 'bytes_up_per_client', 'bytes_down_per_client'}
 
 
@@ -85,32 +90,86 @@ def _ratio(value: Any, total: Any) -> float | None:
   return float(value) / float(total) if total else None
 
 
-class MetricsLog:
-  """Keeps the rows of a run, on disk from the moment they are added.
+class Rows:
+  """The rows of a run, eight bytes a figure: a long run has many.
 
   Args:
-    run_dir: Where metrics.csv and TensorBoard's events are.
-    last_round: Rows after this one are of rounds that will be run again, and are dropped.
-
-  Raises:
-    ValueError: If the existing file is damaged.
+    rows: To begin with.
   """
 
-  def __init__(self, run_dir: str, last_round: int) -> None:
+  def __init__(self, rows: Iterable[RoundMetrics] = ()) -> None:
+    self._cells = array.array('d')
+    for row in rows:
+      self.append(row)
+
+  @classmethod
+  def from_array(cls, cells: np.ndarray) -> 'Rows':
+    """Returns the rows that `to_array` was called on."""
+    rows = cls()
+    rows._cells.frombytes(np.ascontiguousarray(cells, np.float64).tobytes())
+    return rows
+
+  def to_array(self) -> np.ndarray:
+    """Returns float64 `[rounds, columns]`, NaN where a round did not measure."""
+    return np.array(self._cells).reshape(-1, len(_COLUMNS))
+
+  def append(self, row: RoundMetrics) -> None:
+    values = (getattr(row, name) for name in _COLUMNS)
+    self._cells.extend(math.nan if value is None else float(value) for value in values)
+
+  def with_added(self, rows: Iterable[RoundMetrics]) -> 'Rows':
+    """Returns a copy with further rows."""
+    copy = Rows()
+    copy._cells = self._cells[:]
+    for row in rows:
+      copy.append(row)
+    return copy
+
+  def __len__(self) -> int:
+    return len(self._cells) // len(_COLUMNS)
+
+  def __iter__(self) -> Iterator[RoundMetrics]:
+    for start in range(0, len(self._cells), len(_COLUMNS)):
+      cells = self._cells[start : start + len(_COLUMNS)]
+      yield RoundMetrics(**{name: _figure(name, cell) for name, cell in zip(_COLUMNS, cells, strict=True)})
+
+  def to_csv(self) -> str:
+    """Returns what metrics.csv holds."""
+    return _to_csv(_COLUMNS) + ''.join(map(_to_csv_row, self))
+
+
+def _figure(name: str, cell: float) -> Any:
+  if math.isnan(cell):
+    return None
+  return int(cell) if name in _WHOLE_NUMBERS else cell
+
+
+class MetricsLog:
+  """Writes the rows of a run where others read them.
+
+  Only rows of rounds that a checkpoint holds belong here: such a round is never run again with the same noise.
+
+  Args:
+    run_dir: Where metrics.csv and TensorBoard's events are; what they held is replaced.
+    rows: The rows that the run begins with; those that are added are appended to them.
+  """
+
+  def __init__(self, run_dir: str, rows: Rows) -> None:
+    self.rows = rows
     path = os.path.join(run_dir, FILE_NAME)
-    self.rows = [row for row in _read(path) if row.round <= last_round]
-    files.write_atomically(path, _to_csv(_COLUMNS) + ''.join(map(_to_csv_row, self.rows)))
+    files.write_atomically(path, rows.to_csv())
     self._file = open(path, 'a', encoding='utf-8')  # noqa: SIM115
     self._events = event_file.EventFile(os.path.join(run_dir, 'tensorboard'))
-    for row in self.rows:
+    for row in rows:
       self._events.add(row.round, _figures(row))
 
-  def add(self, row: RoundMetrics) -> None:
-    """Adds the row of a finished round."""
-    self.rows.append(row)
-    self._file.write(_to_csv_row(row))
+  def add(self, rows: Iterable[RoundMetrics]) -> None:
+    """Adds the rows of finished rounds."""
+    for row in rows:
+      self.rows.append(row)
+      self._file.write(_to_csv_row(row))
+      self._events.add(row.round, _figures(row))
     self._file.flush()
-    self._events.add(row.round, _figures(row))
 
   def close(self) -> None:
     """Writes out what is still buffered."""
@@ -118,31 +177,19 @@ class MetricsLog:
     self._events.close()
 
 
+def last_round(run_dir: str) -> int:
+  """Returns the last round that metrics.csv has a row of, as far as it can be read; -1 without one."""
+  rounds = [-1]
+  with contextlib.suppress(FileNotFoundError), open(os.path.join(run_dir, FILE_NAME), 'rb') as file:
+    for line in file:
+      number = line.split(b',')[0].strip()
+      rounds.append(int(number) if number.isdigit() and len(number) < _MOST_DIGITS else -1)
+  return max(rounds)
+
+
 def _figures(row: RoundMetrics) -> dict[str, float]:
   values = {name: getattr(row, name) for name in _COLUMNS if name != 'round'}
   return {name: value for name, value in values.items() if value is not None}
-
-
-def _read(path: str) -> list[RoundMetrics]:
-  if not os.path.exists(path):
-    return []
-  try:
-    with open(path, encoding='utf-8', newline='') as file:
-      header, *rows = csv.reader(file)
-    if header != _COLUMNS:
-      raise ValueError('other columns')
-    # A killed process can leave half a row at the end; its round is run again.
-    whole = rows if not rows or len(rows[-1]) == len(_COLUMNS) else rows[:-1]
-    return [RoundMetrics(**_parse(row)) for row in whole]
-  except (ValueError, csv.Error) as error:
-    raise ValueError(f'Expected rounds in {path}, found {error}: move the file away to resume without them.') from error
-
-
-def _parse(row: list[str]) -> dict[str, Any]:
-  return {
-      name: None if cell == '' and name != 'round' else int(cell) if name in _WHOLE_NUMBERS else float(cell)
-      for name, cell in zip(_COLUMNS, row, strict=True)
-  }
 
 
 def _to_csv_row(row: RoundMetrics) -> str:

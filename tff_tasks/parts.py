@@ -16,7 +16,11 @@ from tff_tasks import settings as settings_lib
 
 
 def build_plan(
-    settings: settings_lib.Settings, population: int, entries: Sequence[Mapping[str, Any]] = ()
+    settings: settings_lib.Settings,
+    population: int,
+    entries: Sequence[Mapping[str, Any]] = (),
+    before: Sequence[privacy.Segment] = (),
+    rounds: int | None = None,
 ) -> privacy.PrivacyPlan:
   """Returns the privacy plan of the settings, calibrated to the target epsilon if there is one.
 
@@ -24,6 +28,8 @@ def build_plan(
     settings: What to do.
     population: The number of training clients.
     entries: What the data set was made with: its manifest's `learned`.
+    before: Rounds that were released before those of this plan; the target epsilon is for all of them.
+    rounds: The rounds of this plan; by default all of the settings.
   """
   plan = privacy.PrivacyPlan(
       population=population,
@@ -38,7 +44,7 @@ def build_plan(
   )
   if not settings.target_epsilon:
     return plan
-  return plan.calibrated(settings.target_epsilon, settings.total_rounds)
+  return plan.calibrated(settings.target_epsilon, settings.total_rounds if rounds is None else rounds, before)
 
 
 def build_seed(settings: settings_lib.Settings) -> seeds.Seed:

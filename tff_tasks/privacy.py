@@ -142,8 +142,13 @@ class PrivacyPlan:
     """Returns what `epsilon` would be if the seed were secret: to compare runs that need a known one."""
     return dataclasses.replace(self, is_seeded=False).epsilon(rounds)
 
-  def calibrated(self, target_epsilon: float, rounds: int) -> 'PrivacyPlan':
+  def calibrated(self, target_epsilon: float, rounds: int, before: Sequence['Segment'] = ()) -> 'PrivacyPlan':
     """Returns this plan with the smallest noise multiplier (to 1e-3) that keeps `rounds` rounds within the epsilon.
+
+    Args:
+      target_epsilon: The epsilon.
+      rounds: The rounds of this plan.
+      before: Rounds that were released before; if they spoil every promise, they are not counted.
 
     Raises:
       ValueError: If no noise multiplier does.
@@ -158,15 +163,18 @@ class PrivacyPlan:
           f'Expected a target_epsilon of at most {guarantees.LARGEST_EPSILON:g}, found {target_epsilon:g}, which '
           'promises nothing of use: ask for less, or train without noise (--noise_multiplier=0 --target_epsilon=0).'
       )
+    counted = before if all(segment.plan.is_private and not segment.plan.is_seeded for segment in before) else ()
+
     def spent(thousandths: int) -> float:
-      epsilon = self._with_noise(thousandths).planned_epsilon(rounds)
+      plan = dataclasses.replace(self._with_noise(thousandths), is_seeded=False)
+      epsilon = epsilon_of([*counted, Segment(plan, rounds)])
       return math.inf if epsilon is None else epsilon
 
     thousandths = calibration.smallest_within(spent, target_epsilon, int(MAX_NOISE_MULTIPLIER * 1000) - 1)
     if thousandths is None:
       raise ValueError(
           f'Expected a target_epsilon that some noise reaches in {rounds} rounds, found {target_epsilon}: ask for '
-          'fewer rounds or a larger epsilon.'
+          'fewer rounds or a larger epsilon, or give --noise_multiplier instead.'
       )
     return self._with_noise(thousandths)
 
@@ -199,8 +207,10 @@ def why_no_promise(segments: Sequence[Segment]) -> str:
 
   One segment is enough to spoil the whole run: the models of all rounds are released.
   """
-  if not all(segment.plan.is_private for segment in segments):
+  if not segments[-1].plan.is_private:
     return 'this run adds no noise'
+  if not all(segment.plan.is_private for segment in segments):
+    return 'rounds that this run goes on from added no noise'
   if any(segment.plan.is_seeded for segment in segments):
     return 'the noise comes from --seed, and who knows the seed can subtract it: leave --seed out for a promise'
   if segments[-1].plan.learned.epsilon + _compose(segments) > guarantees.LARGEST_EPSILON:

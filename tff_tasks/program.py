@@ -1,7 +1,8 @@
 """A whole run: settings and client shards in, run directory out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import contextlib
+import dataclasses
 import functools
 import os
 from typing import Any, TextIO
@@ -10,6 +11,7 @@ import numpy as np
 
 from export import comparison
 from export import report
+from export import run_directory as reading
 from models import registry
 from models import released
 from pipelines import client_shards
@@ -18,8 +20,10 @@ from tff_tasks import baselines
 from tff_tasks import checkpoints
 from tff_tasks import client_data
 from tff_tasks import cohorts
+from tff_tasks import divergence
 from tff_tasks import evaluation
 from tff_tasks import functional
+from tff_tasks import history as history_lib
 from tff_tasks import learned
 from tff_tasks import ledger
 from tff_tasks import left_out
@@ -27,9 +31,11 @@ from tff_tasks import metrics
 from tff_tasks import parts
 from tff_tasks import privacy
 from tff_tasks import progress
+from tff_tasks import releasing
 from tff_tasks import rounds
 from tff_tasks import run_directory
 from tff_tasks import settings as settings_lib
+from tff_tasks import starting
 from tff_tasks.runtime import registry as runtimes
 from tff_tasks.runtime import runtime as runtime_lib
 from tff_tasks.runtime import workers
@@ -52,15 +58,19 @@ def train(settings: settings_lib.Settings, shards: client_shards.ClientShards, f
         f'Expected held-out users in {shards.path}, found none: neither the model nor its export could be checked; '
         'preprocess with a larger --test_users_share.'
     )
-  plan = parts.build_plan(settings, shards.num_clients('train'), learned.read(shards.manifest, shards.path))
+  build_plan = functools.partial(
+      parts.build_plan, settings, shards.num_clients('train'), learned.read(shards.manifest, shards.path)
+  )
+  build_plan()  # An impossible one is refused before anything is written.
   with run_directory.hold(settings.output_dir):
-    kept = checkpoints.Checkpoints(os.path.join(settings.output_dir, 'checkpoints'))
+    kept = checkpoints.Checkpoints(os.path.join(settings.output_dir, checkpoints.FOLDER))
     saved = kept.load()
-    run_directory.claim(settings.output_dir, flagfile, shards, saved.round_number if saved else None)
-    if saved and saved.round_number == settings.total_rounds and run_directory.is_complete(settings.output_dir):
+    start = starting.find(settings, flagfile, shards.fingerprint, build_plan, saved)
+    run_directory.write_config(settings.output_dir, start.history)
+    if saved and saved.round_number == settings.total_rounds and run_directory.is_complete(settings.output_dir, saved):
       print(f'Nothing to do: {settings.output_dir} holds all {settings.total_rounds} rounds.', file=stream)
       return
-    with contextlib.closing(Run(settings, shards, plan, kept, saved, stream)) as run:
+    with contextlib.closing(Run(settings, shards, kept, start, stream)) as run:
       run.train()
 
 
@@ -70,9 +80,8 @@ class Run:
   Args:
     settings: What to do.
     shards: The clients.
-    plan: The privacy plan of the settings.
     kept: Where checkpoints are.
-    saved: The last of them, or None to begin.
+    start: Where it begins.
     stream: Where to say how it goes.
   """
 
@@ -80,19 +89,17 @@ class Run:
       self,
       settings: settings_lib.Settings,
       shards: client_shards.ClientShards,
-      plan: privacy.PrivacyPlan,
       kept: checkpoints.Checkpoints,
-      saved: checkpoints.ProgramState | None,
+      start: starting.Start,
       stream: TextIO,
   ) -> None:
-    self._settings, self._shards, self._plan, self._kept, self._saved = settings, shards, plan, kept, saved
-    self._stream = stream
+    self._settings, self._shards, self._kept, self._start, self._stream = settings, shards, kept, start, stream
+    self._plan, self._seed, saved = start.history.current.plan, start.seed, start.saved
     self._learned = learned.read(shards.manifest, shards.path)
     # What one looks at while training, and perhaps chooses by, should not be what the final figures are measured on.
     self._eval_split = 'validation' if shards.num_clients('validation') else 'test'
     self._baselines = baselines.Baselines(shards)
     self._eval_baselines = self._baselines.measure(self._eval_split)
-    self._seed = saved.seed if saved else parts.build_seed(settings)
     task = registry.get_task(shards.schema.task)
     self._model_size = settings.model_size or task.default_size
     self._task_metrics = task.metrics
@@ -100,27 +107,49 @@ class Run:
     # What was measured once stays for the whole run, or a resumed one would differ in the last bits.
     use_xla = settings_lib.XLA[settings.xla] if saved is None or saved.use_xla is None else saved.use_xla
     self._model = functional.FunctionalModel(build_model, int(self._seed.stream('model').integers(2**31)))
-    process = parts.build_learning_process(settings, self._model, shards.schema, plan, self._seed)
+    process = parts.build_learning_process(settings, self._model, shards.schema, self._plan, self._seed)
     self._runtime = runtimes.build_runtime(settings.runtime, process, use_xla)
     self._dimension = sum(weight.size for weight in self._model.initial_weights)
     self._workers = workers.Workers()
     self._evaluators: dict[str, evaluation.Evaluator] = {}
+    self._rows = saved.rows if saved else metrics.Rows()
+    self._begun: list[np.ndarray] = []  # The weights that this session began with.
+    self._releases = releasing.Releases(settings.output_dir, shards.schema, self._model_size, self._learned)
 
   def train(self) -> None:
     """Runs the missing rounds, then writes the figures and the report."""
-    start = self._saved and self._saved.shaped_like(self._runtime.initialize())
+    start = self._go_on(self._start.saved) if self._start.saved else None
     last_round = start.round_number if start else -1
+    self._begun = _weights(start.state) if start else []
     self._announce(last_round)
-    log = metrics.MetricsLog(self._settings.output_dir, last_round)
+    log = metrics.MetricsLog(self._settings.output_dir, self._rows)
     shown = progress.Progress(
-        self._stream, max(last_round, 0) + 1, self._settings.total_rounds, self._eval_baselines.in_short
-    )
+        self._stream, max(last_round, 0) + 1, self._settings.total_rounds, self._plan.clients_per_round,
+        self._eval_baselines.in_short,
+    )  # fmt: skip
+    shown.update(self._rows)
     with contextlib.closing(log), contextlib.closing(shown):
       state = self._rounds(log, shown).run(start)
-    self._save_release(self._settings.total_rounds, state)
-    self._write_figures(state, log.rows)
+    self._write_figures(state)
+    for line in divergence.describe_standstill(
+        self._rows, last_round, self._begun, _weights(state), self._plan.clip_norm
+    ):
+      print(line, file=self._stream)
     path = report.write_report(self._settings.output_dir)
     print(f'Report: {path}', file=self._stream)
+
+  def _go_on(self, saved: checkpoints.ProgramState) -> checkpoints.ProgramState:
+    """Returns the state to go on from, with its model released."""
+    initial = self._runtime.initialize()
+    if self._start.is_restarted:
+      saved = dataclasses.replace(saved.branched(initial), seed=self._seed, history=self._start.history)
+      self._kept.save(saved)  # First of all: no round may run twice with the new secret either.
+    else:
+      saved = saved.shaped_like(initial)
+    history = self._history(saved.round_number)
+    if not self._releases.are_of(history):
+      self._releases.write(history, _weights(saved.state))
+    return saved
 
   def close(self) -> None:
     """Ends the runtime and the threads."""
@@ -135,22 +164,23 @@ class Run:
     client_ids = self._shards.clients('train').client_ids
     said = ''
 
-    def record(row: metrics.RoundMetrics) -> None:
+    def save(round_number: int, state: Any, rows: Sequence[metrics.RoundMetrics]) -> None:
       nonlocal said
-      log.add(row)
+      self._save(round_number, state, rows)
+      log.add(rows)
       if said != self._runtime.choice:
         said = self._runtime.choice
         shown.say(said)
-      shown.update(row)
+      shown.update(rows)
 
     return rounds.Rounds(
         runtime=self._runtime,
         cohort=lambda number: source.cohort(number, cohorts.draw_cohort(self._plan, self._seed, number, client_ids)),
         add_noise=aggregation.RoundNoise(self._plan, self._dimension, self._seed).add,
-        leave_out=left_out.LeftOut(self._shards, settings.on_client_error == 'skip', shown.say).take,
+        check=self._build_check(shown),
         measure=self._measure,
-        record=record,
-        save=self._save,
+        tick=shown.tick,
+        save=save,
         rounds_per_eval=settings.rounds_per_eval,
         rounds_per_checkpoint=settings.rounds_per_checkpoint,
         total_rounds=settings.total_rounds,
@@ -165,10 +195,13 @@ class Run:
       row.bytes_up_per_client = self._plan.update_bytes(self._dimension)
       row.bytes_down_per_client = 4 * self._dimension
       # Working it out takes longer than many a round.
-      row.epsilon = self._plan.epsilon(round_number) if is_evaluated or is_saved else None
+      row.epsilon = privacy.epsilon_of(self._segments(round_number)) if is_evaluated or is_saved else None
     if is_evaluated:
       row.eval_loss, row.eval_accuracy, row.eval_accuracy_per_user, _ = self._evaluate(self._eval_split, result.state)
     return row
+
+  def _segments(self, round_number: int) -> list[privacy.Segment]:
+    return history_lib.segments(self._history(round_number).stretches)
 
   def _evaluate(self, split: str, state: Any) -> evaluation.Evaluation:
     if split not in self._evaluators:
@@ -177,22 +210,34 @@ class Run:
       )
     return self._evaluators[split].evaluate(_weights(state))
 
-  def _save(self, round_number: int, state: Any) -> None:
-    # The checkpoint first: a round whose model is out is never run again, with the same noise on perhaps another sum.
-    self._kept.save(checkpoints.ProgramState(round_number, self._seed, self._runtime.use_xla, state))
-    self._save_release(round_number, state)
+  def _build_check(self, shown: progress.Progress) -> Callable[[int, Any, runtime_lib.RoundResult], None]:
+    skipped = left_out.LeftOut(self._shards, self._settings.on_client_error == 'skip', shown.say)
 
-  def _save_release(self, round_number: int, state: Any) -> None:
-    output_dir = self._settings.output_dir
-    model = released.ReleasedModel(self._shards.schema, self._model_size, round_number, _weights(state))
-    released.save(model, output_dir)
-    segments = [privacy.Segment(self._plan, round_number)]
-    entries = ledger.build_ledger(segments, self._settings.total_rounds, self._dimension, self._learned)
-    run_directory.write_json(output_dir, 'privacy.json', entries)
+    def check(round_number: int, state: Any, result: runtime_lib.RoundResult) -> None:
+      divergence.check(round_number, _weights(state), _weights(result.state), result.left_out)
+      if result.left_out:
+        skipped.take(result.left_out)
 
-  def _write_figures(self, state: Any, rows: Sequence[metrics.RoundMetrics]) -> None:
+    return check
+
+  def _history(self, round_number: int) -> history_lib.History:
+    return self._start.history.with_current(last_round=round_number)
+
+  def _save(self, round_number: int, state: Any, rows: Sequence[metrics.RoundMetrics]) -> None:
+    """Makes a round durable, and only then releases its model."""
+    history = self._history(round_number)
+    self._kept.save(
+        checkpoints.ProgramState(
+            round_number, self._seed, self._runtime.use_xla, state, history, self._rows.with_added(rows)
+        )
+    )
+    self._releases.write(history, _weights(state))
+    self._begun = self._begun or _weights(state)
+
+  def _write_figures(self, state: Any) -> None:
     plan, total_rounds = self._plan, self._settings.total_rounds
-    # Measured here: a row of metrics.csv can be lost with the power, or with the file.
+    # What the ledger says of all rounds, and which model the figures are of.
+    entries = reading.read_json(self._settings.output_dir, released.LEDGER_NAME)
     held_out, tail = (self._evaluate(split, state) for split in ('test', 'tail'))
     figures = {
         'task': self._shards.schema.task,
@@ -209,15 +254,14 @@ class Run:
         **self._baselines.measure('test')._asdict(),
         'eval_baseline_accuracy': self._eval_baselines.baseline_accuracy,
         'tail_accuracy': tail.accuracy,
-        'epsilon': plan.epsilon(total_rounds),
-        'training_epsilon': plan.training_epsilon(total_rounds),
-        'delta': plan.delta if plan.epsilon(total_rounds) is not None else None,
+        **{name: entries[name] for name in ('model', 'epsilon', 'training_epsilon', 'delta')},
         'weights': self._dimension,
         'clip_norm': plan.clip_norm,
         'quantization_bits': plan.quantization_bits,
-        'left_out_clients': sum(row.left_out_clients or 0 for row in rows),
+        'left_out_clients': sum(row.left_out_clients or 0 for row in self._rows),
+        'empty_rounds': sum(row.clients == 0 for row in self._rows),
         'xla': self._runtime.use_xla,
-        'seconds': sum(row.seconds or 0.0 for row in rows),
+        'seconds': sum(row.seconds or 0.0 for row in self._rows),
     }
     run_directory.write_json(self._settings.output_dir, 'run.json', figures)
     means = f'{held_out.accuracy:.1%}, as a mean over users {held_out.accuracy_per_user:.1%}.'
@@ -231,12 +275,12 @@ class Run:
     lines = [
         f'{begin} {settings.total_rounds} rounds of {self._shards.schema.task} on the {settings.runtime} runtime: '
         f'{self._dimension:,} weights, {plan.population:,} clients, about {plan.clients_per_round:,} a round.',
-        f'Privacy: {ledger.promise([privacy.Segment(plan, settings.total_rounds)], self._learned)}',
+        f'Privacy: {ledger.promise(self._segments(settings.total_rounds), self._learned)}',
         f'Evaluation: every {settings.rounds_per_eval} rounds on {self._num_users(self._eval_split)}; in the end on '
         f'{self._num_users("test")}.',
         *known,
     ]
-    print(*lines, sep='\n', file=self._stream, flush=True)
+    print(*filter(None, [self._start.note, *lines]), sep='\n', file=self._stream, flush=True)
 
   def _num_users(self, split: str) -> str:
     return f'{self._shards.num_clients(split):,} {split} users'

@@ -1,5 +1,6 @@
 """The line that says how a run is doing: redrawn on a terminal, now and then a plain line in a file."""
 
+from collections.abc import Iterable
 import math
 import shutil
 import time
@@ -15,39 +16,50 @@ _LINES_IN_FILE = 20
 
 
 class Progress:
-  """Prints the progress of the rounds of a run.
+  """Prints the progress of the rounds of a run: which round it is, and the figures of the last that was saved.
 
   Args:
     stream: A terminal or a file.
     first_round: The first round that is run now, later than 1 when resuming.
     total_rounds: The last round.
+    clients_per_round: How many clients a round has, as expected: how many it had is known when it is saved.
     baseline: What the accuracy on held-out users is compared with.
   """
 
-  def __init__(self, stream: TextIO, first_round: int, total_rounds: int, baseline: str = '') -> None:
+  def __init__(
+      self, stream: TextIO, first_round: int, total_rounds: int, clients_per_round: int, baseline: str = ''
+  ) -> None:
     self._stream = stream
     self._first_round = first_round
     self._total_rounds = total_rounds
+    self._clients_per_round = clients_per_round
     self._baseline = f' ({baseline})' if baseline else ''
     self._started = time.monotonic()
-    # Not of every round: shown until the next is known.
+    # What is not of every round is shown until the next is known.
+    self._loss: float | None = None
+    self._accuracy: float | None = None
     self._held_out: float | None = None
     self._epsilon: float | None = None
     self._left_out = 0
     self._drawn = ''
 
-  def update(self, row: metrics.RoundMetrics) -> None:
-    """Shows a finished round."""
-    if row.eval_accuracy is not None and not math.isnan(row.eval_accuracy):  # NaN without held-out users.
-      self._held_out = row.eval_accuracy
-    self._epsilon = self._epsilon if row.epsilon is None else row.epsilon
-    self._left_out += row.left_out_clients or 0
-    if row.round == 0:
+  def update(self, rows: Iterable[metrics.RoundMetrics]) -> None:
+    """Takes the figures of rounds that were saved; the next line shows them."""
+    for row in rows:
+      if row.eval_accuracy is not None and not math.isnan(row.eval_accuracy):  # NaN without held-out users.
+        self._held_out = row.eval_accuracy
+      self._epsilon = self._epsilon if row.epsilon is None else row.epsilon
+      self._loss, self._accuracy = row.loss, row.accuracy
+      self._left_out += row.left_out_clients or 0
+
+  def tick(self, round_number: int) -> None:
+    """Shows that a round is finished."""
+    if round_number == 0:
       return
-    line = self._line(row)
+    line = self._line(round_number)
     if cli.can_redraw(self._stream):
-      self._redraw(line, '\n' if row.round == self._total_rounds else '')
-    elif self._is_due(row.round):
+      self._redraw(line, '\n' if round_number == self._total_rounds else '')
+    elif self._is_due(round_number):
       print(line, file=self._stream, flush=True)
 
   def say(self, text: str) -> None:
@@ -75,24 +87,23 @@ class Progress:
     every = -(-self._total_rounds // _LINES_IN_FILE)
     return round_number % every == 0 or round_number in (self._first_round, self._total_rounds)
 
-  def _line(self, row: metrics.RoundMetrics) -> str:
-    done = row.round / self._total_rounds
-    bar = '#' * round(done * _BAR_WIDTH)
+  def _line(self, round_number: int) -> str:
+    bar = '#' * round(round_number / self._total_rounds * _BAR_WIDTH)
+    seconds = self._seconds_a_round(round_number)
     parts = [
-        f'round {row.round:{len(str(self._total_rounds))}}/{self._total_rounds} [{bar:.<{_BAR_WIDTH}}]',
-        f'loss {row.loss:.3f}' if row.loss is not None else '',
-        f'accuracy {row.accuracy:.1%}' if row.accuracy is not None else '',
+        f'round {round_number:{len(str(self._total_rounds))}}/{self._total_rounds} [{bar:.<{_BAR_WIDTH}}]',
+        f'loss {self._loss:.3f}' if self._loss is not None else '',
+        f'accuracy {self._accuracy:.1%}' if self._accuracy is not None else '',
         f'held-out {self._held_out:.1%}{self._baseline}' if self._held_out is not None else '',
-        f'{row.clients / row.seconds:.0f} clients/s' if row.clients and row.seconds else '',
+        f'{self._clients_per_round / seconds:.0f} clients/s' if seconds else '',
         f'epsilon {guarantees.format_epsilon(self._epsilon)}' if self._epsilon is not None else '',
         f'{self._left_out:,} left out' if self._left_out else '',
-        f'{_clock(self._seconds_left(row.round))} left',
+        f'{_clock(seconds * (self._total_rounds - round_number))} left',
     ]
     return '  '.join(part for part in parts if part)
 
-  def _seconds_left(self, round_number: int) -> float:
-    elapsed = time.monotonic() - self._started
-    return elapsed / (round_number - self._first_round + 1) * (self._total_rounds - round_number)
+  def _seconds_a_round(self, round_number: int) -> float:
+    return (time.monotonic() - self._started) / (round_number - self._first_round + 1)
 
 
 def _clock(seconds: float) -> str:

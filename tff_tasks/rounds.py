@@ -1,4 +1,4 @@
-"""The loop: select, train, evaluate, record, save. Knows nothing of models, privacy or files."""
+"""The loop: select, train, evaluate, save. Knows nothing of models, privacy or files."""
 
 from collections.abc import Callable, Iterator, Sequence
 import dataclasses
@@ -19,11 +19,13 @@ class Rounds:
     runtime: Executes the learning process.
     cohort: Returns the cohort of a round; asked once a round, and one round ahead.
     add_noise: Returns the state that a round begins with, its noise in it.
-    leave_out: Told of the clients that a round left out, if there are any; raises if they are to end the run.
+    check: Given a round, the state before it and what it gave; raises if the run cannot go on from there.
     measure: Returns the figures of a finished round (0: the initial state); told whether to evaluate, and whether the
       round will be saved.
-    record: Takes the figures of a finished round.
-    save: Keeps a program state, so that the run can go on from it.
+    tick: Called after each finished round with its number.
+    save: Given a round, its state and the figures of all rounds since the last call; keeps them, so that the run can
+      go on from there, and only then shows figures to anyone. A round that is not saved may be run again with the same
+      noise on another sum, and nothing of both may be known.
     rounds_per_eval: Rounds between evaluations.
     rounds_per_checkpoint: Rounds between calls of `save`.
     total_rounds: The last round, which is always evaluated and saved.
@@ -32,10 +34,10 @@ class Rounds:
   runtime: runtime_lib.Runtime
   cohort: Callable[[int], client_data.Cohort]
   add_noise: Callable[[int, Any], Any]
-  leave_out: Callable[[Sequence[client_data.ClientError]], None]
+  check: Callable[[int, Any, runtime_lib.RoundResult], None]
   measure: Callable[[int, runtime_lib.RoundResult, bool, bool], metrics.RoundMetrics]
-  record: Callable[[metrics.RoundMetrics], None]
-  save: Callable[[int, Any], None]
+  tick: Callable[[int], None]
+  save: Callable[[int, Any, Sequence[metrics.RoundMetrics]], None]
   rounds_per_eval: int
   rounds_per_checkpoint: int
   total_rounds: int
@@ -46,36 +48,34 @@ class Rounds:
     Args:
       start: Where an earlier run stopped, or None to begin with round 0.
     """
-    state, last_round = (start.state, start.round_number) if start else (self._begin(), 0)
+    rows: list[metrics.RoundMetrics] = []
+    state, last_round = (start.state, start.round_number) if start else (self._begin(rows), 0)
     numbers = range(last_round + 1, self.total_rounds + 1)
     for round_number, (cohort, upcoming) in zip(numbers, _with_next(map(self.cohort, numbers)), strict=True):
-      state = self._run_round(round_number, state, cohort, upcoming)
+      started = time.monotonic()
+      result = self.runtime.next(self.add_noise(round_number, state), cohort, upcoming)
+      self.check(round_number, state, result)
+      self._finish(round_number, result, started, rows)
+      state = result.state
     return state
 
-  def _begin(self) -> Any:
+  def _begin(self, rows: list[metrics.RoundMetrics]) -> Any:
     started = time.monotonic()
     state = self.runtime.initialize()
-    self._finish(0, runtime_lib.RoundResult(state, None, []), started)
+    self._finish(0, runtime_lib.RoundResult(state, None, []), started, rows)
     return state
 
-  def _run_round(
-      self, round_number: int, state: Any, cohort: client_data.Cohort, upcoming: client_data.Cohort | None
-  ) -> Any:
-    started = time.monotonic()
-    result = self.runtime.next(self.add_noise(round_number, state), cohort, upcoming)
-    if result.left_out:
-      self.leave_out(result.left_out)
-    self._finish(round_number, result, started)
-    return result.state
-
-  def _finish(self, round_number: int, result: runtime_lib.RoundResult, started: float) -> None:
+  def _finish(
+      self, round_number: int, result: runtime_lib.RoundResult, started: float, rows: list[metrics.RoundMetrics]
+  ) -> None:
     is_saved = self._is_due(round_number, self.rounds_per_checkpoint)
     row = self.measure(round_number, result, self._is_due(round_number, self.rounds_per_eval), is_saved)
     row.seconds = time.monotonic() - started
-    # Recorded before it is saved: a kill in between runs the round again, and its row is dropped on resuming.
-    self.record(row)
+    rows.append(row)
     if is_saved:
-      self.save(round_number, result.state)
+      self.save(round_number, result.state, tuple(rows))
+      rows.clear()
+    self.tick(round_number)
 
   def _is_due(self, round_number: int, every: int) -> bool:
     return round_number % every == 0 or round_number == self.total_rounds

@@ -3,21 +3,26 @@
 from collections.abc import Iterator
 import contextlib
 import fcntl
-import json
 import math
 import os
 from typing import Any
 
+from export import report
 from export import run_directory as reading
 from models import released
-from pipelines import client_shards
 from pipelines import files
+from pipelines import sealed_json
+from tff_tasks import checkpoints
+from tff_tasks import history as history_lib
+from tff_tasks import metrics
 
 CONFIG_NAME = reading.CONFIG_NAME
-_DATA = reading.DATA
-# Flags that do not change what comes out, to the last bit: the same noise must never meet another sum. What to do about
-# a client's error decides whether a round counts, not what comes out of it, and a run that it stopped has to go on.
-_FREE = ('--output_dir', '--shards_dir', '--rounds_per_checkpoint', '--on_client_error')
+# Flags that do not change what comes out, to the last bit. What to do about a client's error decides whether a round
+# counts, not what comes out of it, and a run that it stopped has to go on.
+_FREE = ('--output_dir', '--shards_dir', '--rounds_per_checkpoint', '--rounds_per_eval', '--on_client_error')
+# The plan is compared instead, which has what follows from them.
+_NOISE = ('--noise_multiplier', '--target_epsilon')
+_LENGTH, _SCHEDULE, _BRANCH = '--total_rounds', '--server_learning_rate_schedule', '--branch_from'
 
 
 @contextlib.contextmanager
@@ -39,87 +44,153 @@ def hold(path: str) -> Iterator[None]:
       yield
   except OSError as error:
     raise ValueError(
-        f'Expected a run directory that can be written at {path}, found: {error.strerror}; mend that and repeat the '
-        'command, or choose another --output_dir.'
+        f'Expected a run directory that can be written at {path}, found: {error.strerror}; free disk space or change '
+        'its permissions and repeat the command, or choose another --output_dir.'
     ) from error
 
 
-def claim(path: str, flagfile: str, shards: client_shards.ClientShards, last_round: int | None) -> None:
-  """Writes the flags of the run into its directory, or checks that they are those of the run that began there.
+def write_config(path: str, history: history_lib.History) -> None:
+  """Writes the flags of the run, its data and its id, as a flag file."""
+  lines = [*history.flags.values(), f'{reading.DATA}{history.data}', f'{reading.RUN}{history.run[0]}']
+  files.write_atomically(os.path.join(path, CONFIG_NAME), '\n'.join(lines) + '\n')
 
-  Args:
-    path: The run directory.
-    flagfile: The flags, one a line.
-    shards: The data.
-    last_round: The round of the last checkpoint; from the first one on, the flags and the data of a run are fixed.
+
+def check_new(path: str) -> None:
+  """Refuses a directory that has a model and no checkpoints.
 
   Raises:
-    ValueError: If it holds another run, or one that has lost its checkpoints.
+    ValueError: If it does.
   """
-  config = f'{flagfile}{_DATA}{shards.fingerprint}\n'
-  config_path = os.path.join(path, CONFIG_NAME)
-  if last_round is not None and os.path.exists(config_path):
-    with open(config_path, encoding='utf-8') as file:
-      _check_same_run(path, _essential(file.read()), _essential(config))
-  _check_not_released(path, last_round)
-  files.write_atomically(config_path, config)
-
-
-def _check_not_released(path: str, last_round: int | None) -> None:
-  """Refuses to run a round again whose model is out.
-
-  Its noise would be the same, and the sum perhaps another: of clients whose data was mended, or are left out now. The
-  difference of the two models would have no noise at all.
-  """
-  if not os.path.exists(os.path.join(path, released.FILE_NAME)):
-    return
-  if last_round is None:
+  if os.path.exists(os.path.join(path, released.FILE_NAME)):
     raise ValueError(
         f'Expected the checkpoints of the run whose model is in {path}, found none: its privacy is spent and its noise '
         'unknown; choose another --output_dir.'
     )
-  try:
-    released_round = released.load(path).round_number
-  except ValueError:
-    return  # A damaged one says no round, and resuming is what mends it.
-  if released_round > last_round:
+
+
+def check_same_run(path: str, saved: checkpoints.ProgramState, asked: history_lib.History) -> None:
+  """Checks that the run that is asked for is the one whose checkpoint is in the directory.
+
+  Raises:
+    ValueError: If it is another one.
+  """
+  found = saved.history
+  if found.data != asked.data:
     raise ValueError(
-        f'Expected the checkpoint of round {released_round} in {path}, whose model is out, found that of round '
-        f'{last_round}: with the same noise on other sums its privacy would be lost; choose another --output_dir, or '
-        f'delete {released.FILE_NAME} if nobody has seen it.'
+        f'Expected the data that the run in {path} began with, found other shards: choose another --output_dir.'
+    )
+  _check_flags(path, found, asked)
+  _check_length(path, saved, asked)
+  _check_home(path, found)
+
+
+def _check_flags(path: str, found: history_lib.History, asked: history_lib.History) -> None:
+  free = (*_FREE, *_NOISE, _LENGTH, _BRANCH)
+  for name in sorted(found.flags.keys() | asked.flags.keys()):
+    if name not in free and found.flags.get(name) != asked.flags.get(name):
+      stood, typed = (history.flags.get(name, f'no {name}') for history in (found, asked))
+      # Weights of one size cannot become those of another.
+      remedy = _branch_remedy(path) if name != '--model_size' else 'choose another --output_dir to start a new run'
+      raise ValueError(
+          f'Expected the flags of the run in {path} ({stood}), found {typed}: type the same flags to resume this run; '
+          f'or {remedy}.'
+      )
+  if _BRANCH in asked.flags and not found.parents:
+    raise ValueError(
+        f'Expected a new run directory for --branch_from, found a run in {path} that began by itself: choose another '
+        '--output_dir, or leave --branch_from out to resume that run.'
     )
 
 
-def is_complete(path: str) -> bool:
-  """Returns whether everything that a finished run leaves for others is there."""
-  names = ('metrics.csv', 'privacy.json', 'run.json', released.FILE_NAME, 'report.html')
-  return all(os.path.exists(os.path.join(path, name)) for name in names)
+def _check_length(path: str, saved: checkpoints.ProgramState, asked: history_lib.History) -> None:
+  stood, typed = (f'--total_rounds={history.total_rounds}' for history in (saved.history, asked))
+  if saved.round_number > asked.total_rounds:
+    raise ValueError(
+        f'Expected --total_rounds of at least {saved.round_number}, which the run in {path} has finished, found '
+        f'{asked.total_rounds}: type as many or more.'
+    )
+  if stood != typed and asked.flags.get(_SCHEDULE, '').endswith('=linear'):
+    raise ValueError(
+        f'Expected {stood}, from which the linear schedule of learning rates in {path} was worked out, found '
+        f'{typed}: type the same to resume this run; or {_branch_remedy(path)}.'
+    )
+  found_noise, asked_noise = (history.current.plan.noise_multiplier for history in (saved.history, asked))
+  if found_noise != asked_noise:
+    raise ValueError(
+        f'Expected the noise of the run in {path}, which has a noise multiplier of {found_noise:g} for {stood}, found '
+        f'{asked_noise:g} for {typed}: add --noise_multiplier={found_noise!r} --target_epsilon=0 to go on with it, '
+        f'which may cost more than was planned; or {_branch_remedy(path)}.'
+    )
+  if saved.history.current.plan != asked.current.plan:
+    raise ValueError(
+        f'Expected the privacy plan of the run in {path}, found {asked.current.plan}: {_branch_remedy(path)}.'
+    )
+
+
+def _branch_remedy(path: str) -> str:
+  return f'add --branch_from={path} and another --output_dir to start a new run where this one stands'
+
+
+def _check_home(path: str, history: history_lib.History) -> None:
+  """Refuses checkpoints that were put where another run is, or none.
+
+  Two that go on from one checkpoint use the same noise: the difference of their models would have none.
+  """
+  found = {run_id for run_id, *_ in released.find_rounds(path)} | {reading.read_run(path)} - {None}
+  if not found:
+    raise ValueError(
+        f'Expected {CONFIG_NAME} of the run whose checkpoints are in {path}, found none: bring the whole run directory '
+        f'here; or {_branch_remedy(path)}.'
+    )
+  if found != {history.run[0]}:
+    raise ValueError(
+        f'Expected checkpoints of the run that is in {path}, found those of another run: take them away and bring back '
+        'its own, or choose another --output_dir.'
+    )
+
+
+def released_round(path: str, history: history_lib.History) -> int:
+  """Returns the last round of the current attempt whose model or figures are out, -1 if none are.
+
+  Raises:
+    ValueError: If what is out is of a later attempt.
+  """
+  found = released.find_rounds(path)
+  _, attempt = history.run
+  if any(other > attempt for _, other, _ in found):
+    raise ValueError(
+        f'Expected the last checkpoints of the run in {path}, found older ones, of before it ran rounds again: bring '
+        'back the last ones, or choose another --output_dir.'
+    )
+  if found:
+    return max((round_number for _, other, round_number in found if other == attempt), default=-1)
+  # Both are damaged or gone; no run is longer than it was planned.
+  return min(metrics.last_round(path), history.total_rounds)
+
+
+def is_complete(path: str, saved: checkpoints.ProgramState) -> bool:
+  """Returns whether everything that a finished run leaves for others is there, whole, and of its last round."""
+  try:
+    model = released.load(path)
+    figures = reading.read_figures(path)
+    with open(os.path.join(path, metrics.FILE_NAME), encoding='utf-8') as file:
+      rows = file.read()
+  except (OSError, ValueError):
+    return False
+  return (
+      (model.run, model.round_number) == (saved.history.run, saved.round_number)
+      and figures.get('rounds') == saved.round_number
+      and sealed_json.CHECKSUM in figures
+      and rows == saved.rows.to_csv()
+      and report.is_whole(path)
+  )
 
 
 def write_json(path: str, name: str, value: dict[str, Any]) -> None:
   """Writes one of the JSON files of a run; a figure that is no finite number, which JSON has no word for, is null."""
-  written = {key: None if isinstance(item, float) and not math.isfinite(item) else item for key, item in value.items()}
-  files.write_atomically(os.path.join(path, name), json.dumps(written, indent=1, allow_nan=False) + '\n')
+  files.write_atomically(os.path.join(path, name), sealed_json.dumps(finite(value)))
 
 
-def _essential(config: str) -> set[str]:
-  return {line for line in config.splitlines() if line and line.split('=')[0] not in _FREE}
-
-
-def _check_same_run(path: str, found: set[str], expected: set[str]) -> None:
-  differing = sorted(expected ^ found)
-  if any(line.startswith(_DATA) for line in differing):
-    raise ValueError(
-        f'Expected the data that the run in {path} began with, found other shards: choose another --output_dir.'
-    )
-  if differing:
-    name = differing[0].split('=')[0]
-    asked, stood = (_value(lines, name) for lines in (expected, found))
-    raise ValueError(
-        f'Expected the flags of the run in {path} ({stood}), found {asked}: choose another --output_dir to start a new '
-        'run, or the same flags to resume this one.'
-    )
-
-
-def _value(lines: set[str], name: str) -> str:
-  return next((line for line in sorted(lines) if line.split('=')[0] == name), f'no {name}')
+def finite(value: dict[str, Any]) -> dict[str, Any]:
+  """Returns an object with null for each figure that is no finite number, which JSON has no word for."""
+  return {key: None if isinstance(item, float) and not math.isfinite(item) else item for key, item in value.items()}

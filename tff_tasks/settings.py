@@ -39,3 +39,4 @@ class Settings:
   runtime: str
   xla: str
   on_client_error: str
+  branch_from: str | None = None

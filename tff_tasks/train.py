@@ -70,6 +70,11 @@ flags.DEFINE_float(
     lower_bound=0, upper_bound=1,
 )  # fmt: skip
 
+flags.DEFINE_string(
+    'branch_from', None,
+    'Run directory of another run on the same data, to go on from its last round in a new --output_dir: with fresh '
+    'noise and fresh cohorts, and perhaps other flags. Rounds are counted on, and the promise is for those of both.',
+)
 flags.DEFINE_integer('rounds_per_eval', 10, 'Rounds between evaluations on held-out users.', lower_bound=1)
 flags.DEFINE_integer('rounds_per_checkpoint', 10, 'Rounds between checkpoints.', lower_bound=1)
 flags.DEFINE_integer(
@@ -78,8 +83,10 @@ flags.DEFINE_integer(
     'for a promise, and the operating system draws a secret one.',
 )  # fmt: skip
 flags.DEFINE_enum(
-    'runtime', 'local', list(settings_lib.RUNTIMES), "local: threads of this process; tff: TFF's own, the reference."
-)
+    'runtime', 'local', list(settings_lib.RUNTIMES),
+    "local: threads of this process; tff: TFF's own, the reference, whose server listens on all network interfaces "
+    'without authentication: only where nobody else reaches the ports of this machine.',
+)  # fmt: skip
 flags.DEFINE_enum(
     'xla', 'measured', list(settings_lib.XLA),
     "Whether XLA compiles the clients' work; measured: whichever is faster on a client of the first round. TFF's "

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 import csv
-import json
 import math
 import os
 from typing import Any
 
 import numpy as np
 
+from export import run_directory
+from models import released
 from pipelines import client_shards
+from pipelines import files
 from pipelines import guarantees
 from pipelines import schema as schema_lib
 from pipelines import sealed_json
@@ -61,14 +63,18 @@ def release(
   import tensorflow as tf
 
   from models import registry
-  from models import released
 
   tf.keras.utils.set_random_seed(seed)
   weights = registry.get_task(schema.task).build_model(schema, model_size, False, None).get_weights()
   if spoil is not None:
     weights[0].flat[3] = weights[-1].flat[0] = spoil
   os.makedirs(run_dir, exist_ok=True)
-  return released.save(released.ReleasedModel(schema, model_size, 140, weights), run_dir)
+  model = released.ReleasedModel(schema, model_size, 140, weights)
+  released.save(model, privacy(), run_dir)
+  figures = run_directory.read_json(run_dir, 'run.json')
+  if figures:
+    files.write_atomically(os.path.join(run_dir, 'run.json'), sealed_json.dumps({**figures, 'model': model.digest}))
+  return os.path.join(run_dir, released.FILE_NAME)
 
 
 def privacy(private: bool = True) -> dict:
@@ -117,9 +123,14 @@ def write_figures(run_dir: str, shards_dir: str, private: bool = True, rounds: i
     'majority_class': '<end>', 'majority_accuracy': 0.1634, 'bigram_accuracy': 0.2763, 'bigram_clients': 915,
     'coverage': 0.502, 'eval_baseline_accuracy': 0.2801,
   }  # fmt: skip
-  for name, value in (('privacy.json', privacy(private)), ('run.json', final)):
-    with open(os.path.join(run_dir, name), 'w') as file:
-      json.dump(value, file)
+  ledger = privacy(private)
+  if os.path.exists(os.path.join(run_dir, released.FILE_NAME)):
+    model = released.load(run_dir)
+    released.save(model, ledger, run_dir)
+    final['model'] = model.digest
+  else:
+    files.write_atomically(os.path.join(run_dir, released.LEDGER_NAME), sealed_json.dumps(ledger))
+  files.write_atomically(os.path.join(run_dir, 'run.json'), sealed_json.dumps(final))
   return run_dir
 
 

@@ -14,6 +14,8 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from export import report
+from pipelines import files
+from pipelines import sealed_json
 from tests.export import fakes
 
 _PARITY = {
@@ -87,7 +89,7 @@ class ReportTest(parameterized.TestCase):
   def _rewrite(self, **figures: object) -> _Page:
     """Changes figures of the run and returns the new page."""
     path = pathlib.Path(self._run_dir, 'run.json')
-    path.write_text(json.dumps({**json.loads(path.read_text()), **figures}))
+    files.write_atomically(str(path), sealed_json.dumps({**json.loads(path.read_text()), **figures}))
     return _Page(pathlib.Path(report.write_report(self._run_dir)).read_text())
 
   def test_the_accuracy_stands_beside_what_it_is_compared_with(self) -> None:
@@ -232,6 +234,17 @@ class ReportTest(parameterized.TestCase):
     before = pathlib.Path(self._run_dir, 'report.html').read_text()
     report.write_report(self._run_dir)
     self.assertEqual(pathlib.Path(self._run_dir, 'report.html').read_text(), before)
+
+  def test_knows_whether_it_is_whole(self) -> None:
+    self._write()
+    path = pathlib.Path(self._run_dir, 'report.html')
+    whole = path.read_bytes()
+    self.assertTrue(report.is_whole(self._run_dir))
+    for content in (whole[:-1], whole[:100] + whole[101:], b'', b'\xff', whole + b' '):
+      path.write_bytes(content)
+      self.assertFalse(report.is_whole(self._run_dir))
+    path.unlink()
+    self.assertFalse(report.is_whole(self._run_dir))
 
   @parameterized.parameters((None, '–'), (0.4, '0 s'), (59.6, '1 min'), (151.3, '2 min 31 s'), (3700, '1 h 1 min'))
   def test_durations(self, seconds: float | None, expected: str) -> None:

@@ -1,8 +1,12 @@
 """Tests of the released model: what is loaded is what was saved, or one clear error."""
 
+from collections.abc import Callable
 import dataclasses
+import os
 import pathlib
 import tempfile
+from typing import Any
+from unittest import mock
 
 from absl.testing import absltest
 import numpy as np
@@ -14,7 +18,23 @@ from tests.tff_tasks import fakes
 
 _SHAPES = ((2, 3), (2,), (1, 1, 1))
 _WEIGHTS = tuple(np.random.default_rng(1).normal(size=shape).astype(np.float32) for shape in _SHAPES)
-_MODEL = released.ReleasedModel(fakes.SCHEMA, 8, 3, _WEIGHTS)
+_MODEL = released.ReleasedModel(fakes.SCHEMA, 8, 3, _WEIGHTS, ('0123456789abcdef', 1))
+
+
+_LEDGER = {'epsilon': 0.5, 'rounds': 3, 'not_covered': ['\N{GREEK SMALL LETTER EPSILON}']}
+
+
+class _Once:
+  """Calls a function once, and is interrupted then."""
+
+  def __init__(self, function: Callable[..., Any]) -> None:
+    self._function, self._is_called = function, False
+
+  def __call__(self, *arguments: Any) -> Any:
+    if self._is_called:
+      raise KeyboardInterrupt
+    self._is_called = True
+    return self._function(*arguments)
 
 
 class ReleasedTest(absltest.TestCase):
@@ -34,19 +54,19 @@ class ReleasedTest(absltest.TestCase):
     self.assertNotIn('\n', str(caught.exception))
 
   def test_loads_what_was_saved(self) -> None:
-    self.assertEqual(released.save(_MODEL, self._run_dir), str(self._path))
+    released.save(_MODEL, _LEDGER, self._run_dir)
     self._assert_same(released.load(self._run_dir), _MODEL)
 
   def test_saves_over_an_older_one(self) -> None:
-    released.save(_MODEL, self._run_dir)
+    released.save(_MODEL, _LEDGER, self._run_dir)
     newer = dataclasses.replace(_MODEL, round_number=4, weights=_WEIGHTS[::-1])
-    released.save(newer, self._run_dir)
+    released.save(newer, _LEDGER, self._run_dir)
     self._assert_same(released.load(self._run_dir), newer)
-    self.assertEqual([path.name for path in pathlib.Path(self._run_dir).iterdir()], ['model.npz'])
+    self.assertCountEqual([path.name for path in pathlib.Path(self._run_dir).iterdir()], ['model.npz', 'privacy.json'])
 
   def test_keeps_the_order_of_many_weights(self) -> None:
     many = dataclasses.replace(_MODEL, weights=[np.full(1, number, np.float32) for number in range(120)])
-    released.save(many, self._run_dir)
+    released.save(many, _LEDGER, self._run_dir)
     self._assert_same(released.load(self._run_dir), many)
 
   def test_a_missing_file(self) -> None:
@@ -54,14 +74,14 @@ class ReleasedTest(absltest.TestCase):
       released.load(self._run_dir)
 
   def test_a_truncated_file(self) -> None:
-    released.save(_MODEL, self._run_dir)
+    released.save(_MODEL, _LEDGER, self._run_dir)
     whole = self._path.read_bytes()
     for length in range(0, len(whole), 97):
       self._path.write_bytes(whole[:length])
       self._assert_refused()
 
   def test_every_flipped_byte_is_noticed_or_harmless(self) -> None:
-    released.save(_MODEL, self._run_dir)
+    released.save(_MODEL, _LEDGER, self._run_dir)
     whole = self._path.read_bytes()
     refused = 0
     for place in range(len(whole)):
@@ -83,10 +103,63 @@ class ReleasedTest(absltest.TestCase):
     np.savez(self._path, weight_000=_WEIGHTS[0])
     self._assert_refused()
 
+  def test_the_ledger_names_the_model(self) -> None:
+    released.save(_MODEL, _LEDGER, self._run_dir)
+    model, ledger = released.load_with_ledger(self._run_dir)
+    self._assert_same(model, _MODEL)
+    self.assertEqual(ledger, {**ledger, **_LEDGER, 'round': 3, 'model': model.digest, 'run': ['0123456789abcdef', 1]})
+
+  def test_a_kill_between_the_two_is_noticed(self) -> None:
+    released.save(_MODEL, _LEDGER, self._run_dir)
+    newer = dataclasses.replace(_MODEL, round_number=4, weights=_WEIGHTS[::-1])
+    with mock.patch('os.replace', _Once(os.replace)):
+      self.assertRaises(KeyboardInterrupt, released.save, newer, _LEDGER, self._run_dir)
+    with self.assertRaisesRegex(
+        ValueError, 'to be released together, found the model of round 3 and a ledger of round 4: repeat the training'
+    ):
+      released.load(self._run_dir)
+    released.save(newer, _LEDGER, self._run_dir)
+    self._assert_same(released.load(self._run_dir), newer)
+
+  def test_a_ledger_of_another_model_is_refused(self) -> None:
+    released.save(_MODEL, _LEDGER, self._run_dir)
+    ledger = pathlib.Path(self._run_dir, released.LEDGER_NAME).read_bytes()
+    released.save(dataclasses.replace(_MODEL, weights=_WEIGHTS[::-1]), _LEDGER, self._run_dir)
+    pathlib.Path(self._run_dir, released.LEDGER_NAME).write_bytes(ledger)
+    with self.assertRaisesRegex(ValueError, 'to be released together'):
+      released.load(self._run_dir)
+
+  def test_a_damaged_ledger(self) -> None:
+    released.save(_MODEL, _LEDGER, self._run_dir)
+    path = pathlib.Path(self._run_dir, released.LEDGER_NAME)
+    whole = path.read_bytes()
+    changed = whole.replace(b'0.5', b'0.4')
+    for content in (b'', b'[1]', b'{}', b'\xff', whole[:-20], changed, b'null', b'{"checksum": 1}'):
+      path.write_bytes(content)
+      with self.assertRaisesRegex(ValueError, '^Expected a privacy ledger at .*, found a damaged file .* repeat the'):
+        released.load(self._run_dir)
+    path.unlink()
+    with self.assertRaisesRegex(ValueError, '^Expected the privacy ledger of a model at .*, found none'):
+      released.load(self._run_dir)
+
+  def test_an_older_format_is_refused_by_its_name(self) -> None:
+    np.savez(self._path, header=np.array('{"round_number": 3}'), weight_000=_WEIGHTS[0])
+    with self.assertRaisesRegex(ValueError, '^Expected a released model of format 2 at .*earlier version'):
+      released.load(self._run_dir)
+
+  def test_finds_the_rounds_that_the_files_are_of(self) -> None:
+    self.assertEmpty(released.find_rounds(self._run_dir))
+    released.save(_MODEL, _LEDGER, self._run_dir)
+    self.assertEqual(released.find_rounds(self._run_dir), [('0123456789abcdef', 1, 3)] * 2)
+    self._path.write_bytes(b'damaged')
+    self.assertEqual(released.find_rounds(self._run_dir), [('0123456789abcdef', 1, 3)])
+    pathlib.Path(self._run_dir, released.LEDGER_NAME).write_text('{"round": 1}')
+    self.assertEmpty(released.find_rounds(self._run_dir))
+
   def test_builds_the_model_with_the_weights(self) -> None:
     tf.keras.utils.set_random_seed(4)
     trained = registry.get_task('next_character').build_model(fakes.SCHEMA, 5, False, None)
-    released.save(released.ReleasedModel(fakes.SCHEMA, 5, 1, trained.get_weights()), self._run_dir)
+    released.save(released.ReleasedModel(fakes.SCHEMA, 5, 1, trained.get_weights()), _LEDGER, self._run_dir)
     loaded = released.load(self._run_dir)
     features = np.arange(24).reshape(2, 12) % 10
     for model in (loaded.build(), loaded.build(unroll=True), loaded.build(batch_size=2)):

@@ -1,6 +1,8 @@
 """Tests of the program state on disk: the same comes back, or one clear error, and never half of a file."""
 
 import collections
+import hashlib
+import io
 import os
 import pathlib
 import stat
@@ -13,15 +15,29 @@ from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
 
+from tests.tff_tasks import fakes
 from tff_tasks import checkpoints
+from tff_tasks import metrics
 from tff_tasks import seeds
 
 _SEED = seeds.Seed.from_number(9)
+_HISTORY = fakes.history()
+_ROWS = metrics.Rows([metrics.RoundMetrics(0, eval_loss=2.5), metrics.RoundMetrics(1, clients=3, loss=1 / 3)])
 
 
 class _Weights(NamedTuple):
   trainable: tuple[np.ndarray, ...]
   non_trainable: tuple[np.ndarray, ...]
+
+
+class _LearningState(NamedTuple):
+  global_model_weights: Any
+  aggregator: Any
+  finalizer: Any
+
+
+def _aggregator(secret: int) -> collections.OrderedDict[str, np.int32]:
+  return collections.OrderedDict(secret=np.int32(secret), round=np.int32(0))
 
 
 def _state(number: int = 1, units: int = 3) -> Any:
@@ -34,6 +50,14 @@ def _state(number: int = 1, units: int = 3) -> Any:
   )
 
 
+def _program_state(
+    number: int, state: Any = None, seed: seeds.Seed = _SEED, use_xla: bool | None = None
+) -> checkpoints.ProgramState:
+  history = _HISTORY.with_current(last_round=number)
+  state = _state(number) if state is None else state
+  return checkpoints.ProgramState(number, seed, use_xla, state, history, _ROWS)
+
+
 class CheckpointsTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
@@ -43,7 +67,7 @@ class CheckpointsTest(parameterized.TestCase):
 
   def _save(self, *numbers: int, use_xla: bool | None = None) -> None:
     for number in numbers:
-      self._kept.save(checkpoints.ProgramState(number, _SEED, use_xla, _state(number)))
+      self._kept.save(_program_state(number, use_xla=use_xla))
 
   def _names(self) -> list[str]:
     return sorted(os.listdir(self._folder))
@@ -67,7 +91,9 @@ class CheckpointsTest(parameterized.TestCase):
   def test_the_same_comes_back(self) -> None:
     self._save(0)
     self._assert_holds(0)
-    self.assertEqual(self._load().seed, _SEED)
+    found = self._load()
+    self.assertEqual((found.seed, found.history), (_SEED, _HISTORY.with_current(last_round=0)))
+    self.assertEqual(list(found.rows), list(_ROWS))
 
   @parameterized.parameters(None, True, False)
   def test_keeps_how_clients_are_compiled(self, use_xla: bool | None) -> None:
@@ -77,7 +103,7 @@ class CheckpointsTest(parameterized.TestCase):
 
   def test_many_leaves_keep_their_order(self) -> None:
     state = [np.float32(number) for number in range(1_200)]
-    self._kept.save(checkpoints.ProgramState(1, _SEED, None, state))
+    self._kept.save(_program_state(1, state))
     found = self._kept.load()
     assert found is not None
     np.testing.assert_array_equal(found.state, state)
@@ -117,6 +143,40 @@ class CheckpointsTest(parameterized.TestCase):
       self._kept.load()
     path.unlink()
     self._assert_holds(1)
+
+  def test_the_remedies_for_a_damaged_one_are_said(self) -> None:
+    self._save(1)
+    path = self._folder / 'round_000001.ckpt'
+    path.write_bytes(b'')
+    with self.assertRaisesRegex(ValueError, 'found a damaged one: choose another --output_dir.$'):
+      self._kept.load()
+
+  def test_one_that_was_renamed_is_refused(self) -> None:
+    self._save(1, 2)
+    (self._folder / 'round_000002.ckpt').rename(self._folder / 'round_000009.ckpt')
+    with self.assertRaisesRegex(
+        ValueError, 'Expected the checkpoint of round 9 .* found that of round 2: rename it to round_000002.ckpt'
+    ):
+      self._kept.load()
+    (self._folder / 'round_000009.ckpt').rename(self._folder / 'round_000002.ckpt')
+    self._assert_holds(2)
+
+  def test_two_that_were_swapped_are_refused(self) -> None:
+    self._save(1, 2)
+    first, second = (self._folder / f'round_00000{number}.ckpt' for number in (1, 2))
+    contents = first.read_bytes(), second.read_bytes()
+    for path, content in zip((second, first), contents, strict=True):
+      path.write_bytes(content)
+    with self.assertRaisesRegex(ValueError, 'Expected the checkpoint of round 2 .* found that of round 1'):
+      self._kept.load()
+
+  def test_an_older_format_is_refused_by_its_name(self) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, seed=np.zeros(32, np.uint8), leaf_0000=np.zeros(3))
+    path = self._folder / 'round_000003.ckpt'
+    path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+    with self.assertRaisesRegex(ValueError, 'Expected a checkpoint of format 2 .* found one of format 1: finish'):
+      self._kept.load()
 
   def test_every_flipped_byte_is_noticed(self) -> None:
     self._save(1)
@@ -167,14 +227,36 @@ class CheckpointsTest(parameterized.TestCase):
     calls = mock.Mock()
     with mock.patch('os.fsync', calls.fsync), mock.patch('os.replace', calls.replace):
       self._save(1)
-    self.assertEqual([call[0] for call in calls.mock_calls], ['fsync', 'replace'])
+    # The content, then the name: the folder.
+    self.assertEqual([call[0] for call in calls.mock_calls], ['fsync', 'replace', 'fsync'])
 
   def test_only_the_owner_may_look(self) -> None:
     self.assertEqual(stat.S_IMODE(self._folder.stat().st_mode), 0o700)
 
+  def test_a_branch_takes_weights_and_optimizer_and_nothing_that_is_secret(self) -> None:
+    self._kept.save(_program_state(1, _LearningState((np.float32(1),), _aggregator(2), (np.float32(3),))))
+    found = self._kept.load()
+    assert found is not None
+    state = found.branched(_LearningState((np.float32(7),), _aggregator(8), (np.float32(9),))).state
+    self.assertEqual(state, ((1,), {'secret': 8, 'round': 1}, (3,)))
+
+  def test_a_branch_with_another_optimizer_begins_it_anew(self) -> None:
+    self._kept.save(_program_state(1, _LearningState((np.float32(1),), _aggregator(2), (np.float32(3),))))
+    found = self._kept.load()
+    assert found is not None
+    state = found.branched(_LearningState((np.float32(7),), _aggregator(8), (np.float32(9), np.float32(0)))).state
+    self.assertEqual(state, ((1,), {'secret': 8, 'round': 1}, (9, 0)))
+
+  def test_a_branch_of_another_model_is_refused(self) -> None:
+    self._kept.save(_program_state(1, _LearningState((np.zeros(3),), _aggregator(2), ())))
+    found = self._kept.load()
+    assert found is not None
+    with self.assertRaisesRegex(ValueError, 'Expected a run of the same model to branch from, .* --model_size'):
+      found.branched(_LearningState((np.zeros(4),), _aggregator(2), ()))
+
   def test_only_the_seeds_secret_tells_runs_apart(self) -> None:
     other = seeds.Seed.from_system()
-    self._kept.save(checkpoints.ProgramState(1, other, None, _state()))
+    self._kept.save(_program_state(1, seed=other))
     self.assertEqual(self._load().seed, other)
 
 

@@ -10,6 +10,8 @@ from pipelines import guarantees
 from pipelines import schema as schema_lib
 from pipelines.shards import shard_writing
 from tff_tasks import client_data
+from tff_tasks import history as history_lib
+from tff_tasks import privacy
 from tff_tasks import settings as settings_lib
 
 SCHEMA = schema_lib.Schema(
@@ -35,6 +37,10 @@ WORDS = {
     'adjacency': guarantees.ADJACENCY,
 }  # fmt: skip
 
+PLAN = privacy.PrivacyPlan(
+    population=8, clients_per_round=4, clip_norm=0.1, quantization_bits=8, noise_multiplier=1.0, delta=1e-3
+)
+
 _NUM_SHARDS = 2
 # Half of the characters follow the alphabet, so that there is something to learn.
 _REGULAR = 0.5
@@ -53,6 +59,11 @@ def write_shards(
   manifest = shard_writing.write_data_set(path, SCHEMA, contents)
   shard_writing.write_manifest(path, SCHEMA, {**manifest, 'learned': []})
   return client_shards.ClientShards(path)
+
+
+def history(flagfile: str = '--clip_norm=0.1\n', plan: privacy.PrivacyPlan = PLAN) -> history_lib.History:
+  """Returns the history of a run of four rounds before its first one."""
+  return history_lib.begin(flagfile, 'data', 4, plan)
 
 
 def examples(dataset: client_data.ClientDataset) -> tuple[np.ndarray, np.ndarray]:

@@ -40,13 +40,12 @@ class MetricsLogTest(parameterized.TestCase):
     self._run_dir = self.enterContext(tempfile.TemporaryDirectory())
     self._path = pathlib.Path(self._run_dir, metrics.FILE_NAME)
 
-  def _log(self, last_round: int, *rows: metrics.RoundMetrics) -> list[metrics.RoundMetrics]:
-    """Opens the log, adds rows and closes it; returns the rows that it then has."""
-    log = metrics.MetricsLog(self._run_dir, last_round)
-    for row in rows:
-      log.add(row)
+  def _log(self, begin: Iterable[metrics.RoundMetrics], *rows: metrics.RoundMetrics) -> list[metrics.RoundMetrics]:
+    """Opens the log with rows, adds others and closes it; returns the rows that it then has."""
+    log = metrics.MetricsLog(self._run_dir, metrics.Rows(begin))
+    log.add(rows)
     log.close()
-    return log.rows
+    return list(log.rows)
 
   def _events(self) -> list[tuple[str, int, float]]:
     """Returns the tag, step and value of every event."""
@@ -70,100 +69,51 @@ class MetricsLogTest(parameterized.TestCase):
       self.assertAlmostEqual(value, other, places=5)
 
   def test_the_file_as_others_read_it(self) -> None:
-    self._log(-1, _INITIAL, _row(1))
+    self._log([_INITIAL], _row(1))
     self.assertEqual(
         self._path.read_text(),
         _HEADER
         + '0,,,,4.5,0.01,0.02,,,,,,,,0.5\n'
         + '1,10,0.3333333333333333,0.1,,,,1.0,0.5,1e-07,0.0,0,100,400,2.0\n',
     )
+    self.assertEqual(self._path.read_text(), metrics.Rows([_INITIAL, _row(1)]).to_csv())
 
   def test_a_row_is_in_the_file_at_once(self) -> None:
-    log = metrics.MetricsLog(self._run_dir, -1)
+    log = metrics.MetricsLog(self._run_dir, metrics.Rows())
     self.addCleanup(log.close)
     for number in range(1, 4):
-      log.add(_row(number))
+      log.add([_row(number)])
       self.assertLen(self._path.read_text().splitlines(), 1 + number)
 
   def test_a_killed_process_loses_no_row(self) -> None:
     code = (
         'import os, signal, sys\nfrom tff_tasks import metrics\n'
-        'log = metrics.MetricsLog(sys.argv[1], -1)\n'
-        'for number in range(30):\n  log.add(metrics.RoundMetrics(number, loss=0.5))\n'
+        'log = metrics.MetricsLog(sys.argv[1], metrics.Rows())\n'
+        'for number in range(30):\n  log.add([metrics.RoundMetrics(number, loss=0.5)])\n'
         'os.kill(os.getpid(), signal.SIGKILL)'
     )
     killed = subprocess.run([sys.executable, '-c', code, self._run_dir], cwd=layout.ROOT, timeout=60, check=False)
     self.assertEqual(killed.returncode, -signal.SIGKILL)
     rows = [metrics.RoundMetrics(number, loss=0.5) for number in range(30)]
     self._assert_events(rows)
-    self.assertEqual(self._log(29), rows)
+    self.assertEqual(self._path.read_text(), metrics.Rows(rows).to_csv())
 
-  def test_rows_survive_reopening(self) -> None:
+  def test_a_log_begins_with_the_rows_of_the_checkpoint_whatever_the_file_holds(self) -> None:
     rows = [_INITIAL, *map(_row, range(1, 5))]
-    self._log(-1, *rows[:3])
-    self.assertEqual(self._log(2), rows[:3])
-    self.assertEqual(self._log(2, *rows[3:]), rows)
-    self.assertEqual(self._log(4), rows)
-    self._assert_events(rows)
-
-  def test_rows_of_rounds_that_run_again_are_dropped(self) -> None:
-    self._log(-1, _INITIAL, *map(_row, range(1, 8)))
-    self.assertEqual(self._log(3, _row(4)), [_INITIAL, *map(_row, range(1, 5))])
-    self.assertLen(self._path.read_text().splitlines(), 6)
-    self._assert_events([_INITIAL, *map(_row, range(1, 5))])
-
-  def test_a_new_run_drops_all(self) -> None:
-    self._log(-1, _INITIAL, _row(1))
-    self.assertEqual(self._log(-1, _INITIAL), [_INITIAL])
-    self._assert_events([_INITIAL])
-
-  def test_a_killed_process_may_leave_half_a_row(self) -> None:
-    self._log(-1, _INITIAL, _row(1), _row(2))
+    self._log(rows[:3])
     whole = self._path.read_text()
-    start = len(whole) - len(whole.splitlines(keepends=True)[-1])
-    for length in range(start, len(whole)):
-      self._path.write_text(whole[:length])
-      self.assertEqual(self._log(1), [_INITIAL, _row(1)], whole[start:length])
-
-  def test_rows_added_after_half_a_row_are_whole(self) -> None:
-    self._log(-1, _INITIAL, _row(1))
-    with open(self._path, 'a') as file:
-      file.write('2,10,0.3')
-    self._log(1, _row(2))
-    self.assertEqual(self._log(2), [_INITIAL, _row(1), _row(2)])
-
-  def test_what_is_no_number_is_not_measured(self) -> None:
-    """A diverged model has a loss of NaN, a run without held-out users no accuracy: both resume."""
-    self._log(-1, metrics.RoundMetrics(1, loss=math.nan, eval_accuracy=math.inf))
-    self.assertEqual(self._log(1), [metrics.RoundMetrics(1, loss=None, eval_accuracy=math.inf)])
-
-  @parameterized.named_parameters(
-      ('empty', ''),
-      ('other_header', 'round,loss\n1,2\n'),
-      ('damaged_header', _HEADER.replace('loss', 'lozs', 1)),
-      ('cut_header', _HEADER[:40]),
-      ('words', _HEADER + '1,ten' + ',' * 13 + '\n'),
-      ('half_number', _HEADER + '1.5' + ',' * 14 + '\n'),
-      ('no_round', _HEADER + ',' * 14 + '\n'),
-      ('half_a_row_within', _HEADER + '1,10\n2' + ',' * 14 + '\n'),
-  )
-  def test_a_damaged_file_is_refused(self, content: str) -> None:
-    self._path.write_text(content)
-    with self.assertRaisesRegex(ValueError, f'^Expected rounds in {self._path}, found .*: move the file away'):
-      metrics.MetricsLog(self._run_dir, 5)
-    self.assertEqual(self._path.read_text(), content)
-
-  def test_a_file_that_is_no_text_is_refused(self) -> None:
-    self._path.write_bytes(_HEADER.encode() + b'\xff\xfe')
-    with self.assertRaisesRegex(ValueError, '^Expected rounds in '):
-      metrics.MetricsLog(self._run_dir, 5)
+    for content in ('', 'damaged', whole + whole.splitlines()[-1], whole[:-5], whole + '3,10,0.3'):
+      self._path.write_text(content)
+      self.assertEqual(self._log(rows[:3], *rows[3:]), rows)
+      self.assertEqual(self._path.read_text(), metrics.Rows(rows).to_csv())
+      self._assert_events(rows)
 
   def test_a_folder_with_signs_that_mean_something_to_glob(self) -> None:
     self._run_dir = os.path.join(self._run_dir, 'run[1]')
     os.makedirs(self._run_dir)
     self._path = pathlib.Path(self._run_dir, metrics.FILE_NAME)
-    self._log(-1, _INITIAL)
-    self._log(0, _row(1))
+    self._log([_INITIAL])
+    self._log([_INITIAL], _row(1))
     steps = [
         event.step
         for name in os.listdir(os.path.join(self._run_dir, 'tensorboard'))
@@ -172,6 +122,40 @@ class MetricsLogTest(parameterized.TestCase):
         if value.tag == 'seconds'
     ]
     self.assertEqual(sorted(steps), [0, 1])
+
+
+class RowsTest(absltest.TestCase):
+  def test_rows_come_back_from_an_array(self) -> None:
+    rows = [_INITIAL, _row(1), metrics.RoundMetrics(10**7, clients=0, eval_accuracy=math.inf)]
+    self.assertEqual(list(metrics.Rows.from_array(metrics.Rows(rows).to_array())), rows)
+    self.assertLen(metrics.Rows(rows), 3)
+    self.assertEmpty(list(metrics.Rows.from_array(metrics.Rows().to_array())))
+
+  def test_what_is_no_number_is_not_measured(self) -> None:
+    rows = metrics.Rows([metrics.RoundMetrics(1, loss=math.nan)])
+    self.assertEqual(list(rows), [metrics.RoundMetrics(1)])
+
+  def test_further_rows_go_to_a_copy(self) -> None:
+    rows = metrics.Rows([_INITIAL])
+    self.assertEqual(list(rows.with_added([_row(1)])), [_INITIAL, _row(1)])
+    self.assertEqual(list(rows), [_INITIAL])
+
+  def test_a_round_takes_few_bytes(self) -> None:
+    rows = metrics.Rows(map(_row, range(1_000)))
+    self.assertLess(rows.to_array().nbytes, 1_000 * 200)
+
+
+class LastRoundTest(parameterized.TestCase):
+  @parameterized.parameters(
+      (None, -1), ('', -1), ('round,loss\n', -1), ('round,loss\n0,\n1,2.5\n2', 2), ('round\n7,x\nbroken\n', 7),
+      ('round\n99999999999999999999\n', -1), (b'\xff\xfe\n3,1\n', 3),
+  )  # fmt: skip
+  def test_is_found_as_far_as_the_file_can_be_read(self, content: str | bytes | None, expected: int) -> None:
+    run_dir = self.create_tempdir().full_path
+    if content is not None:
+      data = content.encode() if isinstance(content, str) else content
+      pathlib.Path(run_dir, metrics.FILE_NAME).write_bytes(data)
+    self.assertEqual(metrics.last_round(run_dir), expected)
 
 
 class OfRoundTest(absltest.TestCase):

@@ -42,6 +42,15 @@ def _row(number: int, **figures: float | int | None) -> metrics.RoundMetrics:
   return metrics.RoundMetrics(number, **values)  # type: ignore[arg-type]
 
 
+def _progress(stream: io.StringIO, first_round: int, total_rounds: int) -> progress.Progress:
+  return progress.Progress(stream, first_round, total_rounds, 50)
+
+
+def _show_row(shown: progress.Progress, row: metrics.RoundMetrics) -> None:
+  shown.update([row])
+  shown.tick(row.round)
+
+
 class ProgressTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
@@ -51,62 +60,74 @@ class ProgressTest(parameterized.TestCase):
 
   def _run(self, stream: io.StringIO, total: int, first: int = 1, seconds_a_round: float = 1.0) -> list[str]:
     """Shows all rounds from the first; returns the lines."""
-    shown = progress.Progress(stream, first, total)
+    shown = _progress(stream, first, total)
     if first == 1:
-      shown.update(metrics.RoundMetrics(0, eval_accuracy=0.01, seconds=0.1))
+      _show_row(shown, metrics.RoundMetrics(0, eval_accuracy=0.01, seconds=0.1))
     for number in range(first, total + 1):
       self._now += seconds_a_round
-      shown.update(_row(number))
+      _show_row(shown, _row(number))
     return stream.getvalue().splitlines()
 
   def test_a_line_says_all(self) -> None:
     stream = io.StringIO()
-    shown = progress.Progress(stream, 1, 40)
-    shown.update(metrics.RoundMetrics(0, eval_accuracy=0.01))
+    shown = _progress(stream, 1, 40)
+    _show_row(shown, metrics.RoundMetrics(0, eval_accuracy=0.01))
     self.assertEqual(stream.getvalue(), '')
     self._now += 3
-    shown.update(_row(1))
+    _show_row(shown, _row(1))
     self.assertEqual(
         stream.getvalue(),
-        'round  1/40 [....................]  loss 2.500  accuracy 25.0%  held-out 1.0%  100 clients/s  epsilon 1.24  '
+        'round  1/40 [....................]  loss 2.500  accuracy 25.0%  held-out 1.0%  17 clients/s  epsilon 1.24  '
         '1:57 left\n',
     )
 
   def test_what_is_not_known_is_left_out(self) -> None:
     stream = io.StringIO()
     unknown = _row(1, clients=0, loss=None, accuracy=None, epsilon=None)
-    progress.Progress(stream, 1, 2).update(unknown)
+    _show_row(_progress(stream, 1, 2), unknown)
     self.assertEqual(stream.getvalue(), 'round 1/2 [##########..........]  0:00 left\n')
+
+  def test_figures_are_those_of_the_last_round_that_was_saved(self) -> None:
+    stream = io.StringIO()
+    shown = _progress(stream, 1, 4)
+    self._now += 10
+    shown.tick(1)
+    shown.update([_row(1, loss=1.5), _row(2, loss=0.5)])
+    self._now += 10
+    shown.tick(2)
+    first, second = stream.getvalue().splitlines()
+    self.assertEqual(first, 'round 1/4 [#####...............]  5 clients/s  0:30 left')
+    self.assertIn('  loss 0.500  accuracy 25.0%  5 clients/s  epsilon 1.24  0:20 left', second)
 
   def test_held_out_accuracy_is_the_last_measured(self) -> None:
     stream = io.StringIO()
-    shown = progress.Progress(stream, 1, 4)
+    shown = _progress(stream, 1, 4)
     for number, accuracy in enumerate((math.nan, 0.1, None, 0.2), 1):
-      shown.update(_row(number, eval_accuracy=accuracy))
+      _show_row(shown, _row(number, eval_accuracy=accuracy))
     found = [re.findall('held-out ([0-9.]+)', line) for line in stream.getvalue().splitlines()]
     self.assertEqual(found, [[], ['10.0'], ['10.0'], ['20.0']])
 
   def test_epsilon_is_the_last_known(self) -> None:
     stream = io.StringIO()
-    shown = progress.Progress(stream, 1, 4)
+    shown = _progress(stream, 1, 4)
     for number, epsilon in enumerate((None, 0.5, None, 1.5), 1):
-      shown.update(_row(number, epsilon=epsilon))
+      _show_row(shown, _row(number, epsilon=epsilon))
     found = [re.findall('epsilon ([0-9.]+)', line) for line in stream.getvalue().splitlines()]
     self.assertEqual(found, [[], ['0.50'], ['0.50'], ['1.50']])
 
   def test_clients_left_out_add_up(self) -> None:
     stream = io.StringIO()
-    shown = progress.Progress(stream, 1, 4)
+    shown = _progress(stream, 1, 4)
     for number, count in enumerate((0, 2, None, 1_000), 1):
-      shown.update(_row(number, left_out_clients=count))
+      _show_row(shown, _row(number, left_out_clients=count))
     found = [re.findall('([0-9,]+) left out', line) for line in stream.getvalue().splitlines()]
     self.assertEqual(found, [[], ['2'], ['2'], ['1,002']])
 
   def test_what_is_said_stays_in_a_file(self) -> None:
     stream = io.StringIO()
-    shown = progress.Progress(stream, 1, 4)
+    shown = _progress(stream, 1, 4)
     shown.say('Left out client 1')
-    shown.update(_row(1))
+    _show_row(shown, _row(1))
     shown.say('Left out client 2')
     lines = stream.getvalue().splitlines()
     self.assertEqual([line[:17] for line in lines], ['Left out client 1', 'round 1/4 [#####.', 'Left out client 2'])
@@ -115,13 +136,13 @@ class ProgressTest(parameterized.TestCase):
   def test_what_is_said_stays_above_the_line_of_a_terminal(self, columns: int) -> None:
     stream = _Terminal()
     with mock.patch.dict(os.environ, {'COLUMNS': str(columns)}):
-      shown = progress.Progress(stream, 1, 3)
+      shown = _progress(stream, 1, 3)
       shown.say('first')
       for number in (1, 2):
-        shown.update(_row(number))
+        _show_row(shown, _row(number))
         shown.say(f'after round {number}')
       before = _show(stream.getvalue(), columns)
-      shown.update(_row(3))
+      _show_row(shown, _row(3))
       shown.say('in the end')
     after = _show(stream.getvalue(), columns)
     self.assertEqual(before[:4], ['$', 'first', 'after round 1', 'after round 2'])
@@ -136,9 +157,9 @@ class ProgressTest(parameterized.TestCase):
   @parameterized.parameters((_Terminal(), 1, 1), (_Terminal(), 2, 1), (io.StringIO(), 1, 1), (io.StringIO(), 0, 0))
   def test_what_comes_after_begins_on_a_line_of_its_own(self, stream: io.StringIO, rounds: int, lines: int) -> None:
     with mock.patch.dict(os.environ, {'COLUMNS': '200'}):
-      shown = progress.Progress(stream, 1, 2)
+      shown = _progress(stream, 1, 2)
       for number in range(1, rounds + 1):
-        shown.update(_row(number))
+        _show_row(shown, _row(number))
       shown.close()
     screen = _show(stream.getvalue() + 'error', 200)
     self.assertEqual(screen[-1], 'error')
@@ -156,10 +177,10 @@ class ProgressTest(parameterized.TestCase):
   def test_a_terminal_shows_one_line_that_is_redrawn(self, columns: int) -> None:
     stream = _Terminal()
     with mock.patch.dict(os.environ, {'COLUMNS': str(columns)}):
-      self._run(stream, 140)
+      self._run(stream, 140, seconds_a_round=0.5)
     self.assertEqual(stream.getvalue().count('round '), 140)
     screen = _show(stream.getvalue(), columns)
-    expected = self._run(io.StringIO(), 140)[-1]
+    expected = self._run(io.StringIO(), 140, seconds_a_round=0.5)[-1]
     self.assertLen(expected, 119)
     self.assertEqual(screen, ['$', *(expected[start : start + columns] for start in range(0, 119, columns)), ''])
 

@@ -8,6 +8,7 @@ from unittest import mock
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from tests.tff_tasks import fakes
 from tff_tasks import checkpoints
 from tff_tasks import client_data
 from tff_tasks import metrics
@@ -17,6 +18,10 @@ from tff_tasks.runtime import runtime as runtime_lib
 
 _SEED = seeds.Seed.from_number(1)
 _TOTAL = 10
+
+
+def _program_state(number: int, state: Any) -> checkpoints.ProgramState:
+  return checkpoints.ProgramState(number, _SEED, None, state, fakes.history(), metrics.Rows())
 
 
 class _Killed(Exception):
@@ -68,12 +73,13 @@ class _Trial:
   results: dict[int, runtime_lib.RoundResult] = dataclasses.field(default_factory=dict)
   evaluated: list[int] = dataclasses.field(default_factory=list)
   announced: list[int] = dataclasses.field(default_factory=list)
+  before: list[int] = dataclasses.field(default_factory=list)
   left_out: list[list[int]] = dataclasses.field(default_factory=list)
   runtime: _Arithmetic = dataclasses.field(default_factory=_Arithmetic)
 
   def run(self, start: checkpoints.ProgramState | None = None) -> Any:
     return rounds.Rounds(
-        self.runtime, self._cohort, lambda number, state: state + number, self._leave_out, self._measure, self._record,  # type: ignore[arg-type]
+        self.runtime, self._cohort, lambda number, state: state + number, self._check, self._measure, self._tick,  # type: ignore[arg-type]
         self._save, self.rounds_per_eval, self.rounds_per_checkpoint, self.total_rounds,
     ).run(start)  # fmt: skip
 
@@ -86,9 +92,11 @@ class _Trial:
     self._note('cohort', number)
     return [10 * number, 10 * (number + 1), *self.bad_clients.get(number, [])]
 
-  def _leave_out(self, errors: Sequence[client_data.ClientError]) -> None:
-    self.left_out.append([error.client for error in errors])
-    if self.stops:
+  def _check(self, number: int, state: Any, result: runtime_lib.RoundResult) -> None:
+    self._note('check', number)
+    self.before.append(state)
+    self.left_out += [[error.client for error in result.left_out]] if result.left_out else []
+    if self.stops and result.left_out:
       raise ValueError('stopped')
 
   def _measure(
@@ -100,13 +108,13 @@ class _Trial:
     self.announced += [number] if is_saved else []
     return metrics.RoundMetrics(number)
 
-  def _record(self, row: metrics.RoundMetrics) -> None:
-    self._note('record', row.round)
-    self.rows.append(row)
+  def _tick(self, number: int) -> None:
+    self._note('tick', number)
 
-  def _save(self, number: int, state: Any) -> None:
+  def _save(self, number: int, state: Any, rows: Sequence[metrics.RoundMetrics]) -> None:
     self._note('save', number)
-    self.saved.append(checkpoints.ProgramState(number, _SEED, None, state))
+    self.rows += rows
+    self.saved.append(_program_state(number, state))
 
 
 class RoundsTest(parameterized.TestCase):
@@ -126,16 +134,27 @@ class RoundsTest(parameterized.TestCase):
   def test_the_order_within_a_round(self) -> None:
     trial = _Trial()
     trial.run()
-    expected = [('measure', 0), ('record', 0), ('save', 0), ('cohort', 1)]
+    expected = [('measure', 0), ('save', 0), ('tick', 0), ('cohort', 1)]
     for number in range(1, _TOTAL + 1):
       expected += [('cohort', number + 1)] if number < _TOTAL else []
-      expected += [('measure', number), ('record', number), *([('save', number)] if number in (3, 6, 9, 10) else [])]
+      expected += [('check', number), ('measure', number), *([('save', number)] if number in (3, 6, 9, 10) else [])]
+      expected += [('tick', number)]
     self.assertEqual(trial.log, expected)
+
+  def test_a_check_knows_the_state_before_the_round(self) -> None:
+    trial = _Trial()
+    trial.run()
+    self.assertEqual(trial.before, _expected_states()[:-1])
+
+  def test_figures_wait_for_the_round_to_be_saved(self) -> None:
+    trial = _Trial(kill_before=('tick', 5))
+    self.assertRaises(_Killed, trial.run)
+    self.assertEqual([row.round for row in trial.rows], [0, 1, 2, 3])
 
   @parameterized.parameters(0, 4, 9)
   def test_a_round_knows_the_cohort_after_it(self, stopped_after: int) -> None:
     trial = _Trial()
-    trial.run(checkpoints.ProgramState(stopped_after, _SEED, None, _expected_states()[stopped_after]))
+    trial.run(_program_state(stopped_after, _expected_states()[stopped_after]))
     following = [[10 * number, 10 * (number + 1)] for number in range(stopped_after + 2, _TOTAL + 1)]
     self.assertEqual(trial.runtime.upcoming, [*following, None])
 
@@ -161,12 +180,12 @@ class RoundsTest(parameterized.TestCase):
   @parameterized.parameters(0, 1, 4, 9, 10)
   def test_a_resumed_run_neither_repeats_nor_skips(self, stopped_after: int) -> None:
     trial = _Trial()
-    start = checkpoints.ProgramState(stopped_after, _SEED, None, _expected_states()[stopped_after])
+    start = _program_state(stopped_after, _expected_states()[stopped_after])
     self.assertEqual(trial.run(start), _expected_states()[-1])
     self.assertEqual([row.round for row in trial.rows], list(range(stopped_after + 1, _TOTAL + 1)))
     self.assertEqual(trial.runtime.initialized, 0)
 
-  @parameterized.product(what=('cohort', 'measure', 'record', 'save'), number=(3, 6, 10))
+  @parameterized.product(what=('cohort', 'check', 'measure', 'save', 'tick'), number=(3, 6, 10))
   def test_a_kill_anywhere_changes_nothing(self, what: str, number: int) -> None:
     killed = _Trial(kill_before=(what, number))
     self.assertRaises(_Killed, killed.run)
@@ -181,7 +200,7 @@ class RoundsTest(parameterized.TestCase):
     killed = _Trial(kill_before=('save', 0))
     self.assertRaises(_Killed, killed.run)
     self.assertEmpty(killed.saved)
-    self.assertLen(killed.rows, 1)
+    self.assertEmpty(killed.rows)
 
   def test_clients_that_were_left_out_are_told_of(self) -> None:
     trial = _Trial(bad_clients={2: [-5, -6], 9: [-5]})
@@ -193,7 +212,7 @@ class RoundsTest(parameterized.TestCase):
     stopped = _Trial(bad_clients={6: [-5]}, stops=True)
     with self.assertRaisesRegex(ValueError, 'stopped'):
       stopped.run()
-    self.assertEqual([row.round for row in stopped.rows], [0, 1, 2, 3, 4, 5])
+    self.assertEqual([row.round for row in stopped.rows], [0, 1, 2, 3])
     self.assertEqual([state.round_number for state in stopped.saved], [0, 3])
     self.assertEqual(_Trial(bad_clients={6: [-5]}).run(stopped.saved[-1]), _expected_states()[-1])
 

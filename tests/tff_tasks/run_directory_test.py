@@ -1,5 +1,6 @@
 """Tests that a run directory is resumed by the run that began it and by no other."""
 
+import dataclasses
 import errno
 import json
 import math
@@ -15,9 +16,14 @@ from absl.testing import parameterized
 import numpy as np
 
 from models import released
-from pipelines import client_shards
+from pipelines import sealed_json
 from tests.tff_tasks import fakes
+from tff_tasks import checkpoints
+from tff_tasks import history as history_lib
+from tff_tasks import metrics
+from tff_tasks import privacy
 from tff_tasks import run_directory
+from tff_tasks import seeds
 
 _FLAGS = (
     '--shards_dir=shards\n--output_dir=run\n--total_rounds=10\n--clip_norm=0.3\n--seed=7\n--runtime=local\n'
@@ -25,31 +31,44 @@ _FLAGS = (
 )
 
 
+def _without_checksum(value: dict[str, Any]) -> dict[str, Any]:
+  return {name: item for name, item in value.items() if name != sealed_json.CHECKSUM}
+
+
 class RunDirectoryTest(parameterized.TestCase):
-  shards: client_shards.ClientShards
-
-  @classmethod
-  def setUpClass(cls) -> None:
-    super().setUpClass()
-    folder = cls.enterClassContext(tempfile.TemporaryDirectory())
-    cls.shards = fakes.write_shards(os.path.join(folder, 'shards'))
-
   def setUp(self) -> None:
     super().setUp()
+    self._saved: checkpoints.ProgramState | None = None
     self._run_dir = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), 'runs', 'first')
 
   def _config(self) -> str:
     return pathlib.Path(self._run_dir, run_directory.CONFIG_NAME).read_text()
 
   def _prepare(
-      self, flagfile: str = _FLAGS, shards: client_shards.ClientShards | None = None, last_round: int | None = 3
+      self, flagfile: str = _FLAGS, data: str = 'data', total_rounds: int = 10, plan: privacy.PrivacyPlan = fakes.PLAN
   ) -> None:
+    """Begins the run in the directory, or resumes it."""
     with run_directory.hold(self._run_dir):
-      run_directory.claim(self._run_dir, flagfile, shards or self.shards, last_round)
+      asked = history_lib.begin(flagfile, data, total_rounds, plan)
+      if self._saved:
+        run_directory.check_same_run(self._run_dir, self._saved, asked)
+        asked = dataclasses.replace(self._saved.history, flags=asked.flags)
+      else:
+        run_directory.check_new(self._run_dir)
+        begun = asked.with_current(last_round=3)
+        self._saved = checkpoints.ProgramState(3, seeds.Seed(b''), None, [], begun, metrics.Rows())
+      run_directory.write_config(self._run_dir, asked)
+
+  def _release(self, round_number: int, **changes: Any) -> None:
+    assert self._saved is not None
+    run = self._saved.history.with_current(**changes).run
+    model = released.ReleasedModel(fakes.SCHEMA, 5, round_number, [np.zeros(3, np.float32)], run)
+    released.save(model, {}, self._run_dir)
 
   def test_makes_the_directory_and_keeps_the_flags(self) -> None:
     self._prepare()
-    self.assertStartsWith(self._config(), _FLAGS + '# data: ')
+    assert self._saved is not None
+    self.assertEqual(self._config(), f'{_FLAGS}# data: data\n# run: {self._saved.history.run[0]}\n')
 
   def test_the_kept_flags_are_a_flag_file(self) -> None:
     self._prepare()
@@ -71,20 +90,18 @@ class RunDirectoryTest(parameterized.TestCase):
     self._prepare()
     changed = (
         '--shards_dir=elsewhere\n--output_dir=there\n--total_rounds=10\n--clip_norm=0.3\n--seed=7\n--runtime=local\n'
-        '--rounds_per_checkpoint=1\n--on_client_error=skip\n'
+        '--rounds_per_checkpoint=1\n--rounds_per_eval=3\n--on_client_error=skip\n'
     )
     self._prepare(changed)
     self.assertStartsWith(self._config(), changed)
     self._prepare('--total_rounds=10\n--clip_norm=0.3\n--seed=7\n--runtime=local\n')
 
   @parameterized.parameters(
-      ('--total_rounds=10', '--total_rounds=100', '(--total_rounds=10), found --total_rounds=100:'),
       ('--clip_norm=0.3', '--clip_norm=0.31', '(--clip_norm=0.3), found --clip_norm=0.31:'),
       ('--clip_norm=0.3\n', '', '(--clip_norm=0.3), found no --clip_norm:'),
       ('--seed=7\n', '', '(--seed=7), found no --seed:'),
       ('--seed=7', '--seed=7\n--xla=yes', '(no --xla), found --xla=yes:'),
       ('--runtime=local', '--runtime=tff', '(--runtime=local), found --runtime=tff:'),
-      ('--seed=7', '--seed=7\n--target_epsilon=7', '(no --target_epsilon), found --target_epsilon=7:'),
   )
   def test_another_flag_is_refused_by_its_name(self, old: str, new: str, message: str) -> None:
     self._prepare()
@@ -92,31 +109,93 @@ class RunDirectoryTest(parameterized.TestCase):
     with self.assertRaises(ValueError) as caught:
       self._prepare(_FLAGS.replace(old, new))
     self.assertStartsWith(str(caught.exception), f'Expected the flags of the run in {self._run_dir} {message}')
+    self.assertIn(f'--branch_from={self._run_dir}', str(caught.exception))
     self.assertEqual(self._config(), before)
 
-  def test_a_run_that_never_began_binds_nobody(self) -> None:
+  def test_weights_of_another_size_do_not_branch(self) -> None:
     self._prepare()
-    self._prepare('--clip_norm=0.9\n', last_round=None)
-    self.assertStartsWith(self._config(), '--clip_norm=0.9\n')
+    with self.assertRaisesRegex(ValueError, 'found --model_size=9: .* choose another --output_dir to start a new run'):
+      self._prepare(_FLAGS + '--model_size=9\n')
+
+  def test_the_noise_is_compared_however_it_was_asked_for(self) -> None:
+    self._prepare(_FLAGS + '--target_epsilon=7\n')
+    self._prepare(_FLAGS + '--noise_multiplier=1.0\n--target_epsilon=0\n')
+    for plan in (dataclasses.replace(fakes.PLAN, noise_multiplier=noise) for noise in (0.0, 2.0)):
+      message = 'Expected the noise of the run .* multiplier of 1 .* add --noise_multiplier=1.0 --target_epsilon=0'
+      with self.assertRaisesRegex(ValueError, message):
+        self._prepare(_FLAGS + '--target_epsilon=7\n', plan=plan)
+
+  def test_a_run_may_become_longer_and_not_shorter_than_it_is(self) -> None:
+    self._prepare()
+    self._prepare(total_rounds=20)
+    self._prepare(total_rounds=3)
+    with self.assertRaisesRegex(ValueError, 'Expected --total_rounds of at least 3, .* found 2: type as many or more'):
+      self._prepare(total_rounds=2)
+
+  def test_a_linear_schedule_is_of_one_length(self) -> None:
+    linear = _FLAGS + '--server_learning_rate_schedule=linear\n'
+    self._prepare(linear)
+    self._prepare(linear)
+    with self.assertRaisesRegex(ValueError, 'Expected --total_rounds=10, from which the linear schedule .* --branch'):
+      self._prepare(linear, total_rounds=20)
+
+  def test_a_run_that_began_by_itself_is_no_branch(self) -> None:
+    self._prepare()
+    with self.assertRaisesRegex(ValueError, 'Expected a new run directory for --branch_from.*began by itself'):
+      self._prepare(_FLAGS + '--branch_from=elsewhere\n')
+
+  def test_checkpoints_that_were_copied_alone_are_refused(self) -> None:
+    self._prepare()
+    os.remove(os.path.join(self._run_dir, run_directory.CONFIG_NAME))
+    with self.assertRaisesRegex(ValueError, 'Expected config.flags of the run whose checkpoints .* found none: bring'):
+      self._prepare()
+
+  def test_a_lost_flag_file_is_written_again_where_the_model_is(self) -> None:
+    self._prepare()
+    self._release(3)
+    os.remove(os.path.join(self._run_dir, run_directory.CONFIG_NAME))
+    self._prepare()
+    self.assertStartsWith(self._config(), _FLAGS)
+
+  def test_checkpoints_of_another_run_are_refused(self) -> None:
+    self._prepare()
+    self._saved = None
+    self._prepare()
+    own = self._config()
+    self._saved = None
+    self._prepare()
+    path = pathlib.Path(self._run_dir, run_directory.CONFIG_NAME)
+    self._prepare()
+    path.write_text(own)
+    with self.assertRaisesRegex(ValueError, 'Expected checkpoints of the run that is in .* found those of another run'):
+      self._prepare()
 
   def test_a_run_that_lost_its_checkpoints_is_not_run_again(self) -> None:
-    self._prepare(last_round=None)
+    os.makedirs(self._run_dir)
     pathlib.Path(self._run_dir, released.FILE_NAME).touch()
     with self.assertRaisesRegex(ValueError, 'Expected the checkpoints of the run .* found none'):
-      self._prepare(last_round=None)
+      self._prepare()
 
-  def test_a_round_whose_model_is_out_is_not_run_again(self) -> None:
-    self._prepare(last_round=None)
-    released.save(released.ReleasedModel(fakes.SCHEMA, 5, 4, [np.zeros(3, np.float32)]), self._run_dir)
-    self._prepare(last_round=4)
-    self._prepare(last_round=5)
-    with self.assertRaisesRegex(ValueError, 'Expected the checkpoint of round 4 .* whose model is out, found that of'):
-      self._prepare(last_round=3)
+  def test_knows_what_is_out(self) -> None:
+    self._prepare()
+    assert self._saved is not None
+    history = self._saved.history
+    self.assertEqual(run_directory.released_round(self._run_dir, history), -1)
+    self._release(6)
+    self.assertEqual(run_directory.released_round(self._run_dir, history), 6)
+    self.assertEqual(run_directory.released_round(self._run_dir, history.with_current(attempt=1)), -1)
+    pathlib.Path(self._run_dir, metrics.FILE_NAME).write_text('round,loss\n8,1\n')
+    self.assertEqual(run_directory.released_round(self._run_dir, history), 6)
+    for name in (released.FILE_NAME, released.LEDGER_NAME):
+      pathlib.Path(self._run_dir, name).write_bytes(b'damaged')
+    self.assertEqual(run_directory.released_round(self._run_dir, history), 8)
 
-  def test_a_damaged_model_is_no_reason_not_to_resume(self) -> None:
-    self._prepare(last_round=None)
-    pathlib.Path(self._run_dir, released.FILE_NAME).write_bytes(b'damaged')
-    self._prepare(last_round=3)
+  def test_checkpoints_of_before_rounds_were_run_again_are_refused(self) -> None:
+    self._prepare()
+    assert self._saved is not None
+    self._release(6, attempt=1)
+    with self.assertRaisesRegex(ValueError, 'Expected the last checkpoints of the run .* found older ones'):
+      run_directory.released_round(self._run_dir, self._saved.history)
 
   def test_one_trainer_at_a_time(self) -> None:
     with (
@@ -135,17 +214,9 @@ class RunDirectoryTest(parameterized.TestCase):
   def test_other_data_is_refused(self) -> None:
     self._prepare()
     before = self._config()
-    changes: tuple[dict[str, Any], ...] = ({'seed': 1}, {'sizes': fakes.SIZES[:-1]})
-    for number, options in enumerate(changes):
-      path = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), str(number))
-      with self.assertRaisesRegex(ValueError, '^Expected the data that the run in .* began with, found other shards'):
-        self._prepare(shards=fakes.write_shards(path, **options))
+    with self.assertRaisesRegex(ValueError, '^Expected the data that the run in .* began with, found other shards'):
+      self._prepare(data='other')
     self.assertEqual(self._config(), before)
-
-  def test_the_same_data_elsewhere_resumes(self) -> None:
-    self._prepare()
-    path = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), 'copy')
-    self._prepare(shards=fakes.write_shards(path))
 
   def test_a_folder_that_cannot_be_written(self) -> None:
     os.makedirs(self._run_dir)
@@ -156,7 +227,7 @@ class RunDirectoryTest(parameterized.TestCase):
         raise PermissionError(13, 'Permission denied', path)
       return real_open(path, mode, **options)
 
-    message = '^Expected a run directory that can be written at .*, found: Permission denied; mend that'
+    message = '^Expected a run directory that can be written at .*, found: Permission denied; free disk'
     with mock.patch('builtins.open', refuse), self.assertRaisesRegex(ValueError, message):
       self._prepare()
     self.assertEmpty(os.listdir(self._run_dir))
@@ -164,7 +235,7 @@ class RunDirectoryTest(parameterized.TestCase):
   def test_a_file_in_the_way(self) -> None:
     os.makedirs(os.path.dirname(self._run_dir))
     pathlib.Path(self._run_dir).write_text('in the way')
-    message = '^Expected a run directory that can be written at .*, found: File exists; mend that'
+    message = '^Expected a run directory that can be written at .*, found: File exists; free disk'
     with self.assertRaisesRegex(ValueError, message):
       self._prepare()
 
@@ -173,7 +244,7 @@ class RunDirectoryTest(parameterized.TestCase):
     run_directory.write_json(self._run_dir, 'run.json', {'epsilon': None, 'rounds': 3, 'accuracy': 0.5})
     text = pathlib.Path(self._run_dir, 'run.json').read_text()
     self.assertEndsWith(text, '\n')
-    self.assertEqual(json.loads(text), {'epsilon': None, 'rounds': 3, 'accuracy': 0.5})
+    self.assertEqual(_without_checksum(json.loads(text)), {'epsilon': None, 'rounds': 3, 'accuracy': 0.5})
 
   @parameterized.parameters(math.nan, math.inf, -math.inf, np.float64('nan'))
   def test_what_is_no_number_is_null(self, value: float) -> None:
@@ -181,7 +252,7 @@ class RunDirectoryTest(parameterized.TestCase):
     self._prepare()
     run_directory.write_json(self._run_dir, 'run.json', {'loss': value, 'rounds': 3})
     found = json.loads(pathlib.Path(self._run_dir, 'run.json').read_text())
-    self.assertEqual(found, {'loss': None, 'rounds': 3})
+    self.assertEqual(_without_checksum(found), {'loss': None, 'rounds': 3})
 
 
 if __name__ == '__main__':

@@ -1,9 +1,10 @@
 """Runs whose rounds follow a script instead of training: what the program makes of them, in no time."""
 
+import collections
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -24,6 +25,8 @@ class _Weights(NamedTuple):
 
 class _State(NamedTuple):
   global_model_weights: _Weights
+  aggregator: collections.OrderedDict[str, np.int32]
+  finalizer: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,19 +36,23 @@ class Script:
   Attributes:
     bad_clients: The clients that a round leaves out.
     error: Raised in the last round.
+    step: What a round adds to every weight.
+    clients: How many take part in a round.
   """
 
   bad_clients: Mapping[int, Sequence[int]] = dataclasses.field(default_factory=dict)
   error: BaseException | None = None
+  step: float = 1.0
+  clients: int = 4
 
   @contextlib.contextmanager
   def play(self) -> Iterator['Runtime']:
     """Lets what is run meanwhile follow the script."""
     runtime = Runtime(self)
     evaluator = mock.Mock()
-    evaluator.evaluate.return_value = evaluation.Evaluation(1.5, 0.5, 0.25)
+    evaluator.evaluate.return_value = evaluation.Evaluation(1.5, 0.5, 0.25, {})
     with (
-        mock.patch.object(parts, 'build_learning_process'),
+        mock.patch.object(parts, 'build_learning_process', lambda *process: process),
         mock.patch.object(registry, 'build_runtime', runtime.build),
         mock.patch.object(aggregation.RoundNoise, 'add', lambda noise, number, state: state),
         mock.patch.object(evaluation, 'Evaluator', return_value=evaluator),
@@ -54,26 +61,29 @@ class Script:
 
 
 class Runtime:
-  """A runtime whose rounds add 1 to every weight.
+  """A runtime whose rounds add the step of the script to every weight.
 
   Attributes:
     use_xla: As asked for; chosen in the first round if that is None.
+    process: What the learning process was built of.
   """
 
   def __init__(self, script: Script) -> None:
     self._script = script
     self.use_xla: bool | None = None
     self.choice = ''
+    self.process: tuple[Any, ...] = ()
     self.is_closed = False
 
-  def build(self, name: str, process: object, use_xla: bool | None) -> 'Runtime':
+  def build(self, name: str, process: tuple[Any, ...], use_xla: bool | None) -> 'Runtime':
     """Stands in for `registry.build_runtime`."""
-    del name, process
+    del name
+    self.process = process
     self.use_xla = use_xla
     return self
 
   def initialize(self) -> _State:
-    return _State(_Weights((np.zeros(3, np.float32),)))
+    return _State(_Weights((np.zeros(3, np.float32),)), collections.OrderedDict(round=np.int32(0)), np.zeros(1))
 
   def next(
       self, state: _State, cohort: client_data.Cohort, upcoming: client_data.Cohort | None
@@ -83,12 +93,12 @@ class Runtime:
     if self.use_xla is None:
       self.use_xla, self.choice = True, _CHOICE
     bad = self._script.bad_clients.get(cohort.round_number, ())
-    sums = {'clients': 4, 'norm_sum': 2.0, 'clipped': 1, 'rejected': 0}
+    sums = {'clients': self._script.clients, 'norm_sum': 2.0, 'clipped': 1, 'rejected': 0}
     work = {'loss': 20.0, 'correct': 4.0, 'count': 10.0}
     measured = {'client_work': work, 'aggregator': {'sums': sums, 'norm_max': 1.0}}
-    weights = tuple(weight + 1 for weight in state.global_model_weights.trainable)
+    weights = tuple(weight + self._script.step for weight in state.global_model_weights.trainable)
     errors = [client_data.ClientError(client, 'Expected data.') for client in bad]
-    return runtime_lib.RoundResult(_State(_Weights(weights)), measured, errors)
+    return runtime_lib.RoundResult(_State(_Weights(weights), *state[1:]), measured, errors)
 
   def close(self) -> None:
     self.is_closed = True

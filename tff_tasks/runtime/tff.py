@@ -11,6 +11,7 @@ import tensorflow_federated as tff
 from tff_tasks import client_data
 from tff_tasks.runtime import contexts
 from tff_tasks.runtime import runtime
+from tff_tasks.runtime import watchdog
 
 _SECONDS_TO_END = 5
 
@@ -18,17 +19,23 @@ _SECONDS_TO_END = 5
 class TffRuntime:
   """A `Runtime` of TFF's `worker_binary`, a server that this process starts and has to end.
 
+  The server has no option for the address that it listens on: it is open to the network, without authentication.
+
   Args:
     process: What to run.
   """
 
   use_xla: bool | None = None
-  choice = ''
+  choice = (
+      "TFF's server listens on all interfaces without authentication: use --runtime=tff on a machine whose ports are "
+      'closed to others.'
+  )
 
   def __init__(self, process: tff.learning.templates.LearningProcess) -> None:
     self._process = process
+    self._watchdog = watchdog.start()
     tff.backends.native.set_sync_local_cpp_execution_context()
-    # Left to itself the server outlives a Python that ends by an exception or a signal.
+    # Left to itself the server outlives a Python that ends by an exception or a signal; a kill is for the watchdog.
     atexit.register(self.close)
 
   def initialize(self) -> Any:
@@ -71,6 +78,9 @@ class TffRuntime:
         server.kill()
     # Last: TFF interrupts its server and waits, for ever if it does not heed interrupts, as in the background.
     contexts.forget_server()
+    if self._watchdog.stdin and not self._watchdog.stdin.closed:
+      self._watchdog.stdin.close()
+      self._watchdog.wait()
 
 
 def _is_alive(server: psutil.Process) -> bool:
@@ -82,6 +92,6 @@ def _is_alive(server: psutil.Process) -> bool:
 
 def _is_server(child: psutil.Process) -> bool:
   try:
-    return child.name() == 'worker_binary'
+    return child.name() == watchdog.SERVER
   except psutil.NoSuchProcess:
     return False

@@ -60,6 +60,7 @@ class TffRuntimeTest(parameterized.TestCase):
       ('exit', 'exit', None, 3),
       ('exception', 'raise', None, 1),
       ('terminated', 'wait', signal.SIGTERM, 128 + signal.SIGTERM),
+      ('killed', 'wait', signal.SIGKILL, -signal.SIGKILL),
       ('interrupted', 'wait', signal.SIGINT, 128 + signal.SIGINT),
   )
   def test_leaves_no_server_behind(self, ending: str, sent: signal.Signals | None, code: int) -> None:

@@ -1,0 +1,53 @@
+import dataclasses
+import functools
+import os
+
+from absl.testing import absltest
+
+from models import registry
+from models import released
+from tests.tff_tasks import fakes
+from tff_tasks import evaluation
+from tff_tasks import functional
+from tff_tasks import released_evaluation
+from tff_tasks.runtime import workers
+
+
+class MeasureTest(absltest.TestCase):
+  def setUp(self) -> None:
+    super().setUp()
+    self._folder = self.create_tempdir().full_path
+    self._shards = fakes.write_shards(os.path.join(self._folder, 'shards'))
+    task = registry.get_task(fakes.SCHEMA.task)
+    self._functions = functional.FunctionalModel(functools.partial(task.build_model, fakes.SCHEMA, 5), 7)
+    model = released.ReleasedModel(fakes.SCHEMA, 5, 3, self._functions.initial_weights)
+    released.save(model, {}, self._folder)
+
+  def test_measures_the_released_model_on_other_shards(self) -> None:
+    others = fakes.write_shards(os.path.join(self._folder, 'others'), seed=5)
+    found = released_evaluation.measure(self._folder, others, 'test')
+    threads = workers.Workers(1)
+    self.addCleanup(threads.close)
+    expected = evaluation.Evaluator(self._functions, others, 'test', threads).evaluate(self._functions.initial_weights)
+    self.assertAlmostEqual(found['accuracy'], expected.accuracy, places=6)
+    self.assertAlmostEqual(found['loss'], expected.loss, places=5)
+    self.assertEqual((found['round'], found['split'], found['clients']), (3, 'test', others.num_clients('test')))
+    self.assertBetween(found['baseline_accuracy'], 0.0, 1.0)
+
+  def test_needs_clients_and_the_same_schema(self) -> None:
+    with self.assertRaisesRegex(ValueError, 'Expected clients in the split validation .* among train, tail, test'):
+      released_evaluation.measure(self._folder, self._shards, 'validation')
+    schema = dataclasses.replace(fakes.SCHEMA, classes=('a', 'b'))
+    other = released.ReleasedModel(schema, 5, 3, self._functions.initial_weights)
+    released.save(other, {}, self._folder)
+    with self.assertRaisesRegex(ValueError, 'Expected shards of the schema .* found another'):
+      released_evaluation.measure(self._folder, self._shards, 'test')
+
+  def test_a_model_without_its_ledger_is_refused(self) -> None:
+    os.remove(os.path.join(self._folder, released.LEDGER_NAME))
+    with self.assertRaisesRegex(ValueError, 'Expected the privacy ledger of a model'):
+      released_evaluation.measure(self._folder, self._shards, 'test')
+
+
+if __name__ == '__main__':
+  absltest.main()

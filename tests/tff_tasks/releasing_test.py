@@ -1,0 +1,113 @@
+"""Tests that a model is released with the ledger of everything that led to it."""
+
+import dataclasses
+import pathlib
+from unittest import mock
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+
+from models import released
+from tests.tff_tasks import fakes
+from tests.tff_tasks import runs
+from tff_tasks import history as history_lib
+from tff_tasks import metrics
+from tff_tasks import privacy
+from tff_tasks import releasing
+
+_WEIGHTS = [np.arange(12, dtype=np.float32)]
+
+
+class ReleasesTest(absltest.TestCase):
+  def setUp(self) -> None:
+    super().setUp()
+    self._run_dir = self.create_tempdir().full_path
+    self._releases = releasing.Releases(self._run_dir, fakes.SCHEMA, 5, [])
+
+  def _release(self, history: history_lib.History) -> dict:
+    self.assertFalse(self._releases.are_of(history))
+    self._releases.write(history, _WEIGHTS)
+    self.assertTrue(self._releases.are_of(history))
+    model, ledger = released.load_with_ledger(self._run_dir)
+    self.assertEqual((model.run, model.round_number), (history.run, history.current.last_round))
+    return ledger
+
+  def test_the_ledger_is_that_of_the_round(self) -> None:
+    ledger = self._release(fakes.history().with_current(last_round=3))
+    self.assertEqual((ledger['epsilon'], ledger['rounds']), (fakes.PLAN.epsilon(3), 3))
+    self.assertNotIn('branched', ' '.join(ledger['not_covered']))
+
+  def test_a_branch_adds_up_and_says_what_it_does_not_know(self) -> None:
+    other = dataclasses.replace(fakes.PLAN, noise_multiplier=2.0)
+    parent = fakes.history().with_current(last_round=3)
+    branch = parent.followed_by(fakes.history(plan=other), 3).with_current(last_round=4)
+    ledger = self._release(branch)
+    segments = [privacy.Segment(fakes.PLAN, 3), privacy.Segment(other, 1)]
+    self.assertEqual((ledger['epsilon'], ledger['rounds']), (privacy.epsilon_of(segments), 4))
+    self.assertIn(f'the rounds that the run {parent.run[0]} goes through after this one branched', ' '.join(
+        ledger['not_covered']))  # fmt: skip
+
+  def test_a_branch_of_a_run_without_a_promise_has_none(self) -> None:
+    for change in ({'noise_multiplier': 0.0, 'delta': None}, {'is_seeded': True}):
+      parent = fakes.history(plan=dataclasses.replace(fakes.PLAN, **change)).with_current(last_round=3)  # type: ignore[arg-type]
+      ledger = self._release(parent.followed_by(fakes.history(), 3).with_current(last_round=4))
+      self.assertIsNone(ledger['epsilon'])
+      self.assertRegex(ledger['covers'], '^nothing: .*(goes on from added no noise|who knows the seed)')
+
+  def test_another_attempt_is_another_model(self) -> None:
+    history = fakes.history().with_current(last_round=3)
+    self._release(history)
+    self.assertFalse(self._releases.are_of(history.with_current(attempt=1)))
+    self.assertFalse(self._releases.are_of(history.with_current(last_round=4)))
+    self.assertFalse(self._releases.are_of(fakes.history().with_current(last_round=3)))
+
+
+class RepairTest(runs.RunsTestCase):
+  """What is damaged, or was not finished, is written again by the same command."""
+
+  @parameterized.parameters('metrics.csv', 'privacy.json', 'run.json', 'model.npz', 'report.html', 'config.flags')
+  def test_a_damaged_or_missing_file_is_written_again_by_the_same_command(self, name: str) -> None:
+    self.train('run')
+    path = pathlib.Path(self.path('run', name))
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for content in (whole[: len(whole) // 2], bytes(flipped), b'', None):
+      if content is None:
+        path.unlink()
+      else:
+        path.write_bytes(content)
+      self.train('run')
+      released.load(self.path('run'))
+      self.stream.truncate(0)
+      self.train('run')
+      self.assertIn('Nothing to do', self.stream.getvalue())
+
+  def test_rows_that_are_missing_or_doubled_come_back(self) -> None:
+    self.train('run', total_rounds=4)
+    path = pathlib.Path(self.path('run', metrics.FILE_NAME))
+    lines = path.read_text().splitlines(keepends=True)
+    for content in (lines[:-1], [*lines, lines[-1]], [*lines[:2], *lines[3:]]):
+      path.write_text(''.join(content))
+      self.train('run', total_rounds=4)
+      self.assertEqual(path.read_text(), ''.join(lines))
+
+  def test_a_kill_between_model_and_ledger_is_repaired(self) -> None:
+    self.train('run', total_rounds=4)
+    with mock.patch.object(released, 'save', side_effect=KeyboardInterrupt), self.assertRaises(KeyboardInterrupt):
+      self.train('run')
+    model = pathlib.Path(self.path('run', released.FILE_NAME)).read_bytes()
+    self.train('run')
+    ledger = pathlib.Path(self.path('run', released.LEDGER_NAME)).read_bytes()
+    self.assertEqual(self.ledger('run')['rounds'], 6)
+    pathlib.Path(self.path('run', released.FILE_NAME)).write_bytes(model)
+    with self.assertRaisesRegex(ValueError, 'released together, found the model of round 4 and a ledger of round 6'):
+      released.load(self.path('run'))
+    self.train('run')
+    self.assertEqual(released.load(self.path('run')).round_number, 6)
+    self.assertEqual(pathlib.Path(self.path('run', released.LEDGER_NAME)).read_bytes(), ledger)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,55 @@
+"""Whole runs whose rounds are scripted, in folders of one data set."""
+
+import dataclasses
+import io
+import os
+import shutil
+from typing import Any
+
+from absl.testing import parameterized
+
+from models import released
+from tests.tff_tasks import fakes
+from tests.tff_tasks import scripted
+from tff_tasks import checkpoints
+from tff_tasks import program
+
+
+class RunsTestCase(parameterized.TestCase):
+  """Trains runs by name, their settings given as changes.
+
+  Attributes:
+    stream: What they say.
+    shards: What they train on.
+  """
+
+  def setUp(self) -> None:
+    super().setUp()
+    self.folder = self.create_tempdir().full_path
+    self.shards = fakes.write_shards(os.path.join(self.folder, 'shards'), sizes=(2,) * 30)
+    self.stream = io.StringIO()
+
+  def train(self, name: str, script: scripted.Script = scripted.NOTHING_HAPPENS, **changes: Any) -> scripted.Runtime:
+    settings = dataclasses.replace(
+        fakes.SETTINGS, output_dir=self.path(name), rounds_per_checkpoint=2, **{'total_rounds': 6, **changes}
+    )
+    flagfile = ''.join(
+        f'--{field}={value}\n' for field, value in dataclasses.asdict(settings).items() if value is not None
+    )
+    with script.play() as runtime:
+      program.train(settings, self.shards, flagfile, self.stream)
+    return runtime
+
+  def path(self, *names: str) -> str:
+    return os.path.join(self.folder, *names)
+
+  def ledger(self, name: str) -> dict:
+    return released.load_with_ledger(self.path(name))[1]
+
+  def saved(self, name: str) -> checkpoints.ProgramState:
+    saved = checkpoints.load_last(self.path(name, checkpoints.FOLDER))
+    assert saved is not None
+    return saved
+
+  def copy_checkpoints(self, source: str, target: str) -> None:
+    shutil.copytree(self.path(source, checkpoints.FOLDER), self.path(target, checkpoints.FOLDER))

@@ -1,0 +1,54 @@
+"""Evaluates the released model of a run on client shards.
+
+  python -m tff_tasks.evaluate --run_dir=runs/quickstart/run --shards_dir=runs/quickstart/shards
+
+The figures are exact: they say something of the clients that they are measured on, and belong to the operator.
+"""
+
+import json
+import math
+
+from absl import flags
+
+from export import comparison
+from pipelines import cli
+from pipelines import client_shards
+from tff_tasks import start_up
+
+_RUN_DIR = flags.DEFINE_string('run_dir', None, 'Run directory of tff_tasks.train.', required=True)
+_SHARDS_DIR = flags.DEFINE_string(
+    'shards_dir', None, 'Client shards of the schema of the run, made by pipelines.preprocess.', required=True
+)
+_SPLIT = flags.DEFINE_enum(
+    'split', 'test', list(client_shards.SPLITS),
+    'test, validation: held-out users; tail: held-out examples of training users; train: what they trained on.',
+)  # fmt: skip
+_JSON = flags.DEFINE_boolean('json', False, 'Prints the figures as JSON.')
+
+
+def main() -> None:
+  """Evaluates and prints the figures."""
+  shards = client_shards.ClientShards(_SHARDS_DIR.value)
+  with cli.large_imports():
+    start_up.start_tensorflow()
+    from tff_tasks import released_evaluation
+  figures = released_evaluation.measure(_RUN_DIR.value, shards, _SPLIT.value)
+  if _JSON.value:
+    plain = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in figures.items()
+    }
+    print(json.dumps(plain, indent=1))
+    return
+  print(
+      f'Round {figures["round"]} of {figures["task"]} on {figures["clients"]:,} {figures["split"]} users of '
+      f'{figures["data_set"]} ({figures["examples"]:,} examples):',
+      f'accuracy {figures["accuracy"]:.1%}, as a mean over users {figures["accuracy_per_user"]:.1%}, loss '
+      f'{figures["loss"]:.3f}.',
+      *comparison.describe(figures),
+      'These figures are exact: keep them with the operator, or count them as a release.',
+      sep='\n',
+  )
+
+
+if __name__ == '__main__':
+  cli.run(main)
