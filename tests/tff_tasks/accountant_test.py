@@ -9,6 +9,7 @@ from absl.testing import parameterized
 import dp_accounting
 from dp_accounting import pld
 import numpy as np
+import psutil
 from scipy import optimize
 from scipy import special
 
@@ -147,6 +148,16 @@ class EpsilonTest(parameterized.TestCase):
     exact = _root(lambda epsilon: _gaussian_delta(epsilon, 10.0), 1e-4)
     self.assertBetween(found, exact, exact + 0.1)
     self.assertLess(found, guarantees.LARGEST_EPSILON)
+
+
+class MemoryTest(absltest.TestCase):
+  def test_does_not_creep_over_a_long_run(self) -> None:
+    process = psutil.Process()
+    accountant.epsilon([(_QUICKSTART, 90)], 1e-4)
+    before = process.memory_info().rss
+    for number in range(100, 4000, 200):  # 30 MB and more if every length of a transform stays in memory.
+      accountant.epsilon([(_QUICKSTART, number)], 1e-4)
+    self.assertLess(process.memory_info().rss - before, 12 << 20)
 
 
 class DescribeTest(absltest.TestCase):
