@@ -1,0 +1,209 @@
+"""Small files of every format, whole ones that `fuzz` damages and bombs, and how each is read."""
+
+import bz2
+from collections.abc import Callable, Iterable, Sequence
+import dataclasses
+import functools
+import gzip
+import io
+import json
+import lzma
+import os
+import pathlib
+import zipfile
+import zlib
+
+import fastavro
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet as arrow_parquet
+
+from pipelines.readers import avro
+from pipelines.readers import base
+from pipelines.readers import contents
+from pipelines.readers import delimited
+from pipelines.readers import femnist
+from pipelines.readers import idx
+from pipelines.readers import jsonl
+from pipelines.readers import parquet
+from pipelines.readers import tfrecord
+
+_ROWS = [{'user': f'u{number % 7}', 'time': number, 'text': f'hello {number}, "you"\né'} for number in range(40)]
+_COLUMNS = ('user', 'time', 'text')
+
+
+def _plain(content: bytes) -> bytes:
+  return content
+
+
+def _zip(content: bytes) -> bytes:
+  file = io.BytesIO()
+  with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive:
+    archive.writestr('log', content)
+  return file.getvalue()
+
+
+def _zstd(content: bytes) -> bytes:
+  return pa.Codec('zstd').compress(content, asbytes=True)
+
+
+_PACKERS = (_plain, _plain, _plain, gzip.compress, bz2.compress, lzma.compress, _zstd, _zip)
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+  """A format: whole files of it, how its files are packed, and how one is read."""
+
+  seeds: Callable[[], Sequence[bytes]]
+  read: Callable[[bytes, str], str | None]
+  packers: Sequence[Callable[[bytes], bytes]] = (_plain,)
+
+
+def _read(readers: Iterable[base.Reader], columns: Sequence[str], name: str, content: bytes, folder: str) -> str | None:
+  """Returns the message of the error with which a file is refused, or None."""
+  path = os.path.join(folder, name)
+  pathlib.Path(path).write_bytes(content)
+  message = None
+  for reader in readers:
+    try:
+      for part in reader.parts(path, 0):
+        for block in reader.read(part, columns):
+          block.table.validate(full=True)
+          if block.table.num_rows != len(block.positions):
+            raise AssertionError('rows without positions')
+    except base.DamagedFile as error:
+      message = str(error)
+  return message
+
+
+@functools.cache
+def _jsonl() -> Sequence[bytes]:
+  lines = [json.dumps(row) for row in _ROWS]
+  mixed = [*lines[:5], '{"user": [1, {"a": null}], "time": 1e400, "text": 12345678901234567890123}', '', 'x', '[1]']
+  return ['\n'.join(lines).encode(), '\r\n'.join(mixed).encode(), '\n'.join(lines).encode('utf-16')]
+
+
+@functools.cache
+def _csv(delimiter: str = ',') -> Sequence[bytes]:
+  quoted = [[str(row[name]).replace('"', '""') for name in _COLUMNS] for row in _ROWS]
+  lines = [delimiter.join(_COLUMNS), *(delimiter.join(f'"{value}"' for value in row) for row in quoted)]
+  text = '\n'.join(lines)
+  plain = delimiter.join(_COLUMNS) + '\r\n' + ''.join(f'u{n}{delimiter}{n}{delimiter}hi "{n}\r\n' for n in range(50))
+  return [text.encode(), plain.encode(), text.encode('utf-16')]
+
+
+@functools.cache
+def _parquet() -> Sequence[bytes]:
+  nested = pa.array([{'a': [number], 'b': str(number)} for number in range(40)])
+  table = pa.Table.from_pylist(_ROWS)
+  seeds = []
+  for changed, options in (
+      (table, {}),
+      (table, {'compression': 'zstd', 'use_dictionary': False, 'write_page_checksum': True}),
+      (table.set_column(1, 'time', nested), {'row_group_size': 10, 'data_page_version': '2.0'}),
+      (table.set_column(2, 'text', table['text'].dictionary_encode()), {'compression': 'none'}),
+  ):
+    file = io.BytesIO()
+    arrow_parquet.write_table(changed, file, **options)
+    seeds.append(file.getvalue())
+  return seeds
+
+
+@functools.cache
+def _avro() -> Sequence[bytes]:
+  inner = {'type': 'record', 'name': 'inner', 'fields': [{'name': 'x', 'type': ['null', 'inner']}]}
+  fields = [
+      {'name': 'user', 'type': 'string'},
+      {'name': 'time', 'type': {'type': 'long', 'logicalType': 'timestamp-millis'}},
+      {'name': 'text', 'type': ['null', 'string']},
+  ]
+  more = [{'name': 'more', 'type': {'type': 'array', 'items': 'double'}}, {'name': 'in', 'type': ['null', inner]}]
+  rows = [{**row, 'more': [0.5], 'in': {'x': {'x': None}}} for row in _ROWS]
+  seeds = []
+  for codec in ('null', 'deflate', 'snappy', 'xz', 'bzip2'):
+    for schema_fields in (fields, fields + more):
+      file = io.BytesIO()
+      fastavro.writer(file, {'type': 'record', 'name': 'log', 'fields': schema_fields}, rows, codec, sync_interval=300)
+      seeds.append(file.getvalue())
+  return seeds
+
+
+@functools.cache
+def _tfrecord() -> Sequence[bytes]:
+  import tensorflow as tf  # Takes seconds.
+
+  content = io.BytesIO()
+  for row in _ROWS[:10]:
+    features = tf.train.Features(feature={
+        'user': tf.train.Feature(bytes_list=tf.train.BytesList(value=[str(row['user']).encode()])),
+        'time': tf.train.Feature(int64_list=tf.train.Int64List(value=[int(str(row['time']))])),
+        'text': tf.train.Feature(float_list=tf.train.FloatList(value=[0.5, 1])),
+    })  # fmt: skip
+    content.write(frame(tf.train.Example(features=features).SerializeToString()))
+  return [content.getvalue(), zlib.compress(content.getvalue())]
+
+
+def frame(record: bytes, length: int | None = None) -> bytes:
+  """Returns a record of a TFRecord file, which may claim another length."""
+  size = (len(record) if length is None else length).to_bytes(8, 'little')
+  return b''.join(text + contents.masked_crc(text).to_bytes(4, 'little') for text in (size, record))
+
+
+@functools.cache
+def _femnist() -> Sequence[bytes]:
+  arrays = {'writer_names': np.array(['w1', 'w0']), 'extra_writer_names': np.array(['w2'])}
+  for part, writers in (('train', [0, 0, 1]), ('test', [1]), ('extra', [0, 0])):
+    arrays[f'{part}_images'] = np.zeros((len(writers), 28, 28), np.uint8)
+    arrays[f'{part}_labels'] = np.arange(len(writers), dtype=np.uint8)
+    arrays[f'{part}_writer'] = np.array(writers, np.uint16)
+  seeds = []
+  for save in (np.savez, np.savez_compressed):
+    file = io.BytesIO()
+    save(file, **arrays)
+    seeds.append(file.getvalue())
+  return seeds
+
+
+def _pack_idx(array: np.ndarray, kind: int) -> bytes:
+  return bytes([0, 0, kind, array.ndim]) + np.array(array.shape, '>u4').tobytes() + array.tobytes()
+
+
+@functools.cache
+def _idx() -> Sequence[bytes]:
+  return [_pack_idx(np.zeros((30, 8), '>i4'), 12), _pack_idx(np.zeros((30, 4, 4), np.uint8), 8)]
+
+
+def _read_idx(content: bytes, folder: str) -> str | None:
+  """Reads damaged labels with whole images, or the other way round."""
+  is_images = b'\x08\x03' in content[:8]
+  labels, images = (_idx()[0], content) if is_images else (content, _idx()[1])
+  pathlib.Path(folder, 'train-images-idx3-ubyte').write_bytes(images)
+  return _read([idx.Idx()], ('writer', 'order', 'image', 'digit'), 'qmnist-train-labels-idx2-int', labels, folder)
+
+
+FORMATS: dict[str, Format] = {
+    'jsonl': Format(_jsonl, functools.partial(_read, [jsonl.JsonLines()], _COLUMNS, 'a.jsonl'), _PACKERS),
+    'csv': Format(
+        _csv,
+        functools.partial(
+            _read,
+            [delimited.Csv(), delimited.Csv(newlines_in_values=False), delimited.Csv(escape='\\', encoding='cp1252')],
+            _COLUMNS,
+            'a.csv',
+        ),
+        _PACKERS,
+    ),
+    'tsv': Format(
+        functools.partial(_csv, '\t'),
+        functools.partial(_read, [delimited.Tsv(), delimited.Tsv(quote='"')], _COLUMNS, 'a.tsv'),
+        _PACKERS,
+    ),
+    'parquet': Format(_parquet, functools.partial(_read, [parquet.Parquet()], _COLUMNS, 'a.parquet')),
+    'avro': Format(_avro, functools.partial(_read, [avro.Avro()], _COLUMNS, 'a.avro')),
+    'tfrecord': Format(_tfrecord, functools.partial(_read, [tfrecord.TfRecord()], _COLUMNS, 'a.tfrecord'), _PACKERS),
+    'femnist': Format(
+        _femnist,
+        functools.partial(_read, [femnist.Femnist()], ('writer', 'order', 'image', 'character'), 'femnist.npz'),
+    ),
+    'idx': Format(_idx, _read_idx, _PACKERS),
+}
