@@ -20,7 +20,9 @@ from pipelines.readers import values
 # Of unpacked records: Python's values take several times as much.
 _RECORDS_BYTES = 4 << 20
 # What fastavro raises over damaged content: it has no one name for it.
-_ERRORS = (ValueError, LookupError, TypeError, ArithmeticError, pa.ArrowException)
+_ERRORS = (
+    ValueError, LookupError, TypeError, ArithmeticError, pa.ArrowException, fastavro.schema.SchemaParseException,
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

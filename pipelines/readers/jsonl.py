@@ -69,7 +69,7 @@ class _Parser:
     self._found, self._refused = [], collections.Counter()
     if lines.too_long:
       self._refused[streams.ROW_TOO_LARGE] = lines.too_long
-    text = streams.end_lines(lines.text)
+    text = streams.drop_empty_lines(streams.end_lines(lines.text))
     if not self._read_fast(text, lines.start):
       stripped = [line.strip() for line in text.split(b'\n')]
       self._read(streams.end_lines(b'\n'.join(filter(None, stripped))), lines.start)

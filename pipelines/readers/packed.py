@@ -150,20 +150,20 @@ class _Members:
 
 def _open_member(file: BinaryIO, path: str) -> Any:
   """Opens the one file in a zip archive."""
-  archive = zipfile.ZipFile(file)
-  members = [member for member in archive.infolist() if not member.is_dir() and not _is_hidden(member.filename)]
-  if len(members) != 1:
-    names = ', '.join(member.filename for member in members[:_SHOWN_NAMES]) or 'none'
-    more = ', …' if len(members) > _SHOWN_NAMES else ''
-    raise base.DamagedFile(
-        f'Expected one file in the zip archive {path}, found {len(members)} ({names}{more}): unpack it and name the '
-        'files, or the folder that they are in.'
-    )
   try:
-    return archive.open(members[0])
+    archive = zipfile.ZipFile(file)
+    members = [member for member in archive.infolist() if not member.is_dir() and not _is_hidden(member.filename)]
+    if len(members) == 1:
+      return archive.open(members[0])
   except (RuntimeError, NotImplementedError) as error:
-    what = 'a method of compression that is not known here' if isinstance(error, NotImplementedError) else 'a password'
+    what = 'a method that is not known here' if isinstance(error, NotImplementedError) else 'a password'
     raise base.DamagedFile(f'Expected a zip archive that can be read, found {path} with {what}: unpack it.') from error
+  names = ', '.join(member.filename for member in members[:_SHOWN_NAMES]) or 'none'
+  more = ', …' if len(members) > _SHOWN_NAMES else ''
+  raise base.DamagedFile(
+      f'Expected one file in the zip archive {path}, found {len(members)} ({names}{more}): unpack it and name the '
+      'files, or the folder that they are in.'
+  )
 
 
 def _is_hidden(name: str) -> bool:

@@ -125,7 +125,7 @@ def _gather(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 @contextlib.contextmanager
 def _open(path: str) -> Iterator[_File]:
-  with streams.expect_whole(path, (pa.ArrowException,)), storage.open_stream(path) as file:
+  with streams.expect_whole(path, (pa.ArrowException, UnicodeDecodeError)), storage.open_stream(path) as file:
     head = file.read(contents.HEAD_BYTES)
     file.seek(0)
     if not head.startswith(contents.PARQUET):

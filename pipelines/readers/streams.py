@@ -203,6 +203,16 @@ def end_lines(text: bytes) -> bytes:
   return text if text.endswith(b'\n') or not text else text + b'\n'
 
 
+def drop_empty_lines(text: bytes) -> bytes:
+  """Returns the lines that have a byte before their end; a file of nothing else would be a million lines a block."""
+  if b'\n\n' not in text and not text.startswith(b'\n'):
+    return text
+  characters = np.frombuffer(text, np.uint8)
+  is_end = characters == ord('\n')
+  is_empty = is_end & np.append(True, is_end[:-1])[:len(is_end)]
+  return characters[~is_empty].tobytes()
+
+
 def is_utf8(text: bytes) -> bool:
   """Whether a text is UTF-8, found without decoding it."""
   offsets = pa.py_buffer(np.array([0, len(text)], np.int32))

@@ -46,7 +46,8 @@ def _read_records(path: str) -> Iterator[tuple[list[bytes], int]]:
   """Yields some records, and how many after them are too large."""
   import tensorflow as tf  # Takes seconds.
 
-  with streams.expect_whole(path, (tf.errors.OpError, ValueError)), streams.open_unpacked(path, with_zlib=True) as stream:
+  errors = (tf.errors.OpError, ValueError)
+  with streams.expect_whole(path, errors), streams.open_unpacked(path, with_zlib=True) as stream:
     if stream.head and not contents.is_tfrecord(stream.head):
       raise streams.wrong_content(path, 'TFRecord', contents.name_any(stream.head))
     for frames, too_large in _cut(stream):

@@ -12,11 +12,13 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from typing import NamedTuple
 
 from absl import flags
+import psutil
 
 from pipelines import cli
 from tests.pipelines.readers import fuzz_files
@@ -25,12 +27,14 @@ _SECONDS = flags.DEFINE_float('seconds', 60, 'How long to go on.', lower_bound=0
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the mutations.')
 _RUNS = flags.DEFINE_integer('runs', 0, 'How many files of each format at most; 0: as many as there is time for.')
 _FORMATS = flags.DEFINE_list('formats', list(fuzz_files.FORMATS), 'Which formats.')
+_BOMBS = flags.DEFINE_bool('bombs', False, 'Read the files that ask for too much memory instead of damaged ones.')
 _INSIDE = flags.DEFINE_bool('inside', False, 'Read the files in this process, as the child of another.')
 
 # Of address space and of memory, beyond what the imports take. A block of text of 16 MiB takes several times as much.
 _MOST_BYTES = 2 << 30
 _MOST_GROWTH_KB = 1 << 20
 _MOST_SECONDS = 20.0
+_MOST_BOMB_MIB = 250
 _NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, (1 << 64) - 1)
 
 
@@ -123,6 +127,48 @@ def read_mutated(file_format: str, seed: int, number: int, folder: str) -> str |
   return f'{seconds:.0f} seconds' if seconds > _MOST_SECONDS else None
 
 
+def read_bombs(formats: Sequence[str]) -> None:
+  """Reads the bombs in this process, and prints what it found."""
+  kinds = {file_format: fuzz_files.FORMATS[file_format] for file_format in formats}
+  with tempfile.TemporaryDirectory() as folder:
+    bombs = {file_format: kind.bombs() for file_format, kind in kinds.items()}
+    for kind in kinds.values():
+      kind.read(kind.seeds()[0], folder)  # Imports.
+    limit_memory()
+    for file_format, kind in kinds.items():
+      for number, content in enumerate(bombs[file_format]):
+        print(f'{file_format} {number}', flush=True)
+        used = psutil.Process().memory_info().rss
+        peak = _Peak()
+        try:
+          message = kind.read(content, folder)
+        except Exception as error:  # noqa: BLE001  # Whatever it is, it is what is looked for.
+          message = f'{type(error).__name__}: {error}'
+        grown = (peak.stop() - used) >> 20
+        if grown > _MOST_BOMB_MIB or not (message or 'Expected').startswith('Expected'):
+          print(f'found {file_format} {number} {grown} MiB {message}'.replace('\n', ' '), flush=True)
+
+
+class _Peak:
+  """Measures the memory of this process until it is stopped."""
+
+  def __init__(self) -> None:
+    self._most = 0
+    self._is_over = threading.Event()
+    self._thread = threading.Thread(target=self._measure)
+    self._thread.start()
+
+  def stop(self) -> int:
+    self._is_over.set()
+    self._thread.join()
+    return self._most
+
+  def _measure(self) -> None:
+    process = psutil.Process()
+    while not self._is_over.wait(0.01):
+      self._most = max(self._most, process.memory_info().rss)
+
+
 def inside(seed: int, formats: Sequence[str], runs: int, seconds: float) -> None:
   """Reads files in this process, whose memory is limited, and prints each before it is read, and what it found."""
   folder = tempfile.mkdtemp(prefix='fuzz-')
@@ -153,12 +199,12 @@ def limit_memory(more: int = _MOST_BYTES) -> None:
   resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def watch(seed: int, formats: Sequence[str], runs: int, seconds: float) -> Iterator[Finding]:
+def watch(seed: int, formats: Sequence[str], runs: int, seconds: float, *others: str) -> Iterator[Finding]:
   """Reads files in a child, and yields what was found. One that ends the child is skipped by the next one."""
   end = time.monotonic() + seconds
   while seconds > 0:
     arguments = [f'--seed={seed}', f'--formats={",".join(formats)}', f'--runs={runs}', f'--seconds={seconds}']
-    command = [sys.executable, '-m', 'tests.pipelines.readers.fuzz', '--inside', *arguments]
+    command = [sys.executable, '-m', 'tests.pipelines.readers.fuzz', '--inside', *arguments, *others]
     last = ['', '0']
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
       for line in child.stdout or ():
@@ -176,11 +222,15 @@ def watch(seed: int, formats: Sequence[str], runs: int, seconds: float) -> Itera
 
 def main() -> None:
   """Looks for files that are not read as they should be."""
+  if _BOMBS.value and _INSIDE.value:
+    read_bombs(_FORMATS.value)
+    return
   if _INSIDE.value:
     inside(_SEED.value, _FORMATS.value, _RUNS.value, _SECONDS.value)
     return
   found = 0
-  for finding in watch(_SEED.value, _FORMATS.value, _RUNS.value, _SECONDS.value):
+  others = ['--bombs'] if _BOMBS.value else []
+  for finding in watch(_SEED.value, _FORMATS.value, _RUNS.value, _SECONDS.value, *others):
     found += 1
     print(f'{finding.file_format} {finding.number}: {finding.what}', flush=True)
   print(f'{found} found.')

@@ -1,7 +1,7 @@
 """Small files of every format, whole ones that `fuzz` damages and bombs, and how each is read."""
 
 import bz2
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import functools
 import gzip
@@ -10,6 +10,7 @@ import json
 import lzma
 import os
 import pathlib
+import tempfile
 import zipfile
 import zlib
 
@@ -18,6 +19,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet as arrow_parquet
 
+from pipelines import client_shards
+from pipelines import schema as schema_lib
 from pipelines.readers import avro
 from pipelines.readers import base
 from pipelines.readers import contents
@@ -27,9 +30,11 @@ from pipelines.readers import idx
 from pipelines.readers import jsonl
 from pipelines.readers import parquet
 from pipelines.readers import tfrecord
+from pipelines.shards import shard_writing
 
 _ROWS = [{'user': f'u{number % 7}', 'time': number, 'text': f'hello {number}, "you"\né'} for number in range(40)]
 _COLUMNS = ('user', 'time', 'text')
+_BOMB_BYTES, _PIECE_BYTES = 320 << 20, 1 << 24
 
 
 def _plain(content: bytes) -> bytes:
@@ -52,11 +57,19 @@ _PACKERS = (_plain, _plain, _plain, gzip.compress, bz2.compress, lzma.compress, 
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-  """A format: whole files of it, how its files are packed, and how one is read."""
+  """A format.
+
+  Attributes:
+    seeds: Makes whole files.
+    read: Reads the content of a file, in a folder, and returns the message with which it is refused, or None.
+    packers: How its files are packed.
+    bombs: Makes files that ask for more memory than they should get.
+  """
 
   seeds: Callable[[], Sequence[bytes]]
   read: Callable[[bytes, str], str | None]
   packers: Sequence[Callable[[bytes], bytes]] = (_plain,)
+  bombs: Callable[[], Sequence[bytes]] = list
 
 
 def _read(readers: Iterable[base.Reader], columns: Sequence[str], name: str, content: bytes, folder: str) -> str | None:
@@ -68,12 +81,21 @@ def _read(readers: Iterable[base.Reader], columns: Sequence[str], name: str, con
     try:
       for part in reader.parts(path, 0):
         for block in reader.read(part, columns):
-          block.table.validate(full=True)
+          _validate(block.table)
           if block.table.num_rows != len(block.positions):
             raise AssertionError('rows without positions')
     except base.DamagedFile as error:
       message = str(error)
   return message
+
+
+def _validate(table: pa.Table) -> None:
+  try:
+    table.validate(full=True)
+  except pa.ArrowInvalid as error:
+    # Files say what is text, and nobody makes them keep their word: those who take it for text look.
+    if 'Invalid UTF8' not in str(error):
+      raise
 
 
 @functools.cache
@@ -175,14 +197,137 @@ def _idx() -> Sequence[bytes]:
 
 def _read_idx(content: bytes, folder: str) -> str | None:
   """Reads damaged labels with whole images, or the other way round."""
-  is_images = b'\x08\x03' in content[:8]
+  is_images = b'\x08\x03' in content[:8] or (content.startswith(b'\x1f\x8b') and len(content) > 1 << 16)
   labels, images = (_idx()[0], content) if is_images else (content, _idx()[1])
   pathlib.Path(folder, 'train-images-idx3-ubyte').write_bytes(images)
   return _read([idx.Idx()], ('writer', 'order', 'image', 'digit'), 'qmnist-train-labels-idx2-int', labels, folder)
 
 
+def _gzip_bomb(before: bytes, repeated: bytes = b'x') -> bytes:
+  """Returns a file that begins in some way and unpacks to hundreds of megabytes: one member again and again."""
+  return gzip.compress(before) + gzip.compress(repeated * _PIECE_BYTES, 1) * (_BOMB_BYTES // _PIECE_BYTES)
+
+
+def _deflate_bomb() -> bytes:
+  packer = zlib.compressobj(1, wbits=-zlib.MAX_WBITS)
+  piece = packer.compress(b'x' * _PIECE_BYTES) + packer.flush(zlib.Z_FULL_FLUSH)
+  return piece * (_BOMB_BYTES // _PIECE_BYTES) + packer.flush()
+
+
+@functools.cache
+def _text_bombs() -> Sequence[bytes]:
+  deep = b'{"user": "u", "time": 1, "text": ' + b'[' * (1 << 20)
+  digits = b'{"user": "u", "text": "x", "time": ' + b'1' * (1 << 20) + b'}\n'
+  header = b'user,time,text\nu,1,"'
+  return [deep, digits, _gzip_bomb(header), _gzip_bomb(b'', b'\n')]
+
+
+def _parquet_bombs() -> Sequence[bytes]:
+  """Returns files that ask for a gigabyte: a value of a megabyte in all rows, and missing values of such a width."""
+  rows = 1024
+  wide = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(['x' * (1 << 20)]))
+  others = {'user': pa.array(['u'] * rows), 'time': pa.array([1] * rows)}
+  seeds = []
+  for text in (wide, pa.nulls(64, pa.binary(1 << 24))):
+    file = io.BytesIO()
+    table = pa.table({**{name: values[:len(text)] for name, values in others.items()}, 'text': text})
+    arrow_parquet.write_table(table, file, store_schema=False)
+    seeds.append(file.getvalue())
+  return seeds
+
+
+def _number(number: int) -> bytes:
+  """Returns a number that is not negative as Avro has it."""
+  number <<= 1
+  packed = b''
+  while number > 0x7F:
+    packed, number = packed + bytes([number & 0x7F | 0x80]), number >> 7
+  return packed + bytes([number])
+
+
+def _avro_bombs() -> Sequence[bytes]:
+  kinds: Sequence[tuple[str, str]] = (('null', 'null'), ('string', 'deflate'))
+  bombs = []
+  for kind, codec in kinds:
+    fields = [{'name': name, 'type': kind} for name in _COLUMNS]
+    file = io.BytesIO()
+    fastavro.writer(file, {'type': 'record', 'name': 'log', 'fields': fields}, [], codec)
+    header = file.getvalue()
+    packed = _deflate_bomb() if codec == 'deflate' else b''
+    bombs += [header + _number(1 << 40) + _number(len(packed)) + packed + header[-16:]]
+    bombs += [header + _number(1) + _number(1 << 50) + packed]
+  return bombs
+
+
+def _tfrecord_bombs() -> Sequence[bytes]:
+  return [frame(b'x', 1 << 60), _gzip_bomb(frame(b'', 1 << 30)[:12]), frame(b'x', 63 << 20)]
+
+
+def _femnist_bombs() -> Sequence[bytes]:
+  bombs = []
+  claims = (
+      ('train_images', '(1099511627776, 28, 28)', '|u1'),
+      ('train_labels', '(9999999999,)', '|u1'),
+      ('writer_names', '(2,)', '<U999999999'),
+  )
+  for name, shape, kind in claims:
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(_femnist()[0])) as whole, zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as made:
+      for member in whole.namelist():
+        header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+        claim = b'\x93NUMPY\1\0' + len(header).to_bytes(2, 'little') + header + bytes(99)
+        made.writestr(member, claim if member == f'{name}.npy' else whole.read(member))
+    bombs.append(file.getvalue())
+  return bombs
+
+
+def _idx_bombs() -> Sequence[bytes]:
+  sizes = ((1 << 32) - 1, 4096, 4096), ((1 << 32) - 1, 0, 0), (3, (1 << 32) - 1, (1 << 32) - 1)
+  claims = [b'\0\0\x08\3' + np.array(shape, '>u4').tobytes() for shape in sizes]
+  return [*claims, *map(_gzip_bomb, claims), b'\0\0\x0c\2' + np.array([(1 << 32) - 1] * 2, '>u4').tobytes()]
+
+
+@functools.cache
+def _shards() -> Mapping[str, bytes]:
+  """Returns the files of a data set."""
+  schema = schema_lib.Schema(
+      'next_character',
+      schema_lib.Feature('characters', 'uint8', (4,)),
+      schema_lib.Feature('next_characters', 'int8', (4,)),
+      ('<pad>', 'a', 'b'),
+  )
+  examples = np.ones((3, 4))
+  clients = [
+      shard_writing.ClientExamples(bytes([place] * 16), split, examples.astype(np.uint8), examples.astype(np.int8))
+      for place, split in enumerate(client_shards.SPLITS)
+  ]
+  with tempfile.TemporaryDirectory() as folder:
+    shard_writing.write_data_set(folder, schema, [shard_writing.pack(clients)])
+    return {path.name: path.read_bytes() for path in sorted(pathlib.Path(folder).iterdir())}
+
+
+def _read_shards(content: bytes, folder: str) -> str | None:
+  """Reads a data set one of whose files is damaged: each in turn."""
+  message = None
+  path = pathlib.Path(folder, 'shards')
+  path.mkdir(exist_ok=True)
+  for damaged in _shards():
+    for name, whole in _shards().items():
+      (path / name).write_bytes(content if name == damaged else whole)
+    try:
+      data = client_shards.ClientShards(str(path))
+      for split in client_shards.SPLITS:
+        data.read_all(split)
+        for client in range(data.num_clients(split)):
+          data.read(split, client)
+      data.verify()
+    except ValueError as error:
+      message = str(error)
+  return message
+
+
 FORMATS: dict[str, Format] = {
-    'jsonl': Format(_jsonl, functools.partial(_read, [jsonl.JsonLines()], _COLUMNS, 'a.jsonl'), _PACKERS),
+    'jsonl': Format(_jsonl, functools.partial(_read, [jsonl.JsonLines()], _COLUMNS, 'a.jsonl'), _PACKERS, _text_bombs),
     'csv': Format(
         _csv,
         functools.partial(
@@ -192,18 +337,29 @@ FORMATS: dict[str, Format] = {
             'a.csv',
         ),
         _PACKERS,
+        _text_bombs,
     ),
     'tsv': Format(
         functools.partial(_csv, '\t'),
         functools.partial(_read, [delimited.Tsv(), delimited.Tsv(quote='"')], _COLUMNS, 'a.tsv'),
         _PACKERS,
+        _text_bombs,
     ),
-    'parquet': Format(_parquet, functools.partial(_read, [parquet.Parquet()], _COLUMNS, 'a.parquet')),
-    'avro': Format(_avro, functools.partial(_read, [avro.Avro()], _COLUMNS, 'a.avro')),
-    'tfrecord': Format(_tfrecord, functools.partial(_read, [tfrecord.TfRecord()], _COLUMNS, 'a.tfrecord'), _PACKERS),
+    'parquet': Format(
+        _parquet, functools.partial(_read, [parquet.Parquet()], _COLUMNS, 'a.parquet'), bombs=_parquet_bombs
+    ),
+    'avro': Format(_avro, functools.partial(_read, [avro.Avro()], _COLUMNS, 'a.avro'), bombs=_avro_bombs),
+    'tfrecord': Format(
+        _tfrecord,
+        functools.partial(_read, [tfrecord.TfRecord()], _COLUMNS, 'a.tfrecord'),
+        _PACKERS,
+        _tfrecord_bombs,
+    ),
     'femnist': Format(
         _femnist,
         functools.partial(_read, [femnist.Femnist()], ('writer', 'order', 'image', 'character'), 'femnist.npz'),
+        bombs=_femnist_bombs,
     ),
-    'idx': Format(_idx, _read_idx, _PACKERS),
+    'idx': Format(_idx, _read_idx, _PACKERS, _idx_bombs),
+    'shards': Format(lambda: list(_shards().values()), _read_shards),
 }

@@ -130,6 +130,10 @@ class TextTest(parameterized.TestCase):
   def test_every_line_ends_alike(self, text: bytes, ended: bytes) -> None:
     self.assertEqual(streams.end_lines(text), ended)
 
+  @parameterized.parameters((b'', b''), (b'\n', b''), (b'\n\na\n\n\nb\n', b'a\nb\n'), (b'a\n', b'a\n'), (b'a', b'a'))
+  def test_empty_lines_are_dropped(self, text: bytes, dropped: bytes) -> None:
+    self.assertEqual(streams.drop_empty_lines(text), dropped)
+
   @hypothesis.given(strategies.binary() | strategies.text().map(str.encode))
   def test_utf8_is_what_python_decodes(self, text: bytes) -> None:
     try:
