@@ -18,7 +18,7 @@ from pipelines.readers import contents
 from pipelines.readers import streams
 
 # Of one block, unpacked. Writers make blocks of some kilobytes to some megabytes.
-_BLOCK_BYTES = 256 << 20
+_BLOCK_BYTES = 128 << 20
 _HEADER_BYTES = 16 << 20
 _SYNC_BYTES = 16
 # Records that take no byte, as those of null fields, can be claimed at will.

@@ -1,4 +1,4 @@
-"""Small files of every format, whole ones that `fuzz` damages and bombs, and how each is read."""
+"""Small files of every format, whole ones that `fuzzing` damages, and how each is read."""
 
 import bz2
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +23,6 @@ from pipelines import client_shards
 from pipelines import schema as schema_lib
 from pipelines.readers import avro
 from pipelines.readers import base
-from pipelines.readers import contents
 from pipelines.readers import delimited
 from pipelines.readers import femnist
 from pipelines.readers import idx
@@ -31,10 +30,10 @@ from pipelines.readers import jsonl
 from pipelines.readers import parquet
 from pipelines.readers import tfrecord
 from pipelines.shards import shard_writing
+from tests.pipelines.readers import fuzz_bombs
 
 _ROWS = [{'user': f'u{number % 7}', 'time': number, 'text': f'hello {number}, "you"\né'} for number in range(40)]
 _COLUMNS = ('user', 'time', 'text')
-_BOMB_BYTES, _PIECE_BYTES = 320 << 20, 1 << 24
 
 
 def _plain(content: bytes) -> bytes:
@@ -161,14 +160,8 @@ def _tfrecord() -> Sequence[bytes]:
         'time': tf.train.Feature(int64_list=tf.train.Int64List(value=[int(str(row['time']))])),
         'text': tf.train.Feature(float_list=tf.train.FloatList(value=[0.5, 1])),
     })  # fmt: skip
-    content.write(frame(tf.train.Example(features=features).SerializeToString()))
+    content.write(fuzz_bombs.frame(tf.train.Example(features=features).SerializeToString()))
   return [content.getvalue(), zlib.compress(content.getvalue())]
-
-
-def frame(record: bytes, length: int | None = None) -> bytes:
-  """Returns a record of a TFRecord file, which may claim another length."""
-  size = (len(record) if length is None else length).to_bytes(8, 'little')
-  return b''.join(text + contents.masked_crc(text).to_bytes(4, 'little') for text in (size, record))
 
 
 @functools.cache
@@ -201,90 +194,6 @@ def _read_idx(content: bytes, folder: str) -> str | None:
   labels, images = (_idx()[0], content) if is_images else (content, _idx()[1])
   pathlib.Path(folder, 'train-images-idx3-ubyte').write_bytes(images)
   return _read([idx.Idx()], ('writer', 'order', 'image', 'digit'), 'qmnist-train-labels-idx2-int', labels, folder)
-
-
-def _gzip_bomb(before: bytes, repeated: bytes = b'x') -> bytes:
-  """Returns a file that begins in some way and unpacks to hundreds of megabytes: one member again and again."""
-  return gzip.compress(before) + gzip.compress(repeated * _PIECE_BYTES, 1) * (_BOMB_BYTES // _PIECE_BYTES)
-
-
-def _deflate_bomb() -> bytes:
-  packer = zlib.compressobj(1, wbits=-zlib.MAX_WBITS)
-  piece = packer.compress(b'x' * _PIECE_BYTES) + packer.flush(zlib.Z_FULL_FLUSH)
-  return piece * (_BOMB_BYTES // _PIECE_BYTES) + packer.flush()
-
-
-@functools.cache
-def _text_bombs() -> Sequence[bytes]:
-  deep = b'{"user": "u", "time": 1, "text": ' + b'[' * (1 << 20)
-  digits = b'{"user": "u", "text": "x", "time": ' + b'1' * (1 << 20) + b'}\n'
-  header = b'user,time,text\nu,1,"'
-  return [deep, digits, _gzip_bomb(header), _gzip_bomb(b'', b'\n')]
-
-
-def _parquet_bombs() -> Sequence[bytes]:
-  """Returns files that ask for a gigabyte: a value of a megabyte in all rows, and missing values of such a width."""
-  rows = 1024
-  wide = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(['x' * (1 << 20)]))
-  others = {'user': pa.array(['u'] * rows), 'time': pa.array([1] * rows)}
-  seeds = []
-  for text in (wide, pa.nulls(64, pa.binary(1 << 24))):
-    file = io.BytesIO()
-    table = pa.table({**{name: values[:len(text)] for name, values in others.items()}, 'text': text})
-    arrow_parquet.write_table(table, file, store_schema=False)
-    seeds.append(file.getvalue())
-  return seeds
-
-
-def _number(number: int) -> bytes:
-  """Returns a number that is not negative as Avro has it."""
-  number <<= 1
-  packed = b''
-  while number > 0x7F:
-    packed, number = packed + bytes([number & 0x7F | 0x80]), number >> 7
-  return packed + bytes([number])
-
-
-def _avro_bombs() -> Sequence[bytes]:
-  kinds: Sequence[tuple[str, str]] = (('null', 'null'), ('string', 'deflate'))
-  bombs = []
-  for kind, codec in kinds:
-    fields = [{'name': name, 'type': kind} for name in _COLUMNS]
-    file = io.BytesIO()
-    fastavro.writer(file, {'type': 'record', 'name': 'log', 'fields': fields}, [], codec)
-    header = file.getvalue()
-    packed = _deflate_bomb() if codec == 'deflate' else b''
-    bombs += [header + _number(1 << 40) + _number(len(packed)) + packed + header[-16:]]
-    bombs += [header + _number(1) + _number(1 << 50) + packed]
-  return bombs
-
-
-def _tfrecord_bombs() -> Sequence[bytes]:
-  return [frame(b'x', 1 << 60), _gzip_bomb(frame(b'', 1 << 30)[:12]), frame(b'x', 63 << 20)]
-
-
-def _femnist_bombs() -> Sequence[bytes]:
-  bombs = []
-  claims = (
-      ('train_images', '(1099511627776, 28, 28)', '|u1'),
-      ('train_labels', '(9999999999,)', '|u1'),
-      ('writer_names', '(2,)', '<U999999999'),
-  )
-  for name, shape, kind in claims:
-    file = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(_femnist()[0])) as whole, zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as made:
-      for member in whole.namelist():
-        header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
-        claim = b'\x93NUMPY\1\0' + len(header).to_bytes(2, 'little') + header + bytes(99)
-        made.writestr(member, claim if member == f'{name}.npy' else whole.read(member))
-    bombs.append(file.getvalue())
-  return bombs
-
-
-def _idx_bombs() -> Sequence[bytes]:
-  sizes = ((1 << 32) - 1, 4096, 4096), ((1 << 32) - 1, 0, 0), (3, (1 << 32) - 1, (1 << 32) - 1)
-  claims = [b'\0\0\x08\3' + np.array(shape, '>u4').tobytes() for shape in sizes]
-  return [*claims, *map(_gzip_bomb, claims), b'\0\0\x0c\2' + np.array([(1 << 32) - 1] * 2, '>u4').tobytes()]
 
 
 @functools.cache
@@ -327,7 +236,12 @@ def _read_shards(content: bytes, folder: str) -> str | None:
 
 
 FORMATS: dict[str, Format] = {
-    'jsonl': Format(_jsonl, functools.partial(_read, [jsonl.JsonLines()], _COLUMNS, 'a.jsonl'), _PACKERS, _text_bombs),
+    'jsonl': Format(
+        _jsonl,
+        functools.partial(_read, [jsonl.JsonLines()], _COLUMNS, 'a.jsonl'),
+        _PACKERS,
+        fuzz_bombs.text_bombs,
+    ),
     'csv': Format(
         _csv,
         functools.partial(
@@ -337,29 +251,29 @@ FORMATS: dict[str, Format] = {
             'a.csv',
         ),
         _PACKERS,
-        _text_bombs,
+        fuzz_bombs.text_bombs,
     ),
     'tsv': Format(
         functools.partial(_csv, '\t'),
         functools.partial(_read, [delimited.Tsv(), delimited.Tsv(quote='"')], _COLUMNS, 'a.tsv'),
         _PACKERS,
-        _text_bombs,
+        fuzz_bombs.text_bombs,
     ),
     'parquet': Format(
-        _parquet, functools.partial(_read, [parquet.Parquet()], _COLUMNS, 'a.parquet'), bombs=_parquet_bombs
+        _parquet, functools.partial(_read, [parquet.Parquet()], _COLUMNS, 'a.parquet'), bombs=fuzz_bombs.parquet_bombs
     ),
-    'avro': Format(_avro, functools.partial(_read, [avro.Avro()], _COLUMNS, 'a.avro'), bombs=_avro_bombs),
+    'avro': Format(_avro, functools.partial(_read, [avro.Avro()], _COLUMNS, 'a.avro'), bombs=fuzz_bombs.avro_bombs),
     'tfrecord': Format(
         _tfrecord,
         functools.partial(_read, [tfrecord.TfRecord()], _COLUMNS, 'a.tfrecord'),
         _PACKERS,
-        _tfrecord_bombs,
+        fuzz_bombs.tfrecord_bombs,
     ),
     'femnist': Format(
         _femnist,
         functools.partial(_read, [femnist.Femnist()], ('writer', 'order', 'image', 'character'), 'femnist.npz'),
-        bombs=_femnist_bombs,
+        bombs=lambda: fuzz_bombs.femnist_bombs(_femnist()[0]),
     ),
-    'idx': Format(_idx, _read_idx, _PACKERS, _idx_bombs),
+    'idx': Format(_idx, _read_idx, _PACKERS, fuzz_bombs.idx_bombs),
     'shards': Format(lambda: list(_shards().values()), _read_shards),
 }

@@ -7,8 +7,8 @@ from unittest import mock
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from tests.pipelines.readers import fuzz
 from tests.pipelines.readers import fuzz_files
+from tests.pipelines.readers import fuzzing
 
 _FORMATS = tuple(fuzz_files.FORMATS)
 
@@ -16,10 +16,10 @@ _FORMATS = tuple(fuzz_files.FORMATS)
 class FuzzTest(parameterized.TestCase):
 
   def test_damaged_files_are_read_or_refused_in_one_line(self) -> None:
-    self.assertEmpty(list(fuzz.watch(0, _FORMATS, 200, 20)))
+    self.assertEmpty(list(fuzzing.watch(0, _FORMATS, 200, 20)))
 
   def test_files_that_ask_for_too_much_get_little(self) -> None:
-    self.assertEmpty(list(fuzz.watch(0, _FORMATS, 1, 60, '--bombs')))
+    self.assertEmpty(list(fuzzing.watch(0, _FORMATS, 1, 60, '--bombs')))
 
   @parameterized.parameters(*_FORMATS)
   def test_whole_files_are_read(self, file_format: str) -> None:
@@ -36,16 +36,16 @@ class FuzzTest(parameterized.TestCase):
         (mock.Mock(return_value='no'), 'a message of another form'),
     ):
       with mock.patch.dict(fuzz_files.FORMATS, jsonl=dataclasses.replace(kind, read=read)):
-        self.assertStartsWith(fuzz.read_mutated('jsonl', 0, 0, folder) or '', found)
-    self.assertIsNone(fuzz.read_mutated('jsonl', 0, 0, folder))
+        self.assertStartsWith(fuzzing.read_mutated('jsonl', 0, 0, folder) or '', found)
+    self.assertIsNone(fuzzing.read_mutated('jsonl', 0, 0, folder))
 
   def test_the_end_of_the_process_is_found(self) -> None:
-    (found,) = fuzz.watch(0, ['none such'], 1, 0.01)
+    (found,) = fuzzing.watch(0, ['none such'], 1, 0.01)
     self.assertEqual(found.what, 'the process ended with 1')
 
   def test_the_same_seed_makes_the_same_files(self) -> None:
     seeds = fuzz_files.FORMATS['csv'].seeds()
-    first, again, other = (fuzz.mutate(seeds[0], seeds, random.Random(seed)) for seed in (1, 1, 2))
+    first, again, other = (fuzzing.mutate(seeds[0], seeds, random.Random(seed)) for seed in (1, 1, 2))
     self.assertEqual(first, again)
     self.assertNotEqual(first, other)
 
