@@ -36,7 +36,7 @@ class TfRecord(base.Reader):
     parser = _Parser(columns)
     position = 0
     for records, too_large in _read_records(part.path):
-      yield from parser.parse(records, position)
+      yield from parser.parse(records, position) if records else ()
       position += len(records) + too_large
       if too_large:
         yield from values.make_blocks(columns, (), {streams.ROW_TOO_LARGE: too_large})

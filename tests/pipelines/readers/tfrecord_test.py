@@ -97,6 +97,9 @@ class TfRecordTest(parameterized.TestCase):
 
 
   def test_a_record_that_is_too_large_takes_no_other_along(self) -> None:
+    self._write([_example(a=b'x' * 700)])
+    with mock.patch.multiple(streams, BLOCK_BYTES=64, MAX_LINE_BYTES=100):
+      self.assertEqual(reading.read(tfrecord.TfRecord(), self.path, 'a').refused, {'row_too_large': 1})
     self._write([_example(a=1), _example(a=b'x' * 500), _example(a=3), _example(a=b'x' * 900)])
     with mock.patch.multiple(streams, BLOCK_BYTES=64, MAX_LINE_BYTES=100):
       found = reading.read(tfrecord.TfRecord(), self.path, 'a')
