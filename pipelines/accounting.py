@@ -9,6 +9,7 @@ from pipelines import guarantees
 from pipelines import reports
 from pipelines.declarations import declaration as declarations
 from pipelines.readers import base as readers
+from pipelines.readers import fingerprints
 from pipelines.readers import lookup
 from pipelines.rows import columns
 from pipelines.rows import ordering
@@ -177,7 +178,7 @@ def _suggest_order(report: reports.Report, client: declarations.Client) -> Itera
 def _check_columns(report: reports.Report, declaration: declarations.Declaration) -> None:
   """Raises a ValueError if no row has one of the columns, of a format whose files do not list them."""
   found = list(report.reasons(reports.NAMES))
-  for column in parsing.raw_columns(declaration):
+  for column in fingerprints.without(parsing.raw_columns(declaration)):
     if found and column not in found:
       raise ValueError(lookup.describe_missing(column, 'the rows', found))
 

@@ -35,8 +35,8 @@ class Client:
     order_type: What that column holds: 'integer', 'number', or 'time' (see pipelines/rows/times.py).
     order_format: How the times are written, as Python's `strptime` has it; without it all known forms are read.
     public_ids: Whether the ids are public, so that their hash needs no secret key.
-    drop_duplicates: Whether a client's rows that are alike in order and all columns are one row (without an order no
-      two are); or the columns in which such rows are alike.
+    drop_duplicates: Whether a client's rows that are alike in order and all columns of the log, those that no example
+      is made of included, are one row (without an order no two are); or the columns in which such rows are alike.
   """
 
   id: str
@@ -45,6 +45,12 @@ class Client:
   order_format: str | None = None
   public_ids: bool = False
   drop_duplicates: bool | tuple[str, ...] = True
+
+  @property
+  def compares_all(self) -> bool:
+    """Whether rows are told apart by all columns of the log, those that no example is made of included."""
+    # Without an order, no two rows are alike.
+    return self.drop_duplicates is True and self.order is not None
 
   def __post_init__(self) -> None:
     if not self.id or self.order == '':

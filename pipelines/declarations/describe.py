@@ -21,7 +21,6 @@ from pipelines.readers import base as readers
 from pipelines.readers import partitions
 from pipelines.rows import client_ids
 from pipelines.rows import parsing
-from pipelines.rows import rows as rows_lib
 from pipelines.shards import bounds
 from pipelines.shards import shard_building
 from pipelines.shards import shard_writing
@@ -92,7 +91,7 @@ def describe(
 
 
 def _read_rows(declaration: declarations.Declaration, paths: Sequence[str]) -> _Rows:
-  tables = [rows_lib.row_schema(declaration.featurizer.columns).empty_table()]
+  tables = [parsing.schema_of(declaration).empty_table()]
   report = reports.Report()
   size = 0
   for path, block, part in _read_blocks(declaration, paths):

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pipelines import storage
 from pipelines.readers import avro_blocks
 from pipelines.readers import base
+from pipelines.readers import fingerprints
 from pipelines.readers import lookup
 from pipelines.readers import streams
 from pipelines.readers import values
@@ -73,7 +74,14 @@ def _read_rows(content: avro_blocks.Blocks, path: str, columns: Sequence[str]) -
 
 
 def _take(records: Iterator[Any], number: int, columns: Sequence[str]) -> list[list[Any]]:
-  return [[lookup.take(record, column) for column in columns] for record in itertools.islice(records, number)]
+  own = fingerprints.without(columns)
+  if len(own) == len(columns):
+    return [[lookup.take(record, column) for column in own] for record in itertools.islice(records, number)]
+  return [
+      [lookup.take(record, column) if column != fingerprints.REST else fingerprints.of_row(record, own)
+       for column in columns]
+      for record in itertools.islice(records, number)
+  ]  # fmt: skip
 
 
 def _names_of(schema: Any, records: dict[str, Any]) -> lookup.Names:

@@ -12,6 +12,7 @@ from pyarrow import csv as arrow_csv
 
 from pipelines.readers import base
 from pipelines.readers import csv_rows
+from pipelines.readers import fingerprints
 from pipelines.readers import streams
 from pipelines.readers import values
 
@@ -47,12 +48,16 @@ class Parser:
   def __init__(
       self, parse_options: Mapping[str, Any], null_values: Sequence[str], names: Sequence[str], columns: Sequence[str]
   ):
+    own = fingerprints.without(columns)
     self._columns = columns
+    # A name that stands there twice is no column.
+    self._rest = [name for name in names if name not in own and names.count(name) == 1] if own != list(columns) else []
+    self._own = own
     self._names = names
     self._parse_options = arrow_csv.ParseOptions(invalid_row_handler=self._skip_row, **parse_options)
     self._convert_options = arrow_csv.ConvertOptions(
-        include_columns=columns,
-        column_types={column: pa.string() for column in columns},
+        include_columns=[*own, *self._rest],
+        column_types={column: pa.string() for column in [*own, *self._rest]},
         check_utf8=False,
         null_values=null_values,
         strings_can_be_null=True,
@@ -196,6 +201,8 @@ class Parser:
 
   def _make_blocks(self, found: Sequence[values.Rows]) -> Iterator[base.Block]:
     kept = [self._refuse_marked(rows) for rows in found] if self._has_marks else found
+    if self._own != list(self._columns):
+      kept = [self._take_fingerprints(rows) for rows in kept]
     refused, self._refused = self._refused, collections.Counter()
     notes, self._notes = self._notes, collections.Counter()
     yield from values.make_blocks(self._columns, kept, {reason: count for reason, count in refused.items() if count})
@@ -203,9 +210,15 @@ class Parser:
       empty = pa.table({column: pa.nulls(0) for column in self._columns})
       yield base.Block(empty, np.zeros(0, np.int64), {}, notes=notes)
 
+  def _take_fingerprints(self, rows: values.Rows) -> values.Rows:
+    """Returns the rows with a fingerprint instead of the columns that were not asked for."""
+    rest = fingerprints.of_columns({name: rows.table[name] for name in self._rest}, rows.table.num_rows)
+    table = rows.table.select(self._own).append_column(fingerprints.REST, rest)
+    return values.Rows(table.select(self._columns), rows.positions)
+
   def _refuse_marked(self, rows: values.Rows) -> values.Rows:
     is_marked = np.zeros(rows.table.num_rows, bool)
-    for column in rows.table.columns:
+    for column in rows.table.select(self._own).columns:
       is_marked |= compute.match_substring(column, _MARK).fill_null(False).to_numpy()
     if is_marked.any():
       self._refused['not_utf8'] += int(is_marked.sum())

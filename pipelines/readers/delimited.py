@@ -13,6 +13,7 @@ from pipelines.readers import base
 from pipelines.readers import csv_parser
 from pipelines.readers import csv_rows
 from pipelines.readers import encodings
+from pipelines.readers import fingerprints
 from pipelines.readers import lookup
 from pipelines.readers import streams
 
@@ -90,7 +91,7 @@ class Csv(base.Reader):
         names, first_row = self._read_header(text.file.read(_HEADER_BYTES), text.encoding)
       if names is None:
         return
-      _check_columns(part.path, columns, names)
+      _check_columns(part.path, fingerprints.without(columns), names)
       parser = csv_parser.Parser(self._parse_options(), self.null_values, names, columns)
       yield from (self._read_rows if self._spans_lines else self._read_lines)(parser, part, first_row)
 

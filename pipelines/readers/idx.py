@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipelines.readers import base
 from pipelines.readers import contents
+from pipelines.readers import fingerprints
 from pipelines.readers import lookup
 from pipelines.readers import packed
 from pipelines.readers import streams
@@ -48,7 +49,8 @@ class Idx(base.Reader):
       for order in range(0, images.rows, count):
         pixels = images.read(count)
         table = _make_table(pixels, labels.read(len(pixels)), order, images_path)
-        yield base.Block(*values.number_rows(table.select(columns), order), {})
+        whole = table.append_column(fingerprints.REST, fingerprints.none(table.num_rows))
+        yield base.Block(*values.number_rows(whole.select(columns), order), {})
       for file in (images, labels):
         file.read_to_end()
 

@@ -14,6 +14,7 @@ from pyarrow import json as arrow_json
 
 from pipelines.readers import base
 from pipelines.readers import encodings
+from pipelines.readers import fingerprints
 from pipelines.readers import lookup
 from pipelines.readers import streams
 from pipelines.readers import values
@@ -59,11 +60,14 @@ class _Parser:
   """Parses the blocks of a part, and learns from one what types to expect in the next."""
 
   def __init__(self, columns: Sequence[str]):
-    self._columns = columns
+    self._columns = fingerprints.without(columns)
+    self._asked = columns
     self._types: dict[str, type] = {}
     self._found: list[values.Rows] = []
     self._refused: collections.Counter[str] = collections.Counter()
     self._names = lookup.SeenNames(columns)
+    self._is_rest_wanted = len(self._columns) < len(self._asked)
+    self._has_rest = False
 
   def parse(self, lines: streams.Lines) -> Iterator[base.Block]:
     self._found, self._refused = [], collections.Counter()
@@ -76,7 +80,7 @@ class _Parser:
     for rows in self._found:
       self._names.add_columns(rows.table, text)
     names = self._names.take()
-    for block in values.make_blocks(self._columns, self._found, self._refused):
+    for block in values.make_blocks(self._asked, self._found, self._refused):
       yield block._replace(names=names)
 
   def _read(self, text: bytes, start: int) -> None:
@@ -99,15 +103,44 @@ class _Parser:
     schema = self._guess_schema(text, ends) if len(ends) and streams.is_utf8(text) else None
     if schema is None:
       return not text
-    table = _parse_text(text, ends, schema)
+    table = self._parse_text(text, ends, schema)
     if table is None and schema != _with_doubles(schema):
       # JavaScript writes 9.0 as 9: the lines that were sampled may have had whole numbers alone.
-      table = _parse_text(text, ends, _with_doubles(schema))
+      table = self._parse_text(text, ends, _with_doubles(schema))
     flat = table and _flatten(table, self._columns)
     if flat is None or _is_rounded(flat, text):
       return False
+    if self._is_rest_wanted:
+      flat = flat.append_column(fingerprints.REST, self._fingerprints(text, ends, table)).select(self._asked)
     self._found.append(values.number_rows(flat, start))
     return True
+
+  def _parse_text(self, text: bytes, ends: np.ndarray, schema: pa.Schema) -> pa.Table | None:
+    """Returns a row for each line, or None; with all that is in the lines if that is wanted and there is more."""
+    if self._is_rest_wanted and not self._has_rest:
+      table = _parse_text(text, ends, schema, 'error')
+      if table is not None:
+        return table
+    table = _parse_text(text, ends, schema, 'infer') if self._is_rest_wanted else None
+    return _parse_text(text, ends, schema) if table is None else table
+
+  def _fingerprints(self, text: bytes, ends: np.ndarray, table: pa.Table) -> pa.Array:
+    """Returns the fingerprint of each line: of its text, if anything is in it that was not asked for."""
+    rest = [column for _, column in fingerprints.rest_of(table, self._columns)]
+    starts = np.append(0, ends[:-1] + 1)
+    lines = (text[start:end].strip() for start, end in zip(starts.tolist(), ends.tolist(), strict=True))
+    if not rest and not self._has_rest:
+      return fingerprints.none(len(ends))
+    if rest:
+      has_rest = np.logical_or.reduce([column.is_valid().to_numpy(zero_copy_only=False) for column in rest]).tolist()
+      return fingerprints.of_texts(line if found else None for line, found in zip(lines, has_rest, strict=True))
+    # Not all values of a key are of one type, or there are none: Python looks at each line.
+    return fingerprints.of_texts(self._rest_of_line(line) for line in lines)
+
+  def _rest_of_line(self, line: bytes) -> bytes | None:
+    """Returns the text of a line if anything is in it that was not asked for."""
+    row = _parse_line(line)
+    return line if isinstance(row, dict) and fingerprints.has_rest(row, self._columns) else None
 
   def _guess_schema(self, text: bytes, ends: np.ndarray) -> pa.Schema | None:
     """Returns types that fit some of the lines, or None if none would. Left alone, pyarrow takes dates for times."""
@@ -115,6 +148,7 @@ class _Parser:
     lines = [text[ends[line - 1] + 1 if line else 0:ends[line]] for line in sampled]
     rows = [row for row in map(_parse_line, lines) if isinstance(row, dict)]
     self._names.add_rows(rows)
+    self._has_rest |= self._is_rest_wanted and any(fingerprints.has_rest(row, self._columns) for row in rows)
     types = {column: self._guess_type(column, [lookup.take(row, column) for row in rows]) for column in self._columns}
     return None if None in types.values() else _make_schema(types, rows)
 
@@ -131,15 +165,21 @@ class _Parser:
     rows = [[lookup.take(row, column) for column in self._columns] for row in objects]
     if rows:
       is_good = np.array([isinstance(row, dict) for row in parsed])
-      self._found.extend(values.make_rows(self._columns, rows, positions[is_good]))
+      for found in values.make_rows(self._columns, rows, positions[is_good]):
+        self._found.append(self._add_fingerprints(found, lines, positions) if self._is_rest_wanted else found)
     for place, column in enumerate(self._columns):
       kinds = (type(row[place]) for row in reversed(rows) if row[place] is not None)
       self._types[column] = next(kinds, self._types.get(column, str))
 
+  def _add_fingerprints(self, rows: values.Rows, lines: Sequence[bytes], positions: np.ndarray) -> values.Rows:
+    of_rows = (lines[place].strip() for place in np.searchsorted(positions, rows.positions).tolist())
+    rest = fingerprints.of_texts(map(self._rest_of_line, of_rows))
+    return values.Rows(rows.table.append_column(fingerprints.REST, rest).select(self._asked), rows.positions)
 
-def _parse_text(text: bytes, ends: np.ndarray, schema: pa.Schema) -> pa.Table | None:
+
+def _parse_text(text: bytes, ends: np.ndarray, schema: pa.Schema, unexpected: str = 'ignore') -> pa.Table | None:
   """Returns a row for each line, or None if pyarrow does not see them that way."""
-  parse_options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior='ignore')
+  parse_options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=unexpected)
   read_options = arrow_json.ReadOptions(block_size=streams.chunk_size(ends))
   try:
     table = arrow_json.read_json(pa.BufferReader(text), read_options, parse_options)

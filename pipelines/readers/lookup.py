@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.readers import base
+from pipelines.readers import fingerprints
 
 # By name, what is nested in each column; nothing where it holds plain values.
 Names: TypeAlias = Mapping[str, 'Names']
@@ -34,7 +35,7 @@ def check(path: str, columns: Sequence[str], found: Sequence[str], nested: Seque
   Raises:
     DamagedFile: Naming the column, those there are, and the nearest one.
   """
-  for column in columns:
+  for column in fingerprints.without(columns):
     head = column if column in found else column.partition('.')[0]
     number = found.count(head)
     if number > 1:
@@ -99,7 +100,7 @@ class SeenNames:
   """
 
   def __init__(self, columns: Sequence[str]):
-    self._columns = columns
+    self._columns = fingerprints.without(columns)
     self._seen: set[str] = set()
     self._others: dict[str, None] = {}
 

@@ -12,6 +12,7 @@ from pyarrow import parquet
 from pipelines import storage
 from pipelines.readers import base
 from pipelines.readers import contents
+from pipelines.readers import fingerprints
 from pipelines.readers import lookup
 from pipelines.readers import streams
 from pipelines.readers import values
@@ -50,11 +51,14 @@ class Parquet(base.Reader):
       content = file.content
       names = lookup.names_of(content.schema_arrow)
       lookup.check(part.path, columns, content.schema_arrow.names, lookup.list_nested(names))
-      paths = [lookup.find_path(column, names) for column in columns]
+      own = fingerprints.without(columns)
+      paths = [lookup.find_path(column, names) for column in own]
+      rest = _list_rest(content.schema_arrow, own) if len(own) < len(columns) else []
       counts = [content.metadata.row_group(group).num_rows for group in range(content.metadata.num_row_groups)]
       position = sum(counts[:part.start])
       groups = range(part.start, part.stop if part.stop is not None else len(counts))
-      for table in _gather(_unwrap(batch, columns, paths) for batch in _read_batches(file, groups, paths)):
+      batches = _read_batches(file, groups, [*paths, *rest])
+      for table in _gather(_unwrap(batch, columns, paths, rest) for batch in batches):
         yield base.Block(*values.number_rows(table, position), {})
         position += table.num_rows
 
@@ -106,9 +110,23 @@ def _fixed_bytes(kind: pa.DataType) -> int | None:
     return None
 
 
-def _unwrap(batch: pa.RecordBatch, columns: Sequence[str], paths: Sequence[Sequence[str]]) -> pa.RecordBatch:
-  arrays = [casts.unwrap(lookup.take_column(batch, path)) for path in paths]
-  return pa.RecordBatch.from_arrays(arrays, list(columns))
+def _unwrap(
+    batch: pa.RecordBatch, columns: Sequence[str], paths: Sequence[Sequence[str]], rest: Sequence[Sequence[str]]
+) -> pa.RecordBatch:
+  own = zip(fingerprints.without(columns), paths, strict=True)
+  arrays = {column: casts.unwrap(lookup.take_column(batch, path)) for column, path in own}
+  if fingerprints.REST in columns:
+    others = {'.'.join(path): casts.unwrap(lookup.take_column(batch, path)) for path in rest}
+    arrays[fingerprints.REST] = fingerprints.of_columns(others, batch.num_rows)
+  return pa.RecordBatch.from_arrays([arrays[column] for column in columns], list(columns))
+
+
+def _list_rest(schema: pa.Schema, own: Sequence[str]) -> list[tuple[str, ...]]:
+  """Returns where the columns are that were not asked for; a name that stands there twice is no column."""
+  empty = schema.empty_table()
+  once = [name for name in schema.names if schema.names.count(name) == 1]
+  rest = fingerprints.rest_of(empty.select(once), own)
+  return [(name,) if name in once else tuple(name.split('.')) for name, _ in rest]
 
 
 def _gather(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

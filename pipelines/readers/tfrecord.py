@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipelines.readers import base
 from pipelines.readers import contents
+from pipelines.readers import fingerprints
 from pipelines.readers import lookup
 from pipelines.readers import packed
 from pipelines.readers import streams
@@ -109,14 +110,19 @@ class _Parser:
     import tensorflow as tf  # Takes seconds.
 
     self._tf = tf
-    self._columns = columns
+    self._columns = fingerprints.without(columns)
+    self._asked = columns
     self._kinds: dict[str, str] = {}
     self._names = lookup.SeenNames(columns)
 
   def parse(self, records: Sequence[bytes], position: int) -> Iterator[base.Block]:
     for block in self._parse(records, position):
       self._names.add_columns(block.table)
-      yield block._replace(names=self._names.take())
+      table = block.table
+      if len(self._columns) < len(self._asked):
+        rest = [self._fingerprint(records[place]) for place in block.positions - position]
+        table = table.append_column(fingerprints.REST, pa.array(rest, fingerprints.TYPE)).select(self._asked)
+      yield block._replace(table=table, names=self._names.take())
 
   def _parse(self, records: Sequence[bytes], position: int) -> Iterator[base.Block]:
     for record in records[:_SAMPLED_RECORDS]:
@@ -157,6 +163,12 @@ class _Parser:
       return None
     self._names.add_rows([features])
     return [self._take(features[column], column) if column in features else None for column in self._columns]
+
+  def _fingerprint(self, record: bytes) -> int:
+    features = self._tf.train.Example.FromString(record).features.feature
+    values_of = ((name, feature, feature.WhichOneof('kind')) for name, feature in features.items())
+    row = {name: list(getattr(feature, kind).value) or None for name, feature, kind in values_of if kind}
+    return fingerprints.of_row(row, self._columns)
 
   def _take(self, feature: Any, column: str) -> Any:
     kind = feature.WhichOneof('kind')

@@ -24,7 +24,13 @@ def raw_columns(declaration: declarations.Declaration) -> list[str]:
   """Returns the names of the columns that have to be read."""
   client = declaration.client
   names = [client.id, *([client.order] if client.order else [])]
-  return list(dict.fromkeys([*names, *(column.name for column in declaration.featurizer.columns)]))
+  names += [column.name for column in declaration.featurizer.columns]
+  return list(dict.fromkeys([*names, *([rows.REST] if client.compares_all else [])]))
+
+
+def schema_of(declaration: declarations.Declaration) -> pa.Schema:
+  """Returns the columns of the rows of a data set."""
+  return rows.row_schema(declaration.featurizer.columns, declaration.client.compares_all)
 
 
 class BlockRows(NamedTuple):
@@ -80,9 +86,10 @@ def read_block(
       for column in declaration.featurizer.columns
   }
   refused = refusals.refused
-  kept = [_keep(array, ~refused) for array in (ids, order, *values.values())]
+  rest = [_column(raw, rows.REST).cast(pa.uint32())] if client.compares_all else []
+  kept = [_keep(array, ~refused) for array in (ids, order, *values.values(), *rest)]
   kept[0] = client_ids.hash_ids(kept[0], key)
-  table = pa.Table.from_arrays(kept, schema=rows.row_schema(declaration.featurizer.columns))
+  table = pa.Table.from_arrays(kept, schema=schema_of(declaration))
   bare_ids = _find_others(ids, is_named & refused, kept[0], key)
   counts = refusals.count(block) | {(reports.NAMES, name): 1 for name in block.names}
   return BlockRows(table, pa.table({rows.ID: bare_ids}), counts)

@@ -11,6 +11,8 @@ from pipelines.rows import columns
 
 # Not the name of any column of a log, one hopes; a feature may well be called position.
 ID, ORDER = '$client_id', '$order'
+# The fingerprint of what else a row holds, where rows that repeat themselves are one row.
+REST = '$rest'
 
 
 class ClientRows(NamedTuple):
@@ -25,7 +27,8 @@ class ClientRows(NamedTuple):
   starts: np.ndarray
 
 
-def row_schema(feature_columns: Iterable[columns.Column]) -> pa.Schema:
+def row_schema(feature_columns: Iterable[columns.Column], with_rest: bool = False) -> pa.Schema:
   """Returns the columns of a table of rows: whose row, its place in the client's order, what it says."""
   features = [(column.name, column.kind.arrow_type) for column in feature_columns]
-  return pa.schema([(ID, pa.binary(shard_bytes.ID_BYTES)), (ORDER, pa.int64()), *features])
+  rest = [(REST, pa.uint32())] if with_rest else []
+  return pa.schema([(ID, pa.binary(shard_bytes.ID_BYTES)), (ORDER, pa.int64()), *features, *rest])

@@ -119,8 +119,8 @@ class Bounds:
       size += table.nbytes
       if size > _GATHERED_BYTES:
         gathered, size = [self._bound(pa.concat_tables(gathered), removed, is_last=False)], 0
-    no_rows = rows_lib.row_schema(self.featurizer.columns).empty_table()
-    kept = self._bound(pa.concat_tables([no_rows, *gathered]), removed, is_last=True)
+    no_rows = rows_lib.row_schema(self.featurizer.columns, rows_lib.REST in self.identity).empty_table()
+    kept = self._bound(pa.concat_tables(gathered or [no_rows]), removed, is_last=True)
     if bereft:
       bereft.difference_update(kept[rows_lib.ID].unique().to_pylist())
     return Gathered(kept, removed, sorted(bereft))
@@ -206,7 +206,8 @@ def client_rows(rows: pa.Table) -> tuple[np.ndarray, rows_lib.ClientRows]:
   """Returns the ids, uint8 `[clients, 16]`, and the rows of the clients of a table that `gather` returned."""
   ids = shard_bytes.id_bytes(rows[rows_lib.ID].combine_chunks())
   starts = _starts(ids.view('>u8'))
-  return ids[starts[:-1]], rows_lib.ClientRows(rows.drop_columns([rows_lib.ID, rows_lib.ORDER]), starts)
+  own = [name for name in rows.column_names if name not in (rows_lib.ID, rows_lib.ORDER, rows_lib.REST)]
+  return ids[starts[:-1]], rows_lib.ClientRows(rows.select(own), starts)
 
 
 def _ranks(ids: pa.Array) -> np.ndarray:
@@ -253,7 +254,7 @@ def deciding_columns(featurizer: featurizers.Featurizer) -> list[str]:
 def _row_bytes(rows: pa.Table) -> np.ndarray:
   """Returns about how many bytes each row takes in memory, whatever the other rows are: int64 `[rows]`."""
   sizes = np.zeros(rows.num_rows, np.int64)
-  for column in rows.columns:
+  for column in rows.drop_columns([rows_lib.REST] if rows_lib.REST in rows.column_names else []).columns:
     width = _width(column.type)
     sizes += _OFFSET_BYTES + _lengths(column) if width is None else width
   return sizes

@@ -214,7 +214,8 @@ def row_identity(client: declarations.Client, featurizer: featurizers.Featurizer
   """Returns the columns that tell a client's rows apart, as a declaration says it."""
   names = [column.name for column in featurizer.columns]
   if isinstance(client.drop_duplicates, bool):
-    return (rows_lib.ORDER, *names) if client.drop_duplicates else ()
+    rest = [rows_lib.REST] if client.compares_all else []
+    return (rows_lib.ORDER, *names, *rest) if client.drop_duplicates else ()
   return tuple(name if name in names else rows_lib.ORDER for name in client.drop_duplicates)
 
 

@@ -20,6 +20,7 @@ from pipelines.learning import vocabularies
 from pipelines.readers import base as readers
 from pipelines.readers import jsonl
 from pipelines.rows import parsing
+from pipelines.rows import rows as rows_lib
 from pipelines.shards import bounds
 from pipelines.shards import shard_building
 from pipelines.shards import splits
@@ -35,7 +36,8 @@ def _warn(featurizer: base.Featurizer, columns: Mapping[str, Any], **held_out: A
       bounds.Limits(min_examples_per_client=1), splits.Splits(**held_out),
   )  # fmt: skip
   rows = len(next(iter(columns.values())))
-  raw = pa.table({'user': ['me'] * rows, 'order': list(range(rows)), **columns})
+  rest = pa.array([0] * rows, pa.uint32())
+  raw = pa.table({'user': ['me'] * rows, 'order': list(range(rows)), **columns, rows_lib.REST: rest})
   block = readers.Block(raw, raw['order'].to_numpy(), {})
   read = parsing.read_block(block, readers.Part('f', 0), declared, b'key').table
   builder = shard_building.ShardBuilder.of(declared)

@@ -87,6 +87,15 @@ class DescribeTest(parameterized.TestCase):
     self.assertIn(', its latest\n', found)
     self.assertIn('a random 10% of the others', found)
 
+  @parameterized.parameters(
+      ('true', ', 1 rows twice'), ('false', ' examples\n'), ('["turn", "text"]', ', 2 rows twice')
+  )
+  def test_rows_that_differ_in_a_column_that_no_example_is_made_of_are_two(self, drop: str, expected: str) -> None:
+    # What somebody bought at one time for two prices; and one row that came twice.
+    rows = [{**_say(1, 'an apple'), 'price': price} for price in (1, 2, 2)]
+    found = self._describe(_TEXT, rows, overrides=[f'client.drop_duplicates={drop}'])
+    self.assertRegex(found, f'who give [0-9]+ examples?{expected}|who give [0-9]+{expected}')
+
   def test_no_client_id_is_shown(self) -> None:
     rows = [_say('x', 'or'), _say(1, 'to be')]
     self.assertNotIn(_SECRET, self._describe(_TEXT, rows))

@@ -33,9 +33,13 @@ def _declare(client: declaration.Client = _CLIENT, featurizer: fakes.Numbers | N
   )
 
 
+def _with_rest(table: pa.Table) -> pa.Table:
+  return table.append_column(rows_lib.REST, pa.array(np.arange(table.num_rows, dtype=np.uint32)))
+
+
 def _read(columns: Mapping[str, Sequence[Any]], **values: Any) -> tuple[pa.Table, dict[str, int]]:
   table = pa.table(dict(columns))
-  block = readers.Block(table, np.arange(table.num_rows) * 10, values.pop('refused', {}))
+  block = readers.Block(_with_rest(table), np.arange(table.num_rows) * 10, values.pop('refused', {}))
   rows = parsing.read_block(block, _PART, _declare(**values), fakes.KEY)
   if rows.counts.get((reports.READ, '')) != (rows.table.num_rows + sum(rows.refused.values()) or None):
     raise AssertionError(str(rows.counts))
@@ -54,7 +58,8 @@ class ReadBlockTest(parameterized.TestCase):
 
   def test_rows(self) -> None:
     rows, refused = _read({'user': ['ann', 'bob'], 'time': [7, 5], 'number': [1, 2]})
-    self.assertEqual(rows.schema, rows_lib.row_schema(fakes.Numbers().columns))
+    self.assertEqual(rows.schema, rows_lib.row_schema(fakes.Numbers().columns, with_rest=True))
+    self.assertEqual(rows[rows_lib.REST].to_pylist(), [0, 1])
     self.assertEqual(rows[rows_lib.ID].to_pylist(), [fakes.client_id('ann'), fakes.client_id('bob')])
     self.assertEqual(rows[rows_lib.ORDER].to_pylist(), [7, 5])
     self.assertEqual(rows['number'].to_pylist(), [1, 2])
@@ -65,14 +70,15 @@ class ReadBlockTest(parameterized.TestCase):
     client = declaration.Client('user', 'time', order_type='number')
     declared = dataclasses.replace(_declare(client, _Floats()), reader=reader)
     table = pa.table({'user': ['1,5', 'b', 'c'], 'time': ['7,5', '5', '1.5'], 'number': ['1,25', '1.250', '3']})
-    rows = parsing.read_block(readers.Block(table, np.arange(3), {}), _PART, declared, fakes.KEY)
+    rows = parsing.read_block(readers.Block(_with_rest(table), np.arange(3), {}), _PART, declared, fakes.KEY)
     self.assertEqual(rows.table[rows_lib.ID].to_pylist(), [fakes.client_id('1,5')])
     self.assertEqual(rows.table['number'].to_pylist(), [1.25])
     # A point may be one of thousands: nobody guesses.
     self.assertEqual(sum(rows.refused.values()), 2)
 
   def test_notes_of_the_reader_are_counted(self) -> None:
-    block = readers.Block(pa.table({'user': ['a'], 'time': [1], 'number': [2]}), np.zeros(1), {}, notes={'seen': 3})
+    table = _with_rest(pa.table({'user': ['a'], 'time': [1], 'number': [2]}))
+    block = readers.Block(table, np.zeros(1), {}, notes={'seen': 3})
     rows = parsing.read_block(block, _PART, _declare(), fakes.KEY)
     self.assertEqual(rows.notes, {'seen': 3})
 
@@ -93,14 +99,14 @@ class ReadBlockTest(parameterized.TestCase):
 
   def test_other_spellings_of_an_id_are_counted_where_the_row_is_used(self) -> None:
     table = pa.table({'user': ['ann', 'ann ', '7.0', 'bob '], 'time': [1, 2, 3, None], 'number': [1, 2, 3, 4]})
-    rows = parsing.read_block(readers.Block(table, np.arange(4), {}), _PART, _declare(), fakes.KEY)
+    rows = parsing.read_block(readers.Block(_with_rest(table), np.arange(4), {}), _PART, _declare(), fakes.KEY)
     self.assertEqual(rows.table[rows_lib.ID].to_pylist(), [fakes.client_id(name) for name in ('ann', 'ann', '7')])
     self.assertEqual(rows.counts[reports.NOTES, 'client_id_normalized'], 2)
 
   def test_clients_that_only_have_refused_rows_are_named(self) -> None:
     users = ['ann', 'bob', 'cid', None, 'bob', 'dan', 'x' * 2_000]
     table = pa.table({'user': users, 'time': [1, None, 3, 4, 5, 6, 7], 'number': [1, 2, None, None, None, 6, None]})
-    rows = parsing.read_block(readers.Block(table, np.arange(7), {}), _PART, _declare(), fakes.KEY)
+    rows = parsing.read_block(readers.Block(_with_rest(table), np.arange(7), {}), _PART, _declare(), fakes.KEY)
     self.assertEqual(rows.table['number'].to_pylist(), [1, 6])
     self.assertCountEqual(rows.bare_ids[rows_lib.ID].to_pylist(), map(fakes.client_id, ('bob', 'cid')))
     self.assertEqual(rows.bare_ids.column_names, [rows_lib.ID])
@@ -110,7 +116,7 @@ class ReadBlockTest(parameterized.TestCase):
     featurizer = mock.Mock(columns=(columns_lib.Column('label', kind),))
     table = pa.table({'user': ['ann'] * 4, 'label': ['no', 'no', 'no', '1.0']})
     declaration_ = _declare(declaration.Client('user'), featurizer)
-    rows = parsing.read_block(readers.Block(table, np.arange(4), {}), _PART, declaration_, fakes.KEY)
+    rows = parsing.read_block(readers.Block(_with_rest(table), np.arange(4), {}), _PART, declaration_, fakes.KEY)
     self.assertEqual(rows.table['label'].to_pylist(), [1])
     self.assertEqual(rows.counts[reports.FOUND, 'label=no'], 3)
 
@@ -152,9 +158,16 @@ class ReadBlockTest(parameterized.TestCase):
 class RawColumnsTest(absltest.TestCase):
 
   def test_each_column_once(self) -> None:
-    self.assertEqual(parsing.raw_columns(_declare()), ['user', 'time', 'number'])
+    self.assertEqual(parsing.raw_columns(_declare()), ['user', 'time', 'number', rows_lib.REST])
     self.assertEqual(parsing.raw_columns(_declare(dataclasses.replace(_CLIENT, order=None))), ['user', 'number'])
-    self.assertEqual(parsing.raw_columns(_declare(featurizer=fakes.Numbers('time'))), ['user', 'time'])
+    self.assertEqual(parsing.raw_columns(_declare(featurizer=fakes.Numbers('time'))), ['user', 'time', rows_lib.REST])
+
+  def test_what_else_a_row_holds_is_asked_for_where_it_can_tell_two_rows_apart(self) -> None:
+    choices: tuple[bool | tuple[str, ...], ...] = (False, ('time', 'number'))
+    for drop_duplicates in choices:
+      declared = _declare(dataclasses.replace(_CLIENT, drop_duplicates=drop_duplicates))
+      self.assertEqual(parsing.raw_columns(declared), ['user', 'time', 'number'])
+      self.assertEqual(parsing.schema_of(declared), rows_lib.row_schema(fakes.Numbers().columns))
 
 
 if __name__ == '__main__':

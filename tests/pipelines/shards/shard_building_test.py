@@ -226,11 +226,17 @@ class ShardBuilderTest(parameterized.TestCase):
 class RowIdentityTest(parameterized.TestCase):
 
   @parameterized.parameters(
-      (True, _IDENTITY), (False, ()), (('number',), ('number',)), (('time', 'number'), (rows_lib.ORDER, 'number'))
+      (True, (*_IDENTITY, rows_lib.REST)),
+      (False, ()),
+      (('number',), ('number',)),
+      (('time', 'number'), (rows_lib.ORDER, 'number')),
   )
   def test_identity(self, declared: bool | tuple[str, ...], expected: tuple[str, ...]) -> None:
     client = declaration.Client('user', 'time', drop_duplicates=declared)
     self.assertEqual(shard_building.row_identity(client, fakes.Numbers()), expected)
+
+  def test_without_an_order_no_two_rows_are_alike(self) -> None:
+    self.assertEqual(shard_building.row_identity(declaration.Client('user'), fakes.Numbers()), _IDENTITY)
 
 
 if __name__ == '__main__':
