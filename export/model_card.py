@@ -47,7 +47,7 @@ def render(
   )
 
 
-_PRIVACY_NAMES = {'bound': 'Bound', 'assumption': 'Assumption', 'trust_model': 'Who sees what'}
+_PRIVACY_NAMES = {'bound': 'Bound', 'noise': 'Noise', 'assumption': 'Assumption', 'trust_model': 'Who sees what'}
 
 # How a caller fills the input and reads the output, by kind of example; names in `` are keys of preprocessing.json.
 _SEQUENCE = 'and fill the rest up with 0, `<pad>`. Of a longer text, take the end.'

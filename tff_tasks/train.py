@@ -28,7 +28,8 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_enum(
     'sampling', 'poisson', list(settings_lib.SAMPLINGS),
-    'poisson: each client joins a round by a coin of its own; fixed: so many clients, without replacement.',
+    'poisson: each client joins a round by a secret coin of its own, for which epsilon is much smaller; fixed: so many '
+    'clients, without replacement.',
 )  # fmt: skip
 
 flags.DEFINE_float('client_learning_rate', None, 'Of local SGD.', lower_bound=0, required=True)
@@ -79,8 +80,8 @@ flags.DEFINE_integer('rounds_per_eval', 10, 'Rounds between evaluations on held-
 flags.DEFINE_integer('rounds_per_checkpoint', 10, 'Rounds between checkpoints.', lower_bound=1)
 flags.DEFINE_integer(
     'seed', None,
-    'Makes a run repeatable, with --xla=yes or no to the last bit. Whoever knows it can undo the noise: leave it out '
-    'for a promise, and the operating system draws a secret one.',
+    'For tests and benchmarks: makes a run repeatable, with --xla=yes or no to the last bit. Whoever knows it can undo '
+    'the noise, so nothing is promised (epsilon is null): leave it out, and the operating system draws a secret one.',
 )  # fmt: skip
 flags.DEFINE_enum(
     'runtime', 'local', list(settings_lib.RUNTIMES),
