@@ -14,7 +14,7 @@ from pyarrow import parquet as arrow_parquet
 
 from pipelines.readers import contents
 
-_BOMB_BYTES, _PIECE_BYTES = 320 << 20, 1 << 24
+_BOMB_BYTES, _PIECE_BYTES = 272 << 20, 1 << 24
 
 
 def frame(record: bytes, length: int | None = None) -> bytes:

@@ -257,7 +257,6 @@ FORMATS: dict[str, Format] = {
         functools.partial(_csv, '\t'),
         functools.partial(_read, [delimited.Tsv(), delimited.Tsv(quote='"')], _COLUMNS, 'a.tsv'),
         _PACKERS,
-        fuzz_bombs.text_bombs,
     ),
     'parquet': Format(
         _parquet, functools.partial(_read, [parquet.Parquet()], _COLUMNS, 'a.parquet'), bombs=fuzz_bombs.parquet_bombs
