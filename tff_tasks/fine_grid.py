@@ -45,7 +45,7 @@ class FineGrid(quantization.Encoding):
       int64 `[dimension]`: zeros if the vector is so long that it would exceed the bound.
     """
     del rotation_seed, rounding_seed
-    levels = tf.round(vector / self.step)
+    levels = tf.floor(vector / self.step + 0.5)
     # Exact in float64 up to 2**53: the bound is below that, and larger sums stay above it.
     half_squared = tf.nn.l2_loss(tf.cast(levels, tf.float64))
     # False for what is not finite, too.
