@@ -42,7 +42,7 @@ def of_columns(columns: Mapping[str, pa.Array | pa.ChunkedArray], rows: int) -> 
 
 def of_row(row: Mapping[str, Any], asked: Sequence[str]) -> int:
   """Returns the fingerprint of a row of Python's values."""
-  rest = sorted(_leaves(row, asked))
+  rest = sorted((name, repr(value)) for name, value in _leaves(row, asked))
   return zlib.crc32(repr(rest).encode(errors='surrogatepass')) if rest else 0
 
 
@@ -69,15 +69,19 @@ def none(rows: int) -> pa.Array:
   return pa.array(np.zeros(rows, np.uint32))
 
 
-def _leaves(row: Mapping[str, Any], asked: Sequence[str], start: str = '') -> Iterator[tuple[str, str]]:
-  for key, value in row.items():
-    name = f'{start}{key}'
-    if value is None or name in asked:
-      continue
-    if isinstance(value, Mapping):
-      yield from _leaves(value, asked, f'{name}.')
-    else:
-      yield name, repr(value)
+def _leaves(row: Mapping[str, Any], asked: Sequence[str]) -> Iterator[tuple[str, Any]]:
+  # No recursion: a line of JSON may be nested as deep as Python's stack.
+  pending = [('', row)]
+  while pending:
+    start, inside = pending.pop()
+    for key, value in inside.items():
+      name = f'{start}{key}'
+      if value is None or name in asked:
+        continue
+      if isinstance(value, Mapping):
+        pending.append((f'{name}.', value))
+      else:
+        yield name, value
 
 
 def _to_bytes(column: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -143,6 +143,10 @@ class FingerprintsTest(absltest.TestCase):
     self.assertEqual(fingerprints.of_row(row, ['a', 'b.d.e']), 0)
     self.assertFalse(fingerprints.has_rest(row, ['a', 'b.d.e']))
     self.assertTrue(fingerprints.has_rest(row, ['a']))
+    deep: dict[str, Any] = {'x': 1}
+    for _ in range(2_000):
+      deep = {'x': deep}
+    self.assertTrue(fingerprints.has_rest(deep, []))
     self.assertEqual(fingerprints.of_row(row, ['a']), fingerprints.of_row({'b': {'d': {'e': 2}}}, []))
     self.assertNotEqual(fingerprints.of_row(row, ['a']), fingerprints.of_row(row, []))
 
