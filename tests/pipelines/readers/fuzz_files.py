@@ -217,7 +217,7 @@ def _shards() -> Mapping[str, bytes]:
 
 def _read_shards(content: bytes, folder: str) -> str | None:
   """Reads a data set one of whose files is damaged: each in turn."""
-  message = None
+  messages: list[str] = []
   path = pathlib.Path(folder, 'shards')
   path.mkdir(exist_ok=True)
   for damaged in _shards():
@@ -231,8 +231,10 @@ def _read_shards(content: bytes, folder: str) -> str | None:
           data.read(split, client)
       data.verify()
     except ValueError as error:
-      message = str(error)
-  return message
+      messages.append(str(error))
+  # One of the files may be the one that the content is of.
+  wrong = next((message for message in messages if not message.startswith('Expected ')), None)
+  return wrong or (messages[0] if len(messages) == len(_shards()) else None)
 
 
 FORMATS: dict[str, Format] = {
