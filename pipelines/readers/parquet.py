@@ -72,7 +72,7 @@ def _read_batches(file: _File, groups: Iterable[int], paths: Sequence[Sequence[s
     widest = sum(filter(None, kinds.values()))
     if rows * metadata.total_byte_size > _BATCH_BYTES:
       widest += sum(_widest(file, group, path) for path in paths if kinds['.'.join(path)] is None)
-    rows = min(rows, max(_BATCH_BYTES // max(widest, 1), 1))
+    rows = min(rows, max(streams.BLOCK_BYTES // max(widest, 1), 1))
     yield from file.content.iter_batches(max(rows, 1), [group], list(kinds))
 
 
