@@ -78,8 +78,9 @@ class PipelineTest(absltest.TestCase):
     for victim in users[:4]:
       others = [row for row in rows if row['user'] != victim]
       client = client_ids.hash_id(victim, fakes.KEY).hex()
-      for left in ({'number': None}, {'time': None, 'number': 1}):
-        found = self._count_training_examples([*others, {'user': victim, 'time': 0, **left}])
+      unusable: list[dict[str, Any]] = [{'number': None}, {'time': None, 'number': 1}]
+      for values in unusable:
+        found = self._count_training_examples([*others, {'user': victim, 'time': 0, **values}])
         self.assertEqual(found, {**whole, client: 0} if client in whole else whole)
 
   def _count_training_examples(self, rows: Sequence[dict[str, Any]]) -> dict[str, int]:
