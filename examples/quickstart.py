@@ -110,8 +110,8 @@ def _ours(path: str) -> str:
 def _describe_privacy(summary: dict[str, Any], privacy: dict[str, Any]) -> str:
   if summary['epsilon'] is None:
     return f'no guarantee: covers {privacy["covers"]}'
-  epsilon = guarantees.format_epsilon(summary['epsilon'])
-  return f'epsilon {epsilon} at delta {summary["delta"]:g}, for {privacy["covers"]}'
+  epsilon, delta = guarantees.format_epsilon(summary['epsilon']), guarantees.format_delta(summary['delta'])
+  return f'epsilon {epsilon} at delta {delta}, for {privacy["covers"]}'
 
 
 def _step(title: str, module: str, *arguments: str) -> float:

@@ -38,7 +38,7 @@ def render(
       loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=False, undefined=jinja2.StrictUndefined,
       trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
   )  # fmt: skip
-  environment.filters.update(cell=_cell, epsilon=guarantees.format_epsilon)
+  environment.filters.update(cell=_cell, delta=guarantees.format_delta, epsilon=guarantees.format_epsilon)
   return environment.get_template(_TEMPLATE).render(
       model=model, names=_PRIVACY_NAMES, parity=parity, privacy=privacy, run=run, versions=versions,
       usage=_USAGE.get(steps['examples'].get('kind', '')),

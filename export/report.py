@@ -52,7 +52,9 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
   environment = jinja2.Environment(
       loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=True, trim_blocks=True, lstrip_blocks=True
   )
-  environment.filters.update(percent=_percent, number=_number, size=_size, duration=_duration, epsilon=_epsilon)
+  environment.filters.update(
+      percent=_percent, number=_number, size=_size, duration=_duration, epsilon=_epsilon, delta=_delta
+  )
   page = environment.get_template(_TEMPLATE).render(
       name=files.short_name(run_dir),
       run=run,
@@ -169,6 +171,10 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 def _epsilon(value: float | None) -> str:
   return '–' if value is None else guarantees.format_epsilon(value)
+
+
+def _delta(value: float | None) -> str:
+  return '–' if value is None else guarantees.format_delta(value)
 
 
 def _size(count: int) -> str:

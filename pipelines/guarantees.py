@@ -16,6 +16,7 @@ LARGEST_EPSILON = 100.0
 
 _DECIMALS = decimal.Decimal('0.01')
 _SIGNIFICANT_DIGITS = 2
+_DIGITS_OF_DELTA = 3
 # Below it, two decimals would say too little.
 _SMALL = decimal.Decimal('0.1')
 
@@ -65,6 +66,16 @@ def format_epsilon(epsilon: float) -> str:
   exact = decimal.Decimal(repr(float(epsilon)))
   if not exact.is_finite() or not exact:
     return f'{epsilon:g}'
-  step = _DECIMALS if exact >= _SMALL else decimal.Decimal(1).scaleb(exact.adjusted() - _SIGNIFICANT_DIGITS + 1)
-  rounded = exact.quantize(step, decimal.ROUND_CEILING)
-  return f'{rounded:f}' if exact >= _SMALL else f'{float(rounded):g}'
+  if exact >= _SMALL:
+    return f'{exact.quantize(_DECIMALS, decimal.ROUND_CEILING):f}'
+  return _round_up(exact, _SIGNIFICANT_DIGITS)
+
+
+def format_delta(delta: float) -> str:
+  """Returns a delta for people, rounded up to three significant digits."""
+  return _round_up(decimal.Decimal(repr(float(delta))), _DIGITS_OF_DELTA) if delta else '0'
+
+
+def _round_up(exact: decimal.Decimal, digits: int) -> str:
+  step = decimal.Decimal(1).scaleb(exact.adjusted() - digits + 1)
+  return f'{float(exact.quantize(step, decimal.ROUND_CEILING)):g}'

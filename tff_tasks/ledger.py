@@ -1,21 +1,19 @@
 """The ledger: what a run has released of its users' data, at what price, and what the price does not cover."""
 
-from collections.abc import Mapping, Sequence
-import dataclasses
-import math
+from collections.abc import Callable, Mapping, Sequence
+import itertools
 from typing import Any
 
 from pipelines import guarantees
 from tff_tasks import accountant
 from tff_tasks import learned
 from tff_tasks import noise
+from tff_tasks import population_scaling
 from tff_tasks import privacy
 
-# The line beside the epsilon says what it would take to get here.
-_GOOD_EPSILON = 2.0
-_TRUST_MODEL = (
-    'simulated on one machine, which sees the logs, every update and the noise in the clear: the guarantee protects '
-    'each client against whoever gets what is released, not against that machine or its operator'
+_WHO_SEES = 'simulated on one machine, which sees the logs, every update and the noise in the clear'
+_WHO_IS_PROTECTED = (
+    'the guarantee protects each client against whoever gets what is released, not against that machine or its operator'
 )
 
 
@@ -29,7 +27,7 @@ def build_ledger(
 
   Args:
     segments: The rounds whose models were released, under the plans that they ran with; the last plan is the run's.
-    total_rounds: The length of the whole run, for which `scaling` is worked out.
+    total_rounds: The rounds of all segments when the run has ended, for which `scaling` is worked out.
     dimension: Number of weights of the model.
     entries: What the data set was made with: its manifest's `learned`, whose cost the plan knows.
   """
@@ -47,11 +45,11 @@ def build_ledger(
       'unit': guarantees.UNIT,
       'adjacency': guarantees.ADJACENCY,
       'assumption': 'the number of client ids is public; ids without data count too',
-      'bound': _bound_in_words([segment.plan for segment in segments]),
-      'sampling': _sampling_in_words(plan),
-      'mechanism': _mechanism(plan),
-      'noise': noise.EXACTNESS if plan.is_private else None,
-      'trust_model': _TRUST_MODEL,
+      'bound': '' if problem else _bound_in_words([segment.plan for segment in segments]),
+      'sampling': _by_segment(segments, _sampling_in_words),
+      'mechanism': _by_segment(segments, _mechanism),
+      'noise': noise.EXACTNESS if all(segment.plan.is_private for segment in segments) else None,
+      'trust_model': _WHO_SEES if problem else f'{_WHO_SEES}: {_WHO_IS_PROTECTED}',
       **accountant.describe([segment.plan.round for segment in segments if segment.plan.is_private]),
       'noise_multiplier': plan.noise_multiplier,
       'clip_norm': plan.clip_norm,
@@ -63,7 +61,7 @@ def build_ledger(
       'segments': [_segment(segment) for segment in segments],
       'covers': _coverage(segments, learned.names(entries)),
       'not_covered': _not_covered(problem),
-      'scaling': explain_scaling(plan, _GOOD_EPSILON, total_rounds),
+      'scaling': population_scaling.explain(_finished(segments, total_rounds)),
       'releases': _releases(segments, entries),
   }
 
@@ -78,72 +76,9 @@ def promise(segments: Sequence[privacy.Segment], entries: Sequence[Mapping[str, 
   bound = _bound_in_words([segment.plan for segment in segments])
   spent = f'epsilon {guarantees.format_epsilon(epsilon)}{_split_in_words(segments) if names else ""}'
   return (
-      f'{spent} at delta {plan.delta:g} for {_coverage(segments, names)}; '
+      f'{spent} at delta {guarantees.format_delta(plan.delta or 0.0)} for {_coverage(segments, names)}; '
       f'noise multiplier {plan.noise_multiplier:g}, clip {plan.clip_norm:g}{f". {bound}" if bound else ""}.'
   )
-
-
-def scale(plan: privacy.PrivacyPlan, factor: float) -> privacy.PrivacyPlan:
-  """Returns the plan with `factor` times the clients, in all and a round, and as much more noise on their sum.
-
-  The noise on the mean stays what it was, and so should the accuracy; delta falls as the population grows. What the
-  data set was made with keeps its epsilon, at a delta that falls as well.
-  """
-  population = math.ceil(plan.population * factor)
-  shrinking = plan.population / population
-  return dataclasses.replace(
-      plan,
-      population=population,
-      clients_per_round=math.ceil(plan.clients_per_round * factor),
-      noise_multiplier=plan.noise_multiplier * factor,
-      delta=plan.delta * shrinking if plan.delta is not None else None,
-      learned=plan.learned._replace(delta=plan.learned.delta * shrinking),
-      # Epsilon does not depend on it, and more clients than its sums can hold are no mistake of this run.
-      quantization_bits=0,
-  )
-
-
-def explain_scaling(plan: privacy.PrivacyPlan, target_epsilon: float, rounds: int) -> str:
-  """Says how many clients would bring epsilon down to a target at the same noise-to-signal ratio.
-
-  The method of TFF's tutorial on differential privacy: find the noise that the model bears with few clients, then add
-  clients.
-  """
-  epsilon = plan.epsilon(rounds)
-  if epsilon is None:
-    return 'No guarantee: more clients do not change that.'
-  if epsilon <= target_epsilon:
-    return f'Epsilon is at or below {target_epsilon:g} as it is.'
-  enough = _smallest_factor(plan, target_epsilon, rounds)
-  if enough is None:
-    return f'No number of clients brings epsilon to {target_epsilon:g} at the same noise-to-signal ratio.'
-  bigger = scale(plan, enough)
-  return (
-      f'With {bigger.population:,} users and {bigger.clients_per_round:,} clients a round, the same noise-to-signal '
-      f'ratio would cost epsilon {target_epsilon:g} (noise multiplier {bigger.noise_multiplier:.2f}, delta '
-      f'{bigger.delta:.1e}).'
-  )
-
-
-def _smallest_factor(plan: privacy.PrivacyPlan, target_epsilon: float, rounds: int) -> float | None:
-  """Returns the factor for `scale`, to one percent, or None if none within reason is enough."""
-  if plan.learned.epsilon >= target_epsilon:
-    return None
-  limit = min(1024, 0.999 * privacy.MAX_NOISE_MULTIPLIER / plan.noise_multiplier)
-
-  def is_enough(factor: float) -> bool:
-    epsilon = scale(plan, factor).epsilon(rounds)
-    return epsilon is not None and epsilon <= target_epsilon
-
-  low, high = 1.0, min(2.0, limit)
-  while not is_enough(high):
-    if high == limit:
-      return None
-    low, high = high, min(2 * high, limit)
-  while high / low > 1.01:
-    middle = math.sqrt(low * high)
-    low, high = (low, middle) if is_enough(middle) else (middle, high)
-  return high
 
 
 def _mechanism(plan: privacy.PrivacyPlan) -> str:
@@ -191,6 +126,21 @@ def _count_rounds(segments: Sequence[privacy.Segment]) -> int:
   return sum(segment.rounds for segment in segments)
 
 
+def _finished(segments: Sequence[privacy.Segment], total_rounds: int) -> list[privacy.Segment]:
+  *before, last = segments
+  return [*before, last._replace(rounds=total_rounds - _count_rounds(before))]
+
+
+def _by_segment(segments: Sequence[privacy.Segment], describe: Callable[[privacy.PrivacyPlan], str]) -> str:
+  """Returns what is to be said of the plans: once if it is the same for all, else with the number of rounds."""
+  said = [(text, _count_rounds(list(group))) for text, group in itertools.groupby(segments, lambda s: describe(s.plan))]
+  return said[0][0] if len(said) == 1 else '; '.join(f'{_in_rounds(rounds)}: {text}' for text, rounds in said)
+
+
+def _in_rounds(rounds: int) -> str:
+  return f'{rounds} round{"" if rounds == 1 else "s"}'
+
+
 def _segment(segment: privacy.Segment) -> dict[str, Any]:
   plan = segment.plan
   return {
@@ -207,8 +157,8 @@ def _releases(segments: Sequence[privacy.Segment], entries: Sequence[Mapping[str
   is_private = not privacy.why_no_promise(segments)
   plan = segments[-1].plan
   models = {
-      'what': f'models of rounds 1 to {_count_rounds(segments)}',
-      'mechanism': _mechanism(plan),
+      'what': f'models of all {_count_rounds(segments)} rounds',
+      'mechanism': _by_segment(segments, _mechanism),
       'private': is_private,
       'epsilon': privacy.training_epsilon_of(segments),
       'delta': plan.training_delta if is_private else None,

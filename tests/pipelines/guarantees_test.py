@@ -64,5 +64,11 @@ class FormatEpsilonTest(parameterized.TestCase):
       self.assertGreaterEqual(float(guarantees.format_epsilon(epsilon)), epsilon)
 
 
+class FormatDeltaTest(absltest.TestCase):
+  def test_is_rounded_up(self) -> None:
+    expected = {1e-4: '0.0001', 1.049e-4: '0.000105', 1.0001e-5: '1.01e-05', 3.553e-5: '3.56e-05', 0.0: '0'}
+    self.assertEqual({delta: guarantees.format_delta(delta) for delta in expected}, expected)
+
+
 if __name__ == '__main__':
   absltest.main()

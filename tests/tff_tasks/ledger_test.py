@@ -1,7 +1,6 @@
 from collections.abc import Sequence
 import dataclasses
 import json
-import re
 from typing import Any
 
 from absl.testing import absltest
@@ -62,7 +61,7 @@ class LedgerTest(absltest.TestCase):
 
   def test_every_release_is_private_or_named_as_not(self) -> None:
     releases = {entry['what']: entry['private'] for entry in _ledger(_PLAN, 20)['releases']}
-    self.assertTrue(releases['models of rounds 1 to 20'])
+    self.assertTrue(releases['models of all 20 rounds'])
     self.assertFalse(releases['training loss, accuracy, update norms and cohort sizes'])
     self.assertFalse(releases['accuracy and other metrics on held-out users'])
     self.assertFalse(releases['majority and coverage: of the answers of held-out users'])
@@ -123,13 +122,32 @@ class SegmentsTest(absltest.TestCase):
     self.assertEqual([segment['rounds'] for segment in entries['segments']], [20, 5])
     self.assertEqual([segment['noise_multiplier'] for segment in entries['segments']], [2.08, 1.1])
     self.assertEqual(entries['rounds'], 25)
-    self.assertEqual(entries['releases'][0]['what'], 'models of rounds 1 to 25')
+    self.assertEqual(entries['releases'][0]['what'], 'models of all 25 rounds')
+    self.assertEqual(entries['mechanism'], entries['segments'][0]['mechanism'])
     json.dumps(entries, allow_nan=False)
 
   def test_one_without_noise_spoils_the_promise(self) -> None:
     segments = [privacy.Segment(_PUBLIC, 4), privacy.Segment(_PLAN, 1)]
-    self.assertIsNone(ledger.build_ledger(segments, 5, 9)['epsilon'])
+    entries = ledger.build_ledger(segments, 5, 9)
+    self.assertIsNone(entries['epsilon'])
     self.assertStartsWith(ledger.promise(segments), 'none: ')
+    for text in (entries['mechanism'], entries['releases'][0]['mechanism']):
+      self.assertStartsWith(text, '4 rounds: no noise; 1 round: DP-FedAvg')
+    self.assertIsNone(entries['noise'])
+    self.assertIn('No guarantee', entries['scaling'])
+
+  def test_no_sentence_promises_what_the_run_does_not(self) -> None:
+    for plan in (_PUBLIC, dataclasses.replace(_PLAN, sampling='fixed', is_seeded=True)):
+      entries = _ledger(plan, 20)
+      self.assertNotIn('guarantee', entries['trust_model'])
+      self.assertEqual(entries['bound'], '')
+
+  def test_scaling_is_about_all_rounds(self) -> None:
+    segments = [
+        privacy.Segment(dataclasses.replace(_PLAN, noise_multiplier=0.6), 100),
+        privacy.Segment(dataclasses.replace(_PLAN, noise_multiplier=6.0), 10),
+    ]
+    self.assertRegex(ledger.build_ledger(segments, 110, 9)['scaling'], '^With .*clients a round')
 
 
 class LearnedTest(absltest.TestCase):
@@ -157,45 +175,6 @@ class LearnedTest(absltest.TestCase):
     self.assertRegex(said, r'^epsilon (\S+) \(data set 1.50, training (\S+)\) at delta 0.0001 for')
     self.assertIn('(vocabulary)', said)
     self.assertNotIn('data set', _promise(_PLAN, 20, _ENTRIES[1:]))
-
-  def test_a_data_set_that_costs_too_much_does_not_scale(self) -> None:
-    self.assertIn('No number of clients', ledger.explain_scaling(self._plan, 1.5, 140))
-    bigger = ledger.scale(self._plan, 3.0)
-    self.assertAlmostEqual(bigger.learned.delta / (bigger.delta or 0.0), 0.1, places=12)
-    self.assertEqual(bigger.learned.epsilon, 1.5)
-
-
-class ScalingTest(absltest.TestCase):
-  def test_keeps_the_noise_on_the_mean(self) -> None:
-    bigger = ledger.scale(_PLAN, 3.0)
-    exact = dataclasses.replace(_PLAN, quantization_bits=0)
-    on_mean, expected = (plan.noise_stddev(100) / plan.clients_per_round for plan in (bigger, exact))
-    self.assertAlmostEqual(on_mean, expected, places=12)
-    self.assertAlmostEqual(bigger.sampling_probability, _PLAN.sampling_probability, places=3)
-
-  def test_the_line_holds(self) -> None:
-    line = ledger.explain_scaling(_PLAN, 2.0, 140)
-    population, clients = (int(number.replace(',', '')) for number in re.findall(r'([\d,]+) (?:users|clients)', line))
-    noise, delta = map(float, re.findall(r'(?:multiplier|delta) ([\d.]+(?:e-\d+)?)', line))
-    claimed = dataclasses.replace(
-        _PLAN, population=population, clients_per_round=clients, noise_multiplier=noise, delta=delta
-    )
-    self.assertAlmostEqual(claimed.epsilon(140), 2.0, delta=0.05)
-    self.assertLess(delta, 1 / population)
-
-  def test_more_clients_than_this_run_could_sum_are_no_mistake(self) -> None:
-    wide = privacy.PrivacyPlan(
-        population=20_000, clients_per_round=5000, clip_norm=1.0, quantization_bits=16, noise_multiplier=1.0, delta=1e-6
-    )
-    self.assertRegex(ledger.explain_scaling(wide, 2.0, 140), 'With [0-9,]+ users')
-
-  def test_knows_when_to_stop(self) -> None:
-    loud = dataclasses.replace(_PLAN, noise_multiplier=400.0)
-    self.assertIn('No number of clients', ledger.explain_scaling(loud, 1e-9, 140))
-
-  def test_enough_is_enough(self) -> None:
-    self.assertIn('as it is', ledger.explain_scaling(_PLAN, 50.0, 140))
-    self.assertIn('No guarantee', ledger.explain_scaling(_PUBLIC, 2.0, 140))
 
 
 if __name__ == '__main__':
