@@ -46,6 +46,7 @@ class MainsTest(parameterized.TestCase):
     lines = _run('-m', program, '-h').stdout.splitlines()
     topics = [place for place, line in enumerate(lines) if line.endswith(':') and not line.startswith(' ')]
     self.assertGreater(len(topics), 3)
+    self.assertNotIn('Other:', lines)  # Where flags stand that have no topic.
     for place in topics:
       self.assertStartsWith(lines[place + 1], '  --')
     self.assertLessEqual(max(map(len, lines[topics[0] :])), 80)

@@ -109,7 +109,7 @@ cli.group_flags({
     'Privacy': ['clip_norm', 'noise_multiplier', 'target_epsilon', 'delta'],
     'The upload': ['quantization_bits'],
     'The run': [
-        'shards_dir', 'output_dir', 'rounds_per_eval', 'rounds_per_checkpoint', 'seed', 'runtime', 'xla',
+        'shards_dir', 'output_dir', 'branch_from', 'rounds_per_eval', 'rounds_per_checkpoint', 'seed', 'runtime', 'xla',
         'on_client_error',
     ],
 })  # fmt: skip

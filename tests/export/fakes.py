@@ -58,6 +58,7 @@ def release(
     model_size: int = 8,
     seed: int = 1,
     spoil: float | None = None,
+    round_number: int = 140,
 ) -> str:
   """Writes a released model with random weights into a run directory, two of them spoilt if asked."""
   import tensorflow as tf
@@ -69,7 +70,7 @@ def release(
   if spoil is not None:
     weights[0].flat[3] = weights[-1].flat[0] = spoil
   os.makedirs(run_dir, exist_ok=True)
-  model = released.ReleasedModel(schema, model_size, 140, weights)
+  model = released.ReleasedModel(schema, model_size, round_number, weights)
   released.save(model, privacy(), run_dir)
   figures = run_directory.read_json(run_dir, 'run.json')
   if figures:

@@ -161,6 +161,17 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertIn('finite weights', self._refused(f'--output_dir={self._output}'))
     self.assertCountEqual(os.listdir(self._output), _FILES)
 
+  @parameterized.parameters(
+      ('model.npz', 'found the model of round 139 and a ledger of round 140: repeat the training command'),
+      ('privacy.json', 'found the model of round 140 and a ledger of round 139: repeat the training command'),
+  )
+  def test_refuses_a_model_and_a_ledger_of_two_rounds(self, older: str, message: str) -> None:
+    earlier = os.path.join(self._folder, 'earlier')
+    fakes.release(earlier, seed=3, round_number=139)
+    shutil.copyfile(os.path.join(earlier, older), os.path.join(self._run_dir, older))
+    self.assertIn(message, self._refused(f'--output_dir={self._output}'))
+    self.assertEmpty(os.listdir(self._output))
+
   def test_needs_shards(self) -> None:
     missing = os.path.join(self._folder, 'missing')
     self.assertIn('a finished data set', self._refused(f'--output_dir={self._output}', f'--shards_dir={missing}'))

@@ -1,55 +1,96 @@
 """Tests of the program: figures for people and for programs. In a process of its own, as others define its flags."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 
 from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
 
+from models import released
+from pipelines import schema as schema_lib
 from tests import layout
 from tests.tff_tasks import fakes
 
-# Runs the program on figures that are given.
+_FIGURES = {
+    'task': 'next_character', 'data_set': 'plays', 'round': 3, 'split': 'test', 'clients': 4, 'examples': 1234,
+    'population': 9, 'accuracy': 0.25, 'accuracy_per_user': 0.2, 'loss': float('nan'), 'baseline': 'bigram',
+    'baseline_accuracy': 0.35, 'majority_class': 'e', 'majority_accuracy': 0.3, 'bigram_accuracy': 0.35,
+    'bigram_clients': 9, 'coverage': 0.5,
+}  # fmt: skip
+# Runs the program on figures that are given, or up to where the model would be built if there are none.
 _WITHOUT_TENSORFLOW = """
 import sys
 from unittest import mock
 
-figures = {
-    'task': 'next_character', 'data_set': 'plays', 'round': 3, 'split': 'test', 'clients': 4, 'examples': 1234,
-    'population': 9, 'accuracy': 0.25, 'accuracy_per_user': 0.2, 'loss': float('nan'), 'baseline': 'majority',
-    'baseline_accuracy': 0.3, 'majority_class': 'e', 'majority_accuracy': 0.3, 'bigram_accuracy': None,
-    'bigram_clients': None, 'coverage': 1.0,
-}
-sys.modules['tensorflow'] = mock.Mock()
-sys.modules['tff_tasks.runtime.contexts'] = mock.Mock()
-sys.modules['tff_tasks.released_evaluation'] = mock.Mock(measure=lambda run_dir, shards, split: figures)
+nan = float('nan')
+figures = {figures}
+for name in ('tensorflow', 'tff_tasks.runtime.contexts', 'tff_tasks.evaluation', 'tff_tasks.functional'):
+  sys.modules[name] = mock.Mock()
+if figures:
+  sys.modules['tff_tasks.released_evaluation'] = mock.Mock(measure=lambda run_dir, shards, split: figures)
 from pipelines import cli
 from tff_tasks import evaluate
 cli.run(evaluate.main)
 """
 
 
-class EvaluateTest(absltest.TestCase):
+class EvaluateTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
-    self._shards = os.path.join(self.create_tempdir().full_path, 'shards')
+    self._folder = self.create_tempdir().full_path
+    self._shards = os.path.join(self._folder, 'shards')
     fakes.write_shards(self._shards)
 
-  def _run(self, *flags: str) -> str:
-    command = [sys.executable, '-c', _WITHOUT_TENSORFLOW, '--run_dir=run', f'--shards_dir={self._shards}', *flags]
+  def _run(self, figures: dict, *flags: str) -> tuple[int, str, str]:
+    places = [f'--run_dir={self._folder}/run', f'--shards_dir={self._shards}']
+    command = [sys.executable, '-c', _WITHOUT_TENSORFLOW.replace('{figures}', repr(figures)), *places, *flags]
     done = subprocess.run(command, cwd=layout.ROOT, capture_output=True, text=True, timeout=120, check=False)
-    self.assertEqual((done.returncode, done.stderr), (0, ''))
-    return done.stdout
+    return done.returncode, done.stdout, done.stderr
 
   def test_for_people(self) -> None:
-    said = self._run()
+    code, said, errors = self._run(_FIGURES)
+    self.assertEqual((code, errors), (0, ''))
     self.assertStartsWith(said, 'Round 3 of next_character on 4 test users of plays (1,234 examples):\naccuracy 25.0%')
-    self.assertIn("Always answering 'e' is right 30.0% of the time.", said)
+    for sentence in (
+        "Always answering 'e' is right 30.0% of the time, a bigram 35.0%.",
+        'The model does not beat the baseline (bigram): 25.0% against 35.0%.',
+        'Coverage: the model can give 50.0% of the true answers',
+    ):
+      self.assertIn(f'\n{sentence}', said)
 
   def test_for_programs(self) -> None:
-    found = json.loads(self._run('--json'))
-    self.assertEqual((found['accuracy'], found['loss'], found['coverage']), (0.25, None, 1.0))
+    code, said, errors = self._run(_FIGURES, '--json')
+    self.assertEqual((code, errors), (0, ''))
+    self.assertEqual(json.loads(said), {**_FIGURES, 'loss': None})
+
+  def _release(self, schema: schema_lib.Schema) -> None:
+    run_dir = os.path.join(self._folder, 'run')
+    os.makedirs(run_dir)
+    released.save(released.ReleasedModel(schema, 5, 3, [np.zeros(3, np.float32)]), {}, run_dir)
+
+  def _assert_refused(self, message: str, *flags: str) -> None:
+    code, said, errors = self._run({}, *flags)
+    self.assertEqual((code, said), (2, ''), errors)
+    self.assertLen(errors.splitlines(), 1)
+    self.assertRegex(errors, f'^error: {message}')
+
+  def test_missing_shards_are_one_line_and_2(self) -> None:
+    self._assert_refused('Expected a finished data set in .*nowhere', '--shards_dir=nowhere')
+
+  def test_a_missing_run_is_one_line_and_2(self) -> None:
+    self._assert_refused('Expected a released model at .*run/model.npz, found none: ')
+
+  def test_another_schema_is_one_line_and_2(self) -> None:
+    self._release(dataclasses.replace(fakes.SCHEMA, classes=('a', 'b')))
+    self._assert_refused('Expected shards of the schema .* preprocess them with the declaration')
+
+  def test_a_split_without_clients_is_one_line_and_2(self) -> None:
+    self._release(fakes.SCHEMA)
+    self._assert_refused('Expected clients in the split validation .* choose --split among', '--split=validation')
 
 
 if __name__ == '__main__':

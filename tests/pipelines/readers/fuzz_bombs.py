@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import functools
 import gzip
 import io
+import lzma
 import zipfile
 import zlib
 
@@ -34,6 +35,23 @@ def _deflate_bomb() -> bytes:
   return piece * (_BOMB_BYTES // _PIECE_BYTES) + packer.flush()
 
 
+def _xz_bomb(before: bytes) -> bytes:
+  """Returns a file of that kind as xz: one member, as nothing is unpacked beyond the end of a member."""
+  packer = lzma.LZMACompressor(preset=0)
+  pieces = [packer.compress(piece) for piece in (before, *[b'x' * _PIECE_BYTES] * (_BOMB_BYTES // _PIECE_BYTES))]
+  return b''.join([*pieces, packer.flush()])
+
+
+def _zip_bomb(before: bytes) -> bytes:
+  """Returns a file of that kind as a zip archive."""
+  file = io.BytesIO()
+  archive = zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED, compresslevel=1)
+  with archive, archive.open('log', 'w') as member:
+    for piece in (before, *[b'x' * _PIECE_BYTES] * (_BOMB_BYTES // _PIECE_BYTES)):
+      member.write(piece)
+  return file.getvalue()
+
+
 @functools.cache
 def text_bombs() -> Sequence[bytes]:
   """Returns texts that are deep, long, or unpack to much."""
@@ -41,6 +59,11 @@ def text_bombs() -> Sequence[bytes]:
   digits = b'{"user": "u", "text": "x", "time": ' + b'1' * (1 << 20) + b'}\n'
   header = b'user,time,text\nu,1,"'
   return [deep, digits, _gzip_bomb(header), _gzip_bomb(b'', b'\n')]
+
+
+def packed_bombs() -> Sequence[bytes]:
+  """Returns lines without an end, packed in other ways: what unpacks them is the same for all texts."""
+  return [_xz_bomb(b'{"user": "'), _zip_bomb(b'{"user": "')]
 
 
 def parquet_bombs() -> Sequence[bytes]:

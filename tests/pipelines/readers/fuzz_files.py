@@ -242,7 +242,7 @@ FORMATS: dict[str, Format] = {
         _jsonl,
         functools.partial(_read, [jsonl.JsonLines()], _COLUMNS, 'a.jsonl'),
         _PACKERS,
-        fuzz_bombs.text_bombs,
+        lambda: [*fuzz_bombs.text_bombs(), *fuzz_bombs.packed_bombs()],
     ),
     'csv': Format(
         _csv,

@@ -102,6 +102,15 @@ class PackedTest(parameterized.TestCase):
     with self.assertRaisesRegex(base.DamagedFile, '^Expected a zip archive that can be read, found log with a passw'):
       _read(bytes(whole))
 
+  def test_an_xz_file_that_asks_for_gigabytes_is_refused(self) -> None:
+    whole = bytearray(lzma.compress(_CONTENT))
+    self.assertEqual(whole[14:16], b'\x21\1')  # The filter LZMA2 with one byte: the size of its dictionary.
+    whole[16] = 40  # 4 GiB.
+    end = 12 + 4 * (whole[12] + 1)  # Of the header of the block, which ends with its checksum.
+    whole[end - 4:end] = zlib.crc32(whole[12:end - 4]).to_bytes(4, 'little')
+    with self.assertRaisesRegex(packed.ERRORS, 'Memory usage limit'):
+      _read(bytes(whole))
+
   def test_zlib_is_unpacked_where_no_text_can_be(self) -> None:
     whole = zlib.compress(_CONTENT)
     self.assertEqual(_read(whole), whole)
