@@ -30,9 +30,7 @@ RELATION = dp_accounting.NeighboringRelation.REPLACE_SPECIAL
 _INTERVAL = 1e-3
 # With less noise, a single round that has the client costs more than any epsilon of use, and no accounting is needed.
 _LEAST_NOISE = 0.05
-
-
-# Short transforms that take the places of long ones; SciPy keeps 16.
+# Lengths of short transforms, whose plans replace those of long ones: SciPy keeps the last 16.
 _FIRST_LENGTH, _PLANS_KEPT = 4, 16
 
 
@@ -96,7 +94,9 @@ def _release_memory() -> None:
   """
   for length in range(_FIRST_LENGTH, _FIRST_LENGTH + _PLANS_KEPT):
     fft.ifft(fft.fft(np.ones(length)))
-  ctypes.CDLL(None).malloc_trim(0)
+  # Of glibc; other C libraries do not have it.
+  if trim := getattr(ctypes.CDLL(None), 'malloc_trim', None):
+    trim(0)
 
 
 def _interval(rounds: Iterable[Round]) -> float:

@@ -62,11 +62,12 @@ class ProgramState:
     return dataclasses.replace(self, state=tf.nest.pack_sequence_as(state, self.state))
 
   def branched(self, initial: Any) -> 'ProgramState':
-    """Returns what was loaded as the beginning of rounds with another secret, and perhaps another optimizer.
+    """Returns what was loaded as the beginning of another run, of which only the weights are taken.
+
+    The state of the server's optimizer is not: it holds the learning rate, and that of Adam looks like that of Yogi.
 
     Args:
-      initial: The initial state of the learning process that goes on. Of what was loaded it gets the weights, and the
-        state of the server's optimizer if that is of the same kind; what is drawn from the secret stays its own.
+      initial: The initial state of the learning process of the other run.
 
     Raises:
       ValueError: If the weights are of another model.
@@ -76,15 +77,24 @@ class ProgramState:
       raise ValueError(
           'Expected a run of the same model to branch from, found one of another: type the --model_size of that run.'
       )
-    state = initial._replace(
-        global_model_weights=tf.nest.pack_sequence_as(initial.global_model_weights, self.state[: len(weights)]),
-        # Rounds are counted on.
-        aggregator=collections.OrderedDict(initial.aggregator, round=np.int32(self.round_number)),
-    )
-    optimizer = tf.nest.flatten(initial.finalizer)
-    if optimizer and _types(tf.nest.flatten(initial)) == _types(self.state):
-      state = state._replace(finalizer=tf.nest.pack_sequence_as(initial.finalizer, self.state[-len(optimizer) :]))
-    return dataclasses.replace(self, state=state)
+    taken = tf.nest.pack_sequence_as(initial.global_model_weights, self.state[: len(weights)])
+    return self._with_secret_of(initial, initial._replace(global_model_weights=taken))
+
+  def restarted(self, initial: Any) -> 'ProgramState':
+    """Returns what was loaded as the beginning of rounds of the same run with another secret.
+
+    Args:
+      initial: The initial state of the learning process with that secret.
+
+    Raises:
+      ValueError: If what was loaded is of another learning process.
+    """
+    return self._with_secret_of(initial, self.shaped_like(initial).state)
+
+  def _with_secret_of(self, initial: Any, state: Any) -> 'ProgramState':
+    # What is drawn from the secret is in the state of the aggregator. Rounds are counted on.
+    aggregator = collections.OrderedDict(initial.aggregator, round=np.int32(self.round_number))
+    return dataclasses.replace(self, state=state._replace(aggregator=aggregator))
 
 
 def _types(leaves: Any) -> list[tuple[tuple[int, ...], np.dtype]]:

@@ -36,15 +36,15 @@ def check(
   Raises:
     ValueError: If the server made the model useless.
   """
-  largest = _largest(after)
-  if not largest < _TOO_LARGE:  # NaN is not.
+  # The round has no checkpoint: it may run again with the same noise, so no figure of its model may be seen.
+  if not _largest(after) < _TOO_LARGE:  # NaN is not.
     raise ValueError(
-        f'Expected finite weights below {_TOO_LARGE:g} after round {round_number}, found {largest:g}: {_REMEDY}.'
+        f'Expected finite weights below {_TOO_LARGE:g} after round {round_number}, found others: {_REMEDY}.'
     )
   if any(error.reason == runtime.NOT_FINITE for error in errors) and _largest(before) > _LARGE:
     raise ValueError(
-        f'Expected finite updates in round {round_number}, found others, of a model whose weights have grown to '
-        f'{_largest(before):g}: {_REMEDY}.'
+        f'Expected finite updates in round {round_number}, found others, of a model whose weights have grown above '
+        f'{_LARGE:g}: {_REMEDY}.'
     )
 
 

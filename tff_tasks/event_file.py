@@ -28,9 +28,9 @@ class EventFile:
     for stale in glob.glob(os.path.join(glob.escape(folder), 'events.*')):
       os.remove(stale)
     # A name of its own: a TensorBoard that has the old file open would go on reading in the middle of the new one.
-    path = os.path.join(folder, f'events.out.tfevents.{time.time_ns()}')
-    with _tensorflow_errors():
-      self._writer = tf.io.TFRecordWriter(path)
+    self._path = os.path.join(folder, f'events.out.tfevents.{time.time_ns()}')
+    with _tensorflow_errors(self._path):
+      self._writer = tf.io.TFRecordWriter(self._path)
     self._write(tf.compat.v1.Event(file_version='brain.Event:2'))
 
   def add(self, step: int, figures: Mapping[str, float]) -> None:
@@ -40,20 +40,20 @@ class EventFile:
 
   def close(self) -> None:
     """Writes out what is still buffered."""
-    with _tensorflow_errors():
+    with _tensorflow_errors(self._path):
       self._writer.close()
 
   def _write(self, event: tf.compat.v1.Event) -> None:
     event.wall_time = time.time()
-    with _tensorflow_errors():
+    with _tensorflow_errors(self._path):
       self._writer.write(event.SerializeToString())
       self._writer.flush()
 
 
 @contextlib.contextmanager
-def _tensorflow_errors() -> Iterator[None]:
-  """Turns what TensorFlow raises when it cannot write into what Python raises."""
+def _tensorflow_errors(path: str) -> Iterator[None]:
+  """Turns what TensorFlow raises when it cannot write a file into what Python raises."""
   try:
     yield
   except tf.errors.OpError as error:
-    raise OSError(errno.EIO, error.message) from error
+    raise OSError(errno.EIO, error.message, path) from error

@@ -65,6 +65,11 @@ class History:
     return [run_id for run_id in dict.fromkeys(stretch.run_id for stretch in self.stretches) if run_id != self.run[0]]
 
   @property
+  def first_round(self) -> int:
+    """The first round of this run, those of the runs that it branched from left aside."""
+    return next(stretch.first_round for stretch in self.stretches if stretch.run_id == self.run[0])
+
+  @property
   def rounds_in_all(self) -> int:
     """The rounds of all stretches when the run has reached its last round."""
     return sum(stretch.rounds for stretch in self.with_current(last_round=self.total_rounds).stretches)

@@ -21,9 +21,10 @@ class LeftOut:
   def __init__(self, shards: client_shards.ClientShards, is_skipped: bool, say: Callable[[str], None]) -> None:
     self._shards, self._is_skipped, self._say = shards, is_skipped, say
     self._told: set[int] = set()
+    self._lines: list[str] = []
 
   def take(self, errors: Sequence[client_data.ClientError]) -> None:
-    """Takes the clients that one round left out.
+    """Takes the clients that one round left out; nothing is said of them yet.
 
     Raises:
       ValueError: If the run is not to go on without them.
@@ -32,11 +33,17 @@ class LeftOut:
       raise ValueError(self._refusal(errors))
     for error in errors:
       if error.client not in self._told and len(self._told) <= _MOST_TOLD:
-        self._say(
+        self._lines.append(
             f'Left out {self._describe(error)}' if len(self._told) < _MOST_TOLD
             else 'More clients are left out; metrics.csv counts them.'
         )  # fmt: skip
         self._told.add(error.client)
+
+  def tell(self) -> None:
+    """Says what was taken, all of whose rounds have a checkpoint on the disk by now."""
+    for line in self._lines:
+      self._say(line)
+    self._lines.clear()
 
   def _refusal(self, errors: Sequence[client_data.ClientError]) -> str:
     named = '; '.join(self._describe(error).rstrip('.') for error in errors[:_MOST_NAMED])

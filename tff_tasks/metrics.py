@@ -177,14 +177,20 @@ class MetricsLog:
     self._events.close()
 
 
-def last_round(run_dir: str) -> int:
-  """Returns the last round that metrics.csv has a row of, as far as it can be read; -1 without one."""
+def last_round(run_dir: str, planned: int) -> int:
+  """Returns the last round that metrics.csv has a row of, as far as it can be read; -1 without one.
+
+  Args:
+    run_dir: The run directory.
+    planned: The rounds of the run as they were planned once, or fewer. A larger number than this in a file that does
+      not have as many lines is damaged.
+  """
   rounds = [-1]
   with contextlib.suppress(FileNotFoundError), open(os.path.join(run_dir, FILE_NAME), 'rb') as file:
     for line in file:
       number = line.split(b',')[0].strip()
       rounds.append(int(number) if number.isdigit() and len(number) < _MOST_DIGITS else -1)
-  return max(rounds)
+  return min(max(rounds), max(planned, len(rounds)))
 
 
 def _figures(row: RoundMetrics) -> dict[str, float]:

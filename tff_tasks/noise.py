@@ -65,8 +65,8 @@ class RoundedGaussian:
   def __post_init__(self) -> None:
     if not 0 < self.stddev <= _MAX_STDDEV:
       raise ValueError(
-          f'Expected noise of 0 to {_MAX_STDDEV:.3g} steps of the grid, found {self.stddev}: use fewer '
-          '--quantization_bits.'
+          f'Expected noise of 0 to {_MAX_STDDEV:.3g} steps of the grid, found {self.stddev}: ask for less '
+          '(a lower --noise_multiplier or a higher --target_epsilon).'
       )
 
   def draw(self, round_number: int) -> np.ndarray:

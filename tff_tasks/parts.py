@@ -54,12 +54,22 @@ def build_seed(settings: settings_lib.Settings) -> seeds.Seed:
 
 def build_learning_process(
     settings: settings_lib.Settings,
+    rounds: int,
     model: functional.FunctionalModel,
     schema: schema_lib.Schema,
     plan: privacy.PrivacyPlan,
     seed: seeds.Seed,
 ) -> tff.learning.templates.LearningProcess:
-  """Returns the learning process of the settings; see `algorithms.build_learning_process`."""
+  """Returns the learning process of the settings; see `algorithms.build_learning_process`.
+
+  Args:
+    settings: What to do.
+    rounds: The rounds that the server's optimizer goes through, which its schedule is worked out from.
+    model: What to train.
+    schema: What the clients hold.
+    plan: The privacy plan.
+    seed: The seed of the run.
+  """
   training = client_work.LocalTraining(
       settings.client_learning_rate,
       settings.client_batch_size,
@@ -69,6 +79,6 @@ def build_learning_process(
       settings.server_optimizer,
       settings.server_learning_rate,
       settings.server_learning_rate_schedule,
-      settings.total_rounds,
+      rounds,
   )
   return algorithms.build_learning_process(model, schema, training, server_optimizer, plan, seed)

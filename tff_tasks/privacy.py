@@ -134,14 +134,6 @@ class PrivacyPlan:
     """Returns the epsilon at `delta` of all that is released in `rounds` rounds, or None if there is no guarantee."""
     return epsilon_of([Segment(self, rounds)])
 
-  def training_epsilon(self, rounds: int) -> float | None:
-    """Returns the epsilon at `training_delta` of the models alone, or None if there is no guarantee."""
-    return training_epsilon_of([Segment(self, rounds)])
-
-  def planned_epsilon(self, rounds: int) -> float | None:
-    """Returns what `epsilon` would be if the seed were secret: to compare runs that need a known one."""
-    return dataclasses.replace(self, is_seeded=False).epsilon(rounds)
-
   def calibrated(self, target_epsilon: float, rounds: int, before: Sequence['Segment'] = ()) -> 'PrivacyPlan':
     """Returns this plan with the smallest noise multiplier (to 1e-3) that keeps `rounds` rounds within the epsilon.
 

@@ -107,7 +107,8 @@ class Run:
     # What was measured once stays for the whole run, or a resumed one would differ in the last bits.
     use_xla = settings_lib.XLA[settings.xla] if saved is None or saved.use_xla is None else saved.use_xla
     self._model = functional.FunctionalModel(build_model, int(self._seed.stream('model').integers(2**31)))
-    process = parts.build_learning_process(settings, self._model, shards.schema, self._plan, self._seed)
+    own_rounds = settings.total_rounds - start.history.first_round + 1
+    process = parts.build_learning_process(settings, own_rounds, self._model, shards.schema, self._plan, self._seed)
     self._runtime = runtimes.build_runtime(settings.runtime, process, use_xla)
     self._dimension = sum(weight.size for weight in self._model.initial_weights)
     self._workers = workers.Workers()
@@ -142,7 +143,9 @@ class Run:
     """Returns the state to go on from, with its model released."""
     initial = self._runtime.initialize()
     if self._start.is_restarted:
-      saved = dataclasses.replace(saved.branched(initial), seed=self._seed, history=self._start.history)
+      is_branch = saved.history.run[0] != self._start.history.run[0]
+      begun = saved.branched(initial) if is_branch else saved.restarted(initial)
+      saved = dataclasses.replace(begun, seed=self._seed, history=self._start.history)
       self._kept.save(saved)  # First of all: no round may run twice with the new secret either.
     else:
       saved = saved.shaped_like(initial)
@@ -162,12 +165,14 @@ class Run:
         self._shards, settings.client_batch_size, settings.max_examples_per_client, self._seed
     )
     client_ids = self._shards.clients('train').client_ids
+    skipped = left_out.LeftOut(self._shards, settings.on_client_error == 'skip', shown.say)
     said = ''
 
     def save(round_number: int, state: Any, rows: Sequence[metrics.RoundMetrics]) -> None:
       nonlocal said
       self._save(round_number, state, rows)
       log.add(rows)
+      skipped.tell()
       if said != self._runtime.choice:
         said = self._runtime.choice
         shown.say(said)
@@ -177,7 +182,7 @@ class Run:
         runtime=self._runtime,
         cohort=lambda number: source.cohort(number, cohorts.draw_cohort(self._plan, self._seed, number, client_ids)),
         add_noise=aggregation.RoundNoise(self._plan, self._dimension, self._seed).add,
-        check=self._build_check(shown),
+        check=self._build_check(skipped),
         measure=self._measure,
         tick=shown.tick,
         save=save,
@@ -210,9 +215,7 @@ class Run:
       )
     return self._evaluators[split].evaluate(_weights(state))
 
-  def _build_check(self, shown: progress.Progress) -> Callable[[int, Any, runtime_lib.RoundResult], None]:
-    skipped = left_out.LeftOut(self._shards, self._settings.on_client_error == 'skip', shown.say)
-
+  def _build_check(self, skipped: left_out.LeftOut) -> Callable[[int, Any, runtime_lib.RoundResult], None]:
     def check(round_number: int, state: Any, result: runtime_lib.RoundResult) -> None:
       divergence.check(round_number, _weights(state), _weights(result.state), result.left_out)
       if result.left_out:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import contextlib
+import errno
 import fcntl
 import math
 import os
@@ -24,6 +25,8 @@ _FREE = ('--output_dir', '--shards_dir', '--rounds_per_checkpoint', '--rounds_pe
 _NOISE = ('--noise_multiplier', '--target_epsilon')
 _LENGTH, _SCHEDULE, _BRANCH = '--total_rounds', '--server_learning_rate_schedule', '--branch_from'
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 @contextlib.contextmanager
 def hold(path: str) -> Iterator[None]:
@@ -31,22 +34,40 @@ def hold(path: str) -> Iterator[None]:
 
   Raises:
     ValueError: If it cannot be written, then or later, or another trainer is at work in it.
+    OSError: If what is done meanwhile raises one that is about other files.
   """
-  try:
-    os.makedirs(path, exist_ok=True)
-    with open(os.path.join(path, '.lock'), 'w', encoding='utf-8') as lock:
-      try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError as error:
-        raise ValueError(
-            f'Expected no other trainer at work in {path}, found one: wait for it, or choose another --output_dir.'
-        ) from error
+  with contextlib.ExitStack() as stack:
+    try:
+      os.makedirs(path, exist_ok=True)
+      lock = stack.enter_context(open(os.path.join(path, '.lock'), 'w', encoding='utf-8'))
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise ValueError(
+          f'Expected no other trainer at work in {path}, found one: wait for it, or choose another --output_dir.'
+      ) from error
+    except OSError as error:
+      raise _unwritable(path, error) from error
+    try:
       yield
-  except OSError as error:
-    raise ValueError(
-        f'Expected a run directory that can be written at {path}, found: {error.strerror}; free disk space or change '
-        'its permissions and repeat the command, or choose another --output_dir.'
-    ) from error
+    except OSError as error:
+      if _is_about(path, error):
+        raise _unwritable(path, error) from error
+      raise
+
+
+def _unwritable(path: str, error: OSError) -> ValueError:
+  return ValueError(
+      f'Expected a run directory that can be written at {path}, found: {error.strerror}; free disk space or change '
+      'its permissions and repeat the command, or choose another --output_dir.'
+  )
+
+
+def _is_about(path: str, error: OSError) -> bool:
+  """Returns whether an error is about the run directory: of a full disk, Python does not say which file it is about."""
+  if error.filename is None:
+    return error.errno in _FULL
+  folder, filename = os.path.abspath(path), os.path.abspath(os.fsdecode(error.filename))
+  return os.path.commonpath([folder, filename]) == folder
 
 
 def write_config(path: str, history: history_lib.History) -> None:
@@ -95,11 +116,18 @@ def _check_flags(path: str, found: history_lib.History, asked: history_lib.Histo
           f'Expected the flags of the run in {path} ({stood}), found {typed}: type the same flags to resume this run; '
           f'or {remedy}.'
       )
-  if _BRANCH in asked.flags and not found.parents:
+  if _BRANCH in asked.flags and not _is_parent(asked.flags[_BRANCH], found):
+    began = 'branched from another one' if found.parents else 'began by itself'
     raise ValueError(
-        f'Expected a new run directory for --branch_from, found a run in {path} that began by itself: choose another '
+        f'Expected a new run directory for {asked.flags[_BRANCH]}, found a run in {path} that {began}: choose another '
         '--output_dir, or leave --branch_from out to resume that run.'
     )
+
+
+def _is_parent(flag: str, found: history_lib.History) -> bool:
+  """Returns whether a flag names the run that another branched from; of one that is gone, only its path is known."""
+  run_id = reading.read_run(flag.removeprefix(f'{_BRANCH}='))
+  return run_id in found.parents[-1:] or (run_id is None and flag == found.flags.get(_BRANCH))
 
 
 def _check_length(path: str, saved: checkpoints.ProgramState, asked: history_lib.History) -> None:
@@ -136,7 +164,8 @@ def _check_home(path: str, history: history_lib.History) -> None:
 
   Two that go on from one checkpoint use the same noise: the difference of their models would have none.
   """
-  found = {run_id for run_id, *_ in released.find_rounds(path)} | {reading.read_run(path)} - {None}
+  # The flag file has no checksum, and is written again: it decides only where nothing else does.
+  found = {run_id for run_id, *_ in released.find_rounds(path)} or {reading.read_run(path)} - {None}
   if not found:
     raise ValueError(
         f'Expected {CONFIG_NAME} of the run whose checkpoints are in {path}, found none: bring the whole run directory '
@@ -164,8 +193,8 @@ def released_round(path: str, history: history_lib.History) -> int:
     )
   if found:
     return max((round_number for _, other, round_number in found if other == attempt), default=-1)
-  # Both are damaged or gone; no run is longer than it was planned.
-  return min(metrics.last_round(path), history.total_rounds)
+  # Both are damaged or gone.
+  return metrics.last_round(path, history.total_rounds)
 
 
 def is_complete(path: str, saved: checkpoints.ProgramState) -> bool:

@@ -1,6 +1,7 @@
 """Where a run begins: with its first round, at its last checkpoint, or where another run stands."""
 
 from collections.abc import Callable, Sequence
+import contextlib
 import dataclasses
 import os
 from typing import NamedTuple
@@ -12,6 +13,9 @@ from tff_tasks import privacy
 from tff_tasks import run_directory
 from tff_tasks import seeds
 from tff_tasks import settings as settings_lib
+
+# Of reading the last checkpoint of a run that may be at work.
+_ATTEMPTS = 5
 
 
 class Start(NamedTuple):
@@ -88,7 +92,7 @@ def _resume(settings: settings_lib.Settings, saved: checkpoints.ProgramState, as
 
 def _branch(settings: settings_lib.Settings, data: str, ask: _Ask) -> Start:
   path = settings.branch_from or ''
-  parent = checkpoints.load_last(os.path.join(path, checkpoints.FOLDER))
+  parent = _load_parent(path)
   if not parent:
     raise ValueError(f'Expected the checkpoints of a run in --branch_from={path}, found none: name a run directory.')
   if parent.history.data != data:
@@ -105,6 +109,18 @@ def _branch(settings: settings_lib.Settings, data: str, ask: _Ask) -> Start:
   history = parent.history.with_lost(run_directory.released_round(path, parent.history))
   new = ask(history_lib.segments(history.stretches), last_round + 1)
   return Start(
-      history.followed_by(new, last_round), parts.build_seed(settings), parent, True,
-      f'Branched from round {last_round} of {path}: the rounds of both count.',
+      # How the parent's clients are compiled does not decide it for these.
+      history.followed_by(new, last_round), parts.build_seed(settings), dataclasses.replace(parent, use_xla=None), True,
+      f"Branched from round {last_round} of {path}: the rounds of both count. The server's optimizer starts anew.",
   )  # fmt: skip
+
+
+def _load_parent(path: str) -> checkpoints.ProgramState | None:
+  """Returns the last checkpoint of a run that may be at work: it removes the older ones as it writes others."""
+  for _ in range(_ATTEMPTS):
+    with contextlib.suppress(FileNotFoundError):
+      return checkpoints.load_last(os.path.join(path, checkpoints.FOLDER))
+  raise ValueError(
+      f'Expected to read the last checkpoint of the run in --branch_from={path}, found it removed {_ATTEMPTS} times: '
+      'a trainer is at work there; repeat the command when it has ended.'
+  )

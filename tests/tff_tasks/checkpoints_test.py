@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.tff_tasks import fakes
+from tff_tasks import algorithms
 from tff_tasks import checkpoints
 from tff_tasks import metrics
 from tff_tasks import seeds
@@ -233,19 +234,33 @@ class CheckpointsTest(parameterized.TestCase):
   def test_only_the_owner_may_look(self) -> None:
     self.assertEqual(stat.S_IMODE(self._folder.stat().st_mode), 0o700)
 
-  def test_a_branch_takes_weights_and_optimizer_and_nothing_that_is_secret(self) -> None:
-    self._kept.save(_program_state(1, _LearningState((np.float32(1),), _aggregator(2), (np.float32(3),))))
+  @parameterized.parameters(
+      (('sgd', 1.0), ('sgd', 0.01)), (('adam', 0.1), ('yogi', 0.1)), (('sgd', 1.0), ('sgd', 1.0, 'linear', 8)),
+  )  # fmt: skip
+  def test_a_branch_takes_the_weights_and_its_own_optimizer(self, old: Any, new: Any) -> None:
+    """The state of TFF's optimizers holds what they were built with."""
+    spec = (tf.TensorSpec([2]),)
+    begun, other = (
+        tf.nest.map_structure(np.asarray, algorithms.build_server_optimizer(*arguments).initialize(spec))
+        for arguments in (old, new)
+    )
+    weights = np.array([1, 2], np.float32)
+    self._kept.save(_program_state(1, _LearningState((weights,), _aggregator(2), begun)))
     found = self._kept.load()
     assert found is not None
-    state = found.branched(_LearningState((np.float32(7),), _aggregator(8), (np.float32(9),))).state
-    self.assertEqual(state, ((1,), {'secret': 8, 'round': 1}, (3,)))
+    state = found.branched(_LearningState((0 * weights,), _aggregator(8), other)).state
+    np.testing.assert_array_equal(state.global_model_weights[0], weights)
+    self.assertEqual(state.aggregator, {'secret': 8, 'round': 1})
+    tf.nest.map_structure(np.testing.assert_array_equal, state.finalizer, other)
 
-  def test_a_branch_with_another_optimizer_begins_it_anew(self) -> None:
+  def test_rounds_that_run_again_take_all_but_what_is_secret(self) -> None:
     self._kept.save(_program_state(1, _LearningState((np.float32(1),), _aggregator(2), (np.float32(3),))))
     found = self._kept.load()
     assert found is not None
-    state = found.branched(_LearningState((np.float32(7),), _aggregator(8), (np.float32(9), np.float32(0)))).state
-    self.assertEqual(state, ((1,), {'secret': 8, 'round': 1}, (9, 0)))
+    state = found.restarted(_LearningState((np.float32(7),), _aggregator(8), (np.float32(9),))).state
+    self.assertEqual(state, ((1,), {'secret': 8, 'round': 1}, (3,)))
+    with self.assertRaisesRegex(ValueError, 'Expected a checkpoint of this model and optimizer'):
+      found.restarted(_LearningState((np.float32(7),), _aggregator(8), (np.float32(9), np.float32(0))))
 
   def test_a_branch_of_another_model_is_refused(self) -> None:
     self._kept.save(_program_state(1, _LearningState((np.zeros(3),), _aggregator(2), ())))

@@ -21,7 +21,8 @@ def _weights(value: float) -> list[np.ndarray]:
 class DivergenceTest(parameterized.TestCase):
   @parameterized.parameters(np.nan, np.inf, -np.inf, 1e7, -1e7)
   def test_a_model_that_is_useless_is_the_servers_fault(self, value: float) -> None:
-    with self.assertRaisesRegex(ValueError, '^Expected finite weights .* after round 7, found .*server_learning_rate'):
+    message = '^Expected finite weights .* after round 7, found others: [^0-9]*server_learning_rate'
+    with self.assertRaisesRegex(ValueError, message):
       divergence.check(7, _weights(1.0), _weights(value), [])
 
   @parameterized.parameters(0.0, 900.0, -2e4)
@@ -29,7 +30,7 @@ class DivergenceTest(parameterized.TestCase):
     divergence.check(7, _weights(1.0), _weights(value), [])
 
   def test_clients_are_not_blamed_for_the_model_that_they_got(self) -> None:
-    with self.assertRaisesRegex(ValueError, '^Expected finite updates in round 7.* grown to 5000: .*server_learning'):
+    with self.assertRaisesRegex(ValueError, '^Expected finite updates in round 7.* above 1000: .*server_learning'):
       divergence.check(7, _weights(-5e3), _weights(-5e3), _NOT_FINITE)
 
   def test_clients_are_blamed_otherwise(self) -> None:
@@ -68,7 +69,7 @@ class StandstillTest(absltest.TestCase):
 
 class RunTest(runs.RunsTestCase):
   def test_a_server_that_diverges_keeps_the_last_good_checkpoint(self) -> None:
-    with self.assertRaisesRegex(ValueError, '^Expected finite weights .* after round 1, found inf.*lower --server_lea'):
+    with self.assertRaisesRegex(ValueError, '^Expected finite weights .* after round 1, found others: .*lower --serv'):
       self.train('run', scripted.Script(step=float('inf')))
     self.assertEqual(self.saved('run').round_number, 0)
     self.train('remedy')

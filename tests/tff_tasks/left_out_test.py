@@ -2,12 +2,16 @@
 
 import os
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
 
 from pipelines import client_shards
 from tests.tff_tasks import fakes
+from tests.tff_tasks import runs
+from tests.tff_tasks import scripted
+from tff_tasks import checkpoints
 from tff_tasks import client_data
 from tff_tasks import left_out
 
@@ -57,6 +61,9 @@ class LeftOutTest(parameterized.TestCase):
     skipped = self._left_out(is_skipped=True)
     for errors in (_errors(3, 5), _errors(5), _errors(6, 3)):
       skipped.take(errors)
+    self.assertEmpty(self._said)
+    skipped.tell()
+    skipped.tell()
     expected = [f'Left out client {self.shards.client_id("train", client)}: Expected bytes, found {client}: mend them.'
                 for client in (3, 5, 6)]  # fmt: skip
     self.assertEqual(self._said, expected)
@@ -64,11 +71,27 @@ class LeftOutTest(parameterized.TestCase):
   def test_ten_are_told_and_then_that_there_are_more(self) -> None:
     skipped = self._left_out(is_skipped=True)
     skipped.take(_errors(*range(10)))
+    skipped.tell()
     self.assertLen(self._said, 10)
     self.assertStartsWith(self._said[-1], 'Left out client ')
     skipped.take(_errors(0, *range(10, 40)))
     skipped.take(_errors(*range(40)))
+    skipped.tell()
     self.assertEqual(self._said[10:], ['More clients are left out; metrics.csv counts them.'])
+
+
+class RunTest(runs.RunsTestCase):
+  def test_a_skipped_client_is_told_of_when_its_round_is_on_the_disk(self) -> None:
+    script = scripted.Script({2: [7], 4: [8]}, error=RuntimeError('dead'))
+    with self.assertRaises(RuntimeError):
+      self.train('run', script, on_client_error='skip', total_rounds=5, rounds_per_checkpoint=3)
+    said = self.stream.getvalue()
+    self.assertEqual(said.count('Left out client '), 1)
+    self.assertIn(f'Left out client {self.shards.client_id("train", 7)}', said)
+    save = mock.patch.object(checkpoints.Checkpoints, 'save', side_effect=RuntimeError('dead'))
+    with save, self.assertRaises(RuntimeError):
+      self.train('run', script, on_client_error='skip', total_rounds=5, rounds_per_checkpoint=1)
+    self.assertEqual(self.stream.getvalue().count('Left out client '), 1)
 
 
 if __name__ == '__main__':

@@ -155,7 +155,13 @@ class LastRoundTest(parameterized.TestCase):
     if content is not None:
       data = content.encode() if isinstance(content, str) else content
       pathlib.Path(run_dir, metrics.FILE_NAME).write_bytes(data)
-    self.assertEqual(metrics.last_round(run_dir), expected)
+    self.assertEqual(metrics.last_round(run_dir, 7), expected)
+
+  @parameterized.parameters((0, 4), (3, 4), (10, 10))
+  def test_none_is_beyond_both_the_plan_and_the_lines(self, planned: int, expected: int) -> None:
+    run_dir = self.create_tempdir().full_path
+    pathlib.Path(run_dir, metrics.FILE_NAME).write_text('round\n0\n1\n92\n')
+    self.assertEqual(metrics.last_round(run_dir, planned), expected + 1 if planned < 10 else expected)
 
 
 class OfRoundTest(absltest.TestCase):

@@ -4,12 +4,14 @@ import dataclasses
 from unittest import mock
 
 from absl.testing import absltest
+import numpy as np
 import tensorflow as tf
 
 from tests.tff_tasks import fakes
 from tff_tasks import algorithms
 from tff_tasks import client_work
 from tff_tasks import parts
+from tff_tasks import privacy
 from tff_tasks import seeds
 
 _SEED = seeds.Seed.from_number(5)
@@ -27,14 +29,13 @@ class BuildPlanTest(absltest.TestCase):
     target = dataclasses.replace(fakes.SETTINGS, noise_multiplier=None, target_epsilon=3.0)
     plan = parts.build_plan(target, 100, [fakes.WORDS])
     self.assertBetween(plan.epsilon(4), 2.9, 3.0)
-    self.assertBetween(plan.training_epsilon(4), 1.9, 2.0)
+    self.assertBetween(privacy.training_epsilon_of([privacy.Segment(plan, 4)]), 1.9, 2.0)
     with self.assertRaisesRegex(ValueError, 'above 1, which the data set alone has spent'):
       parts.build_plan(dataclasses.replace(target, sampling='fixed', target_epsilon=1.0), 100, [fakes.WORDS])
 
   def test_a_seeded_run_promises_nothing(self) -> None:
     plan = parts.build_plan(dataclasses.replace(fakes.SETTINGS, seed=0), 100)
     self.assertIsNone(plan.epsilon(4))
-    self.assertEqual(plan.planned_epsilon(4), parts.build_plan(fakes.SETTINGS, 100).epsilon(4))
 
 
 class BuildSeedTest(absltest.TestCase):
@@ -48,13 +49,25 @@ class BuildLearningProcessTest(absltest.TestCase):
   def test_settings_reach_the_process(self) -> None:
     plan = parts.build_plan(fakes.SETTINGS, len(fakes.SIZES))
     with mock.patch.object(algorithms, 'build_learning_process') as build:
-      parts.build_learning_process(fakes.SETTINGS, mock.sentinel.model, fakes.SCHEMA, plan, _SEED)
+      parts.build_learning_process(fakes.SETTINGS, 4, mock.sentinel.model, fakes.SCHEMA, plan, _SEED)
     build_model, schema, training, server_optimizer, *rest = build.call_args.args
     self.assertEqual((build_model, schema, rest), (mock.sentinel.model, fakes.SCHEMA, [plan, _SEED]))
     self.assertEqual(training, client_work.LocalTraining(learning_rate=0.5, batch_size=4, epochs=1))
     begin = server_optimizer.initialize(tf.TensorSpec([2]))
     self.assertEqual(begin['learning_rate'], 0.01)
     self.assertIn('preconditioner', begin)  # Of Adam.
+
+  def test_a_linear_schedule_ends_with_the_rounds(self) -> None:
+    linear = dataclasses.replace(fakes.SETTINGS, server_learning_rate_schedule='linear', total_rounds=10)
+    plan = parts.build_plan(linear, len(fakes.SIZES))
+    with mock.patch.object(algorithms, 'build_learning_process') as build:
+      parts.build_learning_process(linear, 4, mock.sentinel.model, fakes.SCHEMA, plan, _SEED)
+    optimizer, weights = build.call_args.args[3], tf.zeros([2])
+    state, rates = optimizer.initialize(tf.TensorSpec([2])), []
+    for _ in range(4):
+      state, _ = optimizer.next(state, weights, weights)
+      rates.append(float(state['optimizer']['learning_rate']))
+    np.testing.assert_allclose(rates, [0.01, 0.01, 0.005, 0.0], rtol=1e-5)  # Of the rounds that follow.
 
 
 if __name__ == '__main__':

@@ -13,6 +13,10 @@ _PLAN = privacy.PrivacyPlan(
     population=932, clients_per_round=250, clip_norm=0.3, quantization_bits=8, noise_multiplier=2.08, delta=1e-4
 )
 
+def _training_epsilon(plan: privacy.PrivacyPlan, rounds: int) -> float | None:
+  return privacy.training_epsilon_of([privacy.Segment(plan, rounds)])
+
+
 def _epsilon(plan: privacy.PrivacyPlan, rounds: int) -> float:
   epsilon = plan.epsilon(rounds)
   assert epsilon is not None
@@ -106,7 +110,7 @@ class NoPromiseTest(parameterized.TestCase):
     ):
       self.assertStartsWith(privacy.why_no_promise([privacy.Segment(plan, 20)]), reason)
       self.assertIsNone(plan.epsilon(20))
-      self.assertIsNone(plan.training_epsilon(20))
+      self.assertIsNone(_training_epsilon(plan, 20))
 
   @parameterized.parameters(1e-9, 0.0011, 0.0012, 0.04, 0.06)
   def test_little_noise_is_no_error_in_any_round(self, noise: float) -> None:
@@ -122,11 +126,6 @@ class NoPromiseTest(parameterized.TestCase):
     plan = dataclasses.replace(_PLAN, learned=guarantees.Cost(99.0, 1e-5))
     self.assertIsNone(plan.epsilon(140))
     self.assertIn('above 100', privacy.why_no_promise([privacy.Segment(plan, 140)]))
-
-  def test_a_seeded_plan_has_a_planned_epsilon(self) -> None:
-    seeded = dataclasses.replace(_PLAN, is_seeded=True)
-    self.assertEqual(seeded.planned_epsilon(20), _PLAN.epsilon(20))
-    self.assertIsNone(seeded.epsilon(0))
 
 
 class SegmentsTest(absltest.TestCase):
@@ -166,15 +165,15 @@ class LearnedTest(parameterized.TestCase):
 
   def test_is_spent_before_the_first_round(self) -> None:
     plan = dataclasses.replace(_PLAN, learned=self._SPENT)
-    self.assertEqual((plan.epsilon(0), plan.training_epsilon(0)), (2.0, 0.0))
+    self.assertEqual((plan.epsilon(0), _training_epsilon(plan, 0)), (2.0, 0.0))
     alone = dataclasses.replace(_PLAN, delta=plan.training_delta)
     self.assertAlmostEqual(plan.epsilon(7), 2.0 + _epsilon(alone, 7), places=12)
-    self.assertGreater(plan.training_epsilon(7), _epsilon(_PLAN, 7))
+    self.assertGreater(_training_epsilon(plan, 7), _epsilon(_PLAN, 7))
 
   def test_the_target_is_for_all_of_it(self) -> None:
     plan = dataclasses.replace(_PLAN, learned=self._SPENT).calibrated(5.0, 20)
     self.assertBetween(plan.epsilon(20), 4.9, 5.0)
-    self.assertBetween(plan.training_epsilon(20), 2.9, 3.0)
+    self.assertBetween(_training_epsilon(plan, 20), 2.9, 3.0)
 
   @parameterized.parameters(1.0, 2.0)
   def test_a_target_that_the_data_set_has_spent(self, target: float) -> None:
@@ -188,7 +187,7 @@ class LearnedTest(parameterized.TestCase):
 
   def test_without_noise_there_is_no_promise(self) -> None:
     plan = dataclasses.replace(_PLAN, noise_multiplier=0.0, learned=self._SPENT)
-    self.assertEqual((plan.epsilon(3), plan.training_epsilon(3), plan.training_delta), (None, None, None))
+    self.assertEqual((plan.epsilon(3), _training_epsilon(plan, 3), plan.training_delta), (None, None, None))
 
 
 if __name__ == '__main__':

@@ -157,6 +157,15 @@ class RunDirectoryTest(parameterized.TestCase):
     self._prepare()
     self.assertStartsWith(self._config(), _FLAGS)
 
+  def test_a_damaged_flag_file_is_written_again_where_the_model_is(self) -> None:
+    self._prepare()
+    self._release(3)
+    path = pathlib.Path(self._run_dir, run_directory.CONFIG_NAME)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:])  # A digit of the id.
+    self._prepare()
+    self.assertEqual(path.read_bytes(), whole)
+
   def test_checkpoints_of_another_run_are_refused(self) -> None:
     self._prepare()
     self._saved = None
@@ -208,8 +217,16 @@ class RunDirectoryTest(parameterized.TestCase):
 
   def test_a_disk_that_fills_up_is_one_clear_line(self) -> None:
     message = 'Expected a run directory that can be written at .*No space left on device'
-    with self.assertRaisesRegex(ValueError, message), run_directory.hold(self._run_dir):
-      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'metrics.csv')
+    for files in ((), (os.path.join(self._run_dir, metrics.FILE_NAME),)):
+      with self.assertRaisesRegex(ValueError, message), run_directory.hold(self._run_dir):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *files)
+
+  @parameterized.parameters(('/shards/train-00000.npz',), ('metrics.csv',), ())
+  def test_an_error_of_other_files_is_not_blamed_on_it(self, *files: str) -> None:
+    error = OSError(errno.EIO, os.strerror(errno.EIO), *files)
+    with self.assertRaises(OSError) as caught, run_directory.hold(self._run_dir):
+      raise error
+    self.assertIs(caught.exception, error)
 
   def test_other_data_is_refused(self) -> None:
     self._prepare()

@@ -31,7 +31,7 @@ class RunsTestCase(parameterized.TestCase):
 
   def train(self, name: str, script: scripted.Script = scripted.NOTHING_HAPPENS, **changes: Any) -> scripted.Runtime:
     settings = dataclasses.replace(
-        fakes.SETTINGS, output_dir=self.path(name), rounds_per_checkpoint=2, **{'total_rounds': 6, **changes}
+        fakes.SETTINGS, output_dir=self.path(name), **{'total_rounds': 6, 'rounds_per_checkpoint': 2, **changes}
     )
     flagfile = ''.join(
         f'--{field}={value}\n' for field, value in dataclasses.asdict(settings).items() if value is not None

@@ -1,15 +1,19 @@
 """Tests of where a run begins, and of what a run that goes on has to fit."""
 
 import dataclasses
+import errno
 import json
+import os
 import pathlib
 import shutil
 from typing import Any
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from models import released
 from tests.tff_tasks import fakes
 from tests.tff_tasks import runs
 from tests.tff_tasks import scripted
@@ -118,7 +122,8 @@ class ResumeTest(runs.RunsTestCase):
     )
     self.assertEqual((ledger['rounds'], first.noise_multiplier, second.noise_multiplier), (6, 1.0, 2.0))
     self.assertIn('goes through after this one branched', ' '.join(ledger['not_covered']))
-    self.assertIn(f'Branched from round 4 of {self.path("first")}', self.stream.getvalue())
+    said = f"round 4 of {self.path('first')}: the rounds of both count. The server's optimizer starts anew."
+    self.assertIn(f'Branched from {said}', self.stream.getvalue())
     saved = self.saved('branch')
     self.assertEqual([row.round for row in saved.rows], list(range(7)))
     self.assertEqual(saved.state[0].tolist(), [6.0] * 3)
@@ -135,6 +140,50 @@ class ResumeTest(runs.RunsTestCase):
     self.train('branch', **options, noise_multiplier=None)
     self.assertEqual((self.saved('branch').seed, self.saved('branch').round_number), (seed, 9))
     self.assertBetween(self.ledger('branch')['epsilon'], 2.9, 3.0)
+
+  def test_a_branch_compiles_clients_as_it_is_told(self) -> None:
+    self.train('first', total_rounds=4, xla='no', noise_multiplier=0.0)
+    branch = self.train('branch', branch_from=self.path('first'), xla='yes', noise_multiplier=0.0)
+    self.assertIs(branch.use_xla, True)
+    self.assertIs(self.saved('first').use_xla, False)
+
+  def test_a_branch_has_a_schedule_of_its_own_rounds(self) -> None:
+    self.train('first', total_rounds=4, noise_multiplier=0.0)
+    linear: dict[str, Any] = {
+        'branch_from': self.path('first'), 'server_learning_rate_schedule': 'linear', 'noise_multiplier': 0.0,
+    }  # fmt: skip
+    with self.assertRaises(RuntimeError):
+      self.train('branch', scripted.Script(error=RuntimeError('dead')), **linear, total_rounds=7)
+    self.assertEqual(self.train('branch', **linear, total_rounds=7).process[1], 3)
+
+  def test_a_branch_is_of_one_run(self) -> None:
+    silent: dict[str, Any] = {'noise_multiplier': 0.0}
+    for name in ('first', 'second'):
+      self.train(name, total_rounds=4, **silent)
+    self.train('branch', branch_from=self.path('first'), **silent)
+    shutil.move(self.path('first'), self.path('moved'))
+    for other in ('second', 'branch', 'nowhere'):
+      with self.assertRaisesRegex(
+          ValueError, f'Expected a new run directory for --branch_from={self.path(other)}, found a run .* another one'
+      ):
+        self.train('branch', branch_from=self.path(other), total_rounds=8, **silent)
+    self.train('branch', branch_from=self.path('first'), total_rounds=7, **silent)  # Gone, and named as it was.
+    self.train('branch', branch_from=self.path('moved'), total_rounds=8, **silent)
+    self.train('branch', total_rounds=9, **silent)
+    self.assertEqual(self.ledger('branch')['rounds'], 9)
+
+  @parameterized.parameters(1, 99)
+  def test_a_parent_at_work_removes_checkpoints_while_they_are_read(self, removals: int) -> None:
+    self.train('first', total_rounds=4, noise_multiplier=0.0)
+    gone = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path('first', 'round_000003.ckpt'))
+    load = mock.patch.object(checkpoints, 'load_last', side_effect=[*[gone] * removals, self.saved('first')])
+    with load, mock.patch.object(checkpoints.Checkpoints, 'load', return_value=None):
+      if removals == 1:
+        self.train('branch', branch_from=self.path('first'), noise_multiplier=0.0)
+      else:
+        message = f'--branch_from={self.path("first")}, found it removed .* at work there; repeat the command'
+        with self.assertRaisesRegex(ValueError, message):
+          self.train('branch', branch_from=self.path('first'), noise_multiplier=0.0)
 
   @parameterized.parameters(
       ({'branch_from': 'nowhere'}, 'Expected the checkpoints of a run in --branch_from=nowhere, found none'),
@@ -172,6 +221,16 @@ class ResumeTest(runs.RunsTestCase):
     self.train('run', rounds_per_eval=1, on_client_error='skip')
     rows = [row.round for row in self.saved('run').rows if row.eval_accuracy is not None]
     self.assertEqual(rows, [0, 2, 4, 5, 6])
+
+  def test_rounds_beyond_what_an_older_checkpoint_knows_of_count_twice_too(self) -> None:
+    self.train('run', total_rounds=4, noise_multiplier=0.0)
+    self.train('run', noise_multiplier=0.0)
+    seed = self.saved('run').seed
+    for name in ('checkpoints/round_000006.ckpt', released.FILE_NAME, released.LEDGER_NAME):
+      os.remove(self.path('run', name))
+    self.train('run', noise_multiplier=0.0)
+    self.assertNotEqual(self.saved('run').seed, seed)
+    self.assertEqual(self.ledger('run')['rounds'], 8)
 
   def test_rounds_whose_checkpoint_is_lost_run_again_with_fresh_noise_and_count_twice(self) -> None:
     self.train('run')
