@@ -63,8 +63,8 @@ def forget(path: str, client_ids: Collection[bytes]) -> Outcome:
     raise ValueError(f'Expected client ids of {shard_bytes.ID_BYTES} bytes, found another length: hash them first.')
   client_shards.read_manifest(path)
   try:
-    with _hold(path) as folder:
-      return _forget(client_shards.ClientShards(path), asked, folder)
+    with _hold(path):
+      return _forget(client_shards.ClientShards(path), asked)
   except OSError as error:
     raise ValueError(
         f'Expected a data set that can be written at {path}, found: {error.strerror}; mend that and repeat the command.'
@@ -78,7 +78,7 @@ def find_unknown(path: str, client_ids: Sequence[bytes]) -> list[int]:
   return np.flatnonzero(~pc.is_in(asked, value_set=index['client_id']).to_numpy(zero_copy_only=False)).tolist()
 
 
-def _forget(data: client_shards.ClientShards, asked: Collection[bytes], folder: int) -> Outcome:
+def _forget(data: client_shards.ClientShards, asked: Collection[bytes]) -> Outcome:
   _remove_strays(data.path, data.manifest)
   is_gone = pc.is_in(data.index['client_id'], pa.array(list(asked), pa.binary(shard_bytes.ID_BYTES)))
   gone = data.index.filter(is_gone)
@@ -88,8 +88,7 @@ def _forget(data: client_shards.ClientShards, asked: Collection[bytes], folder: 
   clients, rows = pc.count_distinct(gone['client_id']).as_py(), pc.sum(gone['rows']).as_py()
   outcome = Outcome(len(asked), clients, tuple(shards), rows)
   manifest = _write_new(data, data.index.filter(pc.invert(is_gone)), outcome)
-  # The removals must not reach the disk before the manifest that they follow from.
-  os.fsync(folder)
+  # The manifest is on the disk: what it no longer names may go.
   _remove_strays(data.path, manifest)
   return dataclasses.replace(outcome, warnings=tuple(accounting.warn_of_refusals(manifest['splits'])))
 
@@ -150,13 +149,13 @@ def _remove_strays(path: str, manifest: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _hold(path: str) -> Iterator[int]:
-  """Keeps others from changing the data set at the same time; yields the descriptor of its folder."""
+def _hold(path: str) -> Iterator[None]:
+  """Keeps others from changing the data set at the same time."""
   try:
     folder = files.lock_folder(path)
   except BlockingIOError as error:
     raise ValueError(f'Expected nobody else to change {path}, found another process at it: wait for it.') from error
   try:
-    yield folder
+    yield
   finally:
     os.close(folder)

@@ -244,14 +244,14 @@ class KilledTest(_TestCase):
         patches.enter_context(mock.patch.object(os, name, functools.partial(stand_in, getattr(os, name))))
       yield
 
-  @parameterized.parameters(*range(12))
+  @parameterized.parameters(*range(15))
   def test_it_is_the_old_data_set_or_the_new_one(self, step: int) -> None:
     users = (4, 5, 10)
     with self._kill(step), self.assertRaises(_Killed):
       forgetting.forget(self.path, [_id(user) for user in users])
     data = client_shards.ClientShards(self.path)
     data.verify()
-    is_new = step > 7  # Two shards, the index and the manifest, each brought to the disk and renamed.
+    is_new = step > 10  # Two shards, the index and the manifest: each flushed, renamed, and its folder flushed.
     self.assertEqual('forgotten' in data.manifest, is_new)
     gone = {_id(user).hex() for user in users if is_new}
     self.assertEqual(_entries(self.path), {key: entry for key, entry in self.before.items() if key[1] not in gone})
@@ -260,7 +260,7 @@ class KilledTest(_TestCase):
     self.assertLen(self._manifest()['forgotten'], 1)
 
   def test_there_is_no_step_more(self) -> None:
-    with self._kill(12):
+    with self._kill(15):
       forgetting.forget(self.path, [_id(user) for user in (4, 5, 10)])
     self._check_gone(4, 5, 10)
 
