@@ -166,7 +166,7 @@ class Run:
     )
     client_ids = self._shards.clients('train').client_ids
     skipped = left_out.LeftOut(self._shards, settings.on_client_error == 'skip', shown.say)
-    said = ''
+    said = self._runtime.choice  # Which was announced.
 
     def save(round_number: int, state: Any, rows: Sequence[metrics.RoundMetrics]) -> None:
       nonlocal said
@@ -283,7 +283,7 @@ class Run:
         f'{self._num_users("test")}.',
         *known,
     ]
-    print(*filter(None, [self._start.note, *lines]), sep='\n', file=self._stream, flush=True)
+    print(*filter(None, [self._start.note, *lines, self._runtime.choice]), sep='\n', file=self._stream, flush=True)
 
   def _num_users(self, split: str) -> str:
     return f'{self._shards.num_clients(split):,} {split} users'

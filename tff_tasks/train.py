@@ -86,8 +86,9 @@ flags.DEFINE_integer(
 )  # fmt: skip
 flags.DEFINE_enum(
     'runtime', 'local', list(settings_lib.RUNTIMES),
-    "local: threads of this process; tff: TFF's own, the reference, whose server listens on all network interfaces "
-    'without authentication: only where nobody else reaches the ports of this machine.',
+    "local: threads of this process; tff: TFF's own, the reference, whose server runs in a network namespace of its "
+    'own. Where the system permits none, and the run says so at its start, it listens on all interfaces without '
+    'authentication: use it only where nobody else reaches the ports of this machine.',
 )  # fmt: skip
 flags.DEFINE_enum(
     'xla', 'measured', list(settings_lib.XLA),

@@ -38,12 +38,14 @@ class Script:
     error: Raised in the last round.
     step: What a round adds to every weight.
     clients: How many take part in a round.
+    choice: What there is to know of the runtime at its start.
   """
 
   bad_clients: Mapping[int, Sequence[int]] = dataclasses.field(default_factory=dict)
   error: BaseException | None = None
   step: float = 1.0
   clients: int = 4
+  choice: str = ''
 
   @contextlib.contextmanager
   def play(self) -> Iterator['Runtime']:
@@ -71,7 +73,7 @@ class Runtime:
   def __init__(self, script: Script) -> None:
     self._script = script
     self.use_xla: bool | None = None
-    self.choice = ''
+    self.choice = script.choice
     self.process: tuple[Any, ...] = ()
     self.is_closed = False
 

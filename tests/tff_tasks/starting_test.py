@@ -81,6 +81,14 @@ class FindTest(absltest.TestCase):
 class ResumeTest(runs.RunsTestCase):
   """Which checkpoints may be gone on from, and what that costs."""
 
+  def test_what_is_known_of_the_runtime_is_said_before_it_starts(self) -> None:
+    script = scripted.Script(choice='It is open.')
+    with mock.patch.object(scripted.Runtime, 'initialize', side_effect=RuntimeError), self.assertRaises(RuntimeError):
+      self.train('run', script, xla='yes')
+    self.assertEqual(self.stream.getvalue().splitlines().count('It is open.'), 1)
+    self.train('run', script, xla='yes')
+    self.assertEqual(self.stream.getvalue().splitlines().count('It is open.'), 2)  # Once more, and no more.
+
   def test_rounds_without_noise_are_not_laundered(self) -> None:
     self.train('open', total_rounds=4, noise_multiplier=0.0)
     self.copy_checkpoints('open', 'laundered')

@@ -32,7 +32,8 @@ class Runtime(Protocol):
 
   Attributes:
     use_xla: Whether XLA compiles the client's work; None if that is not known yet, or not for us to say.
-    choice: How that was chosen, for people to read; empty before it was, or if it was given.
+    choice: How that was chosen, for people to read, or what else to know of the runtime; empty before it was chosen, or
+      if it was given.
   """
 
   use_xla: bool | None

@@ -1,42 +1,58 @@
 """Runs a learning process on TFF's own C++ runtime: the reference that every other runtime is compared with."""
 
 import atexit
-import contextlib
-import time
+import os
 from typing import Any
 
-import psutil
+import grpc
 import tensorflow_federated as tff
 
 from tff_tasks import client_data
 from tff_tasks.runtime import contexts
 from tff_tasks.runtime import runtime
-from tff_tasks.runtime import watchdog
+from tff_tasks.runtime import server
 
-_SECONDS_TO_END = 5
+_BINARY = os.path.join(os.path.dirname(tff.__file__), 'data', 'worker_binary')
+_MOST_MESSAGE_BYTES = 2_000_000_000  # As TFF has it.
 
 
 class TffRuntime:
   """A `Runtime` of TFF's `worker_binary`, a server that this process starts and has to end.
-
-  The server has no option for the address that it listens on: it is open to the network, without authentication.
 
   Args:
     process: What to run.
   """
 
   use_xla: bool | None = None
-  choice = (
-      "TFF's server listens on all interfaces without authentication: use --runtime=tff on a machine whose ports are "
-      'closed to others.'
-  )
 
   def __init__(self, process: tff.learning.templates.LearningProcess) -> None:
     self._process = process
-    self._watchdog = watchdog.start()
-    tff.backends.native.set_sync_local_cpp_execution_context()
-    # Left to itself the server outlives a Python that ends by an exception or a signal; a kill is for the watchdog.
+    self._start()
+    # The same context as `set_sync_local_cpp_execution_context` makes, but for who starts the server.
+    context = tff.framework.SyncExecutionContext(
+        tff.framework.ResourceManagingExecutorFactory(self._connect),
+        tff.backends.native.desugar_and_transform_to_native,
+        transform_args=tff.tensorflow.transform_args,
+        transform_result=tff.tensorflow.transform_result,
+    )
+    tff.framework.set_default_context(context)
+    # An exit need not wait until the keeper finds its standard input ended.
     atexit.register(self.close)
+
+  def _start(self) -> None:
+    self._server = server.Server(_BINARY)
+    self.choice = '' if self._server.is_private else server.IS_OPEN
+    limits = [(f'grpc.max_{way}_message_length', _MOST_MESSAGE_BYTES) for way in ('receive', 'send')]
+    self._stub = tff.framework.RemoteExecutorGrpcStub(grpc.insecure_channel(self._server.target, limits))
+
+  def _connect(self, cardinalities: Any) -> tff.framework.RemoteExecutor:
+    """Returns an executor for so many clients; TFF comes here again when the server has failed."""
+    if not self._server.is_alive:
+      self._server.close()
+      self._start()
+    executor = tff.framework.RemoteExecutor(self._stub)
+    executor.set_cardinalities({tff.CLIENTS: 0, **cardinalities})
+    return executor
 
   def initialize(self) -> Any:
     """Returns the state of round 0."""
@@ -66,32 +82,5 @@ class TffRuntime:
 
   def close(self) -> None:
     """Ends the server."""
-    servers = [child for child in psutil.Process().children() if _is_server(child)]
-    for server in servers:
-      with contextlib.suppress(psutil.NoSuchProcess):
-        server.terminate()
-    deadline = time.monotonic() + _SECONDS_TO_END
-    while any(map(_is_alive, servers)) and time.monotonic() < deadline:
-      time.sleep(0.01)
-    for server in filter(_is_alive, servers):
-      with contextlib.suppress(psutil.NoSuchProcess):
-        server.kill()
-    # Last: TFF interrupts its server and waits, for ever if it does not heed interrupts, as in the background.
     contexts.forget_server()
-    if self._watchdog.stdin and not self._watchdog.stdin.closed:
-      self._watchdog.stdin.close()
-      self._watchdog.wait()
-
-
-def _is_alive(server: psutil.Process) -> bool:
-  try:
-    return server.status() != psutil.STATUS_ZOMBIE
-  except psutil.NoSuchProcess:
-    return False
-
-
-def _is_server(child: psutil.Process) -> bool:
-  try:
-    return child.name() == watchdog.SERVER
-  except psutil.NoSuchProcess:
-    return False
+    self._server.close()

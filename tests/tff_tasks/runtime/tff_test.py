@@ -9,6 +9,7 @@ from absl.testing import parameterized
 import psutil
 
 from tests import layout
+from tff_tasks.runtime import server
 
 # A program that starts the server, says so, and ends in one of the ways that programs end.
 _PROGRAM = """
@@ -28,7 +29,7 @@ class Process:
 def main():
   runtime = tff_runtime.TffRuntime(Process)
   runtime.initialize()
-  print('started', flush=True)
+  print('started', runtime.choice, sep='\\n', flush=True)
   sys.stdin.readline()  # Until its children have been looked at.
   ending = sys.argv[-1]
   if ending == 'raise':
@@ -73,8 +74,9 @@ class TffRuntimeTest(parameterized.TestCase):
     assert program.stdout is not None
     try:
       self.assertEqual(program.stdout.readline(), 'started\n')
-      servers = [child for child in psutil.Process(program.pid).children() if child.name() == 'worker_binary']
-      self.assertLen(servers, 1)
+      children = psutil.Process(program.pid).children(recursive=True)
+      self.assertEqual([child.name() == 'worker_binary' for child in children], [False, True])  # Its keeper, and it.
+      self._check_who_reaches(children[1], program.stdout.readline())
       if sent is None:
         print(file=program.stdin, flush=True)
       else:
@@ -84,12 +86,19 @@ class TffRuntimeTest(parameterized.TestCase):
       program.kill()
       program.stdin.close()
       program.stdout.close()
-    self._wait_for_end(servers)
+    self._wait_for_end(children)
 
-  def _wait_for_end(self, servers: list[psutil.Process]) -> None:
+  def _check_who_reaches(self, binary: psutil.Process, said: str) -> None:
+    """Either nothing listens on the server's port outside of its own network, or that is said."""
+    port = int(next(word for word in binary.cmdline() if word.startswith('--port=')).removeprefix('--port='))
+    listening = [each for each in psutil.net_connections('tcp') if each.status == psutil.CONN_LISTEN]
+    is_open = any(each.laddr and each.laddr.port == port for each in listening)
+    self.assertEqual(said, f'{server.IS_OPEN}\n' if is_open else '\n')
+
+  def _wait_for_end(self, processes: list[psutil.Process]) -> None:
     deadline = time.monotonic() + 10
-    while any(server.is_running() and server.status() != psutil.STATUS_ZOMBIE for server in servers):
-      self.assertLess(time.monotonic(), deadline, 'a worker_binary was left behind')
+    while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes):
+      self.assertLess(time.monotonic(), deadline, 'a worker_binary or its keeper was left behind')
       time.sleep(0.1)
 
 
