@@ -188,7 +188,7 @@ class RoundedGaussianTest(parameterized.TestCase):
 
   @parameterized.parameters(0.0, -1.0, math.nan, math.inf, 2.0**36 + 1)
   def test_refuses_what_it_cannot_draw(self, stddev: float) -> None:
-    with self.assertRaisesRegex(ValueError, 'Expected noise of .* found'):
+    with self.assertRaisesRegex(ValueError, 'Expected noise of .* found .*: ask for less .a lower --noise_multiplier'):
       noise.RoundedGaussian(_KEY, stddev, 1)
 
 

@@ -1,16 +1,23 @@
 """Tests that a model is released with the ledger of everything that led to it."""
 
+import contextlib
 import dataclasses
+import itertools
+import os
 import pathlib
+import shutil
 from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from export import charts
 from models import released
 from tests.tff_tasks import fakes
 from tests.tff_tasks import runs
+from tff_tasks import checkpoints
+from tff_tasks import functional
 from tff_tasks import history as history_lib
 from tff_tasks import metrics
 from tff_tasks import privacy
@@ -107,6 +114,60 @@ class RepairTest(runs.RunsTestCase):
     self.train('run')
     self.assertEqual(released.load(self.path('run')).round_number, 6)
     self.assertEqual(pathlib.Path(self.path('run', released.LEDGER_NAME)).read_bytes(), ledger)
+
+
+class _Killed(Exception):
+  pass
+
+
+class KillTest(runs.RunsTestCase):
+  """A run that ends before any of its files gets its name, and is then repeated."""
+
+  def setUp(self) -> None:
+    super().setUp()
+    # Neither is looked at here, and each takes a second.
+    model = mock.Mock(initial_weights=[np.zeros(3, np.float32)])
+    self.enterContext(mock.patch.object(functional, 'FunctionalModel', return_value=model))
+    self.enterContext(mock.patch.object(charts, 'draw', return_value='<svg></svg>'))
+
+  def _train(self, name: str, total_rounds: int) -> None:
+    self.train(name, total_rounds=total_rounds, rounds_per_checkpoint=1, noise_multiplier=0.0)
+
+  def _train_killed(self, name: str, total_rounds: int, place: int) -> bool:
+    """Returns whether the run ended before it wrote so many files."""
+    calls, replace = itertools.count(), os.replace
+
+    def replace_or_die(*paths: str) -> None:
+      if next(calls) == place:
+        raise _Killed
+      replace(*paths)
+
+    with mock.patch('os.replace', replace_or_die), contextlib.suppress(_Killed):
+      self._train(name, total_rounds)
+      return True
+    return False
+
+  @parameterized.named_parameters(
+      ('new', 0, 0, 2, 2), ('resumed', 2, 0, 4, 4), ('restarted', 3, 1, 4, 5)
+  )
+  def test_every_round_counts_wherever_it_ends(self, before: int, lost: int, total: int, expected: int) -> None:
+    """`before`: the rounds of an earlier session, of which the last checkpoints are `lost`."""
+    if before:
+      self._train('begun', before)
+    for number in range(before - lost + 1, before + 1):
+      os.remove(self.path('begun', checkpoints.FOLDER, f'round_{number:06d}.ckpt'))
+    for place in itertools.count():
+      name = f'run_{place}'
+      if before:
+        shutil.copytree(self.path('begun'), self.path(name))
+      is_over = self._train_killed(name, total, place)
+      self._train(name, total)
+      model, ledger = released.load_with_ledger(self.path(name))
+      self.assertEqual((model.round_number, ledger['rounds']), (total, expected), f'before file {place}')
+      self.assertEqual(model.run, self.saved(name).history.run)
+      if is_over:
+        break
+    self.assertGreater(place, 5)
 
 
 if __name__ == '__main__':
