@@ -117,12 +117,16 @@ class _Parser:
 
   def _parse_text(self, text: bytes, ends: np.ndarray, schema: pa.Schema) -> pa.Table | None:
     """Returns a row for each line, or None; with all that is in the lines if that is wanted and there is more."""
+    table = None
     if self._is_rest_wanted and not self._has_rest:
       table = _parse_text(text, ends, schema, 'error')
-      if table is not None:
-        return table
-    table = _parse_text(text, ends, schema, 'infer') if self._is_rest_wanted else None
-    return _parse_text(text, ends, schema) if table is None else table
+    if self._is_rest_wanted and table is None:
+      table = _parse_text(text, ends, schema, 'infer')
+    if table is None:
+      table = _parse_text(text, ends, schema)
+      # There are other keys, perhaps not in the sampled lines, and pyarrow finds no one type for the values of each.
+      self._has_rest |= self._is_rest_wanted and table is not None
+    return table
 
   def _fingerprints(self, text: bytes, ends: np.ndarray, table: pa.Table) -> pa.Array:
     """Returns the fingerprint of each line: of its text, if anything is in it that was not asked for."""

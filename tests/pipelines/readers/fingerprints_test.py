@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import json
 import pathlib
 from typing import Any
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -17,6 +18,7 @@ from pipelines.readers import delimited
 from pipelines.readers import fingerprints
 from pipelines.readers import jsonl
 from pipelines.readers import parquet as parquet_reader
+from pipelines.readers import streams
 from pipelines.readers import tfrecord
 
 # Rows in pairs: those of one letter differ in nothing, `b` and `B` in a column that nobody asks for.
@@ -67,6 +69,20 @@ class FormatsTest(parameterized.TestCase):
     rows = [row, {**row, **other}, row, {'id': 'u', 'at': 1}]
     groups = _groups(jsonl.JsonLines(), self._write_json(rows))
     self.assertEqual(groups, [0, 1, 0, -1])
+
+  def test_json_lines_with_a_rare_key_of_mixed_types_that_no_sampled_line_has(self) -> None:
+    row = {'id': 'u', 'at': 1}
+    rows = [*[{'id': 'u', 'at': number} for number in range(2, 10_002)], row, row]
+    for place, value in ((10, 1), (11, 'x'), (5_001, 'x'), (5_002, 1), (9_990, 1)):
+      rows[place] = {**row, 'shop': value}
+    expected = [-1] * len(rows)
+    for place, first in ((10, 10), (11, 11), (5_001, 11), (5_002, 10), (9_990, 10)):
+      expected[place] = first
+    for block in (streams.BLOCK_BYTES, 100_000, 10_000, 900):
+      with self.subTest(block), mock.patch.object(streams, 'BLOCK_BYTES', block):
+        found = _groups(jsonl.JsonLines(), self._write_json(rows))
+        wrong = [place for place, pair in enumerate(zip(found, expected, strict=True)) if pair[0] != pair[1]]
+        self.assertEmpty(wrong)
 
   def test_a_row_has_the_same_fingerprint_beside_others_that_have_more(self) -> None:
     plain, more = {'id': 'u', 'at': 1}, {'id': 'u', 'at': 1, 'shop': 'x'}
