@@ -1,4 +1,4 @@
-"""Builds options, which are frozen dataclasses, from the tables of a TOML file, and says how to mend a mistake."""
+"""Builds options, which are frozen dataclasses, from the tables of a TOML file, and says how to correct a mistake."""
 
 from collections.abc import Collection, Iterable
 import dataclasses

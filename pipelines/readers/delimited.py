@@ -147,7 +147,7 @@ class Csv(base.Reader):
     lines = (text.decode('utf-8-sig' if encoding == encodings.UTF8 else encoding, errors='replace') for text in texts)
     reader = csv.reader(lines, delimiter=self.delimiter, escapechar=self.escape or None, **quoting)
     names = next(filter(None, reader), None)
-    return names, starts[reader.line_num]
+    return names, starts[reader.line_num] if names is not None else len(head)
 
 
 @dataclasses.dataclass(frozen=True)

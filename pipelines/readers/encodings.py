@@ -15,7 +15,7 @@ _MARKS = {
     codecs.BOM_UTF16_BE: 'utf-16',
 }
 # Their lines do not end where a byte is a newline's, or what a byte means depends on bytes far before it.
-_STATEFUL = ('utf-7', 'hz', 'iso2022', 'idna', 'punycode', 'unicode', 'raw', 'mbcs', 'oem', 'undefined', 'utf-8-sig')
+_STATEFUL = ('utf-7', 'hz', 'iso2022', 'idna', 'punycode', 'unicode', 'raw', 'mbcs', 'oem', 'undefined')
 _WIDE = ('utf-16', 'utf-32')
 _ERRORS = 'pipelines.readers.encodings'
 
@@ -30,7 +30,7 @@ def check(encoding: str) -> None:
     is_text = codec._is_text_encoding
   except LookupError:
     is_text = False
-  if not is_text or codec.name.replace('_', '-').startswith(_STATEFUL):
+  if not is_text or codec.name.replace('_', '-').startswith(_STATEFUL) or not _ends_lines(normalize(encoding)):
     raise ValueError(f'Expected an encoding such as {_EXAMPLES}, found {encoding!r}: name that of the files.')
 
 
@@ -40,8 +40,14 @@ def find(head: bytes, declared: str) -> str:
 
 
 def normalize(encoding: str) -> str:
-  """Returns the one name of an encoding."""
-  return codecs.lookup(encoding).name.replace('_', '-')
+  """Returns the one name of an encoding; that of UTF-8 also where a mark is declared, as any file may have one."""
+  name = codecs.lookup(encoding).name.replace('_', '-')
+  return UTF8 if name == 'utf-8-sig' else name
+
+
+def _ends_lines(encoding: str) -> bool:
+  """Whether lines end with the bytes of ASCII, by which they are found; EBCDIC has others."""
+  return is_wide(encoding) or '\r\n'.encode(encoding) == b'\r\n'
 
 
 def is_wide(encoding: str) -> bool:

@@ -157,11 +157,11 @@ class _Found:
     self.is_good[rows] = ~self.ambiguous[rows]
     counts = whole.cast(pa.uint64()).to_numpy()
     millionths = time_parts.pad(fraction)
-    found = counts // 1_000
+    found = (counts // 1_000).astype(np.int64)
     for limit, unit in reversed(_UNITS[:-1]):
-      found = np.where(counts < limit, counts * np.uint64(unit) + millionths * unit // time_parts.SECOND, found)
+      found = np.where(counts < limit, counts.astype(np.int64) * unit + millionths * unit // time_parts.SECOND, found)
     signs = np.where(pc.equal(sign, '-').to_numpy(zero_copy_only=False), -1, 1)
-    self.values[rows] = found.astype(np.int64) * signs
+    self.values[rows] = found * signs
 
   def add_others(self, text: pa.Array) -> None:
     """Reads the others one by one: weeks of ISO 8601, numbers with an exponent."""

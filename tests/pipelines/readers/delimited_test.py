@@ -211,6 +211,13 @@ class CsvTest(parameterized.TestCase):
       for content in (b'', b'\n', b'a,b', b'a,b\n', gzip.compress(b'')):
         self.assertEmpty(self._read(content, newlines_in_values=newlines_in_values).rows)
 
+  def test_more_lines_are_skipped_than_there_are(self) -> None:
+    for content in (b'', b'a', b'a,b\n1,2', b'a,b\n1,2\n', gzip.compress(b'')):
+      for names in ((), ('a', 'b')):
+        for newlines_in_values in (True, False):
+          found = self._read(content, skip_lines=3, column_names=names, newlines_in_values=newlines_in_values)
+          self.assertEqual((found.rows, found.refused), ([], {}))
+
   def test_the_first_blocks_have_the_bad_rows_that_were_before_them(self) -> None:
     self.path.write_bytes(b'a,b\n' + b'1,2\n3\n' * 1_000)
     with mock.patch.object(streams, 'BLOCK_BYTES', 600):

@@ -39,11 +39,11 @@ class EncodingsTest(parameterized.TestCase):
   def test_a_mark_says_more_than_the_declaration(self, head: bytes, found: str) -> None:
     self.assertEqual(encodings.find(head, 'windows-1252'), found)
 
-  @parameterized.parameters('utf-8', 'UTF8', 'latin-1', 'cp1252', 'utf-16', 'shift_jis', 'koi8-r')
+  @parameterized.parameters('utf-8', 'UTF8', 'utf-8-sig', 'latin-1', 'cp1252', 'utf-16', 'shift_jis', 'koi8-r')
   def test_encodings_of_texts_can_be_declared(self, encoding: str) -> None:
     encodings.check(encoding)
 
-  @parameterized.parameters('', 'utf-9', 'base64', 'rot13', 'utf-7', 'iso2022_jp', 'idna', 'unicode_escape')
+  @parameterized.parameters('', 'utf-9', 'base64', 'rot13', 'utf-7', 'iso2022_jp', 'idna', 'unicode_escape', 'cp037', 'cp500')
   def test_others_cannot(self, encoding: str) -> None:
     with self.assertRaisesRegex(ValueError, f"^Expected an encoding such as .*, found '{encoding}': name that of the"):
       encodings.check(encoding)
@@ -64,6 +64,7 @@ class EncodingsTest(parameterized.TestCase):
 
   def test_names_of_one_encoding(self) -> None:
     self.assertEqual(encodings.normalize('Latin-1'), encodings.normalize('iso8859_1'))
+    self.assertEqual(encodings.find(b'a', 'utf_8_sig'), 'utf-8')
     self.assertTrue(encodings.is_wide(encodings.normalize('UTF_16LE')))
     self.assertFalse(encodings.is_wide('cp1252'))
 

@@ -31,6 +31,11 @@ def _read(*texts: str | None) -> list[str | None]:
 
 class ParseTest(parameterized.TestCase):
 
+  def test_microseconds_beyond_what_a_double_holds(self) -> None:
+    texts = ['9007199254740993', '-9007199254740993', '9007199254740993.0', '9999999999999999999']
+    found = times.parse(pa.array(texts, pa.large_string())).values.to_pylist()
+    self.assertEqual(found, [2**53 + 1, -(2**53) - 1, 2**53 + 1, 9999999999999999])
+
   @parameterized.parameters(
       '2015-05-20 21:34:02 UTC', '2015-05-20 21:34:02.000 UTC', '2015-05-20T23:34:02+02:00[Europe/Berlin]',
       '2015-05-20 23:34:02 Europe/Berlin', '2015-05-20 23:34:02 CEST', '2015-05-20 22:34:02 CET',

@@ -222,7 +222,7 @@ class ForgettingTest(_TestCase):
   def test_a_full_disk_is_one_line_and_no_change(self) -> None:
     before = self._contents()
     self.enterContext(mock.patch.object(os, 'fsync', side_effect=OSError(28, 'No space left on device')))
-    with self.assertRaisesRegex(ValueError, 'No space left on device; mend that'):
+    with self.assertRaisesRegex(ValueError, 'No space left on device; correct that'):
       forgetting.forget(self.path, [_id(4)])
     self.assertEqual(self._contents(), before)
 
