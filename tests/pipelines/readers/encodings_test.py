@@ -43,7 +43,9 @@ class EncodingsTest(parameterized.TestCase):
   def test_encodings_of_texts_can_be_declared(self, encoding: str) -> None:
     encodings.check(encoding)
 
-  @parameterized.parameters('', 'utf-9', 'base64', 'rot13', 'utf-7', 'iso2022_jp', 'idna', 'unicode_escape', 'cp037', 'cp500')
+  @parameterized.parameters(
+      '', 'utf-9', 'base64', 'rot13', 'utf-7', 'iso2022_jp', 'idna', 'unicode_escape', 'cp037', 'cp500'
+  )
   def test_others_cannot(self, encoding: str) -> None:
     with self.assertRaisesRegex(ValueError, f"^Expected an encoding such as .*, found '{encoding}': name that of the"):
       encodings.check(encoding)
