@@ -32,7 +32,9 @@ from pipelines.declarations import declaration as declarations
 from pipelines.learning import base as learning
 from pipelines.learning import step
 from pipelines.readers import inputs
+from pipelines.readers import partitions
 from pipelines.rows import client_ids
+from pipelines.rows import parsing
 from pipelines.shards import shard_building
 from pipelines.shards import shard_writing
 
@@ -124,9 +126,21 @@ class _Origin:
         'declaration': self._job.declaration.to_json(),
         'num_shards': self.num_shards,
         'client_id_key': self._job.key.fingerprint,
-        'input': {'files': len(files), 'bytes': sum(file['bytes'] for file in files), 'sha256': digest},
+        'input': {
+            'files': len(files), 'bytes': sum(file['bytes'] for file in files), 'sha256': digest,
+            **self._describe_folders(digest),
+        },
         'code_version': _code_version(self._job.declaration),
-    }
+    }  # fmt: skip
+
+  def _describe_folders(self, digest: str) -> dict[str, str]:
+    """Returns an entry for the columns that stand in the names of folders, if there are any."""
+    found = partitions.describe(self._job.paths, parsing.raw_columns(self._job.declaration))
+    if not found:
+      return {}
+    # They may be client ids: without the key and the whole input nobody can try which ones.
+    content = json.dumps([digest, found]).encode()
+    return {'folders': hashlib.blake2b(content, digest_size=16, key=self._job.key.secret).hexdigest()}
 
 
 def _unpacked_bytes(path: str) -> int:

@@ -7,7 +7,8 @@ The dataset file says what the logs hold and what to make of it. Flags that are 
 for example `--direct_num_workers=2 --direct_running_mode=multi_processing` or `--runner=...`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 from typing import Any
 
 from absl import flags
@@ -106,14 +107,38 @@ def main(beam_arguments: Sequence[str]) -> None:
   patterns = [pattern for value in _INPUT.value for pattern in flags.ListParser().parse(value)]
   paths, skipped = inputs.find(patterns)
   declaration = declarations.read(_DATASET.value, _OVERRIDE.value, paths)
+  with _hiding(declaration.client.id):
+    _make(declaration, paths, skipped, beam_arguments)
+
+
+@contextlib.contextmanager
+def _hiding(column: str) -> Iterator[None]:
+  """Hides client ids in the paths that errors name."""
+  from pipelines.readers import partitions
+
+  try:
+    yield
+  except (ValueError, OSError) as error:
+    message = ' '.join([str(error), *getattr(error, '__notes__', ())])
+    hidden = partitions.hide(message, column)
+    if hidden == message:
+      raise
+    raise ValueError(hidden) from error
+
+
+def _make(declaration: Any, paths: Sequence[str], skipped: Sequence[str], beam_arguments: Sequence[str]) -> None:
+  from pipelines.readers import partitions
+
+  column = declaration.client.id
   if skipped:
-    print(f'Skipped, because their names begin with . or _: {_name_all(skipped)}.')
+    hidden = partitions.hide(_name_all(skipped), column)
+    print(f'Skipped, because their names begin with . or _: {hidden}.')
   if _DESCRIBE.value:
     from pipelines import accounting
     from pipelines.declarations import describe
 
     described = describe.describe(declaration, paths, accounting.MaxBadRows(_MAX_BAD_ROWS.value))
-    print(printable.show(described.text), flush=True)
+    print(printable.show(partitions.hide(described.text, column)), flush=True)
     if described.problem:
       raise ValueError(described.problem)
     return
@@ -165,13 +190,15 @@ def _preprocess(declaration: Any, paths: Sequence[str], beam_arguments: Sequence
   from pipelines import accounting
   from pipelines import job as job_lib
   from pipelines import running
+  from pipelines.readers import partitions
   from pipelines.rows import client_ids
 
   key = client_ids.read_key(_KEY_FILE.value, declaration.client.public_ids)
   limit = accounting.MaxBadRows(_MAX_BAD_ROWS.value)
   job = job_lib.Job(paths, declaration, key, _NUM_SHARDS.value, limit, _OUTPUT_DIR.value)
   options = running.parse_flags(beam_arguments)
-  print(printable.show(f'Preprocessing {_name_all(paths)} as {declaration.name}.'), flush=True)
+  names = partitions.hide(_name_all(paths), declaration.client.id)
+  print(printable.show(f'Preprocessing {names} as {declaration.name}.'), flush=True)
   outcome = job_lib.run(job, options)
   if outcome.is_new:
     print(printable.show(_describe(outcome.manifest)))

@@ -14,8 +14,8 @@ from tests import layout
 _TESTS_OF_ALL = tuple(
     f'tests/{name}_test.py'
     for name in (
-        'terminal', 'end_to_end', 'items_end_to_end', 'layout', 'mains', 'pipelines/flink', 'pipelines/readers/fuzz',
-        'setup',
+        'terminal', 'end_to_end', 'items_end_to_end', 'layout', 'mains', 'pipelines/flink', 'pipelines/folders',
+        'pipelines/readers/fuzz', 'setup',
     )
 )
 # Files without a test file of their own, and what tests them.

@@ -4,7 +4,7 @@ import abc
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import types
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -69,9 +69,11 @@ class Reader(abc.ABC):
   """Reads one input format. Readers are frozen dataclasses; their fields are what a declaration says in `[input]`.
 
   Attributes:
+    lists_columns: Whether a file of the format lists its columns; else each row has its own names.
     decimal: What stands before the decimals of numbers in text.
   """
 
+  lists_columns: ClassVar[bool] = True
   decimal: str = '.'
 
   @abc.abstractmethod

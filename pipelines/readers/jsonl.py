@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import json
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +41,7 @@ class JsonLines(base.Reader):
     encoding: Of the text, unless the file begins with a mark of another one. What it does not have is `not_utf8`.
   """
 
+  lists_columns: ClassVar[bool] = False
   encoding: str = encodings.UTF8
 
   def __post_init__(self) -> None:

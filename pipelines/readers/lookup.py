@@ -5,6 +5,7 @@ A column that has a dot in its own name wins over a nested key.
 
 from collections.abc import Mapping, Sequence
 import difflib
+import itertools
 import json
 import re
 from typing import Any, TypeAlias
@@ -122,10 +123,10 @@ class SeenNames:
       text: The JSON that they were read from: a key without values stands there all the same.
     """
     for column in self._columns:
-      if column not in self._seen and table.num_rows:
-        key = re.escape(json.dumps(column.rpartition('.')[2]).encode())
-        if table[column].null_count < table.num_rows or re.search(key + rb'\s*:', text):
-          self._seen.add(column)
+      if column in self._seen or not table.num_rows:
+        continue
+      if table[column].null_count < table.num_rows or _is_key(text, column):
+        self._seen.add(column)
 
   def take(self) -> frozenset[str]:
     """Returns the columns asked for that were seen since the last call, and if one was not, other names as well."""
@@ -133,6 +134,22 @@ class SeenNames:
     found = frozenset(self._seen if is_complete else [*self._seen, *self._others])
     self._seen, self._others = set(), {}
     return found
+
+
+def _is_key(text: bytes, column: str) -> bool:
+  """Whether one of the first lines of JSON that may have the column has it: another object may have such a key."""
+  key = re.escape(json.dumps(column.rpartition('.')[2]).encode())
+  places = (found.start() for found in itertools.islice(re.finditer(key + rb'\s*:', text), _LOOKED_AT))
+  starts = dict.fromkeys(text.rfind(b'\n', 0, place) + 1 for place in places)
+  return any(_has(_parse(text[start:].partition(b'\n')[0]), column) for start in starts)
+
+
+def _parse(line: bytes) -> Mapping[str, Any]:
+  try:
+    row = json.loads(line)
+  except (ValueError, RecursionError):
+    return {}
+  return row if isinstance(row, dict) else {}
 
 
 def _has(row: Mapping[str, Any], column: str) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 import dataclasses
 import tempfile
-from typing import Any
+from typing import Any, ClassVar
 
 from google.protobuf import message  # type: ignore[import-untyped]
 import numpy as np
@@ -29,6 +29,8 @@ class TfRecord(base.Reader):
   A feature of one value is that value (text is bytes), one of several a list, one of none null, as is a missing one.
   Records are refused as `not_an_example` or `row_too_large`.
   """
+
+  lists_columns: ClassVar[bool] = False
 
   def parts(self, path: str, file: int) -> Iterator[base.Part]:
     yield base.Part(path, file)

@@ -134,6 +134,12 @@ class SeenNamesTest(absltest.TestCase):
     self.assertContainsSubset({'user', 'x'}, block.names)
     self.assertNotIn('text', block.names)
 
+  def test_a_key_of_another_object_is_no_column(self) -> None:
+    path = self.create_tempfile(content='{"x": 1, "y": {"z": [{"user": "ann"}]}}\n' * 3)
+    (part,) = jsonl.JsonLines().parts(path.full_path, 0)
+    (block,) = jsonl.JsonLines().read(part, ['user', 'x'])
+    self.assertNotIn('user', block.names)
+
 
 if __name__ == '__main__':
   absltest.main()

@@ -1,22 +1,26 @@
 """Tests of columns in the names of folders."""
 
+import json
 import pathlib
 import tempfile
 from typing import Any
+import urllib.parse
 
 from absl.testing import absltest
+from absl.testing import parameterized
 import pyarrow as pa
 from pyarrow import parquet as arrow_parquet
 
 from pipelines.readers import base
 from pipelines.readers import delimited
+from pipelines.readers import fingerprints
 from pipelines.readers import jsonl
 from pipelines.readers import parquet
 from pipelines.readers import partitions
 from tests.pipelines.readers import reading
 
 
-class PartitionsTest(absltest.TestCase):
+class PartitionsTest(parameterized.TestCase):
 
   def setUp(self) -> None:
     super().setUp()
@@ -40,9 +44,60 @@ class PartitionsTest(absltest.TestCase):
 
   def test_rows_of_json_lack_them(self) -> None:
     path = self.folder / 'a.jsonl'
-    path.write_text('{"user": "ann"}\n{"user": "bob", "lang": "en"}\n{"user": "cid", "lang": null}\n')
-    expected = [('ann', '2020-01-02', 'zh/TW'), ('bob', '2020-01-02', 'en'), ('cid', '2020-01-02', 'zh/TW')]
+    path.write_text('{"user": "ann"}\n{"user": "bob", "as": {"lang": "en"}}\n')
+    expected = [('ann', '2020-01-02', 'zh/TW'), ('bob', '2020-01-02', 'zh/TW')]
     self.assertEqual(self._read(jsonl.JsonLines(), path, 'user', 'day', 'lang'), expected)
+
+  @parameterized.parameters('"en"', '5', 'null')
+  def test_rows_without_a_value_have_none_where_the_file_has_the_column(self, value: str) -> None:
+    rows = ['{"user": "ann", "day": 1}', '{"user": "bob", "lang": null}']
+    path = self.folder / 'a.jsonl'
+    # The row that has the column stands in another block than most.
+    path.write_text('\n'.join([*rows * 70_000, f'{{"user": "cid", "lang": {value}}}']))
+    found = {lang for _, lang in self._read(jsonl.JsonLines(), path, 'user', 'lang')}
+    self.assertEqual(found, {None, json.loads(value)})
+    table = pa.table({'user': ['ann', 'bob'], 'lang': pa.array([None, None], pa.string())})
+    arrow_parquet.write_table(table, self.folder / 'a.parquet')
+    found = {lang for _, lang in self._read(parquet.Parquet(), self.folder / 'a.parquet', 'user', 'lang')}
+    self.assertEqual(found, {None})
+
+  def test_folders_that_are_not_asked_for_tell_rows_apart(self) -> None:
+    found = set()
+    for name in ('x=1', 'x=2', 'x=2/y=3', 'x=__HIVE_DEFAULT_PARTITION__'):
+      folder = self.folder / name
+      folder.mkdir()
+      for reader, file, text in (
+          (delimited.Csv(), 'a.csv', 'user,x\nann,1\nann,1\n'),
+          (jsonl.JsonLines(), 'a.jsonl', '{"user": "ann"}\n{"user": "ann"}\n'),
+      ):
+        (folder / file).write_text(text)
+        first, second = self._read(reader, folder / file, 'user', 'day', fingerprints.REST)
+        self.assertEqual(first, second)
+        self.assertEqual(first[:2], ('ann', '2020-01-02'))
+        found.add(first[2])
+    self.assertLen(found, 8)
+
+  def test_what_folders_add_to_the_content_of_files(self) -> None:
+    paths = ['/a=1/b=2/x', '/a=1/b=3/x', '/a=2/b=2/x']
+    self.assertEqual(partitions.describe(paths, ['a', 'c']), [({'a': '1'}, 0), ({'a': '1'}, 0), ({'a': '2'}, 0)])
+    self.assertEqual(partitions.describe(paths, ['c']), [])
+    columns = ['a', fingerprints.REST]
+    self.assertEqual(partitions.describe(paths, columns), [({'a': '1'}, 0), ({'a': '1'}, 1), ({'a': '2'}, 0)])
+    # A folder that all files have in common tells none apart.
+    self.assertEqual(partitions.describe(paths[:1], ['c', fingerprints.REST]), [])
+
+  @parameterized.parameters(
+      ('found /a/user=ann lee/p.jsonl damaged, x=1', '/a/user=…/p.jsonl damaged, x=1'),
+      ('found user=a=b/day=2/p, /c/USER=bob/q', 'user=…/day=2/p, /c/USER=…/q'),
+      ('found /day=2/user=5', '/day=2/user=5'),
+  )
+  def test_paths_do_not_show_client_ids(self, text: str, expected: str) -> None:
+    self.assertEqual(partitions.hide(text, 'user'), f'found {expected}')
+
+  def test_a_quoted_name_of_a_column_is_hidden_too(self) -> None:
+    for name in ('a/b c', 'ü'):
+      shown = partitions.hide(f'/{urllib.parse.quote(name, safe="")}=ann/p', name)
+      self.assertEndsWith(shown, '=…/p')
 
   def test_what_the_file_has_comes_first(self) -> None:
     (self.folder / 'a.csv').write_text('user,day\nann,5\n')
