@@ -38,11 +38,12 @@ def check(path: str, columns: Sequence[str], found: Sequence[str], nested: Seque
   """
   for column in fingerprints.without(columns):
     head = column if column in found else column.partition('.')[0]
-    number = found.count(head)
-    if number > 1:
-      raise base.DamagedFile(
-          f'Expected one column {head!r} in {path}, found {number} of that name: rename or remove the others.'
-      )
+    inner = [] if column in found else [name for name in nested if f'{column}.'.startswith(f'{name}.')]
+    for name, number in [(head, found.count(head)), *((name, inner.count(name)) for name in inner)]:
+      if number > 1:
+        raise base.DamagedFile(
+            f'Expected one column {name!r} in {path}, found {number} of that name: rename or remove the others.'
+        )
     if column not in found and column not in nested:
       raise base.MissingColumn(describe_missing(column, path, [*found, *nested]), [*found, *nested])
 
@@ -67,8 +68,15 @@ def list_nested(names: Names, start: str = '') -> list[str]:
 
 
 def find_path(column: str, names: Names) -> tuple[str, ...]:
-  """Returns where a column is: its own name, or those of the values that it is nested in and its own."""
-  return (column,) if column in names else tuple(column.split('.'))
+  """Returns where a column is: its own name, or those of the values that it is nested in and its own; () if nowhere."""
+  if column in names:
+    return (column,)
+  # A nested name may have a dot as well.
+  for head, below in names.items():
+    path = find_path(column.removeprefix(f'{head}.'), below) if below and column.startswith(f'{head}.') else ()
+    if path:
+      return (head, *path)
+  return ()
 
 
 def names_of(fields: pa.Schema | pa.StructType) -> Names:

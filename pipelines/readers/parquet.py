@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 from pyarrow import parquet
@@ -50,10 +51,10 @@ class Parquet(base.Reader):
     with _open(part.path) as file:
       content = file.content
       names = lookup.names_of(content.schema_arrow)
-      lookup.check(part.path, columns, content.schema_arrow.names, lookup.list_nested(names))
+      lookup.check(part.path, columns, content.schema_arrow.names, _list_nested(content.schema_arrow))
       own = fingerprints.without(columns)
       paths = [lookup.find_path(column, names) for column in own]
-      rest = _list_rest(content.schema_arrow, own) if len(own) < len(columns) else []
+      rest = list(_list_rest(content.schema_arrow, own)) if len(own) < len(columns) else []
       counts = [content.metadata.row_group(group).num_rows for group in range(content.metadata.num_row_groups)]
       position = sum(counts[:part.start])
       groups = range(part.start, part.stop if part.stop is not None else len(counts))
@@ -67,13 +68,58 @@ def _read_batches(file: _File, groups: Iterable[int], paths: Sequence[Sequence[s
   """Yields batches of rows, as few as fit into memory: one value of a dictionary may stand in every row."""
   for group in groups:
     metadata = file.content.metadata.row_group(group)
-    rows = min(metadata.num_rows, _BATCH_ROWS)
+    rows = max(min(metadata.num_rows, _BATCH_ROWS), 1)
     kinds = {'.'.join(path): _fixed_bytes(_find_type(file.content.schema_arrow, path)) for path in paths}
-    widest = sum(filter(None, kinds.values()))
+    varied = [path for path in paths if kinds['.'.join(path)] is None]
+    fixed = sum(filter(None, kinds.values()))
+    widest = fixed
     if rows * metadata.total_byte_size > _BATCH_BYTES:
-      widest += sum(_widest(file, group, path) for path in paths if kinds['.'.join(path)] is None)
-    rows = min(rows, max(streams.BLOCK_BYTES // max(widest, 1), 1))
-    yield from file.content.iter_batches(max(rows, 1), [group], list(kinds))
+      widest += sum(_widest(file, group, path) for path in varied)
+    if rows * widest <= streams.BLOCK_BYTES:
+      yield from file.content.iter_batches(rows, [group], list(kinds))
+    else:
+      rows = max(min(rows, streams.BLOCK_BYTES // max(fixed, 1)), 1)
+      yield from _read_measured(file, group, list(kinds), _measure(file, group, rows, varied, fixed))
+
+
+def _read_measured(
+    file: _File, group: int, columns: Sequence[str], batch_rows: Iterator[int]
+) -> Iterator[pa.RecordBatch]:
+  """Yields batches of so many rows: a large value makes those around it small, and no others."""
+  batches = None
+  for rows in batch_rows:
+    batches = batches or file.content.iter_batches(rows, [group], columns)
+    # It is looked at for each batch.
+    file.content.reader.set_batch_size(rows)
+    while rows > 0 and (batch := next(batches, None)):
+      yield batch
+      rows -= batch.num_rows
+  yield from batches or ()
+
+
+def _measure(file: _File, group: int, rows: int, paths: Sequence[Sequence[str]], fixed: int) -> Iterator[int]:
+  """Yields how many rows make a batch each time. They are read as dictionaries, with each large value once."""
+  if not paths:
+    yield from [rows] * -(-file.content.metadata.row_group(group).num_rows // rows)
+    return
+  names = ['.'.join(path) for path in paths]
+  reader = parquet.ParquetFile(file.source, metadata=file.content.metadata, read_dictionary=names)
+  for batch in reader.iter_batches(rows, [group], names):
+    ends = np.cumsum(sum((_widths(lookup.take_column(batch, path)) for path in paths), np.full(batch.num_rows, fixed)))
+    start = 0
+    while start < len(ends):
+      before = ends[start - 1] if start else 0
+      stop = max(int(np.searchsorted(ends, before + streams.BLOCK_BYTES, 'right')), start + 1)
+      yield stop - start
+      start = stop
+
+
+def _widths(values_of: pa.Array) -> np.ndarray:
+  """Returns how many bytes each value takes, as far as they come from a dictionary."""
+  if not pa.types.is_dictionary(values_of.type) or casts.to_bytes(values_of.dictionary) is None:
+    return np.zeros(len(values_of), np.int64)
+  lengths = compute.binary_length(values_of.dictionary).take(values_of.indices)
+  return compute.fill_null(lengths, 0).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _find_type(schema: pa.Schema, path: Sequence[str]) -> pa.DataType:
@@ -116,27 +162,59 @@ def _unwrap(
   own = zip(fingerprints.without(columns), paths, strict=True)
   arrays = {column: casts.unwrap(lookup.take_column(batch, path)) for column, path in own}
   if fingerprints.REST in columns:
-    others = {'.'.join(path): casts.unwrap(lookup.take_column(batch, path)) for path in rest}
+    others = dict(leaf for path in rest for leaf in _list_leaves(repr(path), lookup.take_column(batch, path)))
     arrays[fingerprints.REST] = fingerprints.of_columns(others, batch.num_rows)
   return pa.RecordBatch.from_arrays([arrays[column] for column in columns], list(columns))
 
 
-def _list_rest(schema: pa.Schema, own: Sequence[str]) -> list[tuple[str, ...]]:
-  """Returns where the columns are that were not asked for; a name that stands there twice is no column."""
-  empty = schema.empty_table()
-  once = [name for name in schema.names if schema.names.count(name) == 1]
-  rest = fingerprints.rest_of(empty.select(once), own)
-  return [(name,) if name in once else tuple(name.split('.')) for name, _ in rest]
+def _list_leaves(name: str, column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
+  """Yields a column, or the fields of one of structs by their places, as their names may not be distinct."""
+  if pa.types.is_struct(column.type):
+    for place, field in enumerate(column.flatten()):
+      yield from _list_leaves(f'{name}.{place}', field)
+  else:
+    yield name, casts.unwrap(column)
+
+
+def _names_in(kind: pa.DataType) -> list[str]:
+  return [field.name for field in kind.fields] if pa.types.is_struct(kind) else []
+
+
+def _list_nested(fields: pa.Schema | pa.StructType, start: str = '') -> list[str]:
+  """Returns the keys of nested values, with dots, as often as they stand there."""
+  found = []
+  for field in fields:
+    found += [start + field.name] if start else []
+    found += _list_nested(field.type, f'{start}{field.name}.') if pa.types.is_struct(field.type) else []
+  return found
+
+
+def _list_rest(fields: pa.Schema | pa.StructType, own: Sequence[str], start: str = '') -> Iterator[tuple[str, ...]]:
+  """Yields where the columns and the fields are that were not asked for.
+
+  A column that stands there twice is none. Where one field does, its struct is one value.
+  """
+  names = [field.name for field in fields]
+  for field in fields:
+    name, inner = start + field.name, _names_in(field.type)
+    if name in own or names.count(field.name) > 1:
+      continue
+    if not inner or len(set(inner)) < len(inner):
+      yield (field.name,)
+    else:
+      yield from ((field.name, *path) for path in _list_rest(field.type, own, f'{name}.'))
 
 
 def _gather(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
   """Yields as many batches together as make a block."""
   gathered: list[pa.RecordBatch] = []
+  size = 0
   for batch in batches:
     gathered.append(batch)
-    if sum(batch.nbytes for batch in gathered) >= streams.BLOCK_BYTES:
+    size += batch.nbytes
+    if size >= streams.BLOCK_BYTES:
       yield pa.Table.from_batches(gathered)
-      gathered = []
+      gathered, size = [], 0
   if gathered:
     yield pa.Table.from_batches(gathered)
 

@@ -18,8 +18,9 @@ from pipelines.rows import normal_form
 _NUMBER = r'(?i)^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan(\([0-9a-z_]*\))?|inf(inity)?)$'
 _TRUTH = '(?i)^(true|false)$'
 _BOOL = '^(True|TRUE|False|FALSE)$'
-# Of undeclared values, what a message may show.
-_SHOWN_ROWS, _SHOWN_CHARACTERS, _SHOWN_VALUES = 3, 30, 5
+# Of undeclared values, what a message may show. Rows are counted, not clients, whose ids are not known here: so
+# many rows make it unlikely, not impossible, that they are one client's own words.
+_SHOWN_ROWS, _SHOWN_CHARACTERS, _SHOWN_VALUES = 10, 30, 5
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -252,7 +253,7 @@ def spell(texts: pa.Array) -> pa.Array:
 
 
 def _find_frequent(texts: pa.Array) -> dict[str, int]:
-  """Returns the most frequent texts that look like names of classes: what few rows have may be somebody's own words."""
+  """Returns the most frequent texts that look like names of classes: what few rows have may be one client's."""
   counts = zip(*(array.to_pylist() for array in texts.drop_null().value_counts().flatten()), strict=True)
   found = [(text, number) for text, number in counts if number >= _SHOWN_ROWS and len(text) <= _SHOWN_CHARACTERS]
   return dict(sorted(found, key=lambda entry: (-entry[1], entry[0]))[:_SHOWN_VALUES])

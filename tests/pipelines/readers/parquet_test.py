@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow import parquet as arrow_parquet
 
 from pipelines.readers import base
+from pipelines.readers import fingerprints
 from pipelines.readers import parquet
 from pipelines.readers import streams
 from pipelines.rows import client_ids
@@ -79,6 +80,30 @@ class ParquetTest(parameterized.TestCase):
   def test_a_name_with_a_dot_is_a_column_and_not_a_field(self) -> None:
     self._write(pa.table({'a.b': [1], 'a': [{'b': 2}]}))
     self.assertEqual(reading.read(parquet.Parquet(), self.path, 'a.b').rows, [(1,)])
+
+  def test_a_field_with_a_dot_in_its_name(self) -> None:
+    self._write(pa.table({'id': [1, 1, 1], 's': [{'x.y': 2, 'z': 3}, {'x.y': 2, 'z': 4}, {'x.y': 5, 'z': 3}]}))
+    self.assertEqual(reading.read(parquet.Parquet(), self.path, 's.x.y').rows, [(2,), (2,), (5,)])
+    found = reading.read(parquet.Parquet(), self.path, 'id', fingerprints.REST).rows
+    self.assertLen(set(found), 3)
+
+  def test_a_field_that_is_there_twice(self) -> None:
+    structs = pa.StructArray.from_arrays([pa.array([1, 1, 1, 1]), pa.array(list('abba'))], ['z', 'z'])
+    self._write(pa.table({'id': [1] * 4, 's': structs}))
+    rest = [row[1] for row in reading.read(parquet.Parquet(), self.path, 'id', fingerprints.REST).rows]
+    self.assertEqual([rest.index(value) for value in rest], [0, 1, 1, 0])
+    with self.assertRaisesRegex(base.DamagedFile, "Expected one column 's.z' in .*log.parquet, found 2 of that name:"):
+      reading.read(parquet.Parquet(), self.path, 's.z')
+
+  def test_one_large_text_does_not_make_all_batches_small(self) -> None:
+    self._write(pa.table({'a': ['x'] * 3_000 + ['y' * 200_000] + ['z'] * 3_000}), 10_000)
+    (part,) = parquet.Parquet().parts(str(self.path), 0)
+    batches: list[int] = []
+    with mock.patch.object(streams, 'BLOCK_BYTES', 100_000), mock.patch.object(parquet, '_unwrap') as unwrap:
+      unwrap.side_effect = lambda batch, *_: batches.append(batch.num_rows) or batch
+      rows = [row for block in parquet.Parquet().read(part, ['a']) for row in block.table['a'].to_pylist()]
+    self.assertEqual([len(row) for row in rows], [1] * 3_000 + [200_000] + [1] * 3_000)
+    self.assertLess(len(batches), 10)
 
   def test_no_rows(self) -> None:
     self._write(pa.table({'a': pa.array([], pa.int64())}))
