@@ -21,8 +21,6 @@ _HEADER_BYTES = 1 << 20
 _DECIMALS = ('.', ',')
 _LINE_ENDS = ('\r', '\n')
 _DELIMITERS = ',;\t|'
-# What a name of a column hardly is: a number, a date, a sentence.
-_VALUE = re.compile(r'\s*[+-]?\.?\d|.{61}')
 _LINE = re.compile(rb'[^\r\n]*(?:\r\n|\r|\n|$)')
 
 
@@ -167,7 +165,7 @@ def _open_quote(path: str) -> base.DamagedFile:
 
 
 def _check_columns(path: str, columns: Sequence[str], found: Sequence[str]) -> None:
-  """Like `lookup.check`, but silent about what is found if it is no header: it would be somebody's data."""
+  """Like `lookup.check`, but silent about what is found if none was asked for: it may be a client's data."""
   missing = next((column for column in columns if column not in found), None)
   other = next((sign for sign in _DELIMITERS if len(found) == 1 and missing in found[0].split(sign)), None)
   if other:
@@ -176,11 +174,11 @@ def _check_columns(path: str, columns: Sequence[str], found: Sequence[str]) -> N
         f'delimiter = {json.dumps(other)} in [input].',
         found,
     )
-  is_header = any(column in found for column in columns) or not any(map(_VALUE.match, found))
-  if missing is not None and not is_header:
+  if missing is not None and not any(column in found for column in columns):
     raise base.MissingColumn(
-        f'Expected a column {missing!r} in the first line of {path}, found {len(found)} values instead of names: give '
-        'column_names for a file without a header, or skip_lines.',
+        f'Expected a column {missing!r} in the first line of {path}, found {len(found)} others, which are not shown as '
+        'they may be values: name a column as that line does, or give column_names for a file without a header, or '
+        'skip_lines.',
         found,
     )
   lookup.check(path, columns, found)

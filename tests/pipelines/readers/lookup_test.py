@@ -117,10 +117,13 @@ class LookupTest(parameterized.TestCase):
     self.assertEqual(reading.read(delimited.Csv(delimiter=delimiter), path, 'm').rows, [('hi',)])
 
   def test_a_row_instead_of_a_header_is_not_shown(self) -> None:
-    (self.folder / 'log.csv').write_text('ann,17,dear diary\n' * 3)
-    with self.assertRaisesRegex(base.DamagedFile, 'found 3 values instead of names: give column_names') as raised:
-      reading.read(delimited.Csv(), self.folder / 'log.csv', 'user')
-    self.assertNotIn('ann', str(raised.exception))
+    for row in ('ann,17,dear diary', 'ann,dear diary,bye'):
+      (self.folder / 'log.csv').write_text(f'{row}\n' * 3)
+      with self.assertRaisesRegex(base.DamagedFile, 'found 3 others, .* give column_names for a file') as raised:
+        reading.read(delimited.Csv(), self.folder / 'log.csv', 'user')
+      self.assertNotIn('ann', str(raised.exception))
+      read = reading.read(delimited.Csv(column_names=('user', 'a', 'b')), self.folder / 'log.csv', 'user')
+      self.assertEqual(read.rows, [('ann',)] * 3)
 
 
 class SeenNamesTest(absltest.TestCase):

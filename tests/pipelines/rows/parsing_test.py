@@ -114,11 +114,11 @@ class ReadBlockTest(parameterized.TestCase):
   def test_undeclared_values_are_counted_for_the_message(self) -> None:
     kind = columns_lib.Category(('0', '1'))
     featurizer = mock.Mock(columns=(columns_lib.Column('label', kind),))
-    table = pa.table({'user': ['ann'] * 4, 'label': ['no', 'no', 'no', '1.0']})
+    table = pa.table({'user': ['ann'] * 11, 'label': ['no'] * 10 + ['1.0']})
     declaration_ = _declare(declaration.Client('user'), featurizer)
-    rows = parsing.read_block(readers.Block(_with_rest(table), np.arange(4), {}), _PART, declaration_, fakes.KEY)
+    rows = parsing.read_block(readers.Block(_with_rest(table), np.arange(11), {}), _PART, declaration_, fakes.KEY)
     self.assertEqual(rows.table['label'].to_pylist(), [1])
-    self.assertEqual(rows.counts[reports.FOUND, 'label=no'], 3)
+    self.assertEqual(rows.counts[reports.FOUND, 'label=no'], 10)
 
   def test_a_feature_may_be_called_anything(self) -> None:
     for name in ('position', 'client_id', 'order', 'split'):
