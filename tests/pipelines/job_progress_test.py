@@ -73,7 +73,10 @@ class JobProgressTest(absltest.TestCase):
     stream = mock.Mock(isatty=lambda: False, write=mock.Mock(side_effect=BrokenPipeError))
     (self.folder / 'shard-00000-of-00002.arrow').touch()
     with job_progress.shown(str(self.folder), str(self.spill), 1, 2, stream):
-      time.sleep(0.1)
+      deadline = time.monotonic() + 5
+      while not stream.write.called and time.monotonic() < deadline:
+        time.sleep(0.01)
+      time.sleep(0.05)  # For a second call, which there should not be.
     stream.write.assert_called_once()
 
 

@@ -1,5 +1,6 @@
 """Some hundreds of damaged files of each format, and files that ask for too much memory: see `fuzz`."""
 
+import collections
 import dataclasses
 import random
 from unittest import mock
@@ -11,12 +12,16 @@ from tests.pipelines.readers import fuzz_files
 from tests.pipelines.readers import fuzzing
 
 _FORMATS = tuple(fuzz_files.FORMATS)
+_RUNS = 50
 
 
 class FuzzTest(parameterized.TestCase):
 
   def test_damaged_files_are_read_or_refused_in_one_line(self) -> None:
-    self.assertEmpty(list(fuzzing.watch(0, _FORMATS, 200, 20)))
+    counts: collections.Counter[str] = collections.Counter()
+    # A fixed number: the time only ends a reader that hangs.
+    self.assertEmpty(list(fuzzing.watch(0, _FORMATS, _RUNS, 300, counts=counts)))
+    self.assertEqual(counts, dict.fromkeys(_FORMATS, _RUNS))
 
   def test_files_that_ask_for_too_much_get_little(self) -> None:
     self.assertEmpty(list(fuzzing.watch(0, _FORMATS, 1, 60, '--bombs')))

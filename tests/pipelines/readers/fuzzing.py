@@ -1,5 +1,6 @@
 """Damages files and reads them in a process of bounded memory; `fuzz` is the program, for hours of it."""
 
+import collections
 from collections.abc import Callable, Iterator, Sequence
 import random
 import resource
@@ -100,7 +101,8 @@ def read_mutated(file_format: str, seed: int, number: int, folder: str) -> str |
   content = pack(mutate(content, seeds, chance))
   if chance.random() < 0.2:
     content = mutate(content, seeds, chance)
-  start = time.monotonic()
+  # Of this process: others may be slow beside it.
+  start = time.process_time()
   try:
     message = kind.read(content, folder)
   except Exception as error:  # noqa: BLE001  # Whatever it is, it is what is looked for.
@@ -108,7 +110,7 @@ def read_mutated(file_format: str, seed: int, number: int, folder: str) -> str |
     return f'{type(error).__name__} at {where.filename}:{where.lineno}: {str(error)[:200]}'
   if message is not None and ('\n' in message or not message.startswith('Expected ')):
     return f'a message of another form: {message[:200]!r}'
-  seconds = time.monotonic() - start
+  seconds = time.process_time() - start
   return f'{seconds:.0f} seconds' if seconds > _MOST_SECONDS else None
 
 
@@ -184,8 +186,18 @@ def limit_memory(more: int = _MOST_BYTES) -> None:
   resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def watch(seed: int, formats: Sequence[str], runs: int, seconds: float, *others: str) -> Iterator[Finding]:
-  """Reads files in a child, and yields what was found. One that ends the child is skipped by the next one."""
+def watch(
+    seed: int,
+    formats: Sequence[str],
+    runs: int,
+    seconds: float,
+    *others: str,
+    counts: collections.Counter[str] | None = None,
+) -> Iterator[Finding]:
+  """Reads files in a child, and yields what was found. One that ends the child is skipped by the next one.
+
+  `counts` gets how many files of each format were begun.
+  """
   end = time.monotonic() + seconds
   while seconds > 0:
     arguments = [f'--seed={seed}', f'--formats={",".join(formats)}', f'--runs={runs}', f'--seconds={seconds}']
@@ -198,6 +210,8 @@ def watch(seed: int, formats: Sequence[str], runs: int, seconds: float, *others:
           yield Finding(words[1], int(words[2]), words[3].strip())
         else:
           last = words
+          if counts is not None:
+            counts[words[0]] += 1
       code = child.wait()
     if code == 0:
       return
