@@ -13,6 +13,7 @@ from absl.testing import absltest
 import psutil
 
 from tests import layout
+from tests.export import fakes
 
 _SAYS = b'Interrupted: type the same command to go on.'
 _TOML = """
@@ -112,6 +113,31 @@ class TerminalTest(absltest.TestCase):
     self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 128 + signal.SIGINT)
     self.assertEqual(after.strip(), _SAYS)
     self.assertFalse(any(child.is_running() for child in children))
+
+  def _interrupt(self, pid: int, terminal: int) -> list[psutil.Process]:
+    """Types Ctrl-C, checks what is seen after it, and returns the processes that the program had started."""
+    children = psutil.Process(pid).children(recursive=True)
+    os.write(terminal, b'\x03')
+    after = self._read(terminal).split(b'^C')[-1].replace(b'\r\x1b[K', b'')
+    self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 128 + signal.SIGINT)
+    self.assertEqual(after.strip(), _SAYS)
+    _, alive = psutil.wait_procs(children, timeout=10)
+    self.assertEmpty(alive)
+    return children
+
+  def test_ctrl_c_in_a_conversion_leaves_one_line_and_no_child(self) -> None:
+    shards = fakes.write_shards(str(self.folder / 'shards'))
+    run_dir = fakes.write_figures(str(self.folder / 'run'), shards)
+    fakes.release(run_dir)
+    flags = [f'--run_dir={run_dir}', f'--output_dir={self.folder}/model']
+    pid, terminal = self._start([sys.executable, '-m', 'export.to_tflite', *flags])
+    program = psutil.Process(pid)
+    deadline = time.monotonic() + 60
+    while len(program.children()) < 3 and time.monotonic() < deadline:
+      time.sleep(0.05)
+    time.sleep(2)  # Until they convert: what a library says then is its own.
+    self.assertLen(self._interrupt(pid, terminal), 3)
+    self.assertEmpty(os.listdir(self.folder / 'model'))
 
 
 if __name__ == '__main__':

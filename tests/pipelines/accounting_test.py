@@ -1,5 +1,9 @@
 import dataclasses
+import json
 import os
+import pathlib
+import subprocess
+import sys
 from typing import Any
 from unittest import mock
 
@@ -21,6 +25,28 @@ from pipelines.readers import jsonl
 from pipelines.rows import client_ids
 from pipelines.shards import bounds
 from pipelines.shards import splits
+from tests import layout
+
+_LEARNED = """
+[client]
+id = "user"
+order = "time"
+public_ids = true
+[examples]
+kind = "words"
+column = "text"
+window_length = 8
+vocabulary = {source = "dp", max_words = 20, epsilon = 50.0, delta = 0.5}
+"""
+# The program, ending with 7 where it would draw noise.
+_NO_NOISE = """
+import runpy, sys
+from pipelines.learning import mechanisms
+
+mechanisms.add_noise = lambda values, stddev: sys.exit(7)
+sys.argv[0] = 'pipelines.preprocess'
+runpy.run_module('pipelines.preprocess', run_name='__main__', alter_sys=True)
+"""
 
 
 def _report(problems: tuple[str, ...] = (), **counts: int) -> reports.Report:
@@ -156,6 +182,20 @@ class CheckBeforeLearningTest(parameterized.TestCase):
   def test_somebody_has_to_train_and_somebody_to_be_held_out(self, split: str) -> None:
     with self.assertRaisesRegex(ValueError, 'Expected (held-out )?users to (train|measure) on'):
       accounting.check_before_learning(self._clients | {split: 0}, guarantees.Cost(1.0, 1e-6))
+
+  def test_a_job_is_refused_before_any_noise_is_drawn(self) -> None:
+    folder = pathlib.Path(self.create_tempdir().full_path)
+    rows = [{'user': f'u{row % 30}', 'time': row, 'text': 'to be or not'} for row in range(300)]
+    (folder / 'log.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+    (folder / 'd.toml').write_text(_LEARNED)
+    flags = (f'--dataset={folder}/d.toml', f'--input={folder}/log.jsonl', f'--output_dir={folder}/shards')
+    for delta, code in (('0.5', 2), ('0.01', 7)):
+      command = [sys.executable, '-c', _NO_NOISE, *flags, f'--override=examples.vocabulary.delta={delta}']
+      done = subprocess.run(command, cwd=layout.ROOT, capture_output=True, text=True, timeout=120, check=False)
+      self.assertEqual(done.returncode, code, done.stderr)
+      self.assertEqual(list((folder / 'shards').rglob('*.clients')), [])
+      if code == 2:
+        self.assertRegex(done.stderr.splitlines()[-1], '^error: Expected a delta below 1 / training clients .* 0.5: ')
 
 
 class ToJsonTest(absltest.TestCase):

@@ -78,6 +78,13 @@ class RunTest(runs.RunsTestCase):
     self.train('run', scripted.Script(step=0.0), clip_norm=1e-30)
     self.assertIn('have not changed the model', self.stream.getvalue())
     self.assertIn('--clip_norm=1e-30 cut updates of norm up to 1: raise it', self.stream.getvalue())
+    self.stream.truncate(0)
+    with self.assertRaisesRegex(ValueError, 'found --clip_norm=0.1: .* add --branch_from=') as caught:
+      self.train('run', scripted.Script(step=0.1), clip_norm=0.1, total_rounds=8)
+    branched = str(caught.exception).partition('--branch_from=')[2].split()[0]
+    self.train('raised', scripted.Script(step=0.1), clip_norm=0.1, total_rounds=8, branch_from=branched)
+    self.assertNotIn('have not changed the model', self.stream.getvalue())
+    self.assertEqual(self.saved('raised').round_number, 8)
 
   def test_empty_rounds_are_said_to_be_empty(self) -> None:
     self.train('run', scripted.Script(clients=0))

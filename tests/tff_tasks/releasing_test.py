@@ -1,8 +1,10 @@
 """Tests that a model is released with the ledger of everything that led to it."""
 
 import contextlib
+import csv
 import dataclasses
 import itertools
+import json
 import os
 import pathlib
 import shutil
@@ -90,6 +92,16 @@ class RepairTest(runs.RunsTestCase):
       self.stream.truncate(0)
       self.train('run')
       self.assertIn('Nothing to do', self.stream.getvalue())
+
+  def test_noise_that_promises_nothing_is_said_before_and_epsilon_is_null_everywhere(self) -> None:
+    self.train('run', noise_multiplier=0.001)
+    said = self.stream.getvalue()
+    self.assertLess(said.index('no useful promise: epsilon is above 100'), said.index('round '))
+    self.assertIsNone(self.ledger('run')['epsilon'])
+    figures = json.loads(pathlib.Path(self.path('run', 'run.json')).read_text())
+    self.assertEqual((figures['epsilon'], figures['training_epsilon'], figures['rounds']), (None, None, 6))
+    with open(self.path('run', metrics.FILE_NAME), newline='', encoding='utf-8') as file:
+      self.assertEqual([row['epsilon'] for row in csv.DictReader(file)], [''] * 7)
 
   def test_rows_that_are_missing_or_doubled_come_back(self) -> None:
     self.train('run', total_rounds=4)

@@ -1,12 +1,20 @@
 """Tests that a seed gives the same numbers to the same purpose, others to others, and keeps its secret."""
 
+import dataclasses
+import io
 import itertools
 from typing import Any
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from models import released
+from tests.tff_tasks import fakes
+from tff_tasks import checkpoints
+from tff_tasks import parts
+from tff_tasks import program
 from tff_tasks import seeds
 
 _SEED = seeds.Seed.from_number(1)
@@ -73,6 +81,46 @@ class SeedTest(parameterized.TestCase):
   def test_is_not_printed(self, seed: seeds.Seed) -> None:
     for text in (repr(seed), str(seed), f'{seed}'):
       self.assertEqual(text, 'Seed()')
+
+
+def _cosine(first: np.ndarray, second: np.ndarray) -> float:
+  return float(first @ second / np.linalg.norm(first) / np.linalg.norm(second))
+
+
+class ReuseTest(absltest.TestCase):
+  """Real rounds of two runs that go on from one checkpoint with two learning rates, as an attacker would let them."""
+
+  def setUp(self) -> None:
+    super().setUp()
+    self._folder = self.create_tempdir().full_path
+    self._shards = fakes.write_shards(f'{self._folder}/shards', sizes=(8,) * 30)
+    self._parent = self._train('parent', total_rounds=1)
+
+  def _train(self, name: str, seed: seeds.Seed | None = None, **changes: Any) -> np.ndarray:
+    """Returns the weights of the released model of a run, whose secret may be given as no user can."""
+    settings = dataclasses.replace(
+        fakes.SETTINGS, output_dir=f'{self._folder}/{name}', server_optimizer='sgd', server_learning_rate=1.0,
+        clients_per_round=15, **{'noise_multiplier': 4.0, **changes},
+    )  # fmt: skip
+    build_seed = (lambda _: seed) if seed else parts.build_seed
+    with mock.patch.object(parts, 'build_seed', build_seed):
+      program.train(settings, self._shards, f'--client_learning_rate={name}\n', io.StringIO())
+    return np.concatenate([weight.ravel().astype(np.float64) for weight in released.load(settings.output_dir).weights])
+
+  def test_two_branches_do_not_share_their_noise(self) -> None:
+    branch: dict[str, Any] = {'branch_from': f'{self._folder}/parent', 'total_rounds': 2}
+    first = self._train('first', client_learning_rate=2.0, **branch)
+    second = self._train('second', client_learning_rate=0.0, **branch)
+    # What the attacker is after: what the clients of the first branch sent, without noise.
+    saved = checkpoints.load_last(f'{self._folder}/first/{checkpoints.FOLDER}')
+    assert saved is not None
+    noise_free = self._train('open', saved.seed, client_learning_rate=2.0, **branch | {'noise_multiplier': 0.0})
+    sent = noise_free - self._parent
+    # By chance it is above 0.5 for one in 10^20 or fewer: it has a deviation of about 1 / sqrt(400 weights).
+    self.assertLess(abs(_cosine(first - second, sent)), 0.5)
+    # The same computation finds the sum if both have one secret, so it can fail.
+    reused = self._train('reused', saved.seed, client_learning_rate=0.0, **branch)
+    self.assertGreater(_cosine(first - reused, sent), 0.999)
 
 
 if __name__ == '__main__':
