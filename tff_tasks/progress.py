@@ -72,9 +72,11 @@ class Progress:
     self._redraw(drawn, '')
 
   def close(self) -> None:
-    """Ends the line that is redrawn: what comes now, an error perhaps, begins on one of its own."""
+    """Ends the line that is redrawn, without drawing it again: an error or the word of a Ctrl-C follows."""
     if self._drawn:
-      self._redraw(self._drawn, '\n')
+      self._stream.write('\n')
+      self._stream.flush()
+      self._drawn = ''
 
   def _redraw(self, line: str, end: str) -> None:
     """Draws over the line before, which a narrow terminal has broken into several."""

@@ -160,7 +160,9 @@ class ProgressTest(parameterized.TestCase):
       shown = _progress(stream, 1, 2)
       for number in range(1, rounds + 1):
         _show_row(shown, _row(number))
+      drawn = stream.getvalue().count('round ')
       shown.close()
+      self.assertEqual(stream.getvalue().count('round '), drawn)
     screen = _show(stream.getvalue() + 'error', 200)
     self.assertEqual(screen[-1], 'error')
     self.assertLen(screen, 2 + lines)
