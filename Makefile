@@ -7,6 +7,10 @@ UV ?= $(shell command -v uv)
 expected := Python 3.11 on Linux x86_64
 found = $(shell $(PYTHON) -c 'import platform as p, sys; print("Python %d.%d on %s %s" % (sys.version_info[:2] + (p.system(), p.machine())))' 2>/dev/null)
 
+with_uv = $(UV) pip install --python .venv/bin/python --no-deps --require-hashes -r requirements.txt
+with_pip = (while sleep 1; do printf '.'; done) & dots=$$!; trap 'kill $$dots 2>/dev/null; echo' EXIT INT TERM; \
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements.txt
+
 # Written last, so that a set-up which failed or was interrupted is done again, from nothing.
 installed := .venv/installed
 
@@ -27,13 +31,7 @@ $(installed): requirements.txt
 	$(if $(findstring $(expected),$(found)),,$(error Expected $(expected), found $(or $(found),none): name the right one, as in 'make setup PYTHON=/usr/bin/python3.11'))
 	@echo 'Installing requirements.txt into .venv with $(if $(UV),uv,pip): 3 GB, $(if $(UV),half a minute,a minute or two).'
 	@$(PYTHON) -m venv --clear .venv
-ifneq ($(UV),)
-	@$(UV) pip install --python .venv/bin/python --no-deps --require-hashes -r requirements.txt
-else
-	@(while sleep 1; do printf '.'; done) & dots=$$!; trap 'kill $$dots 2>/dev/null' EXIT INT TERM; \
-	  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements.txt
-	@echo
-endif
+	@$(if $(UV),$(with_uv) || { echo 'uv failed: pip is tried instead.' >&2; $(with_pip); },$(with_pip))
 	@touch $@
 
 # Needs uv. Keeps the pins that still hold; delete requirements.txt first to move everything to its newest release.

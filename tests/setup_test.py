@@ -170,9 +170,14 @@ class MakeSetupTest(parameterized.TestCase):
         (self.folder / 'uv.log').read_text(),
         'pip install --python .venv/bin/python --no-deps --require-hashes -r requirements.txt\n',
     )
+
+  def test_pip_takes_over_where_uv_fails(self) -> None:
+    uv = self.folder / 'uv'
     uv.write_text('#!/bin/sh\nexit 1\n')
-    (self.folder / '.venv/installed').unlink()
-    self.assertEqual(self._setup(uv=str(uv)).returncode, 2)
+    uv.chmod(0o755)
+    self.assertEqual(self._setup(pip_code=1, uv=str(uv)).returncode, 2)
+    self.assertEqual(self._setup(uv=str(uv)).returncode, 0)
+    self.assertLen((self.folder / 'pip.log').read_text().splitlines(), 2)
 
   def test_a_failed_set_up_is_done_again(self) -> None:
     self.assertEqual(self._setup(pip_code=1).returncode, 2)
