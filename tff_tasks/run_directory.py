@@ -25,7 +25,7 @@ _FREE = ('--output_dir', '--shards_dir', '--rounds_per_checkpoint', '--rounds_pe
 _NOISE = ('--noise_multiplier', '--target_epsilon')
 _LENGTH, _SCHEDULE, _BRANCH = '--total_rounds', '--server_learning_rate_schedule', '--branch_from'
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager

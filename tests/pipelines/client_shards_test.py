@@ -68,7 +68,7 @@ class ClientShardsTest(parameterized.TestCase):
     self.assertEqual([row.tobytes() for row in data.clients('train').client_ids], [_id('amy'), _id('zoe')])
     self.assertSequenceEqual(data.clients('train').examples.tolist(), [2, 5])
     self.assertEqual((data.num_clients('test'), data.num_examples('train'), data.num_examples('tail')), (1, 7, 2))
-    self.assertEqual(data.manifest['splits']['train'], {'clients': 2, 'examples': 7})
+    self.assertEqual(data.manifest['splits']['train'], {'clients': 2, 'empty': 0, 'examples': 7})
     self.assertEqual(data.client_id('validation', 0), _id('cy').hex())
 
   def test_ids_keep_their_zeros_and_sort_as_bytes(self) -> None:
