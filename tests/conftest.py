@@ -17,9 +17,10 @@ atexit.register(shutil.rmtree, os.environ['TEST_TMPDIR'], ignore_errors=True)
 
 
 # Programs that tests start inherit ignored signals, as under nohup or in the background of a shell.
-for number, handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
-  if signal.getsignal(number) is signal.SIG_IGN:
-    signal.signal(number, handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+  signal.signal(signal.SIGINT, signal.default_int_handler)
 # A busy machine must not fail a test: no time decides one.
 hypothesis.settings.register_profile('untimed', deadline=None)
 hypothesis.settings.load_profile('untimed')

@@ -15,7 +15,6 @@ from tff_tasks.runtime import blocks
 from tff_tasks.runtime import resident
 
 
-
 class _BlocksTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
