@@ -213,7 +213,7 @@ class LocalRuntimeTest(parameterized.TestCase):
     empty = fakes.SIZES.index(0)
     with contextlib.closing(local.LocalRuntime(_build_process('sgd', _PLAIN))) as runtime:
       _, metrics, _ = runtime.next(runtime.initialize(), self._source.cohort(1, np.array([empty])))
-      self.assertEqual(metrics['aggregator']['sums']['clients'], 1)
+      self.assertEqual(metrics['aggregator']['sums']['clients'], 0)
       self.assertEqual((runtime.use_xla, runtime.choice), (None, ''))
 
   def test_a_state_does_not_keep_those_before_it(self) -> None:
