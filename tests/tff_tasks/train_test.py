@@ -70,7 +70,7 @@ class FlagsTest(parameterized.TestCase):
 
   @parameterized.parameters(*_REQUIRED)
   def test_must_be_given(self, name: str) -> None:
-    self._assert_refused(_flags(**_REQUIRED | _PRIVATE | {name: None}), f'--{name} must have a value')
+    self._assert_refused(_flags(**_REQUIRED | _PRIVATE | {name: None}), f'Missing --{name}: ')
 
   @parameterized.parameters(
       ('total_rounds', 0), ('clients_per_round', 0), ('client_learning_rate', -0.1), ('client_batch_size', 0),
