@@ -48,7 +48,7 @@ class Progress:
     for row in rows:
       if row.eval_accuracy is not None and not math.isnan(row.eval_accuracy):  # NaN without held-out users.
         self._held_out = row.eval_accuracy
-      self._epsilon = self._epsilon if row.epsilon is None else row.epsilon
+      self._epsilon = row.epsilon  # The last row was saved and has one, unless nothing is promised any more.
       self._loss, self._accuracy = row.loss, row.accuracy
       self._left_out += row.left_out_clients or 0
 

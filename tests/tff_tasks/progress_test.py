@@ -107,13 +107,13 @@ class ProgressTest(parameterized.TestCase):
     found = [re.findall('held-out ([0-9.]+)', line) for line in stream.getvalue().splitlines()]
     self.assertEqual(found, [[], ['10.0'], ['10.0'], ['20.0']])
 
-  def test_epsilon_is_the_last_known(self) -> None:
-    stream = io.StringIO()
-    shown = _progress(stream, 1, 4)
-    for number, epsilon in enumerate((None, 0.5, None, 1.5), 1):
-      _show_row(shown, _row(number, epsilon=epsilon))
+  def test_epsilon_is_that_of_the_last_saved_round(self) -> None:
+    shown = _progress(stream := io.StringIO(), 1, 6)
+    for number, epsilons in ((2, (None, 0.5)), (4, (None, 1.5)), (6, (None, None))):  # The last: no promise any more.
+      shown.update(_row(number, epsilon=epsilon) for epsilon in epsilons)
+      shown.tick(number)
     found = [re.findall('epsilon ([0-9.]+)', line) for line in stream.getvalue().splitlines()]
-    self.assertEqual(found, [[], ['0.50'], ['0.50'], ['1.50']])
+    self.assertEqual(found, [['0.50'], ['1.50'], []])
 
   def test_clients_left_out_add_up(self) -> None:
     stream = io.StringIO()
