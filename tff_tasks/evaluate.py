@@ -6,7 +6,6 @@ The figures are exact: they say something of the clients that they are measured 
 """
 
 import json
-import math
 
 from absl import flags
 
@@ -32,12 +31,10 @@ def main() -> None:
   with cli.large_imports():
     start_up.start_tensorflow()
     from tff_tasks import released_evaluation
+    from tff_tasks import run_directory
   figures = released_evaluation.measure(_RUN_DIR.value, shards, _SPLIT.value)
   if _JSON.value:
-    plain = {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in figures.items()
-    }
-    print(json.dumps(plain, indent=1))
+    print(json.dumps(run_directory.finite(figures), indent=1))
     return
   print(
       f'Round {figures["round"]} of {figures["task"]} on {figures["clients"]:,} {figures["split"]} users of '
