@@ -136,10 +136,6 @@ class Checkpoints:
     for name in _names(self._folder)[:-_KEPT]:
       os.remove(os.path.join(self._folder, name))
 
-  def load(self) -> ProgramState | None:
-    """Does what `load_last` does for the run of these checkpoints."""
-    return load_last(self._folder)
-
 
 def load_last(folder: str) -> ProgramState | None:
   """Returns the latest checkpoint in a folder, its state a flat list, or None if there is none.

@@ -16,6 +16,7 @@ from pipelines import files
 from tff_tasks import event_file
 
 FILE_NAME = 'metrics.csv'
+EVENTS_FOLDER = 'tensorboard'
 
 
 @dataclasses.dataclass(slots=True)
@@ -159,7 +160,7 @@ class MetricsLog:
     path = os.path.join(run_dir, FILE_NAME)
     files.write_atomically(path, rows.to_csv())
     self._file = open(path, 'a', encoding='utf-8')  # noqa: SIM115
-    self._events = event_file.EventFile(os.path.join(run_dir, 'tensorboard'))
+    self._events = event_file.EventFile(os.path.join(run_dir, EVENTS_FOLDER))
     for row in rows:
       self._events.add(row.round, _figures(row))
 

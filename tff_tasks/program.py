@@ -63,9 +63,10 @@ def train(settings: settings_lib.Settings, shards: client_shards.ClientShards, f
   )
   build_plan()  # An impossible one is refused before anything is written.
   with run_directory.hold(settings.output_dir):
-    kept = checkpoints.Checkpoints(os.path.join(settings.output_dir, checkpoints.FOLDER))
-    saved = kept.load()
-    start = starting.find(settings, flagfile, shards.fingerprint, build_plan, saved)
+    folder = os.path.join(settings.output_dir, checkpoints.FOLDER)
+    kept, saved = checkpoints.Checkpoints(folder), checkpoints.load_last(folder)
+    default_size = registry.get_task(shards.schema.task).default_size
+    start = starting.find(settings, flagfile, shards.fingerprint, default_size, build_plan, saved)
     run_directory.write_config(settings.output_dir, start.history)
     if saved and saved.round_number == settings.total_rounds and run_directory.is_complete(settings.output_dir, saved):
       print(f'Nothing to do: {settings.output_dir} holds all {settings.total_rounds} rounds.', file=stream)
@@ -274,16 +275,20 @@ class Run:
   def _announce(self, last_round: int) -> None:
     settings, plan = self._settings, self._plan
     begin = 'Starting' if last_round < 0 else f'Resuming after round {last_round}:'
+    if self._start.branched_from:
+      begin = f'Branched from {self._start.branched_from}:'
     known = comparison.describe({**self._eval_baselines._asdict(), 'population': plan.population})
     lines = [
         f'{begin} {settings.total_rounds} rounds of {self._shards.schema.task} on the {settings.runtime} runtime: '
         f'{self._dimension:,} weights, {plan.population:,} clients, about {plan.clients_per_round:,} a round.',
+        self._start.note,
         f'Privacy: {ledger.promise(self._segments(settings.total_rounds), self._learned)}',
         f'Evaluation: every {settings.rounds_per_eval} rounds on {self._num_users(self._eval_split)}; in the end on '
         f'{self._num_users("test")}.',
         *known,
+        self._runtime.choice,
     ]
-    print(*filter(None, [self._start.note, *lines, self._runtime.choice]), sep='\n', file=self._stream, flush=True)
+    print(*filter(None, lines), sep='\n', file=self._stream, flush=True)
 
   def _num_users(self, split: str) -> str:
     return f'{self._shards.num_clients(split):,} {split} users'

@@ -35,10 +35,9 @@ class Progress:
     self._clients_per_round = clients_per_round
     self._baseline = f' ({baseline})' if baseline else ''
     self._started = time.monotonic()
-    # What is not of every round is shown until the next is known.
     self._loss: float | None = None
     self._accuracy: float | None = None
-    self._held_out: float | None = None
+    self._evaluated: metrics.RoundMetrics | None = None
     self._epsilon: float | None = None
     self._left_out = 0
     self._drawn = ''
@@ -47,7 +46,7 @@ class Progress:
     """Takes the figures of rounds that were saved; the next line shows them."""
     for row in rows:
       if row.eval_accuracy is not None and not math.isnan(row.eval_accuracy):  # NaN without held-out users.
-        self._held_out = row.eval_accuracy
+        self._evaluated = row
       self._epsilon = row.epsilon  # The last row was saved and has one, unless nothing is promised any more.
       self._loss, self._accuracy = row.loss, row.accuracy
       self._left_out += row.left_out_clients or 0
@@ -96,13 +95,21 @@ class Progress:
         f'round {round_number:{len(str(self._total_rounds))}}/{self._total_rounds} [{bar:.<{_BAR_WIDTH}}]',
         f'loss {self._loss:.3f}' if self._loss is not None else '',
         f'accuracy {self._accuracy:.1%}' if self._accuracy is not None else '',
-        f'held-out {self._held_out:.1%}{self._baseline}' if self._held_out is not None else '',
+        self._held_out(round_number),
         f'{self._clients_per_round / seconds:.0f} clients/s' if seconds else '',
         f'epsilon {guarantees.format_epsilon(self._epsilon)}' if self._epsilon is not None else '',
         f'{self._left_out:,} left out' if self._left_out else '',
         f'{_clock(seconds * (self._total_rounds - round_number))} left',
     ]
     return '  '.join(part for part in parts if part)
+
+  def _held_out(self, round_number: int) -> str:
+    """Returns the last held-out accuracy, with its round if that is an earlier one: not every round is evaluated."""
+    row = self._evaluated
+    if not row:
+      return ''
+    after = f' after round {row.round}' if row.round != round_number else ''
+    return f'held-out {row.eval_accuracy:.1%}{after}{self._baseline}'
 
   def _seconds_a_round(self, round_number: int) -> float:
     return (time.monotonic() - self._started) / (round_number - self._first_round + 1)

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import math
 import os
+import shutil
 from typing import Any
 
 from export import report
@@ -23,8 +24,12 @@ CONFIG_NAME = reading.CONFIG_NAME
 _FREE = ('--output_dir', '--shards_dir', '--rounds_per_checkpoint', '--rounds_per_eval', '--on_client_error')
 # The plan is compared instead, which has what follows from them.
 _NOISE = ('--noise_multiplier', '--target_epsilon')
-_LENGTH, _SCHEDULE, _BRANCH = '--total_rounds', '--server_learning_rate_schedule', '--branch_from'
+SIZE, _LENGTH, _SCHEDULE, _BRANCH = (
+    '--model_size', '--total_rounds', '--server_learning_rate_schedule', '--branch_from',
+)  # fmt: skip
 
+# What a run has written before its first checkpoint.
+_BEGINNINGS = {'.lock', CONFIG_NAME, checkpoints.FOLDER, metrics.FILE_NAME, metrics.EVENTS_FOLDER}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -32,10 +37,13 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def hold(path: str) -> Iterator[None]:
   """Makes the directory and keeps other trainers out of it.
 
+  If it made the directory, an error before the first checkpoint removes it again.
+
   Raises:
     ValueError: If it cannot be written, then or later, or another trainer is at work in it.
     OSError: If what is done meanwhile raises one that is about other files.
   """
+  is_new = not os.path.exists(path)
   with contextlib.ExitStack() as stack:
     try:
       os.makedirs(path, exist_ok=True)
@@ -49,10 +57,19 @@ def hold(path: str) -> Iterator[None]:
       raise _unwritable(path, error) from error
     try:
       yield
-    except OSError as error:
-      if _is_about(path, error):
+    except BaseException as error:
+      if is_new:
+        _remove_beginnings(path)
+      if isinstance(error, OSError) and _is_about(path, error):
         raise _unwritable(path, error) from error
       raise
+
+
+def _remove_beginnings(path: str) -> None:
+  """Removes the directory of a run, unless something in it is of use: a checkpoint, or a file of somebody else."""
+  saved = os.path.join(path, checkpoints.FOLDER)
+  if set(os.listdir(path)) <= _BEGINNINGS and not (os.path.isdir(saved) and os.listdir(saved)):
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _unwritable(path: str, error: OSError) -> ValueError:
@@ -106,16 +123,16 @@ def check_same_run(path: str, saved: checkpoints.ProgramState, asked: history_li
 
 
 def _check_flags(path: str, found: history_lib.History, asked: history_lib.History) -> None:
-  free = (*_FREE, *_NOISE, _LENGTH, _BRANCH)
-  for name in sorted(found.flags.keys() | asked.flags.keys()):
-    if name not in free and found.flags.get(name) != asked.flags.get(name):
-      stood, typed = (history.flags.get(name, f'no {name}') for history in (found, asked))
-      # Weights of one size cannot become those of another.
-      remedy = _branch_remedy(path) if name != '--model_size' else 'choose another --output_dir to start a new run'
-      raise ValueError(
-          f'Expected the flags of the run in {path} ({stood}), found {typed}: type the same flags to resume this run; '
-          f'or {remedy}.'
-      )
+  names = (found.flags.keys() | asked.flags.keys()) - {*_FREE, *_NOISE, _LENGTH, _BRANCH}
+  changed = sorted(name for name in names if found.flags.get(name) != asked.flags.get(name))
+  if changed:
+    before, now = (', '.join(history.flags.get(name, f'no {name}') for name in changed) for history in (found, asked))
+    # Weights of one size cannot become those of another.
+    remedy = _branch_remedy(path) if SIZE not in changed else 'choose another --output_dir to start a new run'
+    raise ValueError(
+        f'Expected the flags of the run in {path} ({before}), found {now}: type the same flags to resume this run; '
+        f'or {remedy}.'
+    )
   if _BRANCH in asked.flags and not _is_parent(asked.flags[_BRANCH], found):
     began = 'branched from another one' if found.parents else 'began by itself'
     raise ValueError(

@@ -1,4 +1,4 @@
-"""Where a run begins: with its first round, at its last checkpoint, or where another run stands."""
+"""Where a run begins: with its first round, after its last checkpoint, or after the last round of another run."""
 
 from collections.abc import Callable, Sequence
 import contextlib
@@ -26,6 +26,7 @@ class Start(NamedTuple):
     seed: The secret that its rounds use.
     saved: What it goes on from, or None to begin with the initial model.
     is_restarted: Whether `seed` is not the one that `saved` was made with.
+    branched_from: The round and the run directory that the run branches from now; empty for any other start.
     note: What a person should know of it; may be empty.
   """
 
@@ -33,6 +34,7 @@ class Start(NamedTuple):
   seed: seeds.Seed
   saved: checkpoints.ProgramState | None = None
   is_restarted: bool = False
+  branched_from: str = ''
   note: str = ''
 
 
@@ -40,6 +42,7 @@ def find(
     settings: settings_lib.Settings,
     flagfile: str,
     data: str,
+    default_size: int,
     build_plan: Callable[..., privacy.PrivacyPlan],
     saved: checkpoints.ProgramState | None,
 ) -> Start:
@@ -49,6 +52,7 @@ def find(
     settings: What to do.
     flagfile: The settings as flags.
     data: The fingerprint of the data set.
+    default_size: The model size of a run that was given none.
     build_plan: Returns the plan of so many `rounds` that follow on the segments `before`.
     saved: The last checkpoint in the run directory.
 
@@ -64,7 +68,7 @@ def find(
     return _resume(settings, saved, ask)
   run_directory.check_new(settings.output_dir)
   if settings.branch_from:
-    return _branch(settings, data, ask)
+    return _branch(settings, data, default_size, ask)
   return Start(ask((), 1), parts.build_seed(settings))
 
 
@@ -84,35 +88,52 @@ def _resume(settings: settings_lib.Settings, saved: checkpoints.ProgramState, as
   run_id, attempt = history.run
   again = ask(history_lib.segments(history.stretches), last_round + 1).with_current(run_id=run_id, attempt=attempt + 1)
   return Start(
-      history.followed_by(again, last_round), parts.build_seed(settings), saved, True,
+      history.followed_by(again, last_round), parts.build_seed(settings), saved, True, '',
       f'Rounds {last_round + 1} to {released_round} were released before their checkpoint was lost: they are run again '
       'with fresh noise, and both count.',
   )  # fmt: skip
 
 
-def _branch(settings: settings_lib.Settings, data: str, ask: _Ask) -> Start:
+def _branch(settings: settings_lib.Settings, data: str, default_size: int, ask: _Ask) -> Start:
   path = settings.branch_from or ''
   parent = _load_parent(path)
   if not parent:
     raise ValueError(f'Expected the checkpoints of a run in --branch_from={path}, found none: name a run directory.')
-  if parent.history.data != data:
-    raise ValueError(
-        f'Expected the data that the run in {path} began with, found other shards: pass the --shards_dir of that run; '
-        'what the price of its rounds means for other users is not known.'
-    )
+  _check_branch(path, parent, settings, data, default_size)
   last_round = parent.round_number
-  if last_round >= settings.total_rounds:
-    raise ValueError(
-        f'Expected --total_rounds above {last_round}, which the run in {path} has finished, found '
-        f'{settings.total_rounds}: rounds are counted on from there.'
-    )
   history = parent.history.with_lost(run_directory.released_round(path, parent.history))
   new = ask(history_lib.segments(history.stretches), last_round + 1)
   return Start(
       # How the parent's clients are compiled does not decide it for these.
       history.followed_by(new, last_round), parts.build_seed(settings), dataclasses.replace(parent, use_xla=None), True,
-      f"Branched from round {last_round} of {path}: the rounds of both count. The server's optimizer starts anew.",
+      f'round {last_round} of {path}', "The rounds of both runs count. The server's optimizer starts anew.",
   )  # fmt: skip
+
+
+def _check_branch(
+    path: str, parent: checkpoints.ProgramState, settings: settings_lib.Settings, data: str, default_size: int
+) -> None:
+  """Checks what has to be as in the run to branch from, and names all that is not.
+
+  Raises:
+    ValueError: If something is not.
+  """
+  flags, last_round = parent.history.flags, parent.round_number
+  size, asked_size = flags.get(run_directory.SIZE), f'{run_directory.SIZE}={settings.model_size or default_size}'
+  size = size or f'{run_directory.SIZE}={default_size}'
+  wrong = []
+  if parent.history.data != data:  # What the rounds of that run cost other users is not known.
+    wrong.append((f'its data ({flags.get("--shards_dir", "path unknown")})', f'other data in {settings.shards_dir}'))
+  if size != asked_size:
+    wrong.append((size, asked_size))
+  if last_round >= settings.total_rounds:
+    wrong.append((f'--total_rounds above {last_round}', f'--total_rounds={settings.total_rounds}'))
+  if wrong:
+    expected, found = (', '.join(side) for side in zip(*wrong, strict=True))
+    raise ValueError(
+        f'Expected for a branch of the run in {path}: {expected}; found {found}: type what was expected; other flags '
+        'may change.'
+    )
 
 
 def _load_parent(path: str) -> checkpoints.ProgramState | None:

@@ -73,9 +73,9 @@ flags.DEFINE_float(
 
 flags.DEFINE_string(
     'branch_from', None,
-    'Run directory of another run on the same data, to go on from the model of its last round in a new --output_dir: '
-    "with fresh noise and fresh cohorts, the server's optimizer anew, and perhaps other flags. Rounds are counted on, "
-    'and the promise is for those of both.',
+    'Run directory of another run, to go on from the model of its last round in a new --output_dir, with fresh noise, '
+    "fresh cohorts and the server's optimizer anew. Data and --model_size have to be the same, --total_rounds larger; "
+    'other flags may differ. Rounds are counted on, and the promise is for those of both runs.',
 )
 flags.DEFINE_integer('rounds_per_eval', 10, 'Rounds between evaluations on held-out users.', lower_bound=1)
 flags.DEFINE_integer('rounds_per_checkpoint', 10, 'Rounds between checkpoints.', lower_bound=1)

@@ -74,7 +74,7 @@ class CheckpointsTest(parameterized.TestCase):
     return sorted(os.listdir(self._folder))
 
   def _load(self) -> checkpoints.ProgramState:
-    found = checkpoints.Checkpoints(str(self._folder)).load()
+    found = checkpoints.load_last(str(self._folder))
     assert found is not None
     return found.shaped_like(_state(0))
 
@@ -87,7 +87,7 @@ class CheckpointsTest(parameterized.TestCase):
       np.testing.assert_array_equal(leaf, np.asarray(other), strict=True)
 
   def test_starts_without_any(self) -> None:
-    self.assertIsNone(self._kept.load())
+    self.assertIsNone(checkpoints.load_last(str(self._folder)))
 
   def test_the_same_comes_back(self) -> None:
     self._save(0)
@@ -105,7 +105,7 @@ class CheckpointsTest(parameterized.TestCase):
   def test_many_leaves_keep_their_order(self) -> None:
     state = [np.float32(number) for number in range(1_200)]
     self._kept.save(_program_state(1, state))
-    found = self._kept.load()
+    found = checkpoints.load_last(str(self._folder))
     assert found is not None
     np.testing.assert_array_equal(found.state, state)
 
@@ -141,7 +141,7 @@ class CheckpointsTest(parameterized.TestCase):
     path = self._folder / 'round_000002.ckpt'
     path.write_bytes(damage(path.read_bytes()))
     with self.assertRaisesRegex(ValueError, f'^Expected a whole checkpoint at {path}, found a damaged one: delete'):
-      self._kept.load()
+      checkpoints.load_last(str(self._folder))
     path.unlink()
     self._assert_holds(1)
 
@@ -150,7 +150,7 @@ class CheckpointsTest(parameterized.TestCase):
     path = self._folder / 'round_000001.ckpt'
     path.write_bytes(b'')
     with self.assertRaisesRegex(ValueError, 'found a damaged one: choose another --output_dir.$'):
-      self._kept.load()
+      checkpoints.load_last(str(self._folder))
 
   def test_one_that_was_renamed_is_refused(self) -> None:
     self._save(1, 2)
@@ -158,7 +158,7 @@ class CheckpointsTest(parameterized.TestCase):
     with self.assertRaisesRegex(
         ValueError, 'Expected the checkpoint of round 9 .* found that of round 2: rename it to round_000002.ckpt'
     ):
-      self._kept.load()
+      checkpoints.load_last(str(self._folder))
     (self._folder / 'round_000009.ckpt').rename(self._folder / 'round_000002.ckpt')
     self._assert_holds(2)
 
@@ -169,7 +169,7 @@ class CheckpointsTest(parameterized.TestCase):
     for path, content in zip((second, first), contents, strict=True):
       path.write_bytes(content)
     with self.assertRaisesRegex(ValueError, 'Expected the checkpoint of round 2 .* found that of round 1'):
-      self._kept.load()
+      checkpoints.load_last(str(self._folder))
 
   def test_an_older_format_is_refused_by_its_name(self) -> None:
     buffer = io.BytesIO()
@@ -177,7 +177,7 @@ class CheckpointsTest(parameterized.TestCase):
     path = self._folder / 'round_000003.ckpt'
     path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
     with self.assertRaisesRegex(ValueError, 'Expected a checkpoint of format 2 .* found one of format 1: finish'):
-      self._kept.load()
+      checkpoints.load_last(str(self._folder))
 
   def test_every_flipped_byte_is_noticed(self) -> None:
     self._save(1)
@@ -186,7 +186,7 @@ class CheckpointsTest(parameterized.TestCase):
     for place in range(0, len(whole), 13):
       path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
       with self.assertRaisesRegex(ValueError, 'found a damaged one'):
-        self._kept.load()
+        checkpoints.load_last(str(self._folder))
 
   @parameterized.named_parameters(
       ('other_width', _state(units=4)),
@@ -196,7 +196,7 @@ class CheckpointsTest(parameterized.TestCase):
   )
   def test_one_of_another_model_is_refused(self, like: Any) -> None:
     self._save(1)
-    found = self._kept.load()
+    found = checkpoints.load_last(str(self._folder))
     assert found is not None
     with self.assertRaisesRegex(ValueError, '^Expected a checkpoint of this model and optimizer, found one of'):
       found.shaped_like(like)
@@ -246,7 +246,7 @@ class CheckpointsTest(parameterized.TestCase):
     )
     weights = np.array([1, 2], np.float32)
     self._kept.save(_program_state(1, _LearningState((weights,), _aggregator(2), begun)))
-    found = self._kept.load()
+    found = checkpoints.load_last(str(self._folder))
     assert found is not None
     state = found.branched(_LearningState((0 * weights,), _aggregator(8), other)).state
     np.testing.assert_array_equal(state.global_model_weights[0], weights)
@@ -255,7 +255,7 @@ class CheckpointsTest(parameterized.TestCase):
 
   def test_rounds_that_run_again_take_all_but_what_is_secret(self) -> None:
     self._kept.save(_program_state(1, _LearningState((np.float32(1),), _aggregator(2), (np.float32(3),))))
-    found = self._kept.load()
+    found = checkpoints.load_last(str(self._folder))
     assert found is not None
     state = found.restarted(_LearningState((np.float32(7),), _aggregator(8), (np.float32(9),))).state
     self.assertEqual(state, ((1,), {'secret': 8, 'round': 1}, (3,)))
@@ -264,7 +264,7 @@ class CheckpointsTest(parameterized.TestCase):
 
   def test_a_branch_of_another_model_is_refused(self) -> None:
     self._kept.save(_program_state(1, _LearningState((np.zeros(3),), _aggregator(2), ())))
-    found = self._kept.load()
+    found = checkpoints.load_last(str(self._folder))
     assert found is not None
     with self.assertRaisesRegex(ValueError, 'Expected a run of the same model to branch from, .* --model_size'):
       found.branched(_LearningState((np.zeros(4),), _aggregator(2), ()))

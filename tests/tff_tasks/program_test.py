@@ -75,7 +75,7 @@ class LoopTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, f'found 1 that cannot: client {name}: Expected data; .*client_error=skip'):
       self._train(scripted.Script({3: [7]}))
     self.assertEqual([row.round for row in self._rows()], [0])
-    saved = checkpoints.Checkpoints(os.path.join(self._run_dir, 'checkpoints')).load()
+    saved = checkpoints.load_last(os.path.join(self._run_dir, checkpoints.FOLDER))
     assert saved is not None
     self.assertEqual(saved.round_number, 0)
     self.assertTrue(self._runtimes[-1].is_closed)

@@ -77,8 +77,8 @@ class ProgressTest(parameterized.TestCase):
     _show_row(shown, _row(1))
     self.assertEqual(
         stream.getvalue(),
-        'round  1/40 [....................]  loss 2.500  accuracy 25.0%  held-out 1.0%  17 clients/s  epsilon 1.24  '
-        '1:57 left\n',
+        'round  1/40 [....................]  loss 2.500  accuracy 25.0%  held-out 1.0% after round 0  17 clients/s  '
+        'epsilon 1.24  1:57 left\n',
     )
 
   def test_what_is_not_known_is_left_out(self) -> None:
@@ -104,8 +104,8 @@ class ProgressTest(parameterized.TestCase):
     shown = _progress(stream, 1, 4)
     for number, accuracy in enumerate((math.nan, 0.1, None, 0.2), 1):
       _show_row(shown, _row(number, eval_accuracy=accuracy))
-    found = [re.findall('held-out ([0-9.]+)', line) for line in stream.getvalue().splitlines()]
-    self.assertEqual(found, [[], ['10.0'], ['10.0'], ['20.0']])
+    found = [re.findall('  held-out (.*?)  ', line) for line in stream.getvalue().splitlines()]
+    self.assertEqual(found, [[], ['10.0%'], ['10.0% after round 2'], ['20.0%']])
 
   def test_epsilon_is_that_of_the_last_saved_round(self) -> None:
     shown = _progress(stream := io.StringIO(), 1, 6)
@@ -175,16 +175,16 @@ class ProgressTest(parameterized.TestCase):
     self.assertRegex(lines[-1], f'^round {total}/{total} .* 0:00 left$')
     self.assertNotIn('\r', ''.join(lines))
 
-  @parameterized.parameters(200, 120, 119, 118, 80, 40, 17)
+  @parameterized.parameters(200, 134, 133, 132, 80, 40, 17)
   def test_a_terminal_shows_one_line_that_is_redrawn(self, columns: int) -> None:
     stream = _Terminal()
     with mock.patch.dict(os.environ, {'COLUMNS': str(columns)}):
       self._run(stream, 140, seconds_a_round=0.5)
-    self.assertEqual(stream.getvalue().count('round '), 140)
+    self.assertEqual(stream.getvalue().count('/140 ['), 140)
     screen = _show(stream.getvalue(), columns)
     expected = self._run(io.StringIO(), 140, seconds_a_round=0.5)[-1]
-    self.assertLen(expected, 119)
-    self.assertEqual(screen, ['$', *(expected[start : start + columns] for start in range(0, 119, columns)), ''])
+    self.assertLen(expected, 133)
+    self.assertEqual(screen, ['$', *(expected[start : start + columns] for start in range(0, 133, columns)), ''])
 
   def test_a_resumed_run_says_so_at_its_first_round(self) -> None:
     lines = self._run(io.StringIO(), 1_000, first=503)

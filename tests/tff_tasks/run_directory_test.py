@@ -102,8 +102,12 @@ class RunDirectoryTest(parameterized.TestCase):
       ('--seed=7\n', '', '(--seed=7), found no --seed:'),
       ('--seed=7', '--seed=7\n--xla=yes', '(no --xla), found --xla=yes:'),
       ('--runtime=local', '--runtime=tff', '(--runtime=local), found --runtime=tff:'),
-  )
-  def test_another_flag_is_refused_by_its_name(self, old: str, new: str, message: str) -> None:
+      (
+          '--clip_norm=0.3\n--seed=7', '--clip_norm=0.4\n--xla=yes',
+          '(--clip_norm=0.3, --seed=7, no --xla), found --clip_norm=0.4, no --seed, --xla=yes:',
+      ),
+  )  # fmt: skip
+  def test_other_flags_are_refused_by_their_names(self, old: str, new: str, message: str) -> None:
     self._prepare()
     before = self._config()
     with self.assertRaises(ValueError) as caught:
@@ -234,6 +238,22 @@ class RunDirectoryTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, '^Expected the data that the run in .* began with, found other shards'):
       self._prepare(data='other')
     self.assertEqual(self._config(), before)
+
+  @parameterized.parameters(
+      (run_directory.CONFIG_NAME, False), (metrics.FILE_NAME, False), ('notes.txt', True), (released.FILE_NAME, True),
+      (f'{checkpoints.FOLDER}/round_000000.ckpt', True),
+  )  # fmt: skip
+  def test_an_error_leaves_a_new_directory_only_if_it_is_of_use(self, name: str, is_left: bool) -> None:
+    path = pathlib.Path(self._run_dir, name)
+    with self.assertRaises(KeyboardInterrupt), run_directory.hold(self._run_dir):
+      os.makedirs(os.path.join(self._run_dir, checkpoints.FOLDER))
+      path.touch()
+      raise KeyboardInterrupt
+    self.assertEqual((path.exists(), os.path.exists(self._run_dir)), (is_left, is_left))
+    os.makedirs(self._run_dir, exist_ok=True)
+    with self.assertRaises(KeyboardInterrupt), run_directory.hold(self._run_dir):
+      raise KeyboardInterrupt
+    self.assertTrue(os.path.exists(self._run_dir))  # It was there before.
 
   def test_a_folder_that_cannot_be_written(self) -> None:
     os.makedirs(self._run_dir)

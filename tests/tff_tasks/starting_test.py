@@ -13,6 +13,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from models import registry
 from models import released
 from tests.tff_tasks import fakes
 from tests.tff_tasks import runs
@@ -37,7 +38,7 @@ class FindTest(absltest.TestCase):
 
   def _find(self, saved: checkpoints.ProgramState | None = None, **changes: Any) -> starting.Start:
     settings = dataclasses.replace(self._settings, **changes)
-    start = starting.find(settings, '--clip_norm=0.1\n', 'data', self._build_plan, saved)
+    start = starting.find(settings, '--clip_norm=0.1\n', 'data', 5, self._build_plan, saved)
     run_directory.write_config(self._settings.output_dir, start.history)
     return start
 
@@ -130,8 +131,10 @@ class ResumeTest(runs.RunsTestCase):
     )
     self.assertEqual((ledger['rounds'], first.noise_multiplier, second.noise_multiplier), (6, 1.0, 2.0))
     self.assertIn('goes through after this one branched', ' '.join(ledger['not_covered']))
-    said = f"round 4 of {self.path('first')}: the rounds of both count. The server's optimizer starts anew."
-    self.assertIn(f'Branched from {said}', self.stream.getvalue())
+    said = self.stream.getvalue().partition('Branched from ')[2].splitlines()
+    self.assertStartsWith(said[0], f'round 4 of {self.path("first")}: 6 rounds of next_character on the local runtime:')
+    self.assertEqual(said[1], "The rounds of both runs count. The server's optimizer starts anew.")
+    self.assertNotIn('Resuming', self.stream.getvalue())
     saved = self.saved('branch')
     self.assertEqual([row.round for row in saved.rows], list(range(7)))
     self.assertEqual(saved.state[0].tolist(), [6.0] * 3)
@@ -184,8 +187,8 @@ class ResumeTest(runs.RunsTestCase):
   def test_a_parent_at_work_removes_checkpoints_while_they_are_read(self, removals: int) -> None:
     self.train('first', total_rounds=4, noise_multiplier=0.0)
     gone = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path('first', 'round_000003.ckpt'))
-    load = mock.patch.object(checkpoints, 'load_last', side_effect=[*[gone] * removals, self.saved('first')])
-    with load, mock.patch.object(checkpoints.Checkpoints, 'load', return_value=None):
+    found = [None, *[gone] * removals, self.saved('first')]  # Nothing yet in the directory of the branch.
+    with mock.patch.object(checkpoints, 'load_last', side_effect=found):
       if removals == 1:
         self.train('branch', branch_from=self.path('first'), noise_multiplier=0.0)
       else:
@@ -195,18 +198,37 @@ class ResumeTest(runs.RunsTestCase):
 
   @parameterized.parameters(
       ({'branch_from': 'nowhere'}, 'Expected the checkpoints of a run in --branch_from=nowhere, found none'),
-      ({'total_rounds': 4}, 'Expected --total_rounds above 4, which the run .* has finished, found 4'),
   )
   def test_what_cannot_be_branched_from(self, changes: dict[str, Any], message: str) -> None:
     self.train('first', total_rounds=4)
     with self.assertRaisesRegex(ValueError, message):
       self.train('branch', **{'branch_from': self.path('first'), **changes})
 
-  def test_other_data_is_no_branch(self) -> None:
-    self.train('first', total_rounds=4)
-    self.shards = fakes.write_shards(self.path('others'), sizes=(3,) * 30)
-    with self.assertRaisesRegex(ValueError, 'Expected the data that the run in .* began with, .* --shards_dir of that'):
-      self.train('branch', branch_from=self.path('first'))
+  def test_all_that_a_branch_cannot_change_is_named_at_once(self) -> None:
+    self.train('first', total_rounds=4, shards_dir=self.shards.path, noise_multiplier=0.0)
+    own, self.shards = self.shards, fakes.write_shards(self.path('others'), sizes=(3,) * 30)
+    wrong: dict[str, Any] = {'shards_dir': self.shards.path, 'model_size': 9, 'total_rounds': 3}
+    with self.assertRaises(ValueError) as caught:
+      self.train('branch', branch_from=self.path('first'), client_learning_rate=0.1, **wrong)
+    self.assertEqual(
+        str(caught.exception),
+        f'Expected for a branch of the run in {self.path("first")}: its data (--shards_dir={own.path}), '
+        f'--model_size=5, --total_rounds above 4; found other data in {self.shards.path}, --model_size=9, '
+        '--total_rounds=3: type what was expected; other flags may change.',
+    )
+    self.assertFalse(os.path.exists(self.path('branch')))
+    self.shards = own
+    typed: dict[str, Any] = {'shards_dir': own.path, 'model_size': 5, 'total_rounds': 5, 'noise_multiplier': 0.0}
+    self.train('branch', branch_from=self.path('first'), client_learning_rate=0.1, **typed)
+    self.assertEqual(self.saved('branch').round_number, 5)
+
+  def test_a_model_size_may_be_the_one_of_the_task(self) -> None:
+    default = registry.get_task(fakes.SCHEMA.task).default_size
+    self.train('first', total_rounds=4, model_size=None, noise_multiplier=0.0)
+    with self.assertRaisesRegex(ValueError, f': --model_size={default}; found --model_size=5: type'):
+      self.train('branch', branch_from=self.path('first'), model_size=5, noise_multiplier=0.0)
+    for name, size in (('named', default), ('unnamed', None)):
+      self.train(name, branch_from=self.path('first'), model_size=size, noise_multiplier=0.0)
 
   def test_a_finished_run_goes_on(self) -> None:
     self.train('run', total_rounds=4)
