@@ -57,11 +57,12 @@ class Server:
 
   def __init__(self, binary: str) -> None:
     parent = tempfile.gettempdir()
+    parent = parent if len(os.fsencode(parent)) <= _LONGEST_FOLDER else '/tmp'
     # Made with mode 0700, which is what protects the socket.
-    folder = tempfile.mkdtemp(prefix='tff-', dir=parent if len(os.fsencode(parent)) <= _LONGEST_FOLDER else '/tmp')
+    self._folder = tempfile.mkdtemp(prefix='tff-', dir=parent)
     # In a session of its own: what a terminal sends to all processes is not for it.
     self._keeper = subprocess.Popen(
-        [sys.executable, '-c', _PROGRAM, _ROOT, folder, binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [sys.executable, '-c', _PROGRAM, _ROOT, self._folder, binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         start_new_session=True,
     )  # fmt: skip
     stdout = self._keeper.stdout
@@ -83,6 +84,7 @@ class Server:
     for pipe in filter(None, (self._keeper.stdin, self._keeper.stdout)):
       pipe.close()
     self._keeper.wait()
+    shutil.rmtree(self._folder, ignore_errors=True)  # The keeper has done it, unless it was killed.
 
 
 def keep(folder: str, binary: str) -> None:

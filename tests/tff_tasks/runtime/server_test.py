@@ -125,6 +125,8 @@ class ServerTest(parameterized.TestCase):
     processes[killed].kill()
     self.assertTrue(_are_gone(processes))
     self.assertFalse(started.is_alive)
+    started.close()
+    self.assertFalse(os.path.exists(os.path.dirname(started.target.removeprefix('unix:'))))
 
   def test_a_killed_program_leaves_neither(self) -> None:
     program = subprocess.Popen(
