@@ -152,7 +152,7 @@ def _open_member(file: BinaryIO, path: str) -> Any:
   """Opens the one file in a zip archive."""
   try:
     archive = zipfile.ZipFile(file)
-    members = [member for member in archive.infolist() if not member.is_dir() and not _is_hidden(member.filename)]
+    members = [member for member in archive.infolist() if not _is_skipped(member.filename)]
     if len(members) == 1:
       return archive.open(members[0])
   except (RuntimeError, NotImplementedError) as error:
@@ -166,5 +166,6 @@ def _open_member(file: BinaryIO, path: str) -> Any:
   )
 
 
-def _is_hidden(name: str) -> bool:
-  return any(part.startswith(_HIDDEN) for part in name.split('/'))
+def _is_skipped(name: str) -> bool:
+  """Returns whether an entry of an archive is a folder or hidden; a damaged one has no name, where `is_dir` fails."""
+  return name.endswith('/') or any(part.startswith(_HIDDEN) for part in name.split('/'))

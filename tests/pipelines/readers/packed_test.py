@@ -95,6 +95,10 @@ class PackedTest(parameterized.TestCase):
     with self.assertRaisesRegex(base.DamagedFile, expected):
       _read(_zip(_CONTENT, others={'b.csv': b'x'}))
 
+  def test_a_zip_archive_whose_file_has_no_name(self) -> None:
+    # Names end at a zero byte.
+    self.assertEqual(_read(_zip(_CONTENT).replace(b'log.csv', b'\0og.csv')), _CONTENT)
+
   def test_a_zip_archive_with_a_password_is_named(self) -> None:
     whole = bytearray(_zip(_CONTENT))
     for magic, place in ((b'PK\3\4', 6), (b'PK\1\2', 8)):
