@@ -34,7 +34,7 @@ _PACKAGE = pathlib.Path(__file__).parent
 _CARD = 'MODEL_CARD.md'
 _CONTENTS = (preprocessing.CLASSES, preprocessing.FILE_NAME, _CARD, model_folder.PARITY)
 # What the model and its card are made of.
-_FILES_OF_RUN = ('model.npz', 'privacy.json', 'run.json', run_directory.CONFIG_NAME)
+_FILES_OF_RUN = (released.FILE_NAME, released.LEDGER_NAME, 'run.json', run_directory.CONFIG_NAME)
 
 
 def export(run_dir: str, shards: client_shards.ClientShards, staging: str, limits: guard.Limits) -> dict[str, Any]:
@@ -49,24 +49,29 @@ def export(run_dir: str, shards: client_shards.ClientShards, staging: str, limit
     guard.Failed: If the Keras model could not be run within the limits.
   """
   with _snapshot(run_dir) as copy:
-    return _export(copy, shards, staging, limits)
+    return _export(copy, run_dir, shards, staging, limits)
 
 
 @contextlib.contextmanager
 def _snapshot(run_dir: str) -> Iterator[str]:
   """Yields a folder with a copy of what is exported: one model for all steps, whatever a trainer releases meanwhile."""
   with tempfile.TemporaryDirectory() as folder:
-    for name in (released.FILE_NAME, released.LEDGER_NAME, 'run.json', run_directory.CONFIG_NAME):
+    for name in _FILES_OF_RUN:
       with contextlib.suppress(FileNotFoundError):
         shutil.copyfile(os.path.join(run_dir, name), os.path.join(folder, name))
     try:
       released.load_with_ledger(folder)
       yield folder
+    # Messages name the directory that the user knows.
     except ValueError as error:
       raise ValueError(str(error).replace(folder, run_dir)) from error
+    except guard.Failed as error:
+      raise guard.Failed(str(error).replace(folder, run_dir)) from error
 
 
-def _export(run_dir: str, shards: client_shards.ClientShards, staging: str, limits: guard.Limits) -> dict[str, Any]:
+def _export(
+    snapshot: str, run_dir: str, shards: client_shards.ClientShards, staging: str, limits: guard.Limits
+) -> dict[str, Any]:
   started = time.monotonic()
   examples = parity.held_out_examples(shards)
   with contextlib.ExitStack() as stack:
@@ -75,17 +80,18 @@ def _export(run_dir: str, shards: client_shards.ClientShards, staging: str, limi
       return stack.enter_context(guard.Call(limits, *call))
 
     # Side by side: each loads TensorFlow, which takes longest of all.
-    keras = start(parity.keras_answers, run_dir, shards.schema, examples.features)
-    conversions = {name: start(tflite.convert, run_dir, name) for name in tflite.VARIANTS}
+    keras = start(parity.keras_answers, snapshot, shards.schema, examples.features)
+    conversions = {name: start(tflite.convert, snapshot, name) for name in tflite.VARIANTS}
     try:
       reference = keras.result()
     except guard.Refused as error:
       raise ValueError(str(error)) from error
     check = _Check(shards.schema, examples, reference, staging, limits)
     variants, failed = check.accept_all(conversions)
+    failed = {name: reason.replace(snapshot, run_dir) for name, reason in failed.items()}
   itself = parity.compare(examples.labels, reference.logits, reference.logits, shards.schema.first_answer)
   record = {
-      'source': source_of(run_dir, shards), 'task': shards.schema.task, 'variants': variants, 'failed': failed,
+      'source': source_of(snapshot, shards), 'task': shards.schema.task, 'variants': variants, 'failed': failed,
       'keras_accuracy': itself.accuracy, 'majority_accuracy': itself.majority_accuracy, 'examples': itself.examples,
       'positions': itself.positions,
       'seconds': time.monotonic() - started,
@@ -96,7 +102,7 @@ def _export(run_dir: str, shards: client_shards.ClientShards, staging: str, limi
         'round': reference.round_number, 'weights': reference.num_weights,
         'num_classes': shards.schema.num_classes, 'signature': check.signature,
     }  # fmt: skip
-    _describe(run_dir, model, shards, record, staging)
+    _describe(snapshot, model, shards, record, staging)
   return record
 
 
@@ -180,7 +186,7 @@ class _Check:
 
 
 def _describe(
-    run_dir: str,
+    snapshot: str,
     model: Mapping[str, Any],
     shards: client_shards.ClientShards,
     record: Mapping[str, Any],
@@ -191,9 +197,9 @@ def _describe(
       model,
       steps,
       record,
-      run_directory.read_json(run_dir, 'privacy.json'),
-      run_directory.read_figures(run_dir),
-      run_directory.read_flags(run_dir),
+      run_directory.read_json(snapshot, 'privacy.json'),
+      run_directory.read_figures(snapshot),
+      run_directory.read_flags(snapshot),
       {'Python': platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
   )
   contents = {

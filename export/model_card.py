@@ -7,6 +7,7 @@ from typing import Any
 import jinja2
 
 from export import comparison
+from export import usage
 from pipelines import guarantees
 from pipelines import printable
 
@@ -41,49 +42,15 @@ def render(
   environment.filters.update(cell=_cell, delta=guarantees.format_delta, epsilon=guarantees.format_epsilon)
   return environment.get_template(_TEMPLATE).render(
       model=model, names=_PRIVACY_NAMES, parity=parity, privacy=privacy, run=run, versions=versions,
-      usage=_USAGE.get(steps['examples'].get('kind', '')),
+      usage=usage.describe(steps['examples']),
       comparison=comparison.describe(run),
-      flags=[(name, value) for name, value in flags if not name.endswith('_dir')],
+      flags=[(name, value) for name, value in flags if not name.endswith(_PATHS)],
   )
 
 
+# Flags with paths of the machine that trained: they mean nothing elsewhere, and may name somebody.
+_PATHS = ('_dir', 'branch_from')
 _PRIVACY_NAMES = {'bound': 'Bound', 'noise': 'Noise', 'assumption': 'Assumption', 'trust_model': 'Who sees what'}
-
-# How a caller fills the input and reads the output, by kind of example; names in `` are keys of preprocessing.json.
-_SEQUENCE = 'and fill the rest up with 0, `<pad>`. Of a longer text, take the end.'
-_NEVER = 'without those before `first_answer` of `preprocessing.json`, which are never an answer'
-_SCALED = 'each less its `mean` and divided by its `stddev`'
-_USAGE = {
-    'characters': (
-        'Write the text from position 0 on, each character as its place in `classes.json` (1, `<unknown>`, for one '
-        f'that is not there), a newline after each message, {_SEQUENCE} Position i of the output scores the character '
-        f'after position i: for a text of n characters, the next one is the largest of position n - 1, {_NEVER}.'
-    ),
-    'words': (
-        'Cut the text into words by the `tokenization` of `preprocessing.json`. Write them from position 0 on, each as '
-        'its place in `classes.json` (1, `<unknown>`, for one that is not there), 2, `<end>`, after each message, '
-        f'{_SEQUENCE} Position i of the output scores the word after position i: for a text of n words (marks and '
-        f'`<end>` are words too), those to suggest are the largest of position n - 1, {_NEVER}.'
-    ),
-    'table': (
-        f'Write the row of one example: the `numbers` of `preprocessing.json` in their order, {_SCALED}; then for each '
-        'of the `categories`, in their order, a 1 at the place of its value among the `values` and 0 at those of all '
-        'others. A number that is not there is, before scaling, `missing`; if that is null, or a value is not among '
-        'those of its category, do not ask the model: it has never seen such a row. The largest of the output is the '
-        'class.'
-    ),
-    'windows': (
-        'Write `length` readings, the oldest first and as far apart as those of the data set: of each the `numbers` of '
-        f'`preprocessing.json` in their order, {_SCALED}. The largest of the output is the class that most of these '
-        'readings belong to.'
-    ),
-    'image': (
-        'Write the image row by row from the top, as grey values from 0 (black ink) to 255 (white paper), not scaled, '
-        'with the ink in the frame as in the images of the data set. If `invert` in `preprocessing.json` is true, '
-        'those were white on black and have been turned into black on white. The largest of the output is the class of '
-        'what is written.'
-    ),
-}
 
 
 def _cell(value: object) -> str:

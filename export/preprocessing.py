@@ -9,9 +9,17 @@ FILE_NAME = 'preprocessing.json'
 CLASSES = 'classes.json'
 
 _NUMBERS_ARE = (
-    'a column that is named alone, or with what stands in for a number that is missing and the length of its list; '
+    'a column that is named alone, or with what replaces a missing number and the length of its list; '
     'true is 1, false 0'
 )
+# In this order; pipelines/rows/normal_form.py says it in full.
+_NORMAL_FORM = [
+    'without characters that have no glyph, such as zero-width spaces',
+    'Unicode form NFKC',
+    'without white space and control characters at both ends',
+    'a whole number as its digits: 17.0 and 1.7E1 as 17',
+    'a UUID in lower case',
+]
 _SEQUENCE = dict(zip(('padding', 'unknown'), schema_lib.SPECIAL_CLASSES, strict=True))
 _TEXT = {'unicode_normalization': 'NFC', **_SEQUENCE}
 # The rules that no declaration can change, by kind of example; the tests hold them to what `pipelines` does.
@@ -27,10 +35,10 @@ _RULES: dict[str, dict[str, Any]] = {
         },
     },
     'table': {
-        # Those of a category are 1 at its value's place and 0 elsewhere.
+        # Those of a category are 1 at the index of its value and 0 elsewhere.
         'features': (
-            'the numbers in their order, then the places of each category: one for each value, one for any other value '
-            'if other is true, one for none if missing is true'
+            'the numbers in their order, then the indices of each category: one for each value, one for any other '
+            'value if other is true, one for none if missing is true'
         ),
         'numbers_are': _NUMBERS_ARE,
     },
@@ -38,15 +46,15 @@ _RULES: dict[str, dict[str, Any]] = {
     'items': {
         **_SEQUENCE,
         'item': 'a text or a whole number, one a row',
-        # In this order; pipelines/rows/normal_form.py says it in full.
-        'normal_form': [
-            'without characters that have no glyph, such as zero-width spaces',
-            'Unicode form NFKC',
-            'without white space and control characters at both ends',
-            'a whole number as its digits: 17.0 and 1.7E1 as 17',
-            'a UUID in lower case',
-        ],
+        'normal_form': _NORMAL_FORM,
     },
+}
+_CATEGORIES = {
+    'values_are': (
+        'text: a whole number as its digits, a boolean as true or false; one that is not listed is compared again in '
+        'normal_form, with True as true and FALSE as false'
+    ),
+    'normal_form': _NORMAL_FORM,
 }
 # What follows each text, unless the declaration says end_token = false.
 _AFTER_EACH_TEXT = {'characters': '\n', 'words': '<end>'}
@@ -76,6 +84,8 @@ def describe(manifest: Mapping[str, Any], signature: Sequence[tuple[str, str, st
     examples['after_each_text'] = _AFTER_EACH_TEXT[kind] if examples.pop('end_token') else ''
   if kind in _SCALED:
     examples['scaling'] = _applied(examples['scaling'], manifest['learned'], _width(examples['numbers']))
+  if examples.get('categories') and kind == 'table':
+    examples |= _CATEGORIES
   return {
       'task': schema.task,
       'input': {'name': name, 'dtype': dtype, 'shape': shape},

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import tempfile
 from typing import Any
 from unittest import mock
@@ -18,6 +19,7 @@ from export import parity
 from export import run_directory
 from export import tflite
 from pipelines import client_shards
+from pipelines import files
 from tests.export import fakes
 
 
@@ -32,10 +34,18 @@ class _OnlyKeras(guard.Call):
     pass
 
   def result(self) -> Any:
+    run_dir, *rest = self._arguments
     if self._function != parity.keras_answers:
-      raise guard.Failed('crashed')
-    _, schema, features = self._arguments
+      raise guard.Failed(f'cannot read {run_dir}')
+    schema, features = rest
     return parity.Reference(np.zeros((len(features), *schema.label.shape, schema.num_classes)), 772, 140)
+
+
+class _Broken(_OnlyKeras):
+  """A call of which nothing returns."""
+
+  def result(self) -> Any:
+    raise guard.Failed(f'cannot read {self._arguments[0]}')
 
 
 class ExporterTest(absltest.TestCase):
@@ -86,15 +96,24 @@ class ExporterTest(absltest.TestCase):
     self.assertEqual(steps['input'], {'name': 'characters', 'dtype': 'int32', 'shape': [1, 12]})
     card = pathlib.Path(self._staging, 'MODEL_CARD.md').read_text()
     self.assertIn('on the data set déclaré, after round 140', card)
-    self.assertIn('scores the character after position i', card)
+    run = files.short_name(self._run_dir).replace('_', r'\_')
+    self.assertStartsWith(card, f'# next\\_character on déclaré, run {run}\n')
+    self.assertIn('scores the character that follows index i', card)
 
   def test_leaves_nothing_when_all_fail(self) -> None:
     with mock.patch.object(guard, 'Call', _OnlyKeras):
       record = exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())
     self.assertEmpty(record['variants'])
     others = dict.fromkeys(set(tflite.VARIANTS) - {'float32'}, 'not made: it has the graph of float32, which failed')
-    self.assertEqual(record['failed'], {'float32': 'crashed', **others})
+    self.assertEqual(record['failed'], {'float32': f'cannot read {self._run_dir}', **others})
     self.assertEmpty(os.listdir(self._staging))
+
+  def test_a_message_names_the_run_directory_that_was_given(self) -> None:
+    with (
+        mock.patch.object(guard, 'Call', _Broken),
+        self.assertRaisesRegex(guard.Failed, f'^cannot read {re.escape(self._run_dir)}$'),
+    ):
+      exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())
 
   def test_no_variant_of_a_graph_that_full_precision_shows_to_be_wrong(self) -> None:
     variants = {

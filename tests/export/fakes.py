@@ -1,7 +1,8 @@
 """A small data set, a released model and a run directory with the figures that training leaves, all made up."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import csv
+import json
 import math
 import os
 from typing import Any
@@ -15,7 +16,12 @@ from pipelines import files
 from pipelines import guarantees
 from pipelines import schema as schema_lib
 from pipelines import sealed_json
+from pipelines.declarations import declaration
+from pipelines.featurizers import base
+from pipelines.readers import jsonl
+from pipelines.shards import bounds
 from pipelines.shards import shard_writing
+from pipelines.shards import splits
 
 CHARACTERS = schema_lib.Schema(
     'next_character',
@@ -50,6 +56,25 @@ def write_shards(path: str, schema: schema_lib.Schema = CHARACTERS, num_users: i
   os.makedirs(path)
   shard_writing.write_data_set(path, schema, [shard_writing.pack(users)] if users else [])
   return path
+
+
+def manifest(
+    declared: base.Featurizer, made: base.Featurizer | None = None, learned: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+  """Returns what the manifest of a data set says of its examples, as it is read from the file.
+
+  Args:
+    declared: The featurizer of the declaration.
+    made: The featurizer that made the examples, if it learned something with differential privacy.
+    learned: Entries of what it learned.
+  """
+  made = made or declared
+  client = declaration.Client('user')
+  whole = declaration.Declaration('d', jsonl.JsonLines(), client, declared, bounds.Limits(), splits.Splits())
+  written = {
+      'declaration': whole.to_json(), 'schema': made.schema.to_json(), 'learned': [*made.provenance, *learned],
+  }  # fmt: skip
+  return json.loads(json.dumps(written))
 
 
 def release(

@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 
 from export import preprocessing
 from pipelines import schema as schema_lib
-from pipelines.declarations import declaration
 from pipelines.featurizers import base
 from pipelines.featurizers import characters
 from pipelines.featurizers import image
@@ -22,11 +21,9 @@ from pipelines.featurizers import windows
 from pipelines.featurizers import words
 from pipelines.learning import scaling
 from pipelines.learning import vocabularies
-from pipelines.readers import jsonl
 from pipelines.rows import number_columns
 from pipelines.rows import rows as rows_lib
-from pipelines.shards import bounds
-from pipelines.shards import splits
+from tests.export import fakes
 
 _SIGNATURE = [('output', 'logits', 'float32', (1, 3)), ('input', 'numbers', 'float32', (1, 4))]
 _NUMBERS_IN, _LABEL_OUT = schema_lib.Feature('numbers', 'float32', (4,)), schema_lib.Feature('label', 'int8', ())
@@ -60,17 +57,14 @@ def _read(featurizer: base.Featurizer, values: dict[str, list[Any]]) -> rows_lib
 
 def _make(featurizer: base.Featurizer, values: dict[str, list[Any]]) -> tuple[dict[str, Any], Any, np.ndarray]:
   """Returns what the file says of the examples, the featurizer with what it learned, and one client's features."""
-  rows, learner = _read(featurizer, values), featurizer.learner
+  declared, rows, learner = featurizer, _read(featurizer, values), featurizer.learner
   learned: list[dict[str, Any]] = []
-  client = declaration.Client('user')
-  declared = declaration.Declaration('d', jsonl.JsonLines(), client, featurizer, bounds.Limits(), splits.Splits())
-  manifest: dict[str, Any] = {'declaration': declared.to_json()}
   if learner:
     release = learner.release(learner.contribute(rows))
     featurizer = featurizer.with_learned(release.value)
     learned.append(release.entry)
-  manifest |= {'schema': featurizer.schema.to_json(), 'learned': [*featurizer.provenance, *learned]}
-  written = json.loads(json.dumps(preprocessing.describe(json.loads(json.dumps(manifest)), _SIGNATURE)))
+  manifest = fakes.manifest(declared, featurizer, learned)
+  written = json.loads(json.dumps(preprocessing.describe(manifest, _SIGNATURE)))
   return written['examples'], featurizer, featurizer.featurize(rows).features
 
 
@@ -145,7 +139,7 @@ class PreprocessingTest(parameterized.TestCase):
     np.testing.assert_array_equal(features, np.hstack([_scale(steps, filled), np.array(hot, np.float32)]))
     self.assertEqual(steps['scaling']['source'], source)
 
-  def test_table_with_lists_and_places_for_what_is_not_listed(self) -> None:
+  def test_table_with_lists_and_indices_for_what_is_not_listed(self) -> None:
     numbers = ('x', number_columns.NumberColumn('z', 7.0, 2), number_columns.NumberColumn('on', -1.0))
     categories = (table.Category('sex', ('f', 'm'), other=True, missing=True), table.Category('ok', ('true',), True))
     values: dict[str, list[Any]] = {
@@ -177,6 +171,19 @@ class PreprocessingTest(parameterized.TestCase):
     np.testing.assert_array_equal(features, np.array(expected, np.float32))
     self.assertEqual(featurizer.schema.feature.shape, (4 + 4 + 2,))
     self.assertIn('one for any other value if other is true', steps['features'])
+
+  def test_values_of_a_category_are_compared_as_the_file_says(self) -> None:
+    given = ['true', 'TRUE', ' False ', '1.0', '\u200b１', 'truth', 'maybe ']
+    category = table.Category('answer', ('true', 'false', '1', 'maybe'), other=True)
+    declared = table.Table(label='label', classes=('a', 'b'), numbers=(), categories=(category,))
+    steps, _, features = _make(declared, {'answer': given, 'label': ['a'] * len(given)})
+    self.assertIn('True as true', steps['values_are'])
+    values = steps['categories'][0]['values']
+    for text, row in zip(given, features, strict=True):
+      normal = unicodedata.normalize('NFKC', text.replace('\u200b', '')).strip().removesuffix('.0')
+      normal = normal.lower() if normal in ('True', 'TRUE', 'False', 'FALSE') else normal
+      index = values.index(text) if text in values else values.index(normal) if normal in values else len(values)
+      self.assertEqual(row.argmax(), index, text)
 
   def test_raw_lists_have_a_scale_for_each_number(self) -> None:
     declared = table.Table(
