@@ -14,6 +14,7 @@ import psutil
 
 from tests import layout
 from tests.export import fakes
+from tests.tff_tasks import fakes as training_fakes
 
 _SAYS = b'Interrupted: type the same command to go on.'
 _TOML = """
@@ -26,6 +27,12 @@ kind = "characters"
 column = "text"
 window_length = 8
 """
+# Of rounds that take no time, and that no figures are worked out for.
+_TRAINING = (
+    '--total_rounds=50000', '--clients_per_round=2', '--client_learning_rate=0.1', '--client_batch_size=4',
+    '--max_examples_per_client=4', '--server_learning_rate=0.01', '--clip_norm=1', '--noise_multiplier=0',
+    '--rounds_per_eval=1000', '--rounds_per_checkpoint=1000', '--model_size=4', '--xla=no',
+)  # fmt: skip
 # A reader of logs that never ends, as a large input is: what is sent arrives while the job is at work.
 _SLOW = """
 import pathlib, runpy, sys, time
@@ -138,6 +145,20 @@ class TerminalTest(absltest.TestCase):
     time.sleep(2)  # Until they convert: what a library says then is its own.
     self.assertLen(self._interrupt(pid, terminal), 3)
     self.assertEmpty(os.listdir(self.folder / 'model'))
+
+  def test_ctrl_c_in_a_round_leaves_one_line_and_a_run_that_goes_on(self) -> None:
+    training_fakes.write_shards(str(self.folder / 'shards'))
+    command = [
+        sys.executable, '-m', 'tff_tasks.train', f'--shards_dir={self.folder}/shards', f'--output_dir={self.folder}/run',
+        *_TRAINING,
+    ]  # fmt: skip
+    pid, terminal = self._start(command)
+    self._read(terminal, until=b' 2/50000 [', seconds=180)
+    self._interrupt(pid, terminal)
+    pid, terminal = self._start(command)
+    seen = self._read(terminal, until=b' 2/50000 [', seconds=180)
+    self.assertIn(b'Resuming after round 0', seen)
+    self._interrupt(pid, terminal)
 
 
 if __name__ == '__main__':

@@ -27,7 +27,10 @@ class TffRuntime:
 
   def __init__(self, process: tff.learning.templates.LearningProcess) -> None:
     self._process = process
-    self._start()
+    self._server = server.Server(_BINARY)
+    self.choice = '' if self._server.is_private else server.IS_OPEN
+    limits = [(f'grpc.max_{way}_message_length', _MOST_MESSAGE_BYTES) for way in ('receive', 'send')]
+    self._stub = tff.framework.RemoteExecutorGrpcStub(grpc.insecure_channel(self._server.target, limits))
     # The same context as `set_sync_local_cpp_execution_context` makes, but for who starts the server.
     context = tff.framework.SyncExecutionContext(
         tff.framework.ResourceManagingExecutorFactory(self._connect),
@@ -39,17 +42,19 @@ class TffRuntime:
     # An exit need not wait until the keeper finds its standard input ended.
     atexit.register(self.close)
 
-  def _start(self) -> None:
-    self._server = server.Server(_BINARY)
-    self.choice = '' if self._server.is_private else server.IS_OPEN
-    limits = [(f'grpc.max_{way}_message_length', _MOST_MESSAGE_BYTES) for way in ('receive', 'send')]
-    self._stub = tff.framework.RemoteExecutorGrpcStub(grpc.insecure_channel(self._server.target, limits))
-
   def _connect(self, cardinalities: Any) -> tff.framework.RemoteExecutor:
-    """Returns an executor for so many clients; TFF comes here again when the server has failed."""
+    """Returns an executor for so many clients.
+
+    TFF calls it again after each error of the connection, without end: a server that has ended has to end the run.
+
+    Raises:
+      ValueError: If the server has ended.
+    """
     if not self._server.is_alive:
-      self._server.close()
-      self._start()
+      raise ValueError(
+          "Expected TFF's server to run, found that it ended: repeat the command to go on after the last checkpoint. "
+          'If it ends again, take a machine with more memory, or train with --runtime=local in a new --output_dir.'
+      )
     executor = tff.framework.RemoteExecutor(self._stub)
     executor.set_cardinalities({tff.CLIENTS: 0, **cardinalities})
     return executor

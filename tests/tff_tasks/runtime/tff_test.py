@@ -1,15 +1,22 @@
+import dataclasses
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import psutil
 
 from tests import layout
+from tests.tff_tasks import fakes
+from tff_tasks import program
+from tff_tasks import progress
 from tff_tasks.runtime import server
+from tff_tasks.runtime import tff as tff_runtime
 
 # A program that starts the server, says so, and ends in one of the ways that programs end.
 _PROGRAM = """
@@ -100,6 +107,44 @@ class TffRuntimeTest(parameterized.TestCase):
     while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes):
       self.assertLess(time.monotonic(), deadline, 'a worker_binary or its keeper was left behind')
       time.sleep(0.1)
+
+
+class RunTest(absltest.TestCase):
+  """What the end of the server means for a run, and that its remedies work."""
+
+  def setUp(self) -> None:
+    super().setUp()
+    self._folder = self.create_tempdir().full_path
+    self._shards = fakes.write_shards(os.path.join(self._folder, 'shards'))
+    self._stream = io.StringIO()
+
+  def _train(self, name: str = 'run', runtime: str = 'tff') -> None:
+    settings = dataclasses.replace(
+        fakes.SETTINGS, output_dir=os.path.join(self._folder, name), runtime=runtime, noise_multiplier=0.0
+    )
+    program.train(settings, self._shards, f'--runtime={runtime}\n', self._stream)
+
+  def _kill(self, round_number: int) -> None:
+    """Stands in for the end of a round: after the third, which has a checkpoint, the server is killed."""
+    if round_number == 3:
+      (binary,) = (each for each in psutil.Process().children(recursive=True) if each.name() == 'worker_binary')
+      binary.kill()
+
+  def test_a_server_that_ends_is_one_message_and_the_run_goes_on(self) -> None:
+    message = "^Expected TFF's server to run, found that it ended: repeat the command to go on .*=local in a new --outp"
+    with mock.patch.object(progress.Progress, 'tick', self._kill), self.assertRaisesRegex(ValueError, message):
+      self._train()
+    self._train()
+    self.assertIn('Resuming after round 3', self._stream.getvalue())
+    self.assertIn('round 4/4', self._stream.getvalue())
+
+  def test_without_a_server_the_local_runtime_trains(self) -> None:
+    message = "^Expected TFF's server to start, found that it ended: .* --runtime=local in a new --output_dir"
+    with mock.patch.object(tff_runtime, '_BINARY', '/bin/false'), self.assertRaisesRegex(ValueError, message):
+      self._train()
+    self.assertEqual(os.listdir(self._folder), ['shards'])
+    self._train('other', 'local')
+    self.assertIn('round 4/4', self._stream.getvalue())
 
 
 if __name__ == '__main__':
