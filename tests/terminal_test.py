@@ -148,10 +148,8 @@ class TerminalTest(absltest.TestCase):
 
   def test_ctrl_c_in_a_round_leaves_one_line_and_a_run_that_goes_on(self) -> None:
     training_fakes.write_shards(str(self.folder / 'shards'))
-    command = [
-        sys.executable, '-m', 'tff_tasks.train', f'--shards_dir={self.folder}/shards', f'--output_dir={self.folder}/run',
-        *_TRAINING,
-    ]  # fmt: skip
+    folders = [f'--shards_dir={self.folder}/shards', f'--output_dir={self.folder}/run']
+    command = [sys.executable, '-m', 'tff_tasks.train', *folders, *_TRAINING]
     pid, terminal = self._start(command)
     self._read(terminal, until=b' 2/50000 [', seconds=180)
     self._interrupt(pid, terminal)
