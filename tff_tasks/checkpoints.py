@@ -75,7 +75,7 @@ class ProgramState:
     weights = tf.nest.flatten(initial.global_model_weights)
     if _types(weights) != _types(self.state[: len(weights)]):
       raise ValueError(
-          'Expected a run of the same model to branch from, found one of another: type the --model_size of that run.'
+          'Expected a run of this model to branch from, found one of another: leave --branch_from out to start anew.'
       )
     taken = tf.nest.pack_sequence_as(initial.global_model_weights, self.state[: len(weights)])
     return self._with_secret_of(initial, initial._replace(global_model_weights=taken))

@@ -70,7 +70,7 @@ def describe_standstill(
   if empty:
     lines.append(
         f'{empty:,} of {len(run_now):,} rounds had no client: no coin fell for one, or all were skipped. '
-        'More --clients_per_round make that rare.'
+        'A larger --clients_per_round makes that rare.'
     )
   if run_now and all(row.clients and row.loss is None for row in run_now):
     lines.append('No client of any round had an example that counts: the model has learned nothing.')

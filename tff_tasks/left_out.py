@@ -50,7 +50,7 @@ class LeftOut:
     more = f'; and {len(errors) - _MOST_NAMED:,} more' if len(errors) > _MOST_NAMED else ''
     return (
         f'Expected every client of a round to take part, found {len(errors):,} that cannot: {named}{more}; repeat the '
-        'command when that is mended, or with --on_client_error=skip to leave such clients out.'
+        'command when that is repaired, or with --on_client_error=skip to skip such clients.'
     )
 
   def _describe(self, error: client_data.ClientError) -> str:

@@ -53,7 +53,9 @@ class PrivacyPlan:
     if self.sampling not in settings.SAMPLINGS:
       raise ValueError(f'Expected sampling to be {" or ".join(settings.SAMPLINGS)}, found {self.sampling!r}.')
     if self.population < 1:
-      raise ValueError('Expected training clients, found none: hold fewer users out.')
+      raise ValueError(
+          'Expected training clients, found none: preprocess with smaller test_users_share or validation_users_share.'
+      )
     if not 1 <= self.clients_per_round <= self.population:
       raise ValueError(
           f'Expected 1 to {self.population} (all training clients) clients_per_round, found {self.clients_per_round}.'
@@ -72,7 +74,7 @@ class PrivacyPlan:
     if self.training_delta is not None and self.training_delta <= 0:
       raise ValueError(
           f'Expected a delta above {self.learned.delta:.3g}, which the data set alone has spent, found {self.delta}: '
-          'set a larger --delta, or preprocess with smaller ones.'
+          'set a larger --delta, or preprocess with smaller deltas.'
       )
     if self.quantization_bits and self.clip_norm is not None:
       codec = quantization.Codec(1, self.clip_norm, self.quantization_bits)
@@ -148,12 +150,13 @@ class PrivacyPlan:
     if target_epsilon <= self.learned.epsilon:
       raise ValueError(
           f'Expected a target_epsilon above {self.learned.epsilon:g}, which the data set alone has spent, found '
-          f'{target_epsilon:g}: ask for a larger one, or preprocess with a smaller one.'
+          f'{target_epsilon:g}: set a larger --target_epsilon, or preprocess with smaller epsilons.'
       )
     if target_epsilon > guarantees.LARGEST_EPSILON:
       raise ValueError(
           f'Expected a target_epsilon of at most {guarantees.LARGEST_EPSILON:g}, found {target_epsilon:g}, which '
-          'promises nothing of use: ask for less, or train without noise (--noise_multiplier=0 --target_epsilon=0).'
+          'promises nothing of use: set a smaller one, or train without noise '
+          '(--noise_multiplier=0 --target_epsilon=0).'
       )
     counted = before if all(segment.plan.is_private and not segment.plan.is_seeded for segment in before) else ()
 
@@ -165,8 +168,8 @@ class PrivacyPlan:
     thousandths = calibration.smallest_within(spent, target_epsilon, int(MAX_NOISE_MULTIPLIER * 1000) - 1)
     if thousandths is None:
       raise ValueError(
-          f'Expected a target_epsilon that some noise reaches in {rounds} rounds, found {target_epsilon}: ask for '
-          'fewer rounds or a larger epsilon, or give --noise_multiplier instead.'
+          f'Expected a target_epsilon that some noise reaches in {rounds} rounds, found {target_epsilon}: set '
+          'fewer --total_rounds, a larger --target_epsilon, or --noise_multiplier instead.'
       )
     return self._with_noise(thousandths)
 

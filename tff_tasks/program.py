@@ -56,7 +56,7 @@ def train(settings: settings_lib.Settings, shards: client_shards.ClientShards, f
   if not shards.num_clients('test'):
     raise ValueError(
         f'Expected held-out users in {shards.path}, found none: neither the model nor its export could be checked; '
-        'preprocess with a larger --test_users_share.'
+        'declare a larger test_users_share and preprocess again.'
     )
   build_plan = functools.partial(
       parts.build_plan, settings, shards.num_clients('train'), learned.read(shards.manifest, shards.path)

@@ -185,12 +185,12 @@ def _check_home(path: str, history: history_lib.History) -> None:
   found = {run_id for run_id, *_ in released.find_rounds(path)} or {reading.read_run(path)} - {None}
   if not found:
     raise ValueError(
-        f'Expected {CONFIG_NAME} of the run whose checkpoints are in {path}, found none: bring the whole run directory '
+        f'Expected {CONFIG_NAME} of the run whose checkpoints are in {path}, found none: copy the whole run directory '
         f'here; or {_branch_remedy(path)}.'
     )
   if found != {history.run[0]}:
     raise ValueError(
-        f'Expected checkpoints of the run that is in {path}, found those of another run: take them away and bring back '
+        f'Expected checkpoints of the run that is in {path}, found those of another run: replace them with '
         'its own, or choose another --output_dir.'
     )
 
@@ -205,8 +205,8 @@ def released_round(path: str, history: history_lib.History) -> int:
   _, attempt = history.run
   if any(other > attempt for _, other, _ in found):
     raise ValueError(
-        f'Expected the last checkpoints of the run in {path}, found older ones, of before it ran rounds again: bring '
-        'back the last ones, or choose another --output_dir.'
+        f'Expected the last checkpoints of the run in {path}, found older ones, of before it ran rounds again: '
+        'replace them with the last ones, or choose another --output_dir.'
     )
   if found:
     return max((round_number for _, other, round_number in found if other == attempt), default=-1)

@@ -266,7 +266,7 @@ class CheckpointsTest(parameterized.TestCase):
     self._kept.save(_program_state(1, _LearningState((np.zeros(3),), _aggregator(2), ())))
     found = checkpoints.load_last(str(self._folder))
     assert found is not None
-    with self.assertRaisesRegex(ValueError, 'Expected a run of the same model to branch from, .* --model_size'):
+    with self.assertRaisesRegex(ValueError, 'Expected a run of this model to branch from, .* leave --branch_from out'):
       found.branched(_LearningState((np.zeros(4),), _aggregator(2), ()))
 
   def test_only_the_seeds_secret_tells_runs_apart(self) -> None:

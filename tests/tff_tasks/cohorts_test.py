@@ -129,6 +129,11 @@ class CohortsTest(parameterized.TestCase):
       self.assertEqual(_draw(plan, _SEED, 1).tolist(), [index for index in range(50) if index % 5 < 2])
       self.assertLen(_draw(_plan('poisson', 50, 50), _SEED, 1), 50)
 
+  def test_larger_cohorts_make_empty_rounds_rare(self) -> None:
+    small, large = (_plan('poisson', 50, size) for size in (1, 20))
+    self.assertGreater(sum(not _draw(small, _SEED, number).size for number in range(200)), 40)  # 73 are expected.
+    self.assertTrue(all(_draw(large, _SEED, number).size for number in range(200)))
+
   def test_ids_that_are_not_those_of_the_plan_are_refused(self) -> None:
     for ids in (_ids(49), _ids(51), _ids(50)[:, :8]):
       with self.assertRaisesRegex(ValueError, 'Expected 16 bytes for each of 50 clients, found shape'):

@@ -117,11 +117,13 @@ class FunctionalModelTest(parameterized.TestCase):
   def test_refuses_weights_that_rounds_would_never_update(self) -> None:
     with self.assertRaisesRegex(ValueError, 'trainable weights only, found .*moving_mean'):
       functional.FunctionalModel(_sequential(tf.keras.layers.BatchNormalization()), 1)
+    functional.FunctionalModel(_sequential(tf.keras.layers.GroupNormalization(1)), 1)
 
   def test_refuses_random_numbers_that_a_resumed_run_would_not_draw_again(self) -> None:
     for layer in (tf.keras.layers.Dropout(0.5), tf.keras.layers.GaussianNoise(1.0)):
       with self.assertRaisesRegex(ValueError, 'trains the same way twice, found Random'):
         functional.FunctionalModel(_sequential(tf.keras.layers.Dense(2), layer), 1)
+    functional.FunctionalModel(_sequential(tf.keras.layers.Dense(2)), 1)
 
 
 if __name__ == '__main__':

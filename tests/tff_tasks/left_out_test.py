@@ -45,7 +45,7 @@ class LeftOutTest(parameterized.TestCase):
         str(caught.exception),
         f'Expected every client of a round to take part, found 1 that cannot: client '
         f'{self.shards.client_id("train", 3)}: Expected bytes, found 3: mend them; repeat the command when that is '
-        'mended, or with --on_client_error=skip to leave such clients out.',
+        'repaired, or with --on_client_error=skip to skip such clients.',
     )
     self.assertEmpty(self._said)
 

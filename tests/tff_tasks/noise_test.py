@@ -190,6 +190,7 @@ class RoundedGaussianTest(parameterized.TestCase):
   def test_refuses_what_it_cannot_draw(self, stddev: float) -> None:
     with self.assertRaisesRegex(ValueError, 'Expected noise of .* found .*: ask for less .a lower --noise_multiplier'):
       noise.RoundedGaussian(_KEY, stddev, 1)
+    noise.RoundedGaussian(_KEY, 2.0**36, 1)
 
 
 if __name__ == '__main__':

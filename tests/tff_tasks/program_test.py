@@ -79,6 +79,8 @@ class LoopTest(parameterized.TestCase):
     assert saved is not None
     self.assertEqual(saved.round_number, 0)
     self.assertTrue(self._runtimes[-1].is_closed)
+    self._train()  # The client is repaired.
+    self.assertEqual(self._figures()['rounds'], 4)
 
   def test_or_is_skipped_counted_and_told(self) -> None:
     self._train(scripted.Script({2: [7, 8], 3: [7]}), on_client_error='skip')
@@ -283,10 +285,8 @@ class TrainTest(parameterized.TestCase):
 
   def test_a_model_that_diverges(self) -> None:
     diverging: dict[str, Any] = {'client_learning_rate': 1e39}  # Infinite in float32.
-    with self.assertRaisesRegex(ValueError, 'that cannot: client .*Expected a finite update, found NaN'):
-      self._train(**diverging)
     output = self._train(on_client_error='skip', **diverging)
-    self.assertIn('Left out client ', output)
+    self.assertRegex(output, 'Left out client .*Expected a finite update, found NaN')
     for weight in released.load(self._settings.output_dir).weights:
       self.assertTrue(np.isfinite(weight).all())
 

@@ -37,6 +37,7 @@ class MeasureTest(absltest.TestCase):
   def test_needs_clients_and_the_same_schema(self) -> None:
     with self.assertRaisesRegex(ValueError, 'Expected clients in the split validation .* among train, tail, test'):
       released_evaluation.measure(self._folder, self._shards, 'validation')
+    self.assertEqual(released_evaluation.measure(self._folder, self._shards, 'tail')['split'], 'tail')
     schema = dataclasses.replace(fakes.SCHEMA, classes=('a', 'b'))
     other = released.ReleasedModel(schema, 5, 3, self._functions.initial_weights)
     released.save(other, {}, self._folder)

@@ -151,7 +151,7 @@ class RunDirectoryTest(parameterized.TestCase):
   def test_checkpoints_that_were_copied_alone_are_refused(self) -> None:
     self._prepare()
     os.remove(os.path.join(self._run_dir, run_directory.CONFIG_NAME))
-    with self.assertRaisesRegex(ValueError, 'Expected config.flags of the run whose checkpoints .* found none: bring'):
+    with self.assertRaisesRegex(ValueError, 'Expected config.flags of the run whose checkpoints .* found none: copy'):
       self._prepare()
 
   def test_a_lost_flag_file_is_written_again_where_the_model_is(self) -> None:

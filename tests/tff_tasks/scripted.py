@@ -38,6 +38,7 @@ class Script:
     error: Raised in the last round.
     step: What a round adds to every weight.
     clients: How many take part in a round.
+    weights: How many weights the model has.
     choice: What there is to know of the runtime at its start.
   """
 
@@ -45,6 +46,7 @@ class Script:
   error: BaseException | None = None
   step: float = 1.0
   clients: int = 4
+  weights: int = 3
   choice: str = ''
 
   @contextlib.contextmanager
@@ -85,7 +87,8 @@ class Runtime:
     return self
 
   def initialize(self) -> _State:
-    return _State(_Weights((np.zeros(3, np.float32),)), collections.OrderedDict(round=np.int32(0)), np.zeros(1))
+    weights = _Weights((np.zeros(self._script.weights, np.float32),))
+    return _State(weights, collections.OrderedDict(round=np.int32(0)), np.zeros(1))
 
   def next(
       self, state: _State, cohort: client_data.Cohort, upcoming: client_data.Cohort | None

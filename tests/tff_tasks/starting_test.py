@@ -115,7 +115,7 @@ class ResumeTest(runs.RunsTestCase):
   def test_the_same_flags_do_not_make_two_runs_of_one(self) -> None:
     self.train('first', total_rounds=4)
     self.copy_checkpoints('first', 'second')
-    with self.assertRaisesRegex(ValueError, 'Expected config.flags of the run whose checkpoints .* bring the whole'):
+    with self.assertRaisesRegex(ValueError, 'Expected config.flags of the run whose checkpoints .* copy the whole'):
       self.train('second')
     shutil.copytree(self.path('first'), self.path('second'), dirs_exist_ok=True)
     self.train('second')
@@ -195,6 +195,7 @@ class ResumeTest(runs.RunsTestCase):
         message = f'--branch_from={self.path("first")}, found it removed .* at work there; repeat the command'
         with self.assertRaisesRegex(ValueError, message):
           self.train('branch', branch_from=self.path('first'), noise_multiplier=0.0)
+    self.train('branch', branch_from=self.path('first'), noise_multiplier=0.0)  # The parent has ended.
 
   @parameterized.parameters(
       ({'branch_from': 'nowhere'}, 'Expected the checkpoints of a run in --branch_from=nowhere, found none'),
