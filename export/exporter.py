@@ -176,7 +176,8 @@ class _Check:
     return {
         'path': os.path.basename(path),
         **files.describe(path),
-        'summary': variant.summary,
+        'summary': tflite.summarize(name, answers.stored),
+        'stored': answers.stored,
         'argmax_agreement': figures.argmax_agreement,
         'max_logit_difference': figures.max_logit_difference,
         'accuracy': figures.accuracy,

@@ -6,7 +6,7 @@ in (any batch, recurrent layers as loops), so a mistake in the device's form sho
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -39,10 +39,17 @@ class Reference(NamedTuple):
 
 
 class Answers(NamedTuple):
-  """What a file says: logits `[n, ..., num_classes]`, and its input and output as (kind, name, dtype, shape)."""
+  """What a file says.
+
+  Attributes:
+    logits: `[n, ..., num_classes]`.
+    signature: Its input and output as (kind, name, dtype, shape).
+    stored: How many weights and other constants it stores, by dtype: int8 where they are quantized, else float32.
+  """
 
   logits: np.ndarray
   signature: list[tuple[str, str, str, tuple[int, ...]]]
+  stored: dict[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +146,25 @@ def tflite_answers(path: str, features: np.ndarray) -> Answers:
       )
   ends = (('input', input_name, given), ('output', output_name, returned))
   signature = [(kind, name, np.dtype(end['dtype']).name, tuple(end['shape'].tolist())) for kind, name, end in ends]
-  return Answers(np.concatenate(logits), signature)
+  return Answers(np.concatenate(logits), signature, _count_stored(path))
+
+
+def _count_stored(path: str) -> dict[str, int]:
+  """Returns how many weights and other constants a file stores, by dtype; several tensors may share their values."""
+  from ai_edge_litert import schema_py_generated as flatbuffer
+
+  with open(path, 'rb') as file:
+    model = flatbuffer.Model.GetRootAs(file.read())
+  graphs = [model.Subgraphs(index) for index in range(model.SubgraphsLength())]
+  tensors = [graph.Tensors(index) for graph in graphs for index in range(graph.TensorsLength())]
+  types = flatbuffer.TensorType
+  dtypes: dict[int, np.dtype[Any]] = {types.FLOAT32: np.dtype(np.float32), types.INT8: np.dtype(np.int8)}
+  counts = {dtype.name: 0 for dtype in dtypes.values()}
+  # Whole numbers of other types are shapes and indices. What is computed has an empty buffer.
+  for buffer, dtype in {tensor.Buffer(): dtypes.get(tensor.Type()) for tensor in tensors}.items():
+    if dtype is not None:
+      counts[dtype.name] += model.Buffers(buffer).DataLength() // dtype.itemsize
+  return counts
 
 
 def compare(labels: np.ndarray, logits: np.ndarray, reference: np.ndarray, first_answer: int = 0) -> Figures:

@@ -23,6 +23,7 @@ _FLOAT = (float, int)
 _VARIANT = {
     'path': str, 'bytes': int, 'sha256': str, 'summary': str, 'argmax_agreement': _FLOAT,
     'max_logit_difference': _FLOAT, 'accuracy': _FLOAT, 'examples': int, 'positions': int,
+    'stored?': {str: int},
 }  # fmt: skip
 _PARITY = {
     'source': str, 'task': str, 'variants': {str: _VARIANT}, 'failed': {str: str}, 'keras_accuracy': _FLOAT,

@@ -7,7 +7,7 @@ needs TensorFlow's own kernels, and the fused LSTM keeps state from one call to 
 TensorFlow is imported by the functions that convert: they run in a guarded child, whose parent only reads the table.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -24,12 +24,12 @@ class Variant:
   Attributes:
     convert: The model in the device's form to the bytes of the file.
     bounds: How far the file may be from the Keras model.
-    summary: What it is for, a phrase for the model card.
+    purpose: What the file is for, a phrase for the model card.
   """
 
   convert: Callable[['tf.keras.Model'], bytes]
   bounds: parity.Bounds
-  summary: str
+  purpose: str
 
 
 def _converter(model: 'tf.keras.Model') -> 'tf.lite.TFLiteConverter':
@@ -57,17 +57,34 @@ def dynamic_range(model: 'tf.keras.Model') -> bytes:
   return converter.convert()
 
 
-# float32: kernels add in another order than Keras, which showed as at most 7e-7 of the largest logit, on models with
-# small and with large weights; a weight that is lost or swapped, a state that leaks or another activation shows as more
-# than 1e-2. The bound lies between, and the agreement leaves room only for ties. dynamic_range rounds for a living: its
-# figures are printed for the user to judge, and its bound only catches a file that is broken rather than rounded.
+# float32: the kernels add in another order than Keras. That showed as differences of at most 7e-7 of the largest logit,
+# on models with small and with large weights. A weight that is lost or swapped, a state that leaks or another
+# activation shows as more than 1e-2. The bound lies between, and the bound of the agreement allows for ties alone.
+# dynamic_range: rounding changes its answers. Its figures are printed for the user to judge, and its bound only refuses
+# a file that is broken rather than rounded.
 # A recurrent model with exploding weights fails even as float32: it is chaotic, and Keras differs as much from itself
 # when the weights change by 1e-7 of their size.
 REFERENCE = 'float32'
 VARIANTS = {
     REFERENCE: Variant(float32, parity.Bounds(0.999, 1e-4), 'full precision'),
-    'dynamic_range': Variant(dynamic_range, parity.Bounds(0.8, None), '8-bit weights: the default for phones'),
+    'dynamic_range': Variant(dynamic_range, parity.Bounds(0.8, None), 'small, the default for phones'),
 }
+
+
+def summarize(variant: str, stored: Mapping[str, int]) -> str:
+  """Returns what a file is for and what it stores, a phrase for the model card.
+
+  Args:
+    variant: Of which it is.
+    stored: `parity.Answers.stored`.
+  """
+  purpose, quantized, whole = VARIANTS[variant].purpose, stored['int8'], stored['float32']
+  if quantized:
+    return f'{purpose}: of {quantized + whole:,} stored values {quantized:,} are 8-bit integers, the others float32'
+  everything = f'all {whole:,} stored values are float32'
+  if variant == REFERENCE:
+    return f'{purpose}: {everything}'
+  return f'{everything}, as in {REFERENCE}: the converter quantizes no tensor of fewer than 1,024 values'
 
 
 def file_name(task: str, variant: str) -> str:

@@ -73,6 +73,7 @@ def summarize(record: Mapping[str, Any], output_dir: str) -> str:
         f'{variant["path"]:<40}{variant["bytes"] / 1000:>7,.0f} kB{variant["argmax_agreement"]:>11.2%}'
         f'{variant["max_logit_difference"]:>12.2g}{variant["accuracy"]:>10.2%}'
     )
+  lines += [f'{variant["path"]}: {variant["summary"]}' for variant in record['variants'].values()]
   return '\n'.join(lines)
 
 

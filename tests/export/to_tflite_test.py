@@ -100,6 +100,14 @@ class ToTfliteTest(parameterized.TestCase):
       self.assertEqual(hashlib.sha256(pathlib.Path(self._model, name).read_bytes()).hexdigest(), checksum)
     parity = json.loads(pathlib.Path(self._model, 'parity.json').read_text())
     self.assertCountEqual(parity['variants'], ['float32', 'dynamic_range'])
+    # Nothing is quantized in so small a model, and nothing says that something is.
+    self.assertEqual(parity['variants']['dynamic_range']['stored']['int8'], 0)
+    card, page = (pathlib.Path(path).read_text() for path in (
+        os.path.join(self._model, 'MODEL_CARD.md'), os.path.join(self._exported_run, 'report.html')
+    ))  # fmt: skip
+    for text in (output, card, page, parity['variants']['dynamic_range']['summary']):
+      self.assertRegex(text, r'all [\d,]+ stored values are float32, as in float32')
+      self.assertNotRegex(text, '8-bit (weights|integers)')
     self.assertIn('next_character_dynamic_range.tflite', pathlib.Path(self._exported_run, 'report.html').read_text())
 
   def test_a_second_export_of_the_same_run_converts_nothing(self) -> None:
