@@ -178,10 +178,26 @@ class PrivacyPlan:
 
 
 class Segment(NamedTuple):
-  """Consecutive rounds of a run under one plan."""
+  """Consecutive rounds with one plan and one secret.
+
+  Attributes:
+    plan: The privacy plan of the rounds.
+    rounds: How many there are.
+    run_id: The run that they are of; accounting needs nothing of what follows.
+    attempt: Counts the secrets of that run, from 0: it has one more for each time that it ran released rounds again.
+    first_round: The first of them.
+  """
 
   plan: PrivacyPlan
   rounds: int
+  run_id: str = ''
+  attempt: int = 0
+  first_round: int = 1
+
+  @property
+  def last_round(self) -> int:
+    """The last of them; `first_round - 1` while there is none."""
+    return self.first_round + self.rounds - 1
 
 
 def epsilon_of(segments: Sequence[Segment]) -> float | None:

@@ -206,8 +206,8 @@ class Run:
       row.eval_loss, row.eval_accuracy, row.eval_accuracy_per_user, _ = self._evaluate(self._eval_split, result.state)
     return row
 
-  def _segments(self, round_number: int) -> list[privacy.Segment]:
-    return history_lib.segments(self._history(round_number).stretches)
+  def _segments(self, round_number: int) -> tuple[privacy.Segment, ...]:
+    return self._history(round_number).accounted
 
   def _evaluate(self, split: str, state: Any) -> evaluation.Evaluation:
     if split not in self._evaluators:
@@ -225,7 +225,7 @@ class Run:
     return check
 
   def _history(self, round_number: int) -> history_lib.History:
-    return self._start.history.with_current(last_round=round_number)
+    return self._start.history.after(round_number)
 
   def _save(self, round_number: int, state: Any, rows: Sequence[metrics.RoundMetrics]) -> None:
     """Makes a round durable, and only then releases its model."""

@@ -22,7 +22,7 @@ class Start(NamedTuple):
   """Where a run begins.
 
   Attributes:
-    history: What the run is, its current stretch ending at the round that it begins after.
+    history: What the run is, its current segment ending with the round that it begins after.
     seed: The secret that its rounds use.
     saved: What it goes on from, or None to begin with the initial model.
     is_restarted: Whether `seed` is not the one that `saved` was made with.
@@ -77,8 +77,7 @@ _Ask = Callable[[Sequence[privacy.Segment], int], history_lib.History]
 
 def _resume(settings: settings_lib.Settings, saved: checkpoints.ProgramState, ask: _Ask) -> Start:
   path, history, last_round = settings.output_dir, saved.history, saved.round_number
-  before = history.stretches[:-1]
-  asked = ask(history_lib.segments(before) if before else (), history.current.first_round)
+  asked = ask(history.accounted[:-1], history.current.first_round)
   run_directory.check_same_run(path, saved, asked)
   released_round = run_directory.released_round(path, history)
   if released_round <= last_round or settings.seed is not None:  # A known seed promises nothing.
@@ -86,7 +85,7 @@ def _resume(settings: settings_lib.Settings, saved: checkpoints.ProgramState, as
     return Start(resumed, saved.seed, saved)
   history = history.with_lost(released_round)
   run_id, attempt = history.run
-  again = ask(history_lib.segments(history.stretches), last_round + 1).with_current(run_id=run_id, attempt=attempt + 1)
+  again = ask(history.accounted, last_round + 1).with_current(run_id=run_id, attempt=attempt + 1)
   return Start(
       history.followed_by(again, last_round), parts.build_seed(settings), saved, True, '',
       f'Rounds {last_round + 1} to {released_round} were released before their checkpoint was lost: they are run again '
@@ -102,7 +101,7 @@ def _branch(settings: settings_lib.Settings, data: str, default_size: int, ask: 
   _check_branch(path, parent, settings, data, default_size)
   last_round = parent.round_number
   history = parent.history.with_lost(run_directory.released_round(path, parent.history))
-  new = ask(history_lib.segments(history.stretches), last_round + 1)
+  new = ask(history.accounted, last_round + 1)
   return Start(
       # How the parent's clients are compiled does not decide it for these.
       history.followed_by(new, last_round), parts.build_seed(settings), dataclasses.replace(parent, use_xla=None), True,

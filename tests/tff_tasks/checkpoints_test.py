@@ -54,7 +54,7 @@ def _state(number: int = 1, units: int = 3) -> Any:
 def _program_state(
     number: int, state: Any = None, seed: seeds.Seed = _SEED, use_xla: bool | None = None
 ) -> checkpoints.ProgramState:
-  history = _HISTORY.with_current(last_round=number)
+  history = _HISTORY.after(number)
   state = _state(number) if state is None else state
   return checkpoints.ProgramState(number, seed, use_xla, state, history, _ROWS)
 
@@ -93,7 +93,7 @@ class CheckpointsTest(parameterized.TestCase):
     self._save(0)
     self._assert_holds(0)
     found = self._load()
-    self.assertEqual((found.seed, found.history), (_SEED, _HISTORY.with_current(last_round=0)))
+    self.assertEqual((found.seed, found.history), (_SEED, _HISTORY.after(0)))
     self.assertEqual(list(found.rows), list(_ROWS))
 
   @parameterized.parameters(None, True, False)
@@ -176,7 +176,8 @@ class CheckpointsTest(parameterized.TestCase):
     np.savez(buffer, seed=np.zeros(32, np.uint8), leaf_0000=np.zeros(3))
     path = self._folder / 'round_000003.ckpt'
     path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
-    with self.assertRaisesRegex(ValueError, 'Expected a checkpoint of format 2 .* found one of format 1: finish'):
+    message = f'Expected a checkpoint of format {checkpoints.FORMAT} .* found one of format 1: finish'
+    with self.assertRaisesRegex(ValueError, message):
       checkpoints.load_last(str(self._folder))
 
   def test_every_flipped_byte_is_noticed(self) -> None:

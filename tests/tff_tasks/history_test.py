@@ -7,15 +7,14 @@ from absl.testing import absltest
 
 from tests.tff_tasks import fakes
 from tff_tasks import history
-from tff_tasks import privacy
 
 _OTHER = dataclasses.replace(fakes.PLAN, noise_multiplier=2.0)
 
 
 def _spans(value: history.History) -> list[tuple[int, int, int, float]]:
   return [
-      (stretch.attempt, stretch.first_round, stretch.last_round, stretch.plan.noise_multiplier)
-      for stretch in value.stretches
+      (segment.attempt, segment.first_round, segment.last_round, segment.plan.noise_multiplier)
+      for segment in value.segments
   ]
 
 
@@ -28,27 +27,28 @@ class HistoryTest(absltest.TestCase):
     self.assertEmpty(first.parents)
 
   def test_comes_back_from_json(self) -> None:
-    whole = fakes.history().with_current(last_round=3)
+    whole = fakes.history().after(3)
     whole = whole.with_lost(5).followed_by(fakes.history(plan=_OTHER), 3)
     self.assertEqual(history.History.from_json(json.loads(json.dumps(whole.to_json()))), whole)
 
-  def test_segments_are_the_rounds_by_plan(self) -> None:
+  def test_segments_without_rounds_are_not_accounted_for_but_the_last(self) -> None:
     run = fakes.history()
-    self.assertEqual(history.segments(run.stretches), [privacy.Segment(fakes.PLAN, 0)])
-    run = run.with_current(last_round=3).followed_by(fakes.history(plan=_OTHER), 3)
-    self.assertEqual(
-        history.segments(run.stretches), [privacy.Segment(fakes.PLAN, 3), privacy.Segment(_OTHER, 0)]
-    )
+    self.assertEqual(run.accounted, (run.current,))
+    again = run.followed_by(fakes.history(plan=_OTHER), 0)
+    self.assertLen(again.segments, 2)
+    self.assertEqual(again.accounted, (again.current,))
+    run = run.after(3).followed_by(fakes.history(plan=_OTHER), 3)
+    self.assertEqual([(segment.plan, segment.rounds) for segment in run.accounted], [(fakes.PLAN, 3), (_OTHER, 0)])
 
   def test_a_branch_counts_the_rounds_of_its_parent_and_those_that_it_lost(self) -> None:
-    parent = fakes.history().with_current(last_round=4).with_lost(6)
+    parent = fakes.history().after(4).with_lost(6)
     branch = parent.followed_by(fakes.history(plan=_OTHER), 4)
     self.assertEqual(_spans(branch), [(0, 1, 4, 1.0), (0, 5, 6, 1.0), (0, 5, 4, 2.0)])
     self.assertEqual(branch.parents, [parent.run[0]])
     self.assertEqual(dataclasses.replace(branch, total_rounds=10).rounds_in_all, 4 + 2 + 6)
 
   def test_nothing_is_lost_that_was_not_released(self) -> None:
-    run = fakes.history().with_current(last_round=4)
+    run = fakes.history().after(4)
     self.assertIs(run.with_lost(4), run)
     self.assertIs(run.with_lost(-1), run)
 

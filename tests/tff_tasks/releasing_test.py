@@ -43,14 +43,14 @@ class ReleasesTest(absltest.TestCase):
     return ledger
 
   def test_the_ledger_is_that_of_the_round(self) -> None:
-    ledger = self._release(fakes.history().with_current(last_round=3))
+    ledger = self._release(fakes.history().after(3))
     self.assertEqual((ledger['epsilon'], ledger['rounds']), (fakes.PLAN.epsilon(3), 3))
     self.assertNotIn('branched', ' '.join(ledger['not_covered']))
 
   def test_a_branch_adds_up_and_says_what_it_does_not_know(self) -> None:
     other = dataclasses.replace(fakes.PLAN, noise_multiplier=2.0)
-    parent = fakes.history().with_current(last_round=3)
-    branch = parent.followed_by(fakes.history(plan=other), 3).with_current(last_round=4)
+    parent = fakes.history().after(3)
+    branch = parent.followed_by(fakes.history(plan=other), 3).after(4)
     ledger = self._release(branch)
     segments = [privacy.Segment(fakes.PLAN, 3), privacy.Segment(other, 1)]
     self.assertEqual((ledger['epsilon'], ledger['rounds']), (privacy.epsilon_of(segments), 4))
@@ -59,17 +59,17 @@ class ReleasesTest(absltest.TestCase):
 
   def test_a_branch_of_a_run_without_a_promise_has_none(self) -> None:
     for change in ({'noise_multiplier': 0.0, 'delta': None}, {'is_seeded': True}):
-      parent = fakes.history(plan=dataclasses.replace(fakes.PLAN, **change)).with_current(last_round=3)  # type: ignore[arg-type]
-      ledger = self._release(parent.followed_by(fakes.history(), 3).with_current(last_round=4))
+      parent = fakes.history(plan=dataclasses.replace(fakes.PLAN, **change)).after(3)  # type: ignore[arg-type]
+      ledger = self._release(parent.followed_by(fakes.history(), 3).after(4))
       self.assertIsNone(ledger['epsilon'])
       self.assertRegex(ledger['covers'], '^nothing: .*(goes on from added no noise|who knows the seed)')
 
   def test_another_attempt_is_another_model(self) -> None:
-    history = fakes.history().with_current(last_round=3)
+    history = fakes.history().after(3)
     self._release(history)
     self.assertFalse(self._releases.are_of(history.with_current(attempt=1)))
-    self.assertFalse(self._releases.are_of(history.with_current(last_round=4)))
-    self.assertFalse(self._releases.are_of(fakes.history().with_current(last_round=3)))
+    self.assertFalse(self._releases.are_of(history.after(4)))
+    self.assertFalse(self._releases.are_of(fakes.history().after(3)))
 
 
 class RepairTest(runs.RunsTestCase):

@@ -55,7 +55,7 @@ class RunDirectoryTest(parameterized.TestCase):
         asked = dataclasses.replace(self._saved.history, flags=asked.flags)
       else:
         run_directory.check_new(self._run_dir)
-        begun = asked.with_current(last_round=3)
+        begun = asked.after(3)
         self._saved = checkpoints.ProgramState(3, seeds.Seed(b''), None, [], begun, metrics.Rows())
       run_directory.write_config(self._run_dir, asked)
 
