@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.rows import casts
 from pipelines.rows import rows as rows_lib
 
 REST = rows_lib.REST
@@ -86,12 +87,30 @@ def _leaves(row: Mapping[str, Any], asked: Sequence[str]) -> Iterator[tuple[str,
 
 def _to_bytes(column: pa.Array | pa.ChunkedArray) -> pa.Array:
   """Returns the values of a column as bytes, null where there is none."""
-  if isinstance(column, pa.ChunkedArray):
-    column = column.combine_chunks()
-  if pa.types.is_fixed_size_binary(column.type) or pa.types.is_binary(column.type):
-    return column.cast(pa.large_binary())
-  try:
-    return column.cast(pa.large_string()).cast(pa.large_binary())
-  except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # Lists, for example.
-    values = (None if value is None else repr(value).encode(errors='surrogatepass') for value in column.to_pylist())
+  stored = _as_stored(column)
+  if pa.types.is_nested(stored.type) or pa.types.is_interval(stored.type):
+    values = (None if value is None else repr(value).encode() for value in stored.to_pylist())
     return pa.array(values, pa.large_binary())
+  content = casts.to_bytes(stored)
+  return stored.cast(pa.large_string()).cast(pa.large_binary()) if content is None else content
+
+
+def _as_stored(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+  """Returns the values as numbers, bytes, and lists and structs of these.
+
+  Python has no value for everything else: for times beyond its own, text that is not UTF-8, two fields of one name.
+  """
+  array = casts.unwrap(column)
+  kind = array.type
+  if pa.types.is_struct(kind):
+    fields = [_as_stored(field) for field in array.flatten()]
+    return pa.StructArray.from_arrays(fields, list(map(str, range(len(fields)))), mask=array.is_null())
+  if pa.types.is_fixed_size_list(kind):
+    return _as_stored(array.cast(pa.list_(kind.value_type)))
+  if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
+    inner = _as_stored(array.values)
+    of_lists = pa.large_list(inner.type) if pa.types.is_large_list(kind) else pa.list_(inner.type)
+    return pa.Array.from_buffers(of_lists, len(array), array.buffers()[:2], offset=array.offset, children=[inner])
+  if pa.types.is_temporal(kind) and not pa.types.is_interval(kind):
+    return array.view(f'int{kind.bit_width}')
+  return array.cast(pa.large_binary()) if casts.is_string(kind) else array

@@ -15,6 +15,7 @@ from pipelines.readers import base
 from pipelines.readers import contents
 from pipelines.readers import fingerprints
 from pipelines.readers import lookup
+from pipelines.readers import parquet_pages
 from pipelines.readers import streams
 from pipelines.readers import values
 from pipelines.rows import casts
@@ -27,6 +28,7 @@ _BATCH_BYTES = 64 << 20
 class _File(NamedTuple):
   """A file, open."""
 
+  path: str
   source: BinaryIO
   content: parquet.ParquetFile
 
@@ -36,8 +38,8 @@ class Parquet(base.Reader):
   """Reads Parquet files; their columns keep their types."""
 
   def parts(self, path: str, file: int) -> Iterator[base.Part]:
-    with _open(path) as (_, content):
-      metadata = content.metadata
+    with _open(path) as opened:
+      metadata = opened.content.metadata
       sizes = [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]
     start = size = 0
     for group, group_size in enumerate(sizes):
@@ -68,6 +70,7 @@ def _read_batches(file: _File, groups: Iterable[int], paths: Sequence[Sequence[s
   """Yields batches of rows, as few as fit into memory: one value of a dictionary may stand in every row."""
   for group in groups:
     metadata = file.content.metadata.row_group(group)
+    _check_pages(file, metadata, paths)
     rows = max(min(metadata.num_rows, _BATCH_ROWS), 1)
     kinds = {'.'.join(path): _fixed_bytes(_find_type(file.content.schema_arrow, path)) for path in paths}
     varied = [path for path in paths if kinds['.'.join(path)] is None]
@@ -80,6 +83,13 @@ def _read_batches(file: _File, groups: Iterable[int], paths: Sequence[Sequence[s
     else:
       rows = max(min(rows, streams.BLOCK_BYTES // max(fixed, 1)), 1)
       yield from _read_measured(file, group, list(kinds), _measure(file, group, rows, varied, fixed))
+
+
+def _check_pages(file: _File, group: parquet.RowGroupMetaData, paths: Iterable[Sequence[str]]) -> None:
+  starts = tuple('.'.join([*path, '']) for path in paths)
+  chunks = map(group.column, range(group.num_columns))
+  read = [chunk for chunk in chunks if f'{chunk.path_in_schema}.'.startswith(starts)]
+  parquet_pages.check(file.path, file.source, read)
 
 
 def _read_measured(
@@ -226,4 +236,4 @@ def _open(path: str) -> Iterator[_File]:
     file.seek(0)
     if not head.startswith(contents.PARQUET):
       raise streams.wrong_content(path, 'Parquet', contents.name_any(head))
-    yield _File(file, parquet.ParquetFile(file, page_checksum_verification=True))
+    yield _File(path, file, parquet.ParquetFile(file, page_checksum_verification=True))

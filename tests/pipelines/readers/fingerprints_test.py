@@ -154,6 +154,26 @@ class FingerprintsTest(absltest.TestCase):
       self.assertNotEqual(some, 0)
       self.assertEqual(none, 0)
 
+  def test_nested_values_that_python_has_no_form_for(self) -> None:
+    twins = pa.StructArray.from_arrays([pa.array([1, 1, 1, 2]), pa.array(['a', 'b', 'a', 'a'])], ['z', 'z'])
+    fault = pa.array([b'\xff', b'b', b'\xff', b'a']).view(pa.string())
+    times = [pa.array([2**62, 1, 2**62, 2], pa.timestamp('s', 'No/Where')), pa.array([1, 2, 1, 3], pa.timestamp('ns'))]
+    for inner in (twins, fault, *times, pa.array([2**62, 1, 2**62, 2], pa.duration('s'))):
+      one_each = pa.array([0, 1, 2, 3, 4, 4], pa.int32())
+      lists = pa.ListArray.from_arrays(one_each, inner)
+      kinds = [
+          lists, lists.cast(pa.large_list(inner.type)), pa.StructArray.from_arrays([lists], ['x']),
+          pa.MapArray.from_arrays(one_each, pa.array(list('kkkk')), inner),
+          pa.ListArray.from_arrays(pa.array([0, 1, 2, 3, 4, 5], pa.int32()), lists),
+      ]  # fmt: skip
+      for array in kinds:
+        with self.subTest(str(array.type)):
+          found = fingerprints.of_columns({'x': array}, 5).to_pylist()
+          self.assertEqual([found.index(value) for value in found], [0, 1, 0, 3, 4])
+          self.assertEqual(fingerprints.of_columns({'x': array[1:]}, 4).to_pylist(), found[1:])
+    pairs = pa.FixedSizeListArray.from_arrays(times[0], 2)
+    self.assertLen(set(fingerprints.of_columns({'x': pairs}, 2).to_pylist()), 2)
+
   def test_rows_of_python(self) -> None:
     row = {'a': 1, 'b': {'c': None, 'd': {'e': 2}}, 'f': None}
     self.assertEqual(fingerprints.of_row(row, ['a', 'b.d.e']), 0)
