@@ -14,6 +14,7 @@ from pipelines.featurizers import base as featurizers
 from pipelines.featurizers import registry as featurizer_registry
 from pipelines.readers import base as readers
 from pipelines.readers import registry as reader_registry
+from pipelines.rows import number_columns
 from pipelines.rows import ordering
 from pipelines.rows import time_forms
 from pipelines.shards import bounds
@@ -184,6 +185,14 @@ def _check_columns(declaration: Declaration, document: documents.Document) -> No
             f'Expected drop_duplicates to name {name!r} too, found it left out: add it, or write true or false, for '
             'what a row counts for depends on it.',
         )
+  lists = [column.name for column in declaration.featurizer.columns if isinstance(column.kind, number_columns.Numbers)]
+  if lists and declaration.reader.decimal != '.':
+    raise document.mistake(
+        ('input', 'decimal'),
+        f'Expected numbers with a point where a column has lists of them, found decimal = "," and the lists of '
+        f'{lists[0]!r}: a comma may stand between two numbers of a list. Write points in the file and leave decimal '
+        'out, or give each number a column of its own.',
+    )
   splits = declaration.splits
   if declaration.featurizer.examples_overlap and splits.tail == 'random' and splits.tail_share:
     raise document.mistake(

@@ -159,6 +159,14 @@ tail_share = 0.5
     self._read(f'{text}tail = "random"\ntail_share = 0.0\n', 'examples.stride=3')
     self._read(text, 'examples.stride=3')
 
+  def test_a_decimal_comma_in_lists_of_numbers(self) -> None:
+    text = '[client]\nid = "user"\n[examples]\nkind = "table"\nlabel = "y"\nclasses = ["a"]\n[input]\nformat = "csv"\n'
+    lists, own_columns = 'examples.numbers=[{column = "v", length = 2}]', 'examples.numbers=["v", "w"]'
+    expected = """FILE, line 9: Expected numbers with a point where .* found decimal = "," and the lists of 'v': a comma"""
+    self._assert_refused(expected, f'{text}decimal = ","\n', lists)
+    self._read(text, lists)
+    self._read(f'{text}decimal = ","\n', own_columns)
+
   def test_a_feature_that_is_the_client_id_is_found_in_its_list(self) -> None:
     text = _LEAST.replace('"user"', '"x"')
     self._assert_refused("FILE, line 7: .*found 'x': leave it out", text)
