@@ -1,22 +1,21 @@
 """Where the rows of a job went, for the manifest and for people, and whether what is left makes a data set."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 import dataclasses
 import re
 from typing import Any
 
 from pipelines import guarantees
 from pipelines import reports
+from pipelines import row_remedies
 from pipelines.declarations import declaration as declarations
 from pipelines.readers import base as readers
 from pipelines.readers import fingerprints
 from pipelines.readers import lookup
-from pipelines.rows import columns
 from pipelines.rows import ordering
 from pipelines.rows import parsing
 from pipelines.shards import bounds
 
-_SHOWN_VALUES = 5
 # With fewer, an epsilon of use takes more noise than most models bear.
 _FEW_CLIENTS = 100
 
@@ -86,13 +85,17 @@ def check_before_learning(clients: Mapping[str, int], cost: guarantees.Cost) -> 
 
 def warn(splits: Mapping[str, Mapping[str, int]]) -> list[str]:
   """Returns a sentence for each thing that a data set cannot be used for, or not well."""
-  warnings = warn_of_refusals(splits)
-  if 0 < splits['train']['clients'] < _FEW_CLIENTS:
-    warnings.append(
-        f'Only {splits["train"]["clients"]:,} training clients: delta has to be below 1 / clients, and noise that '
-        f'protects one of so few leaves little to learn. Private training takes some {_FEW_CLIENTS:,} or more.'
-    )
-  return warnings
+  return [*warn_of_refusals(splits), *warn_of_few(splits['train']['clients'], 'training clients')]
+
+
+def warn_of_few(clients: int, what: str) -> list[str]:
+  """Returns a sentence if so many clients are few for private training; `what` says which ones they are."""
+  if not 0 < clients < _FEW_CLIENTS:
+    return []
+  return [
+      f'Only {clients:,} {what}: delta has to be below 1 / training clients, and noise that protects one of so few '
+      f'leaves little to learn. Private training takes some {_FEW_CLIENTS:,} or more.'
+  ]
 
 
 def warn_of_refusals(splits: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -124,7 +127,8 @@ def describe_notes(notes: Mapping[str, int]) -> list[str]:
 def check_rows(report: reports.Report, limit: MaxBadRows, declaration: declarations.Declaration) -> None:
   """Raises a ValueError if a file cannot be read, or too many rows are unusable."""
   read, refused = report.total(reports.READ), report.reasons(reports.QUARANTINED)
-  bad = sum(number for reason, number in refused.items() if reason != bounds.DUPLICATE)
+  refused.pop(bounds.DUPLICATE, None)
+  bad = sum(refused.values())
   if report.problems:
     more = f' ({len(report.problems) - 1:,} more like it.)' if len(report.problems) > 1 else ''
     raise ValueError(report.problems[0] + more)
@@ -133,11 +137,12 @@ def check_rows(report: reports.Report, limit: MaxBadRows, declaration: declarati
   _check_columns(report, declaration)
   _check_times(refused.get(ordering.AMBIGUOUS, 0), declaration.client)
   if bad > limit.of(read):
-    remedies = ''.join([*_describe_found(report, declaration), *_suggest_order(report, declaration.client)])
-    raise ValueError(
+    raise ValueError(' '.join([
         f'Expected at most {limit.text} bad rows, found {bad:,} of {read:,} ({describe_reasons(refused)}): check the '
-        f'columns and their types, or raise --max_bad_rows.{remedies}'
-    )
+        'columns and their types, or raise --max_bad_rows, with which the job leaves such rows out and counts them as '
+        'quarantined.',
+        *row_remedies.suggest(report, declaration),
+    ]))
 
 
 def check(report: reports.Report, limit: MaxBadRows, declaration: declarations.Declaration) -> None:
@@ -167,30 +172,9 @@ def _check_times(ambiguous: int, client: declarations.Client) -> None:
     )
 
 
-def _suggest_order(report: reports.Report, client: declarations.Client) -> Iterator[str]:
-  """Yields what to write in [client] if the order is not what it is declared to be."""
-  if report.reasons(reports.FOUND).get('=time'):
-    yield f' What {client.order!r} has looks like times: write order_type = "time" in [client].'
-  if report.reasons(reports.QUARANTINED).get('order_not_time'):
-    yield f' If {client.order!r} has times of another form, write order_format in [client], such as "%d.%m.%y %H.%M".'
-
-
 def _check_columns(report: reports.Report, declaration: declarations.Declaration) -> None:
   """Raises a ValueError if no row has one of the columns, of a format whose files do not list them."""
   found = list(report.reasons(reports.NAMES))
   for column in fingerprints.without(parsing.raw_columns(declaration)):
     if found and column not in found:
       raise ValueError(lookup.describe_missing(column, 'the rows', found))
-
-
-def _describe_found(report: reports.Report, declaration: declarations.Declaration) -> Iterator[str]:
-  """Yields what is declared and what was found instead where a value is none of a column's."""
-  found = report.reasons(reports.FOUND)
-  for column in declaration.featurizer.columns:
-    start = f'{column.name}='
-    values = {key.removeprefix(start): number for key, number in found.items() if key.startswith(start)}
-    if values and isinstance(column.kind, columns.Category):
-      declared = ', '.join(map(repr, column.kind.values[:_SHOWN_VALUES]))
-      shown = sorted(values.items(), key=lambda entry: (-entry[1], entry[0]))[:_SHOWN_VALUES]
-      instead = ', '.join(f'{value!r} {number:,}' for value, number in shown)
-      yield f' Of {column.name}, {declared} are declared, found: {instead}.'

@@ -25,6 +25,7 @@ from pipelines import output_folder
 from pipelines import packaging
 from pipelines import quality
 from pipelines import reports
+from pipelines import row_remedies
 from pipelines import running
 from pipelines import storage
 from pipelines import transforms
@@ -169,7 +170,11 @@ def _make(
     details = {
         **described.result(),
         **accounting.to_json(report),
-        'warnings': [*accounting.warn(result['splits']), *quality.warn(report, learned.declaration)],
+        'warnings': [
+            *row_remedies.suggest(report, learned.declaration),
+            *accounting.warn(result['splits']),
+            *quality.warn(report, learned.declaration),
+        ],
         'splits': result['splits'],
         'files': result['files'],
         'index': shard_writing.INDEX_NAME,

@@ -14,7 +14,7 @@ READ, USED = 'read', 'used'
 # Training clients without examples, who stay in the index; held-out ones are SET_ASIDE.
 EMPTY = 'empty'
 BOUNDED, QUARANTINED, SET_ASIDE, NOTES = 'bounded', 'quarantined', 'set_aside', 'notes'
-# For messages alone: undeclared values of a category, as `column=value`.
+# For messages alone: undeclared values of a category, as `column=value`, and what refused values look like.
 FOUND = 'found'
 # The columns asked for that some row has, and of rows without one of them, other columns: for messages too.
 NAMES = 'names'

@@ -13,6 +13,7 @@ from pipelines import client_shards
 from pipelines import guarantees
 from pipelines import quality
 from pipelines import reports
+from pipelines import row_remedies
 from pipelines import schema as schema_lib
 from pipelines.declarations import declaration as declarations
 from pipelines.featurizers import base as featurizers
@@ -83,11 +84,22 @@ def describe(
     lines += _describe_example(declaration, bucket, rows.report)
   lines += _describe_limits(declaration.limits)
   lines += _describe_splits(declaration.splits)
-  if rows.is_all and splits is not None and declaration.client.public_ids:  # Another key holds out others.
-    lines += [_entry('warning', warning) for warning in accounting.warn(splits)]
-  lines += _describe_learning(featurizer)
   clients = builder.count_clients(bucket)
+  lines += [_entry('warning', warning) for warning in _warn(declaration, rows, clients, splits)]
+  lines += _describe_learning(featurizer)
   return Description('\n'.join(lines), _find_problem(declaration, rows, max_bad_rows, clients, splits))
+
+
+def _warn(
+    declaration: declarations.Declaration, rows: _Rows, clients: dict[str, int],
+    splits: dict[str, dict[str, int]] | None,
+) -> Iterator[str]:  # fmt: skip
+  """Yields what the job would warn of, besides what the examples say."""
+  yield from row_remedies.suggest(rows.report, declaration)
+  if rows.is_all and splits is not None and declaration.client.public_ids:
+    yield from accounting.warn(splits)
+  elif rows.is_all:  # With a secret key other users are held out: only how many there are in all is known.
+    yield from accounting.warn_of_few(sum(clients.values()), 'clients, those held out included')
 
 
 def _read_rows(declaration: declarations.Declaration, paths: Sequence[str]) -> _Rows:

@@ -21,6 +21,11 @@ _BOOL = '^(True|TRUE|False|FALSE)$'
 # Of undeclared values, what a message may show. Rows are counted, not clients, whose ids are not known here: so
 # many rows make it unlikely, not impossible, that they are one client's own words.
 _SHOWN_ROWS, _SHOWN_CHARACTERS, _SHOWN_VALUES = 10, 30, 5
+# What is found in a column of numbers whose text has a comma before the decimals, or a point where a comma is declared
+# (`casts.with_points` makes a semicolon of it); so many refused values are looked at.
+OTHER_DECIMALS = 'other_decimals'
+_OTHER_DECIMAL = r'^\s*[+-]?\d+[,;]\d+\s*$'
+_LOOKED_AT = 100
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -31,7 +36,8 @@ class Values(NamedTuple):
     values: One value per row, of the kind's `arrow_type`; anything at all where a row is refused.
     refused: By reason, which rows have no usable value: bool `[rows]`. A row has at most one reason.
     notes: What else is counted for the manifest if the row is used: bool `[rows]`.
-    found: Some values that are refused as not declared, the most frequent ones, and how many rows have them.
+    found: Some values that are refused as not declared, the most frequent ones, or `OTHER_DECIMALS`, and how many rows
+      have them.
   """
 
   values: pa.Array
@@ -140,7 +146,7 @@ class Number(Kind):
     if self.missing is not None:
       numbers, missing = np.where(missing, self.missing, numbers), np.zeros_like(missing)
     refused = _refused(missing=missing, not_a_number=unreadable, not_finite=infinite)
-    return Values(pa.array(numbers, pa.float64()), refused)
+    return Values(pa.array(numbers, pa.float64()), refused, found=count_other_decimals(values, unreadable))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,6 +250,14 @@ class Image(Kind):
     pixels = pa.FixedSizeBinaryArray.from_buffers(self.arrow_type, len(values), [None, pa.py_buffer(read.pixels)])
     refused = {'wrong_image_size': read.wrong_size & ~missing, 'not_an_image': read.unreadable & ~missing}
     return Values(pixels, _refused(missing=missing, **refused))
+
+
+def count_other_decimals(values: pa.Array, unreadable: np.ndarray) -> dict[str, int]:
+  """Returns how many of the first of some texts that are no numbers would be with another sign before the decimals."""
+  rows = np.flatnonzero(unreadable)[:_LOOKED_AT]
+  text = casts.to_text(values.take(pa.array(rows, pa.int64()))) if len(rows) else None
+  number = 0 if text is None else casts.to_mask(pc.match_substring_regex(text, _OTHER_DECIMAL)).sum()
+  return {OTHER_DECIMALS: int(number)} if number else {}
 
 
 def spell(texts: pa.Array) -> pa.Array:

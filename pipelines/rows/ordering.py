@@ -43,8 +43,15 @@ def read_order(values: pa.Array, order_type: str, pattern: str | None = None) ->
   return columns.Values(
       pc.fill_null(order, 0),
       {reason: mask for reason, mask in refused.items() if mask.any()},
-      found=_count_times(values, wrong) if order_type != 'time' else {},
+      found=_describe_wrong(values, wrong, order_type),
   )
+
+
+def _describe_wrong(values: pa.Array, wrong: np.ndarray, order_type: str) -> dict[str, int]:
+  """Returns what the first of some values look like that are not of the type, and how many do."""
+  if order_type == 'time':
+    return {}
+  return _count_times(values, wrong) | (columns.count_other_decimals(values, wrong) if order_type == 'number' else {})
 
 
 def _count_times(values: pa.Array, wrong: np.ndarray) -> dict[str, int]:

@@ -193,7 +193,8 @@ class BadInputTest(_JobTest):
     )
     self.assertEqual(manifest['empty_clients'], {'too_little_data': 1})
     self.assertEqual(manifest['notes'], {'outside_vocabulary': 100})
-    untestable, few, unknown = manifest['warnings']
+    encoding, untestable, few, unknown = manifest['warnings']
+    self.assertStartsWith(encoding, 'Some rows are not in the encoding of the input: write encoding = ')
     self.assertStartsWith(untestable, 'No test client: ')
     self.assertStartsWith(few, 'Only 2 training clients: ')
     self.assertStartsWith(unknown, '19.8% of the characters are outside of the alphabet')

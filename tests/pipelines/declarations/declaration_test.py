@@ -162,7 +162,7 @@ tail_share = 0.5
   def test_a_decimal_comma_in_lists_of_numbers(self) -> None:
     text = '[client]\nid = "user"\n[examples]\nkind = "table"\nlabel = "y"\nclasses = ["a"]\n[input]\nformat = "csv"\n'
     lists, own_columns = 'examples.numbers=[{column = "v", length = 2}]', 'examples.numbers=["v", "w"]'
-    expected = """FILE, line 9: Expected numbers with a point where .* found decimal = "," and the lists of 'v': a comma"""
+    expected = """FILE, line 9: Expected numbers with a point where .* found decimal = "," and the lists of 'v':"""
     self._assert_refused(expected, f'{text}decimal = ","\n', lists)
     self._read(text, lists)
     self._read(f'{text}decimal = ","\n', own_columns)

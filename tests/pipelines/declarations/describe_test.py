@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 import json
+import re
 import textwrap
 from typing import Any
 from unittest import mock
@@ -74,6 +75,8 @@ class DescribeTest(parameterized.TestCase):
                       at most 16,000,000 bytes of its rows are looked at
                       with fewer than 2 it has none; it counts in the population still
             splits    10% of the users are held out for test, 0% for validation; the last 10% of the others' examples
+            warning   Only 2 clients, those held out included: delta has to be below 1 / training clients, and noise \
+that protects one of so few leaves little to learn. Private training takes some 100 or more.
             privacy   alphabet: declared, at no cost
             """),
     )
@@ -119,15 +122,25 @@ class DescribeTest(parameterized.TestCase):
   def test_what_is_learned_later_is_not_shown(self) -> None:
     words = _TEXT.replace('characters', 'words')
     words += '[examples.vocabulary]\nsource = "dp"\nepsilon = 2\ndelta = 1e-5\n'
-    found = self._describe(words, [_say(1, 'to be')])
+    found = self._describe(words, [_say(1, 'not to be shown')])
     self.assertIn('examples  cannot be shown yet: what they are made with is learned when the job runs\n', found)
     self.assertIn('privacy   vocabulary: learned from the training users, epsilon 2.00, delta 1e-05', found)
-    self.assertNotIn('to be', found)
+    self.assertNotIn('not to be shown', found)
 
   def test_nobody_held_out_is_a_warning(self) -> None:
     found = self._describe(_TEXT + '[splits]\ntest_users_share = 0\n', [_say(1, 'to be')])
     self.assertIn('warning   test_users_share = 0 holds nobody out: training refuses such a data set\n', found)
     self.assertNotIn('holds nobody out', self._describe(_TEXT, [_say(1, 'to be')]))
+
+  @parameterized.parameters('characters', 'words')
+  def test_few_clients_are_a_warning_whatever_the_key(self, kind: str) -> None:
+    text = _TEXT.replace('characters', kind)
+    text += '[examples.vocabulary]\nsource = "dp"\nepsilon = 2\ndelta = 1e-5\n' if kind == 'words' else ''
+    for clients in (99, 100):
+      rows = [_say(turn, 'to be', f'u{client}') for client in range(clients) for turn in range(3)]
+      found = self._describe(text, rows)
+      expected = ['Only 99 clients, those held out included'] if clients == 99 else []
+      self.assertEqual(re.findall('Only [^:]*', found), expected)
 
   @parameterized.parameters('shakespeare_characters', 'shakespeare_words')
   def test_the_embedded_data_set_has_the_declared_columns(self, name: str) -> None:
