@@ -167,7 +167,7 @@ class EndToEndTest(absltest.TestCase):
     self.assert_refused(self._train(run_dir, path), 'that cannot: client ', 'other content', 'error=skip')
     skipped = self._train(run_dir, path, '--on_client_error=skip')
     self.assertEqual((skipped.returncode, skipped.stderr), (0, ''))
-    told = [line.split()[3].rstrip(':') for line in skipped.stdout.splitlines() if line.startswith('Left out client ')]
+    told = [line.split()[2].rstrip(':') for line in skipped.stdout.splitlines() if line.startswith('Skipped client ')]
     self.assertLen(set(told), len(told))
     self.assertBetween(len(told), 1, 10)
     self.assertContainsSubset(told, [shards.client_id('train', client) for client in clients])

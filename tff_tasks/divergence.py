@@ -1,4 +1,4 @@
-"""Tells why a model diverges or stands still: the server's step, the clients, too short a clip, or empty rounds."""
+"""Says why a model diverges or does not change: steps of the server, clients, a small clip norm, or empty rounds."""
 
 from collections.abc import Iterable, Sequence
 
@@ -55,7 +55,7 @@ def describe_standstill(
     after: Sequence[np.ndarray],
     clip_norm: float | None,
 ) -> list[str]:
-  """Says what kept rounds from changing the model: empty if nothing did.
+  """Returns lines that say why rounds did not change the model; empty if they did.
 
   Args:
     rows: The figures of the run.

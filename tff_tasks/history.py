@@ -49,7 +49,7 @@ class History:
 
   @property
   def first_round(self) -> int:
-    """The first round of this run, those of the runs that it branched from left aside."""
+    """The first round of this run itself, after those of the runs that it branched from."""
     return next(segment.first_round for segment in self.segments if segment.run_id == self.run[0])
 
   @property

@@ -1,4 +1,4 @@
-"""What becomes of clients that a round left out: the run ends, or goes on and tells of them."""
+"""Reports the clients that a round skipped, or ends the run because of them."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,7 +10,7 @@ _MOST_TOLD = 10  # In a run that goes on.
 
 
 class LeftOut:
-  """Tells of clients by their hashed id, each once, or raises.
+  """Reports clients by their hashed id, each once, or raises.
 
   Args:
     shards: Where the clients are.
@@ -24,7 +24,7 @@ class LeftOut:
     self._lines: list[str] = []
 
   def take(self, errors: Sequence[client_data.ClientError]) -> None:
-    """Takes the clients that one round left out; nothing is said of them yet.
+    """Takes the clients that one round skipped; `tell` reports them.
 
     Raises:
       ValueError: If the run is not to go on without them.
@@ -34,13 +34,13 @@ class LeftOut:
     for error in errors:
       if error.client not in self._told and len(self._told) <= _MOST_TOLD:
         self._lines.append(
-            f'Left out {self._describe(error)}' if len(self._told) < _MOST_TOLD
-            else 'More clients are left out; metrics.csv counts them.'
+            f'Skipped {self._describe(error)}' if len(self._told) < _MOST_TOLD
+            else 'More clients are skipped; metrics.csv counts them.'
         )  # fmt: skip
         self._told.add(error.client)
 
   def tell(self) -> None:
-    """Says what was taken, all of whose rounds have a checkpoint on the disk by now."""
+    """Reports the clients that were taken; their rounds have to have a checkpoint on the disk."""
     for line in self._lines:
       self._say(line)
     self._lines.clear()

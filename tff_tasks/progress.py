@@ -71,7 +71,7 @@ class Progress:
     self._redraw(drawn, '')
 
   def close(self) -> None:
-    """Ends the line that is redrawn, without drawing it again: an error or the word of a Ctrl-C follows."""
+    """Ends the line that is redrawn, without drawing it again: an error or the message of a Ctrl-C follows."""
     if self._drawn:
       self._stream.write('\n')
       self._stream.flush()
@@ -98,7 +98,7 @@ class Progress:
         self._held_out(round_number),
         f'{self._clients_per_round / seconds:.0f} clients/s' if seconds else '',
         f'epsilon {guarantees.format_epsilon(self._epsilon)}' if self._epsilon is not None else '',
-        f'{self._left_out:,} left out' if self._left_out else '',
+        f'{self._left_out:,} skipped' if self._left_out else '',
         f'{_clock(seconds * (self._total_rounds - round_number))} left',
     ]
     return '  '.join(part for part in parts if part)

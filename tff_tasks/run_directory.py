@@ -19,10 +19,9 @@ from tff_tasks import history as history_lib
 from tff_tasks import metrics
 
 CONFIG_NAME = reading.CONFIG_NAME
-# Flags that do not change what comes out, to the last bit. What to do about a client's error decides whether a round
-# counts, not what comes out of it, and a run that it stopped has to go on.
+# Flags that change no bit of the weights. A run that --on_client_error=stop has ended goes on with the other value.
 _FREE = ('--output_dir', '--shards_dir', '--rounds_per_checkpoint', '--rounds_per_eval', '--on_client_error')
-# The plan is compared instead, which has what follows from them.
+# The noise that follows from them is compared instead, as a part of the plan.
 _NOISE = ('--noise_multiplier', '--target_epsilon')
 SIZE, _LENGTH, _SCHEDULE, _BRANCH = (
     '--model_size', '--total_rounds', '--server_learning_rate_schedule', '--branch_from',
@@ -173,7 +172,7 @@ def _check_length(path: str, saved: checkpoints.ProgramState, asked: history_lib
 
 
 def _branch_remedy(path: str) -> str:
-  return f'add --branch_from={path} and another --output_dir to start a new run where this one stands'
+  return f'add --branch_from={path} and another --output_dir to start a new run with its last model'
 
 
 def _check_home(path: str, history: history_lib.History) -> None:
@@ -233,10 +232,10 @@ def is_complete(path: str, saved: checkpoints.ProgramState) -> bool:
 
 
 def write_json(path: str, name: str, value: dict[str, Any]) -> None:
-  """Writes one of the JSON files of a run; a figure that is no finite number, which JSON has no word for, is null."""
+  """Writes one of the JSON files of a run; a figure that is not finite becomes null, as JSON has no NaN."""
   files.write_atomically(os.path.join(path, name), sealed_json.dumps(finite(value)))
 
 
 def finite(value: dict[str, Any]) -> dict[str, Any]:
-  """Returns an object with null for each figure that is no finite number, which JSON has no word for."""
+  """Returns an object with null for each figure that is not finite, as JSON has no NaN."""
   return {key: None if isinstance(item, float) and not math.isfinite(item) else item for key, item in value.items()}

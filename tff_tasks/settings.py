@@ -1,4 +1,4 @@
-"""What a run is told to do: the flags as one value. Nothing heavy is imported here."""
+"""The flags of a run as one value. Nothing heavy is imported here."""
 
 import dataclasses
 

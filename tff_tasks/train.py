@@ -20,7 +20,7 @@ from tff_tasks import start_up
 _FLAGS = flags.FLAGS
 
 flags.DEFINE_string('shards_dir', None, 'Folder of client shards, made by pipelines.preprocess.', required=True)
-flags.DEFINE_string('output_dir', None, 'Run directory; one that holds this run already is resumed.', required=True)
+flags.DEFINE_string('output_dir', None, 'Run directory. If this run is in it already, it is resumed.', required=True)
 
 flags.DEFINE_integer('total_rounds', None, 'Rounds to train for.', lower_bound=1, required=True)
 flags.DEFINE_integer(
@@ -28,12 +28,12 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_enum(
     'sampling', 'poisson', list(settings_lib.SAMPLINGS),
-    'poisson: each client joins a round by a secret coin of its own, for which epsilon is much smaller; fixed: so many '
-    'clients, without replacement.',
+    'poisson: each client takes part in a round with the same probability, drawn in secret; epsilon is much smaller. '
+    'fixed: exactly so many clients, without replacement.',
 )  # fmt: skip
 
-flags.DEFINE_float('client_learning_rate', None, 'Of local SGD.', lower_bound=0, required=True)
-flags.DEFINE_integer('client_batch_size', None, 'Examples of a local step.', lower_bound=1, required=True)
+flags.DEFINE_float('client_learning_rate', None, 'Learning rate of local SGD.', lower_bound=0, required=True)
+flags.DEFINE_integer('client_batch_size', None, 'Examples of each local step.', lower_bound=1, required=True)
 flags.DEFINE_integer('client_epochs_per_round', 1, 'Passes of a client over its examples in a round.', lower_bound=1)
 flags.DEFINE_integer(
     'max_examples_per_client', None, 'Most examples a client trains on in a round, drawn anew each round.',
@@ -41,19 +41,19 @@ flags.DEFINE_integer(
 )  # fmt: skip
 
 flags.DEFINE_enum(
-    'server_optimizer', 'adam', list(settings_lib.SERVER_OPTIMIZERS), 'What applies the mean update to the model.'
+    'server_optimizer', 'adam', list(settings_lib.SERVER_OPTIMIZERS), 'Optimizer that applies the mean update.'
 )
-flags.DEFINE_float('server_learning_rate', None, 'Of the server optimizer.', lower_bound=0, required=True)
+flags.DEFINE_float('server_learning_rate', None, 'Learning rate of the server optimizer.', lower_bound=0, required=True)
 flags.DEFINE_enum(
     'server_learning_rate_schedule', 'constant', list(settings_lib.SCHEDULES),
-    'linear: as given for the first half of the rounds, then down to zero in a line.',
+    'linear: constant in the first half of the rounds, then linearly down to zero.',
 )  # fmt: skip
 flags.DEFINE_integer('model_size', None, "Width of the model's main layer; by default the task's own.", lower_bound=1)
 
 flags.DEFINE_float('clip_norm', None, 'L2 bound of a client update. Quantization and noise need one.', lower_bound=0)
 flags.DEFINE_integer(
     'quantization_bits', 8,
-    'Bits of a coordinate of an update on its way up, 2 to 16; 0 sends 32: floats, or integers if there is noise.',
+    'Bits of each coordinate of an uploaded update, 2 to 16; 0: 32 bits (floats, or integers if there is noise).',
     lower_bound=0, upper_bound=16,
 )  # fmt: skip
 flags.DEFINE_float(
@@ -63,11 +63,11 @@ flags.DEFINE_float(
 )  # fmt: skip
 flags.DEFINE_float(
     'target_epsilon', None,
-    'Instead of --noise_multiplier: noise for this epsilon, what the data set has spent included; 0 takes back what a '
-    'preset asks for.', lower_bound=0,
+    'Instead of --noise_multiplier: finds the noise for this epsilon, which includes what the data set has spent; 0 '
+    'switches off the target of a preset.', lower_bound=0,
 )  # fmt: skip
 flags.DEFINE_float(
-    'delta', None, 'Of (epsilon, delta), what the data set has spent included; below 1 / training clients.',
+    'delta', None, 'Of (epsilon, delta); includes what the data set has spent. Below 1 / training clients.',
     lower_bound=0, upper_bound=1,
 )  # fmt: skip
 
@@ -82,13 +82,13 @@ flags.DEFINE_integer('rounds_per_checkpoint', 10, 'Rounds between checkpoints.',
 flags.DEFINE_integer(
     'seed', None,
     'For tests and benchmarks: makes a run repeatable, with --xla=yes or no to the last bit. Whoever knows it can undo '
-    'the noise, so nothing is promised (epsilon is null): leave it out, and the operating system draws a secret one.',
+    'the noise, so nothing is promised (epsilon is null). Without it, the operating system draws a secret seed.',
 )  # fmt: skip
 flags.DEFINE_enum(
     'runtime', 'local', list(settings_lib.RUNTIMES),
-    "local: threads of this process; tff: TFF's own, the reference, whose server runs in a network namespace of its "
-    'own. Where the system permits none, and the run says so at its start, it listens on all interfaces without '
-    'authentication: use it only where nobody else reaches the ports of this machine.',
+    "local: threads of this process; tff: TFF's own runtime, the reference. Its server runs in a network namespace of "
+    'its own. Where the system permits none, the run says so at its start, and the server listens on all interfaces '
+    'without authentication: then use it only where nobody else reaches the ports of this machine.',
 )  # fmt: skip
 flags.DEFINE_enum(
     'xla', 'measured', list(settings_lib.XLA),
@@ -97,8 +97,8 @@ flags.DEFINE_enum(
 )  # fmt: skip
 flags.DEFINE_enum(
     'on_client_error', 'stop', list(settings_lib.ON_CLIENT_ERROR),
-    'What becomes of a client whose data cannot be used, or whose update is not finite. stop: the run ends before the '
-    'round counts; skip: the round goes on without the client, which is counted.',
+    'What to do about a client whose data cannot be used or whose update is not finite. stop: end the run before the '
+    'round counts; skip: go on without the client, and count it in metrics.csv.',
 )  # fmt: skip
 
 

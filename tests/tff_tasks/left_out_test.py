@@ -64,7 +64,7 @@ class LeftOutTest(parameterized.TestCase):
     self.assertEmpty(self._said)
     skipped.tell()
     skipped.tell()
-    expected = [f'Left out client {self.shards.client_id("train", client)}: Expected bytes, found {client}: mend them.'
+    expected = [f'Skipped client {self.shards.client_id("train", client)}: Expected bytes, found {client}: mend them.'
                 for client in (3, 5, 6)]  # fmt: skip
     self.assertEqual(self._said, expected)
 
@@ -73,11 +73,11 @@ class LeftOutTest(parameterized.TestCase):
     skipped.take(_errors(*range(10)))
     skipped.tell()
     self.assertLen(self._said, 10)
-    self.assertStartsWith(self._said[-1], 'Left out client ')
+    self.assertStartsWith(self._said[-1], 'Skipped client ')
     skipped.take(_errors(0, *range(10, 40)))
     skipped.take(_errors(*range(40)))
     skipped.tell()
-    self.assertEqual(self._said[10:], ['More clients are left out; metrics.csv counts them.'])
+    self.assertEqual(self._said[10:], ['More clients are skipped; metrics.csv counts them.'])
 
 
 class RunTest(runs.RunsTestCase):
@@ -86,12 +86,12 @@ class RunTest(runs.RunsTestCase):
     with self.assertRaises(RuntimeError):
       self.train('run', script, on_client_error='skip', total_rounds=5, rounds_per_checkpoint=3)
     said = self.stream.getvalue()
-    self.assertEqual(said.count('Left out client '), 1)
-    self.assertIn(f'Left out client {self.shards.client_id("train", 7)}', said)
+    self.assertEqual(said.count('Skipped client '), 1)
+    self.assertIn(f'Skipped client {self.shards.client_id("train", 7)}', said)
     save = mock.patch.object(checkpoints.Checkpoints, 'save', side_effect=RuntimeError('dead'))
     with save, self.assertRaises(RuntimeError):
       self.train('run', script, on_client_error='skip', total_rounds=5, rounds_per_checkpoint=1)
-    self.assertEqual(self.stream.getvalue().count('Left out client '), 1)
+    self.assertEqual(self.stream.getvalue().count('Skipped client '), 1)
 
 
 if __name__ == '__main__':

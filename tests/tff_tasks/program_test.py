@@ -88,8 +88,8 @@ class LoopTest(parameterized.TestCase):
     self.assertEqual(self._figures()['left_out_clients'], 3)
     said = self._stream.getvalue()
     for client in (7, 8):
-      self.assertEqual(said.count(f'Left out client {self._shards.client_id("train", client)}: Expected data.\n'), 1)
-    self.assertIn('  3 left out  ', said)
+      self.assertEqual(said.count(f'Skipped client {self._shards.client_id("train", client)}: Expected data.\n'), 1)
+    self.assertIn('  3 skipped  ', said)
     report = pathlib.Path(self._run_dir, 'report.html').read_text()
     self.assertIn('3 times a client was left out', report)
 
@@ -277,7 +277,7 @@ class TrainTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, f'found 1 that cannot: client {name}: Expected the shard.*other content'):
       self._train(**everyone)
     output = self._train(on_client_error='skip', **everyone)
-    self.assertEqual(output.count(f'Left out client {name}: Expected the shard'), 1)
+    self.assertEqual(output.count(f'Skipped client {name}: Expected the shard'), 1)
     rows = _read_rows(self._settings.output_dir)[1:]
     others = np.count_nonzero(fakes.SIZES) - 1
     self.assertEqual([(row.clients, row.left_out_clients) for row in rows], [(others, 1)] * 4)
@@ -286,7 +286,7 @@ class TrainTest(parameterized.TestCase):
   def test_a_model_that_diverges(self) -> None:
     diverging: dict[str, Any] = {'client_learning_rate': 1e39}  # Infinite in float32.
     output = self._train(on_client_error='skip', **diverging)
-    self.assertRegex(output, 'Left out client .*Expected a finite update, found NaN')
+    self.assertRegex(output, 'Skipped client .*Expected a finite update, found NaN')
     for weight in released.load(self._settings.output_dir).weights:
       self.assertTrue(np.isfinite(weight).all())
 

@@ -120,7 +120,7 @@ class ProgressTest(parameterized.TestCase):
     shown = _progress(stream, 1, 4)
     for number, count in enumerate((0, 2, None, 1_000), 1):
       _show_row(shown, _row(number, left_out_clients=count))
-    found = [re.findall('([0-9,]+) left out', line) for line in stream.getvalue().splitlines()]
+    found = [re.findall('([0-9,]+) skipped', line) for line in stream.getvalue().splitlines()]
     self.assertEqual(found, [[], ['2'], ['2'], ['1,002']])
 
   def test_what_is_said_stays_in_a_file(self) -> None:

@@ -20,7 +20,7 @@ class RoundResult(NamedTuple):
   left_out: Sequence[client_data.ClientError] = ()
 
 
-# Why a client is left out whose data can be read.
+# Why a client is skipped although its data can be read.
 NOT_FINITE = (
     'Expected a finite update, found NaN or infinity: look at its examples, or train in a new --output_dir with a '
     'lower --client_learning_rate.'
