@@ -234,10 +234,20 @@ def _describe(flag: Any) -> str:
 
 
 def _parse_known(argv: list[str]) -> list[str]:
-  remaining = flags.FLAGS(argv, known_only=True)
-  for argument in remaining[1:]:
+  try:
+    remaining = flags.FLAGS(argv, known_only=True)
+  except flags.Error:
+    # The flag that is missing may be there, misspelt.
+    _refuse_misspelt(argv[1:])
+    raise
+  _refuse_misspelt(remaining[1:])
+  return remaining
+
+
+def _refuse_misspelt(arguments: Sequence[str]) -> None:
+  for argument in arguments:
     name = argument.lstrip('-').split('=')[0]
-    meant = difflib.get_close_matches(name, flags.FLAGS, n=1, cutoff=_RESEMBLES) if argument.startswith('-') else None
+    is_unknown = argument.startswith('-') and name not in flags.FLAGS and name.removeprefix('no') not in flags.FLAGS
+    meant = difflib.get_close_matches(name, flags.FLAGS, n=1, cutoff=_RESEMBLES) if is_unknown else None
     if meant:
       fail(f'Expected a known flag, found --{name}: did you mean --{meant[0]}?')
-  return remaining

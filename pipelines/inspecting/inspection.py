@@ -55,10 +55,12 @@ class LabelCounts(NamedTuple):
   Attributes:
     clients: How many clients of each split were looked at.
     counts: By split, int64 `[classes]`.
+    unknown: By split, how many labels are none of the classes, so that no model answers with them.
   """
 
   clients: dict[str, int]
   counts: dict[str, np.ndarray]
+  unknown: dict[str, int]
 
 
 class Figures(NamedTuple):
@@ -103,11 +105,13 @@ def measure(shards: client_shards.ClientShards) -> Figures:
   }
   name = files.short_name(shards.path)
   sizes = count_by_size(_with_examples(shards, 'train'))
-  counts = {split: _count_labels(shards, split) for split in spreads}
+  found = {split: _count_labels(shards, split) for split in spreads}
+  counts = {split: [count for count, _ in of_clients] for split, of_clients in found.items()}
   skew = _measure_skew(counts['train'], shards.schema) if 'train' in counts else None
   labels = LabelCounts(
-      {split: len(found) for split, found in counts.items()},
-      {split: np.sum(found, axis=0, dtype=np.int64) for split, found in counts.items()},
+      {split: len(of_clients) for split, of_clients in counts.items()},
+      {split: np.sum(of_clients, axis=0, dtype=np.int64) for split, of_clients in counts.items()},
+      {split: sum(unknown for _, unknown in of_clients) for split, of_clients in found.items()},
   )
   return Figures(name, shards.name, shards.schema, shards.manifest, spreads, sizes, skew, labels)
 
@@ -123,12 +127,16 @@ def count_by_size(sizes: np.ndarray) -> Histogram:
   return Histogram(tuple(edges[first : stop + 1]), tuple(counts[first:stop].tolist()))
 
 
-def _count_labels(shards: client_shards.ClientShards, split: str) -> list[np.ndarray]:
-  """Returns how often each label counts for each client with examples that is looked at: int64 `[classes]`."""
+def _count_labels(shards: client_shards.ClientShards, split: str) -> list[tuple[np.ndarray, int]]:
+  """Returns how often each label counts for each client with examples that is looked at, and how many are unknown."""
   clients = np.flatnonzero(shards.clients(split).examples)
   if len(clients) > MOST_SAMPLED:
     clients = np.sort(np.random.default_rng(_SEED).choice(clients, MOST_SAMPLED, replace=False))
-  return [label_skew.count_labels(shards.schema, shards.read(split, int(client))[1]) for client in clients]
+  labels = (shards.read(split, int(client))[1] for client in clients)
+  return [
+      (label_skew.count_labels(shards.schema, some), int(np.count_nonzero(some == schema_lib.UNKNOWN_LABEL)))
+      for some in labels
+  ]
 
 
 def _measure_skew(counts: list[np.ndarray], schema: schema_lib.Schema) -> label_skew.Skew | None:

@@ -95,12 +95,21 @@ def _describe_labels(figures: inspection.Figures) -> list[str]:
 
 
 def explain_majority(figures: inspection.Figures) -> list[str]:
-  """Returns a sentence on what a model has to beat on the test users, if they have a label."""
+  """Returns sentences on what a model has to beat on the test users and can reach, if they have a label."""
   counts = figures.labels.counts.get('test', np.zeros(1, int))
   if not counts.any():
     return []
   name, share = figures.schema.classes[counts.argmax()], counts.max() / counts.sum()
-  return [f'Always answering {name!r} is right {share:.1%} of the time on the test users: a model has to beat that.']
+  beat = f'Always answering {name!r} is right {share:.1%} of the time on the test users: a model has to beat that.'
+  unknown = figures.labels.unknown.get('test', 0)
+  if not unknown:
+    return [beat]
+  total = int(counts.sum()) + unknown
+  coverage = (
+      f'Coverage: {(total - unknown) / total:.1%} of the {total:,} true answers of the test users are ones that a '
+      'model can give; accuracy is measured on these alone.'
+  )
+  return [beat, coverage]
 
 
 def title_labels(figures: inspection.Figures) -> str:

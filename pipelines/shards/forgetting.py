@@ -25,6 +25,9 @@ from pipelines.shards import shard_writing
 
 FORGOTTEN = 'forgotten'
 
+# Begins a warning with figures that only a new data set would have anew.
+_BEFORE = 'Before clients were forgotten: '
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -110,9 +113,19 @@ def _write_new(data: client_shards.ClientShards, kept: pa.RecordBatch, outcome: 
   index_name = shard_writing.name_of_generation(shard_writing.INDEX_NAME, generation)
   index = shard_writing.write_index(data.path, tables, index_name)
   described[index_name] = files.describe(os.path.join(data.path, index_name))
-  changes = {'index': index_name, 'files': described, 'splits': shard_writing.count_splits(index)}
+  splits = shard_writing.count_splits(index)
+  changes = {'index': index_name, 'files': described, 'splits': splits, **_warn_anew(data.manifest, splits)}
   details = data.manifest | changes | _account(data.manifest, outcome)
   return shard_writing.write_manifest(data.path, data.schema, details)
+
+
+def _warn_anew(manifest: dict[str, Any], splits: dict[str, dict[str, int]]) -> dict[str, list[str]]:
+  """Returns the warnings on the splits as they are now, and the others as what was said of the data before."""
+  if 'warnings' not in manifest:
+    return {}
+  outdated = accounting.warn(manifest['splits'])
+  others = [warning.removeprefix(_BEFORE) for warning in manifest['warnings'] if warning not in outdated]
+  return {'warnings': [*accounting.warn(splits), *(_BEFORE + warning for warning in others)]}
 
 
 def _rewrite(data: client_shards.ClientShards, rows: pa.RecordBatch, shard: int, name: str) -> pa.Table:

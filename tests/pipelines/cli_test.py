@@ -153,6 +153,13 @@ class CliTest(parameterized.TestCase):
     done = self._run('--windw_length=3', start='run_with_foreign_flags(open_to_others)')
     self._check_mistake(done, 'found --windw_length: did you mean --window_length?')
 
+  @parameterized.parameters('run(plain)', 'run_with_foreign_flags(open_to_others)')
+  def test_a_misspelt_flag_is_named_rather_than_the_one_that_is_missing(self, start: str) -> None:
+    start = f"group_flags({{}}); flags.DEFINE_string('input', None, 'Files.', required=True); cli.{start}"
+    self.assertRegex(self._run('--inptu=x', start=start).stderr, r'^error: .*inptu.*[Dd]id you mean:? (--)?input ?[?]')
+    self._check_mistake(self._run('--runner=x', '--nowindow', start=start.replace('(plain)', '(print)')), 'input'
+                        if 'foreign' in start else 'runner')  # fmt: skip
+
   def _check_mistake(self, done: subprocess.CompletedProcess[str], message: str) -> None:
     self.assertEqual(done.returncode, 2)
     self.assertStartsWith(done.stderr, 'error: ')

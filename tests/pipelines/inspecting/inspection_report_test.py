@@ -5,6 +5,7 @@ import html
 import pathlib
 import re
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 import numpy as np
@@ -38,6 +39,15 @@ class InspectionReportTest(absltest.TestCase):
     sentence = "Always answering 'run' is right 100.0% of the time on the test users: a model has to beat that."
     self.assertIn(f'\n{sentence}\n', inspection_report.describe(self.figures))
     self.assertIn(sentence, html.unescape(self._write_page(self.figures)))
+
+  def test_answers_that_no_model_gives_are_said(self) -> None:
+    self.assertNotIn('Coverage', inspection_report.describe(self.figures))
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    with mock.patch.dict(inspected._LABELS[0], {('cy', 'test'): [2, 2, -1, -2]}):
+      figures = inspection.measure(inspected.write(folder))
+    sentence = 'Coverage: 66.7% of the 3 true answers of the test users are ones that a model can give; accuracy is'
+    self.assertIn(sentence, inspection_report.describe(figures))
+    self.assertIn(sentence, html.unescape(self._write_page(figures)))
 
   def test_named_by_data_set_and_folder(self) -> None:
     self.figures = self.figures._replace(data_set='my <log>', name='runs/shards')

@@ -17,6 +17,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from pipelines import accounting
 from pipelines import client_shards
 from pipelines import schema as schema_lib
 from pipelines.shards import forgetting
@@ -173,6 +174,21 @@ class ForgettingTest(_TestCase):
     forgetting.forget(path, [b'a' * 16, b'c' * 16])
     self.assertEqual(client_shards.ClientShards(path).manifest['splits']['train']['clients'], 1)
     self.assertIn('No training client with examples', forgetting.forget(path, []).warnings[0])
+
+  def test_warnings_speak_of_the_data_as_it_is(self) -> None:
+    old, other = self._manifest(), 'The held-out tail has all examples of walk (3 of 3).'
+    details = {key: value for key, value in old.items() if key not in ('format', 'schema')}
+    details['warnings'] = [*accounting.warn(old['splits']), other]
+    shard_writing.write_manifest(self.path, _SCHEMA, details)
+    self.assertStartsWith(self._manifest()['warnings'][0], 'Only 10 training clients: ')
+    forgetting.forget(self.path, [_id(user) for user in (4, *_TEST_USERS)])
+    refusal, few, before = self._manifest()['warnings']
+    self.assertStartsWith(refusal, 'No test client: ')
+    self.assertStartsWith(few, 'Only 9 training clients: ')
+    self.assertEqual(before, f'Before clients were forgotten: {other}')
+    forgetting.forget(self.path, [_id(5)])
+    self.assertEqual([text[:6] for text in self._manifest()['warnings']], ['No tes', 'Only 8', 'Before'])
+    self.assertEqual(self._manifest()['warnings'][2], before)
 
   def test_asking_for_nobody_that_is_there_changes_nothing(self) -> None:
     forgetting.forget(self.path, [_id(4)])
