@@ -13,8 +13,8 @@ from pipelines import schema as schema_lib
 from tff_tasks import seeds
 
 _SPLIT = 'train'
-# Rooms are not smaller than this many examples or bytes unless nobody needs as much: XLA compiles for each room anew,
-# a second or so, and room that is left over costs next to nothing.
+# Capacities are not smaller than this many examples or bytes unless no client needs as much: XLA compiles for each
+# capacity anew, about a second, and unused capacity costs next to nothing.
 _LEAST_EXAMPLES = 256
 _LEAST_BYTES = 1 << 20
 
@@ -22,14 +22,14 @@ _LEAST_BYTES = 1 << 20
 class ClientDataset(NamedTuple):
   """One client's examples, as stored, with the numbers that decide what happens to them in a round.
 
-  In a block the features are those of all clients, which have the same room each, and every other array has one more
+  In a block the features are those of all clients, each with the same capacity, and every other array has one more
   axis in front, of clients: to cut a client's features out would be to copy them.
 
   Attributes:
-    features: `[at least room, *feature.shape]`; what is not the client's is never looked at.
+    features: `[at least capacity, *feature.shape]`; what is not the client's is never looked at.
     first: int32, where in the features the client's begin.
-    labels: Integers `[room, *label.shape]`, room for whole batches; what follows the client's never counts.
-    num_examples: int32, how many there are; at most `room`.
+    labels: Integers `[capacity, *label.shape]`, whole batches; what follows the client's never counts.
+    num_examples: int32, how many there are; at most `capacity`.
     seeds: int32 `[2, 2]`: for the order of the examples, and for the stochastic rounding of the update.
   """
 
@@ -87,27 +87,27 @@ class ClientDataSource:
     """Returns the id of a client: what it draws depends on that, and not on who else there is."""
     return self.shards.clients(_SPLIT).client_ids[client].tobytes()
 
-  def rooms(self, clients: np.ndarray) -> np.ndarray:
-    """Returns the room of each client's dataset: a power of two of batches, so that there are few shapes of them."""
-    return np.maximum(self._tight_rooms(self.num_examples[clients]), self._least_room)
+  def capacities(self, clients: np.ndarray) -> np.ndarray:
+    """Returns the capacity of each client's dataset: a power of two of batches, so that there are few shapes."""
+    return np.maximum(self._tight_capacities(self.num_examples[clients]), self._least_capacity)
 
-  def _tight_rooms(self, num_examples: np.ndarray) -> np.ndarray:
+  def _tight_capacities(self, num_examples: np.ndarray) -> np.ndarray:
     batches = np.maximum(-(-np.minimum(num_examples, self.max_examples) // self.batch_size), 1)
     return self.batch_size << np.ceil(np.log2(batches)).astype(int)
 
   @functools.cached_property
-  def _least_room(self) -> int:
+  def _least_capacity(self) -> int:
     example_bytes = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.block_specs(1, 1))
     enough = np.array([min(_LEAST_EXAMPLES, _LEAST_BYTES // example_bytes), self.num_examples.max(initial=0)])
-    return int(self._tight_rooms(enough).min())
+    return int(self._tight_capacities(enough).min())
 
-  def block_specs(self, size: int, room: int) -> list[tuple[tuple[int, ...], np.dtype]]:
+  def block_specs(self, size: int, capacity: int) -> list[tuple[tuple[int, ...], np.dtype]]:
     """Returns the shape and the dtype of each array of a block of `size` clients."""
     schema, int32 = self.shards.schema, np.dtype(np.int32)
     return [
-        ((size * room, *schema.feature.shape), np.dtype(schema.feature.dtype)),
+        ((size * capacity, *schema.feature.shape), np.dtype(schema.feature.dtype)),
         ((size,), int32),
-        ((size, room, *schema.label.shape), np.dtype(schema.label.dtype)),
+        ((size, capacity, *schema.label.shape), np.dtype(schema.label.dtype)),
         ((size,), int32),
         ((size, 2, 2), int32),
     ]
@@ -137,8 +137,8 @@ class Cohort:
       ValueError: If its data is damaged or does not match the schema.
     """
     clients = self.clients[place : place + 1]
-    room = int(self.source.rooms(clients)[0])
-    block = ClientDataset(*(np.zeros(shape, dtype) for shape, dtype in self.source.block_specs(1, room)))
+    capacity = int(self.source.capacities(clients)[0])
+    block = ClientDataset(*(np.zeros(shape, dtype) for shape, dtype in self.source.block_specs(1, capacity)))
     for error in self.load_block([place], block)[1]:
       raise ValueError(error.reason)
     return block.of(0)

@@ -77,12 +77,12 @@ class LocalSgd:
     return _repeat(self.training.epochs, self._run_epoch, begin)
 
   def _shuffle(self, epoch: tf.Tensor) -> tf.Tensor:
-    """Returns the numbers of the examples in the random order of an epoch, followed by the rest of the room."""
+    """Returns the numbers of the examples in the random order of an epoch, followed by the rest of the capacity."""
     seed = tf.random.experimental.stateless_fold_in(self.dataset.seeds[0], epoch, alg='philox')
-    room = tf.shape(self.dataset.labels)[0]
-    bits = tf.random.stateless_uniform([room], seed, None, None, tf.uint32, alg='philox')
+    capacity = tf.shape(self.dataset.labels)[0]
+    bits = tf.random.stateless_uniform([capacity], seed, None, None, tf.uint32, alg='philox')
     keys = tf.cast(tf.bitwise.right_shift(bits, tf.constant(1, tf.uint32)), tf.int32)
-    return tf.math.top_k(tf.where(tf.range(room) < self.dataset.num_examples, keys, -1), room).indices
+    return tf.math.top_k(tf.where(tf.range(capacity) < self.dataset.num_examples, keys, -1), capacity).indices
 
   def _run_epoch(
       self, epoch: tf.Tensor, weights: list[tf.Tensor], totals: task_lib.Sums
@@ -99,8 +99,7 @@ class LocalSgd:
   def _batches(self, epoch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns where the features of each batch of an epoch are, int32 `[batches, batch_size]`, and its labels.
 
-    The room behind the examples is filled up with the last one, whose labels do not count there: what lies in it may be
-    no numbers.
+    What is behind the examples may be no numbers. It is replaced by the last example, with labels that do not count.
     """
     order, number = self._shuffle(epoch), tf.range(tf.shape(self.dataset.labels)[0])
     examples = tf.gather(order, tf.minimum(number, tf.maximum(self.dataset.num_examples - 1, 0)))

@@ -46,18 +46,18 @@ class ClientDataTest(parameterized.TestCase):
   @parameterized.parameters(
       (0, 4, 4), (1, 4, 4), (5, 4, 8), (9, 4, 16), (17, 4, 32), (40, 4, 64), (40, 5, 40), (40, 64, 64), (3, 1, 4)
   )
-  def test_rooms_are_a_power_of_two_of_batches(self, size: int, batch_size: int, room: int) -> None:
+  def test_capacities_are_a_power_of_two_of_batches(self, size: int, batch_size: int, capacity: int) -> None:
     with mock.patch.object(client_data, '_LEAST_EXAMPLES', 0):
       dataset = self._load(fakes.SIZES.index(size), batch_size=batch_size)
-    self.assertEqual(dataset.features.shape, (room, 12))
-    self.assertEqual(dataset.labels.shape, (room, 12))
+    self.assertEqual(dataset.features.shape, (capacity, 12))
+    self.assertEqual(dataset.labels.shape, (capacity, 12))
 
   @parameterized.parameters(
       (256, 1 << 20, 99, {64}), (256, 1 << 20, 7, {8}), (10, 1 << 20, 99, {16, 32, 64}), (256, 264, 99, {8, 16, 32, 64})
   )
-  def test_small_rooms_are_one(self, examples: int, num_bytes: int, cap: int, rooms: set[int]) -> None:
+  def test_small_capacities_are_one(self, examples: int, num_bytes: int, cap: int, capacities: set[int]) -> None:
     with mock.patch.multiple(client_data, _LEAST_EXAMPLES=examples, _LEAST_BYTES=num_bytes):
-      self.assertEqual(set(_source(self.shards, cap=cap).rooms(np.arange(len(fakes.SIZES))).tolist()), rooms)
+      self.assertEqual(set(_source(self.shards, cap=cap).capacities(np.arange(len(fakes.SIZES))).tolist()), capacities)
 
   @parameterized.parameters(1, 16, 39)
   def test_of_large_clients_some_examples_are_drawn(self, cap: int) -> None:

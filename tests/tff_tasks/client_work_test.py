@@ -35,11 +35,11 @@ def _training(epochs: int = 1) -> client_work.LocalTraining:
   return client_work.LocalTraining(_RATE, 3, epochs)
 
 
-def _dataset(schema: schema_lib.Schema, count: int, room: int, ignored: int = 2) -> client_data.ClientDataset:
+def _dataset(schema: schema_lib.Schema, count: int, capacity: int, ignored: int = 2) -> client_data.ClientDataset:
   stream = np.random.default_rng(0)
   # What comes before and after the examples must not matter.
-  features = np.full((_FIRST + room, *schema.feature.shape), 200, np.uint8)
-  labels = np.full((room, *schema.label.shape), 100, np.int8)
+  features = np.full((_FIRST + capacity, *schema.feature.shape), 200, np.uint8)
+  labels = np.full((capacity, *schema.label.shape), 100, np.int8)
   features[_FIRST : _FIRST + count] = stream.integers(0, schema.num_classes, (count, *schema.feature.shape))
   labels[:count] = stream.integers(0, schema.num_classes, (count, *schema.label.shape))
   labels[:count].reshape(-1)[:ignored] = schema_lib.IGNORED_LABEL
@@ -69,9 +69,9 @@ def _batches(dataset: client_data.ClientDataset, training: client_work.LocalTrai
   return seen
 
 
-def _numbered(count: int, room: int, seed: int = 1) -> client_data.ClientDataset:
+def _numbered(count: int, capacity: int, seed: int = 1) -> client_data.ClientDataset:
   """Returns examples that are their own numbers."""
-  numbers, labels = np.arange(-_FIRST, room, dtype=np.int32)[:, np.newaxis], np.zeros(room, np.int32)
+  numbers, labels = np.arange(-_FIRST, capacity, dtype=np.int32)[:, np.newaxis], np.zeros(capacity, np.int32)
   return client_data.ClientDataset(numbers, np.int32(_FIRST), labels, np.int32(count), seed * _SEEDS)
 
 

@@ -28,18 +28,18 @@ class Places(NamedTuple):
 
   Attributes:
     places: Of the clients in the cohort.
-    room: Of each of their datasets.
+    capacity: Of each of their datasets.
   """
 
   places: range
-  room: int
+  capacity: int
 
 
 class Block(NamedTuple):
   """Clients in memory.
 
   Attributes:
-    arrays: A `ClientDataset` of a block, with room for a number of clients that follows from their own room: there are
+    arrays: A `ClientDataset` of a block, for a number of clients that follows from their own capacity: there are
       few shapes to compile for.
     clients: Who fills the beginning of the arrays.
     errors: Who was left out.
@@ -53,27 +53,27 @@ class Block(NamedTuple):
 
 
 def cut(cohort: client_data.Cohort) -> list[Places]:
-  """Returns the blocks of a cohort: neighbours of one room, a number that depends on the cohort alone."""
-  rooms = cohort.source.rooms(cohort.clients)
+  """Returns the blocks of a cohort: neighbours of one capacity, a number that depends on the cohort alone."""
+  capacities = cohort.source.capacities(cohort.clients)
   blocks: list[Places] = []
   fair = max(1, len(cohort) // _MIN_BLOCKS)
-  for room, group in itertools.groupby(range(len(cohort)), rooms.tolist().__getitem__):
+  for capacity, group in itertools.groupby(range(len(cohort)), capacities.tolist().__getitem__):
     places = list(group)
-    size = min(fair, _capacity(cohort.source, room))
+    size = min(fair, _most_clients(cohort.source, capacity))
     blocks += [
-        Places(range(start, min(start + size, places[-1] + 1)), room)
+        Places(range(start, min(start + size, places[-1] + 1)), capacity)
         for start in range(places[0], places[-1] + 1, size)
     ]
   return blocks
 
 
-def _capacity(source: client_data.ClientDataSource, room: int) -> int:
-  """Returns how many clients a block of that room has memory for."""
-  return max(1, min(_MAX_CLIENTS, _MAX_BYTES // _num_bytes(source, 1, room)))
+def _most_clients(source: client_data.ClientDataSource, capacity: int) -> int:
+  """Returns how many clients of that capacity a block has memory for."""
+  return max(1, min(_MAX_CLIENTS, _MAX_BYTES // _num_bytes(source, 1, capacity)))
 
 
-def _num_bytes(source: client_data.ClientDataSource, size: int, room: int) -> int:
-  return sum(math.prod(shape) * dtype.itemsize for shape, dtype in source.block_specs(size, room))
+def _num_bytes(source: client_data.ClientDataSource, size: int, capacity: int) -> int:
+  return sum(math.prod(shape) * dtype.itemsize for shape, dtype in source.block_specs(size, capacity))
 
 
 class BlockReader:
@@ -118,9 +118,9 @@ class BlockReader:
     self._workers.close()
 
   def _load(self, cohort: client_data.Cohort, places: Places) -> Block:
-    size = _capacity(cohort.source, places.room)
-    specs = cohort.source.block_specs(size, places.room)
-    memory = self._take(_num_bytes(cohort.source, size, places.room) + resident.ALIGNMENT * len(specs))
+    size = _most_clients(cohort.source, places.capacity)
+    specs = cohort.source.block_specs(size, places.capacity)
+    memory = self._take(_num_bytes(cohort.source, size, places.capacity) + resident.ALIGNMENT * len(specs))
     arrays = client_data.ClientDataset(*_place(memory, specs))
     return Block(arrays, *cohort.load_block(places.places, arrays), memory)
 

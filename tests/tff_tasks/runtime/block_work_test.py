@@ -48,13 +48,13 @@ def _build_form() -> tff.backends.mapreduce.MapReduceForm:
   return tff.backends.mapreduce.get_map_reduce_form_for_computation(next_round, config)
 
 
-def _block(num_examples: list[int], size: int = 5, room: int = 4) -> blocks.Block:
+def _block(num_examples: list[int], size: int = 5, capacity: int = 4) -> blocks.Block:
   stream = np.random.default_rng(0)
   arrays = client_data.ClientDataset(
-      stream.random((size * room, 2), np.float32),
-      np.arange(0, size * room, room, np.int32),
-      np.zeros((size, room), np.int32),
-      np.array([*num_examples, *[room] * (size - len(num_examples))], np.int32),
+      stream.random((size * capacity, 2), np.float32),
+      np.arange(0, size * capacity, capacity, np.int32),
+      np.zeros((size, capacity), np.int32),
+      np.array([*num_examples, *[capacity] * (size - len(num_examples))], np.int32),
       stream.integers(0, 9, (size, 2, 2)).astype(np.int32),
   )
   return blocks.Block(arrays, list(range(10, 10 + len(num_examples))), [], np.empty(0, np.uint8))

@@ -18,7 +18,7 @@ from tff_tasks.runtime import resident
 class _BlocksTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
-    # Rooms as different as the clients are.
+    # Capacities as different as the clients are.
     self.enterContext(mock.patch.object(client_data, '_LEAST_EXAMPLES', 0))
     self._shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
     self._source = client_data.ClientDataSource(self._shards, 4, 99, seeds.Seed.from_number(1))
@@ -35,7 +35,7 @@ class CutTest(_BlocksTest):
     cut = blocks.cut(cohort)
     self.assertEqual([place for block in cut for place in block.places], list(range(count)))
     for block in cut:
-      self.assertEqual(set(self._source.rooms(cohort.clients[block.places]).tolist()), {block.room})
+      self.assertEqual(set(self._source.capacities(cohort.clients[block.places]).tolist()), {block.capacity})
 
   @parameterized.parameters((8, 1), (20, 2), (100, 10), (10_000, 32))
   def test_blocks_are_enough_for_all_cores_and_never_large(self, count: int, size: int) -> None:
@@ -45,7 +45,7 @@ class CutTest(_BlocksTest):
     # 64 examples of 24 bytes, and 24 bytes beside them: three of the largest clients.
     with mock.patch.object(blocks, '_MAX_BYTES', 3 * (64 * 24 + 24)):
       cut = blocks.cut(self._cohort(1000))
-    self.assertEqual({max(len(block.places) for block in cut if block.room == room) for room in (64,)}, {3})
+    self.assertEqual({max(len(block.places) for block in cut if block.capacity == capacity) for capacity in (64,)}, {3})
     self.assertGreater(max(len(block.places) for block in cut), 3)
     with mock.patch.object(blocks, '_MAX_BYTES', 1):
       self.assertEqual({len(block.places) for block in blocks.cut(self._cohort(100))}, {1})
