@@ -28,6 +28,9 @@ _OURS = (shard_writing.OUR_FILES, _RESULT, SPILL)
 def hold(output_dir: str) -> Iterator[None]:
   """Makes the folder, and keeps other jobs out of it for as long as the block runs.
 
+  If the block fails, the folders that were made on a local or mounted disk are removed, unless there is something in
+  them: an empty folder is of no use to the next job.
+
   On a local or mounted disk a killed job holds nothing, and jobs on other machines are kept out only if the filesystem
   carries locks from one to another. Elsewhere the lock is a file: of two jobs that begin at the same moment both may be
   refused, and one that is killed without a chance to tidy up leaves its file, to be removed by hand.
@@ -36,10 +39,27 @@ def hold(output_dir: str) -> Iterator[None]:
     ValueError: If another job is at work there, or if the folder cannot be written.
   """
   with contextlib.ExitStack() as stack:
+    is_local = storage.is_local(output_dir)
+    new = _find_missing(output_dir) if is_local else []
     with _explaining(output_dir):
       storage.make_folder(output_dir)
-      stack.enter_context(_flock(output_dir) if storage.is_local(output_dir) else _lock_file(output_dir))
-    yield
+      stack.enter_context(_flock(output_dir) if is_local else _lock_file(output_dir))
+    try:
+      yield
+    except BaseException:
+      with contextlib.suppress(OSError):  # Not empty, or gone: whoever did that wants it so.
+        for folder in new:
+          os.rmdir(folder)
+      raise
+
+
+def _find_missing(folder: str) -> list[str]:
+  """Returns those of a local folder and the ones above it that are not there, the innermost first."""
+  missing, folder = [], os.path.abspath(folder)
+  while not os.path.lexists(folder):
+    missing.append(folder)
+    folder = os.path.dirname(folder)
+  return missing
 
 
 @contextlib.contextmanager
@@ -49,6 +69,8 @@ def _flock(output_dir: str) -> Iterator[None]:
   except BlockingIOError as error:
     raise _held(output_dir, '.') from error
   try:
+    if not os.path.exists(output_dir) or not os.path.samestat(os.fstat(folder), os.stat(output_dir)):
+      raise _held(output_dir, '.')  # A job that failed has just removed it.
     yield
   finally:
     os.close(folder)

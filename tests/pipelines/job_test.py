@@ -209,7 +209,7 @@ class BadInputTest(_JobTest):
     with self.assertRaisesRegex(ValueError, message) as caught:
       _run(_job(self._log(*lines), self.output))
     self.assertNotIn('secret', str(caught.exception))
-    self.assertEmpty(os.listdir(self.output))
+    self.assertFalse(os.path.exists(self.output))
 
   @parameterized.parameters(('3%', True), ('2%', False), ('9', True), ('8', False), ('0', False))
   def test_too_many_bad_rows_stop_the_job(self, limit: str, is_enough: bool) -> None:
@@ -220,7 +220,7 @@ class BadInputTest(_JobTest):
       return
     with self.assertRaisesRegex(ValueError, rf'at most {limit} bad rows, found 9 of 309 \(not_json 9\).*max_bad_rows'):
       _run(job)
-    self.assertEmpty(os.listdir(self.output))
+    self.assertFalse(os.path.exists(self.output))
 
   def test_duplicates_are_no_bad_rows(self) -> None:
     paths = self._small_log()
@@ -232,25 +232,25 @@ class BadInputTest(_JobTest):
     cut.write_bytes(pathlib.Path(_SHAKESPEARE).read_bytes()[:100_000])
     with self.assertRaisesRegex(ValueError, r'^Expected a readable file, found .*cut.gz damaged'):
       _run(_job([*self._small_log(), str(cut)], self.output))
-    self.assertEmpty(os.listdir(self.output))
+    self.assertFalse(os.path.exists(self.output))
 
   def test_no_room_for_the_index_is_said(self) -> None:
     self.enterContext(mock.patch.object(shard_writing, 'write_index', side_effect=OSError('full')))
     with self.assertRaisesRegex(ValueError, 'Expected the workers to write their result .* found none'):
       _run(_job(self._small_log(), self.output))
-    self.assertEmpty(os.listdir(self.output))
+    self.assertFalse(os.path.exists(self.output))
 
   def test_nothing_of_the_users_outlives_a_job_that_broke(self) -> None:
     paths = self._small_log()
     with self.assertRaisesRegex(ArithmeticError, 'broken'):
       _run(_job(paths, self.output, featurizer=_Broken('text', 80)))
-    self.assertEmpty(os.listdir(self.output))
+    self.assertFalse(os.path.exists(self.output))
     self.assertTrue(_run(_job(paths, self.output)).is_new)
 
   def test_a_worker_that_breaks_is_not_taken_for_a_users_mistake(self) -> None:
     with self.assertRaisesRegex(RuntimeError, 'A worker failed'):
       _run(_job(self._small_log(), self.output, featurizer=_Confused('text', 80)))
-    self.assertEmpty(os.listdir(self.output))
+    self.assertFalse(os.path.exists(self.output))
 
   def test_a_slice_that_went_astray_leaves_no_data_set(self) -> None:
     read = spill.read
@@ -258,7 +258,7 @@ class BadInputTest(_JobTest):
       logs = self._small_log() + self._log({'user_id': 'amy', 'utterance': 1, 'text': 'x'}, name='other')
       with self.assertRaisesRegex(ValueError, 'account for all 301 rows, found'):
         _run(_job(logs, self.output, num_shards=1))
-    self.assertEmpty(os.listdir(self.output))
+    self.assertFalse(os.path.exists(self.output))
 
   def test_two_jobs_for_one_folder(self) -> None:
     paths = self._small_log()

@@ -8,6 +8,7 @@ from apache_beam.io import filesystem
 from apache_beam.io import filesystems
 import numpy as np
 
+from pipelines import files
 from pipelines import output_folder
 from pipelines import schema as schema_lib
 from pipelines import storage
@@ -191,7 +192,34 @@ class HoldTest(parameterized.TestCase):
     for error in (KeyError, OSError, KeyboardInterrupt):
       with self.assertRaises(error), output_folder.hold(scheme + self.folder):
         raise error
-    self.assertEmpty(os.listdir(self.folder))
+      self.assertEqual(os.path.exists(self.folder), bool(scheme))
+    self.assertEmpty(storage.list_names(self.folder))
+
+  def test_a_failed_job_removes_the_folders_that_it_made_and_no_others(self) -> None:
+    parent = os.path.dirname(self.folder)
+    inner = os.path.join(self.folder, 'a', 'b')
+    for left, expected in ((None, []), ('shards.txt', ['new', 'a', 'b', 'shards.txt']), ('b', ['new', 'a', 'b'])):
+      with self.subTest(left):
+        if left == 'b':
+          os.remove(os.path.join(inner, 'shards.txt'))
+        with self.assertRaises(KeyError), output_folder.hold(inner):
+          if left == 'shards.txt':
+            pathlib.Path(inner, left).write_text('of somebody else')
+          raise KeyError
+        found = [os.path.basename(path) for path in sorted(map(str, pathlib.Path(parent).rglob('*')))]
+        self.assertEqual(found, expected)
+
+  def test_a_folder_that_went_between_finding_and_locking_it_is_not_held(self) -> None:
+    lock_folder = files.lock_folder
+
+    def lock_and_remove(path: str) -> int:
+      folder = lock_folder(path)
+      os.rmdir(path)
+      return folder
+
+    self.enterContext(mock.patch.object(files, 'lock_folder', lock_and_remove))
+    with self.assertRaisesRegex(ValueError, 'no other job'), output_folder.hold(self.folder):
+      self.fail('A folder that is gone is held.')
 
   @parameterized.parameters('far://', 'flat://')
   def test_a_lock_that_a_killed_job_left_is_named(self, scheme: str) -> None:
