@@ -1,10 +1,15 @@
 """Tests of what to declare otherwise: each remedy is taken, and the rows are used."""
 
+from collections.abc import Sequence
+import io
 import pathlib
 import re
+import zipfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import pyarrow as pa
+from pyarrow import parquet
 
 from pipelines import accounting
 from pipelines import reports
@@ -112,6 +117,96 @@ class RemediesTest(parameterized.TestCase):
     self.assertStartsWith(encoding, 'Some rows are not in the encoding of the input')
     (number,) = row_remedies.suggest(report, declarations.read(str(dataset), ['input.format=parquet'], ['log']))
     self.assertNotIn('encoding', number)
+
+
+_ROWS = [f'u{number % 30},{number},1,a' for number in range(300)]
+_HEADER = 'user,at,x,kind'
+_LOG = '\n'.join([_HEADER, *_ROWS])
+_PLAIN = """
+[client]
+id = "user"
+order = "at"
+public_ids = true
+[examples]
+kind = "table"
+numbers = ["x"]
+label = "kind"
+classes = ["a", "b"]
+"""
+
+
+def _with_times(form: str) -> str:
+  return '\n'.join([_HEADER, *(f'u{n % 30},{form.format(day=n // 60 + 1, minute=n % 60)},1,a' for n in range(300))])
+
+
+def _zip(*names: str) -> bytes:
+  file = io.BytesIO()
+  with zipfile.ZipFile(file, 'w') as archive:
+    for name in names:
+      archive.writestr(name, _LOG)
+  return file.getvalue()
+
+
+def _parquet(*names: str) -> bytes:
+  file = io.BytesIO()
+  columns = [pa.array(list(column)) for column in zip(*(row.split(',') for row in _ROWS), strict=True)]
+  parquet.write_table(pa.Table.from_arrays([*columns, columns[2]][:len(names)], list(names)), file)
+  return file.getvalue()
+
+
+class InputRemediesTest(parameterized.TestCase):
+  """What the other messages on an input say to do: the changed declaration or file makes a data set."""
+
+  @parameterized.named_parameters(
+      ('delimiter', _LOG.replace(',', ';'), (), 'write delimiter = ";" in .input.', {'input.delimiter': '";"'}, None),
+      ('no_header', '\n'.join(_ROWS), (), 'give column_names for a file without a header',
+       {'input.column_names': '["user", "at", "x", "kind"]'}, None),
+      ('lines_before', f'# a log of mine\n{_LOG}', (), 'or skip_lines', {'input.skip_lines': '1'}, None),
+      ('misspelt_column', _LOG, ('client.order="att"',), 'did you mean at[?]', {'client.order': '"at"'}, None),
+      ('utf_16', _LOG.encode('utf-16-le'), (), 'write encoding = "utf-16-le"', {'input.encoding': '"utf-16-le"'}, None),
+      ('twice', f'{_HEADER},x\n' + '\n'.join(f'{row},2' for row in _ROWS), (), "'x' .*: rename or remove the others",
+       {}, f'{_HEADER},y\n' + '\n'.join(f'{row},2' for row in _ROWS)),
+      ('twice_removed', f'{_HEADER},x\n' + '\n'.join(f'{row},2' for row in _ROWS), (), 'or remove the others',
+       {}, _LOG),
+      ('several_in_a_zip', _zip('a.csv', 'b.csv'), (), 'unpack it and name the files', {}, _LOG),
+      ('another_format', _parquet('user', 'at', 'x', 'kind'), (), 'set format in .input. to what', {'input.format':
+       'parquet'}, None),
+      ('twice_in_parquet', _parquet('user', 'at', 'x', 'kind', 'x'), ('input.format=parquet',), 'rename or remove',
+       {}, _parquet('user', 'at', 'x', 'kind', 'y')),
+      ('open_quote', _LOG.replace('u29,29,1,a', 'u29,29,1,"a'), (), 'or newlines_in_values = false to refuse only',
+       {'input.newlines_in_values': 'false'}, None),
+      ('day_first', _with_times('0{day}/06/2015 10:{minute}'), ('client.order_type=time',),
+       'write order_format .*"%d/%m/%Y"', {'client.order_format': '"%d/%m/%Y %H:%M"'}, None),
+      ('all_held_out', _LOG, ('splits.test_users_share=0.999',), 'hold out a smaller share',
+       {'splits.test_users_share': '0.2'}, None),
+      ('none_held_out', _LOG, ('splits.test_users_share=0.001',), 'Declare a larger test_users_share',
+       {'splits.test_users_share': '0.2'}, None),
+      ('limits', _LOG, ('limits.min_examples_per_client=11',), 'check the columns and limits',
+       {'limits.min_examples_per_client': '10'}, None),
+      ('max_bad_rows', _LOG + '\nu1,301' * 50, (), 'or raise --max_bad_rows', {}, None),
+      ('lines_joined', _LOG.replace('u29,29,1,a', 'u29,29,1,"a').replace('u29,59,1,a', 'u29,59,1,a"'), (),
+       'newlines_in_values = false', {'input.newlines_in_values': 'false'}, None),
+  )  # fmt: skip
+  def test_the_input(self, content: str | bytes, before: tuple[str, ...], message: str, remedy: dict[str, str],
+                     corrected: str | bytes | None) -> None:  # fmt: skip
+    self.assertRegex(self._describe(content, before), message)
+    kept = [override for override in before if override.partition('=')[0] not in remedy]
+    changed = [*kept, *(f'{key}={value}' for key, value in remedy.items())]
+    limit = '20%' if 'max_bad_rows' in message else '10%'
+    self.assertNotRegex(self._describe(corrected or content, changed, limit), f'{message}|Expected')
+
+  def _describe(self, content: str | bytes, overrides: Sequence[str], limit: str = '10%') -> str:
+    folder = pathlib.Path(self.create_tempdir().full_path)
+    log, dataset = folder / 'log.csv', folder / 'data.toml'
+    log.write_bytes(content.encode() if isinstance(content, str) else content)
+    dataset.write_text(_PLAIN)
+    overrides = [*overrides] if any('format=' in one for one in overrides) else ['input.format=csv', *overrides]
+    try:
+      declaration = declarations.read(str(dataset), overrides, [str(log)])
+      described = describe.describe(declaration, [str(log)], accounting.MaxBadRows(limit))
+    except ValueError as error:
+      return str(error)
+    return f'{described.text}\n{described.problem or ""}'
 
 
 if __name__ == '__main__':
