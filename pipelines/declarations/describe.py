@@ -80,6 +80,7 @@ def describe(
     lines.append(_entry('examples', 'cannot be shown yet: what they are made with is learned when the job runs'))
   else:
     splits = _count_splits(builder.build(bucket, rows.report))
+    lines += _describe_use(declaration, rows)
     lines += _describe_schema(featurizer.schema)
     lines += _describe_example(declaration, bucket, rows.report)
   lines += _describe_limits(declaration.limits)
@@ -106,11 +107,12 @@ def _read_rows(declaration: declarations.Declaration, paths: Sequence[str]) -> _
   tables = [parsing.schema_of(declaration).empty_table()]
   report = reports.Report()
   size = 0
+  # That of public ids: with it the same users are held out as in the job. Secret ids are only told apart here.
+  key = client_ids.read_key(None, is_public=True).secret
   for path, block, part in _read_blocks(declaration, paths):
     if report.total(reports.READ) >= _ENOUGH_ROWS or size >= _ENOUGH_BYTES:
       return _Rows(f'the first {report.total(reports.READ):,} of {path}', False, pa.concat_tables(tables), report)
-    # The ids are only told apart here, and shown nowhere: any key will do.
-    read = parsing.read_block(block, part, declaration, client_ids.PUBLIC_KEY)
+    read = parsing.read_block(block, part, declaration, key)
     tables.append(read.table)
     report.add(reports.Report(read.counts))
     size += block.table.nbytes
@@ -167,6 +169,15 @@ def _describe_rows(rows: _Rows) -> Iterator[str]:
   if not rows.is_all:
     yield _entry('', 'the job reads and checks the others too')
   yield from (_entry('note', note) for note in accounting.describe_notes(rows.report.reasons(reports.NOTES)))
+
+
+def _describe_use(declaration: declarations.Declaration, rows: _Rows) -> Iterator[str]:
+  """Yields what the job will count of the rows that can be used, if these are all and the key makes no difference."""
+  bounded = rows.report.reasons(reports.BOUNDED)
+  is_known = declaration.client.public_ids or not declaration.featurizer.examples_overlap
+  if rows.is_all and is_known and bounded:
+    used, removed = rows.report.total(reports.USED), accounting.describe_reasons(bounded)
+    yield _entry('', f'{used:,} of them are in examples, {sum(bounded.values()):,} are not ({removed})')
 
 
 def _describe_schema(schema: schema_lib.Schema) -> Iterator[str]:

@@ -19,7 +19,7 @@ MAX_RAW_BYTES = 1_000
 KEY_VARIABLE = 'POCKETFED_CLIENT_ID_KEY'
 NORMALIZED = 'client_id_normalized'
 # Of a declaration that calls its ids public: the hash then hides nothing, it only gives all data sets one form of id.
-PUBLIC_KEY = b'public'
+_PUBLIC_KEY = b'public'
 
 _MIN_KEY_BYTES = 16
 # Distinct ids that a worker remembers: users come back in every block, and most rows are of few users.
@@ -49,7 +49,7 @@ def read_key(path: str | None, is_public: bool) -> Key:
     ValueError: If there is no key, or one that is too short to be secret.
   """
   if is_public and not path:
-    return _make_key(PUBLIC_KEY)
+    return _make_key(_PUBLIC_KEY)
   content = (_read(path) if path else os.environ.get(KEY_VARIABLE, '').encode()).strip()
   if len(content) < _MIN_KEY_BYTES:
     found = f'{len(content)} bytes' if content else 'none'

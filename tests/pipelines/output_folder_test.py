@@ -1,5 +1,6 @@
 import os
 import pathlib
+import shutil
 from unittest import mock
 
 from absl.testing import absltest
@@ -53,6 +54,9 @@ class OutputFolderTest(parameterized.TestCase):
     self._make_data_set()
     with self.assertRaisesRegex(ValueError, f'found one made with other {name} in .*choose another --output_dir'):
       output_folder.find_existing(self.folder, (_ORIGIN | {name: value}).copy)
+    self.assertIsNone(output_folder.find_existing(f'{self.folder}-other', _ORIGIN.copy))
+    shutil.rmtree(self.folder)
+    self.assertIsNone(output_folder.find_existing(self.folder, (_ORIGIN | {name: value}).copy))
 
   def test_refuses_a_damaged_data_set(self) -> None:
     self._make_data_set()
@@ -232,6 +236,9 @@ class HoldTest(parameterized.TestCase):
     output_folder.prepare(scheme + self.folder)
     output_folder.clear(scheme + self.folder)
     self.assertEqual(os.listdir(self.folder), [_LOCK])
+    lock.unlink()
+    with output_folder.hold(scheme + self.folder):
+      self.assertLen(os.listdir(self.folder), 1)
 
   def test_a_lock_that_cannot_be_removed_does_not_hide_what_came_of_the_job(self) -> None:
     failure = filesystem.BeamIOError('403 Forbidden')

@@ -11,8 +11,11 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from pipelines import accounting
+from pipelines import job as job_lib
+from pipelines import running
 from pipelines.declarations import declaration as declarations
 from pipelines.declarations import describe
+from pipelines.rows import client_ids
 from tests import layout
 
 _TEXT = """
@@ -63,6 +66,7 @@ class DescribeTest(parameterized.TestCase):
         self._describe(_TEXT, rows),
         textwrap.dedent("""\
             rows      all 6 of FILE0: 4 can be used, 2 cannot (not_text:text 1, order_not_integer 1)
+                      2 of them are in examples, 1 are not (too_little_data 1)
             task      next_character
             feature   characters: uint8 [8]
             label     next_characters: int8 [8]
@@ -80,6 +84,21 @@ that protects one of so few leaves little to learn. Private training takes some 
             privacy   alphabet: declared, at no cost
             """),
     )
+
+  def test_what_is_in_examples_is_what_the_job_counts(self) -> None:
+    rows = [_say(turn, 'to be or not', f'u{user}') for user in range(30) for turn in range(user)]
+    log = self.create_tempfile('log.jsonl', ''.join(json.dumps(row) + '\n' for row in rows)).full_path
+    path = self.create_tempfile('data.toml', _TEXT).full_path
+    overrides = ['limits.max_examples_per_client=5', 'limits.min_examples_per_client=3', 'client.public_ids=true']
+    declaration = declarations.read(path, overrides, [log])
+    limit, output = accounting.MaxBadRows('0'), self.create_tempdir().full_path
+    key = client_ids.read_key(None, is_public=True)
+    made = job_lib.run(job_lib.Job([log], declaration, key, 1, limit, output), running.parse_flags([])).manifest
+    found = describe.describe(declaration, [log], limit).text
+    reasons = accounting.describe_reasons(made['bounded_by'])
+    expected = f' {made["rows"]["used"]} of them are in examples, {made["rows"]["bounded"]} are not ({reasons})\n'
+    self.assertIn(expected, found)
+    self.assertEqual([line[10:] for line in found.splitlines() if line.startswith('warning')], made['warnings'])
 
   def test_numbers_are_summarized(self) -> None:
     rows = [{'user': 'me', 'x': place, 'y': -place, 'activity': 'walk'} for place in range(5)]

@@ -2,6 +2,8 @@ from collections.abc import Sequence
 import decimal
 import os
 import pathlib
+import re
+import subprocess
 from typing import Any
 from unittest import mock
 import uuid
@@ -57,8 +59,15 @@ class ReadKeyTest(parameterized.TestCase):
       client_ids.read_key(str(self.path), is_public=False)
 
   def test_says_how_to_make_a_key(self) -> None:
-    with self.assertRaisesRegex(ValueError, 'client_id_key_file=FILE or POCKETFED_CLIENT_ID_KEY.*makes one'):
+    message = r'client_id_key_file=FILE or (\w+) \((.*) makes one; keep it\), or declare public_ids = true'
+    with self.assertRaisesRegex(ValueError, message) as caught:
       client_ids.read_key(None, is_public=False)
+    ((variable, command),) = re.findall(message, str(caught.exception))
+    subprocess.run(['sh', '-c', command.replace('FILE', f"'{self.path}'")], check=True)
+    from_file = client_ids.read_key(str(self.path), is_public=False)
+    with mock.patch.dict(os.environ, {variable: self.path.read_text()}):
+      self.assertEqual(client_ids.read_key(None, is_public=False), from_file)
+    client_ids.read_key(None, is_public=True)
 
 
 class ReadIdsTest(parameterized.TestCase):
