@@ -9,6 +9,7 @@ for example `--direct_num_workers=2 --direct_running_mode=multi_processing` or `
 
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
+import os
 from typing import Any
 
 from absl import flags
@@ -136,8 +137,11 @@ def _make(declaration: Any, paths: Sequence[str], skipped: Sequence[str], beam_a
   if _DESCRIBE.value:
     from pipelines import accounting
     from pipelines.declarations import describe
+    from pipelines.rows import client_ids
 
-    described = describe.describe(declaration, paths, accounting.MaxBadRows(_MAX_BAD_ROWS.value))
+    is_given = bool(_KEY_FILE.value or os.environ.get(client_ids.KEY_VARIABLE))
+    key = client_ids.read_key(_KEY_FILE.value, declaration.client.public_ids) if is_given else None
+    described = describe.describe(declaration, paths, accounting.MaxBadRows(_MAX_BAD_ROWS.value), key)
     print(printable.show(partitions.hide(described.text, column)), flush=True)
     if described.problem:
       raise ValueError(described.problem)

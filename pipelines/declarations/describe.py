@@ -51,26 +51,35 @@ class _Rows(NamedTuple):
   Attributes:
     place: Which ones they are, for people.
     is_all: Whether they are all there are.
+    knows_splits: Whether the users that the job holds out are known: with another key these are others.
     table: Those that can be used.
     report: What the job would count of them.
   """
 
   place: str
   is_all: bool
+  knows_splits: bool
   table: pa.Table
   report: reports.Report
 
 
 def describe(
-    declaration: declarations.Declaration, paths: Sequence[str], max_bad_rows: accounting.MaxBadRows
-) -> Description:
+    declaration: declarations.Declaration, paths: Sequence[str], max_bad_rows: accounting.MaxBadRows,
+    key: client_ids.Key | None = None,
+) -> Description:  # fmt: skip
   """Returns the schema, one example, and what is limited, held out and learned, of all rows of a small input.
+
+  Args:
+    declaration: What is made of them.
+    paths: The files.
+    max_bad_rows: Beyond which the job fails.
+    key: Of the hash of the ids, which decides who is held out; None if it is not known.
 
   Raises:
     ValueError: If the rows cannot be read: one line for the user.
   """
   featurizer = declaration.featurizer
-  rows = _read_rows(declaration, paths)
+  rows = _read_rows(declaration, paths, key)
   builder = shard_building.ShardBuilder.of(declaration)
   bucket, gathered = builder.gather([rows.table])
   rows.report.add(gathered)
@@ -97,27 +106,28 @@ def _warn(
 ) -> Iterator[str]:  # fmt: skip
   """Yields what the job would warn of, besides what the examples say."""
   yield from row_remedies.suggest(rows.report, declaration)
-  if rows.is_all and splits is not None and declaration.client.public_ids:
+  if rows.knows_splits and splits is not None:
     yield from accounting.warn(splits)
-  elif rows.is_all:  # With a secret key other users are held out: only how many there are in all is known.
+  elif rows.is_all:  # How many there are in all is known whatever the key is.
     yield from accounting.warn_of_few(sum(clients.values()), 'clients, those held out included')
 
 
-def _read_rows(declaration: declarations.Declaration, paths: Sequence[str]) -> _Rows:
+def _read_rows(declaration: declarations.Declaration, paths: Sequence[str], key: client_ids.Key | None) -> _Rows:
   tables = [parsing.schema_of(declaration).empty_table()]
   report = reports.Report()
   size = 0
-  # That of public ids: with it the same users are held out as in the job. Secret ids are only told apart here.
-  key = client_ids.read_key(None, is_public=True).secret
+  knows_key = declaration.client.public_ids or key is not None
+  secret = (key or client_ids.read_key(None, is_public=True)).secret
   for path, block, part in _read_blocks(declaration, paths):
     if report.total(reports.READ) >= _ENOUGH_ROWS or size >= _ENOUGH_BYTES:
-      return _Rows(f'the first {report.total(reports.READ):,} of {path}', False, pa.concat_tables(tables), report)
-    read = parsing.read_block(block, part, declaration, key)
+      first = f'the first {report.total(reports.READ):,} of {path}'
+      return _Rows(first, False, False, pa.concat_tables(tables), report)
+    read = parsing.read_block(block, part, declaration, secret)
     tables.append(read.table)
     report.add(reports.Report(read.counts))
     size += block.table.nbytes
   place = paths[0] if len(paths) == 1 else f'{len(paths):,} files'
-  return _Rows(f'all {report.total(reports.READ):,} of {place}', True, pa.concat_tables(tables), report)
+  return _Rows(f'all {report.total(reports.READ):,} of {place}', True, knows_key, pa.concat_tables(tables), report)
 
 
 def _read_blocks(
@@ -145,15 +155,13 @@ def _find_problem(
 ) -> str | None:  # fmt: skip
   """Returns the message with which the job would end, checking what the job checks."""
   learner = declaration.featurizer.learner
-  # With a secret key other users are held out than with ours.
-  knows_splits = rows.is_all and declaration.client.public_ids
   try:
     accounting.check_rows(rows.report, limit, declaration)
     if rows.is_all and splits is not None:  # Else there may be more rows of a user, or what is learned is not known.
       accounting.check(rows.report, limit, declaration)
-    if knows_splits and splits is not None:
+    if rows.knows_splits and splits is not None:
       accounting.check_splits(splits)
-    if knows_splits and learner:
+    if rows.knows_splits and learner:
       accounting.check_before_learning(clients, learner.cost)
   except ValueError as error:
     return str(error) if rows.is_all else f'Of {rows.place}: {error}'
@@ -174,7 +182,7 @@ def _describe_rows(rows: _Rows) -> Iterator[str]:
 def _describe_use(declaration: declarations.Declaration, rows: _Rows) -> Iterator[str]:
   """Yields what the job will count of the rows that can be used, if these are all and the key makes no difference."""
   bounded = rows.report.reasons(reports.BOUNDED)
-  is_known = declaration.client.public_ids or not declaration.featurizer.examples_overlap
+  is_known = rows.knows_splits or not declaration.featurizer.examples_overlap
   if rows.is_all and is_known and bounded:
     used, removed = rows.report.total(reports.USED), accounting.describe_reasons(bounded)
     yield _entry('', f'{used:,} of them are in examples, {sum(bounded.values()):,} are not ({removed})')

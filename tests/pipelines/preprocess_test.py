@@ -172,7 +172,7 @@ class PreprocessTest(_ProgramTest):
     )
     self.assertIn('54 read = 54 used', self.main(*self.flags()))
     flags_ = [*self.flags(), '--override=examples.classes=["no", "yes"]', f'--output_dir={self.folder / "other"}']
-    with self.assertRaisesRegex(ValueError, "Of kind, 'no', 'yes' are declared, found: '0.0' 30, '1.0' 24.$"):
+    with self.assertRaisesRegex(ValueError, "'no', 'yes' are declared, found: '0.0' 30, '1.0' 24. Declare"):
       self.main(*flags_)
 
   def test_forget_needs_the_key_that_the_data_set_was_made_with(self) -> None:

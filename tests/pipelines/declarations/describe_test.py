@@ -85,16 +85,17 @@ that protects one of so few leaves little to learn. Private training takes some 
             """),
     )
 
-  def test_what_is_in_examples_is_what_the_job_counts(self) -> None:
+  @parameterized.parameters(True, False)
+  def test_what_is_in_examples_is_what_the_job_counts(self, public_ids: bool) -> None:
     rows = [_say(turn, 'to be or not', f'u{user}') for user in range(30) for turn in range(user)]
     log = self.create_tempfile('log.jsonl', ''.join(json.dumps(row) + '\n' for row in rows)).full_path
     path = self.create_tempfile('data.toml', _TEXT).full_path
-    overrides = ['limits.max_examples_per_client=5', 'limits.min_examples_per_client=3', 'client.public_ids=true']
-    declaration = declarations.read(path, overrides, [log])
+    overrides = ['limits.max_examples_per_client=5', 'limits.min_examples_per_client=3']
+    declaration = declarations.read(path, [*overrides, f'client.public_ids={str(public_ids).lower()}'], [log])
     limit, output = accounting.MaxBadRows('0'), self.create_tempdir().full_path
-    key = client_ids.read_key(None, is_public=True)
+    key = client_ids.read_key(None, is_public=True) if public_ids else client_ids.Key(b'own key', 'own')
     made = job_lib.run(job_lib.Job([log], declaration, key, 1, limit, output), running.parse_flags([])).manifest
-    found = describe.describe(declaration, [log], limit).text
+    found = describe.describe(declaration, [log], limit, None if public_ids else key).text
     reasons = accounting.describe_reasons(made['bounded_by'])
     expected = f' {made["rows"]["used"]} of them are in examples, {made["rows"]["bounded"]} are not ({reasons})\n'
     self.assertIn(expected, found)
