@@ -1,4 +1,4 @@
-# make quickstart, make test: either alone does the set-up it needs.
+# make quickstart, make test-fast, make test: each alone does the set-up it needs.
 
 # The first of these that runs; name another with PYTHON=...
 PYTHON ?= $(or $(shell for python in python3.11 python3; do $$python -c '' 2>/dev/null && echo $$python && break; done),python3.11)
@@ -11,18 +11,25 @@ with_uv = $(UV) pip install --python .venv/bin/python --no-deps --require-hashes
 with_pip = (while sleep 1; do printf '.'; done) & dots=$$!; trap 'kill $$dots 2>/dev/null; echo' EXIT INT TERM; \
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements.txt
 
+# As many processes as cores, but no more than memory has a place for: each that loads TensorFlow grows to 2 GB.
+pytest := .venv/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+
 # Written last, so that a set-up which failed or was interrupted is done again, from nothing.
 installed := .venv/installed
 
-.PHONY: quickstart test setup lock
+.PHONY: quickstart test test-fast setup lock
 
 quickstart: $(installed)
 	.venv/bin/python -m examples.quickstart
 
-test: $(installed)
+# Every test: the fast ones first, which say within a minute what is wrong at a glance.
+test: test-fast
+	$(pytest) -m slow
+
+test-fast: $(installed)
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+	$(pytest) -m 'not slow'
 
 setup: $(installed)
 

@@ -15,7 +15,7 @@ _TESTS_OF_ALL = tuple(
     f'tests/{name}_test.py'
     for name in (
         'terminal', 'end_to_end', 'items_end_to_end', 'layout', 'mains', 'pipelines/flink', 'pipelines/folders',
-        'pipelines/readers/fuzz', 'setup', 'tff_tasks/remedies',
+        'pipelines/readers/fuzz', 'setup', 'tff_tasks/remedies', 'tiers',
     )
 )
 # Files without a test file of their own, and what tests them.

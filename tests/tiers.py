@@ -16,6 +16,7 @@ SLOW_PACKAGES = frozenset({'matplotlib', 'tensorflow', 'tensorflow_federated'})
 _STARTS_PROCESSES = frozenset({'multiprocessing', 'pty', 'subprocess'})
 # What is refused while a fast test runs (see `sys.addaudithook`).
 _STARTS = frozenset({'os.exec', 'os.fork', 'os.forkpty', 'os.posix_spawn', 'os.system', 'subprocess.Popen'})
+_REMEDY = 'mark it with @pytest.mark.slow.'
 # Ruff gives each import its own line. Indented ones are loaded later, or never.
 _IMPORT = re.compile(r'^(?:import|from) ([\w.]+)(?: import (\w+))?', re.MULTILINE)
 
@@ -30,7 +31,7 @@ def find_slow_files(texts: Mapping[str, str]) -> frozenset[str]:
     while to_do:
       path = to_do.pop()
       tops = {name.split('.')[0] for name in imports[path]}
-      if tops & SLOW_PACKAGES or path.startswith('tests/') and tops & _STARTS_PROCESSES:
+      if tops & SLOW_PACKAGES or (path.startswith('tests/') and tops & _STARTS_PROCESSES):
         return True
       found = {modules[name] for name in imports[path] if name in modules} - seen
       seen |= found
@@ -50,15 +51,12 @@ def slow_files() -> frozenset[pathlib.Path]:
 
 
 def refusal(event: str, argument: object) -> str | None:
-  """Returns why a fast test may not do what is about to happen: an event of `sys.addaudithook` and its first argument."""
+  """Returns why a fast test may not do what an event of `sys.addaudithook` and its first argument announce."""
   if event == 'import' and str(argument).split('.')[0] in SLOW_PACKAGES:
     return f'Expected a fast test to load none of {", ".join(sorted(SLOW_PACKAGES))}, found {argument}: {_REMEDY}'
   if event in _STARTS:
     return f'Expected a fast test to start no process, found {event}: {_REMEDY}'
   return None
-
-
-_REMEDY = 'mark it with @pytest.mark.slow.'
 
 
 def _imports(text: str) -> set[str]:

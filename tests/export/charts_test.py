@@ -5,6 +5,7 @@ import re
 from xml.etree import ElementTree
 
 from absl.testing import absltest
+import pytest
 
 from export import charts
 
@@ -21,6 +22,7 @@ def _lines(svg: str) -> list[str]:
   return re.findall(r'<path d="([^"]*)"[^>]*stroke: var\(--series-\d\)', svg)
 
 
+@pytest.mark.slow
 class ChartsTest(absltest.TestCase):
   def test_is_an_element_of_the_page(self) -> None:
     svg = _draw([1.0, 2.0], [2.0, 3.0], limit=('clip', 1.5))

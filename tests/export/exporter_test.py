@@ -12,6 +12,7 @@ from unittest import mock
 
 from absl.testing import absltest
 import numpy as np
+import pytest
 
 from export import exporter
 from export import guard
@@ -48,6 +49,7 @@ class _Broken(_OnlyKeras):
     raise guard.Failed(f'cannot read {self._arguments[0]}')
 
 
+@pytest.mark.slow
 class ExporterTest(absltest.TestCase):
   def setUp(self) -> None:
     super().setUp()

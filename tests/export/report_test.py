@@ -12,6 +12,7 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import pytest
 
 from export import report
 from pipelines import files
@@ -54,6 +55,7 @@ class _Page(parser.HTMLParser):
       self.text += f' {data}'
 
 
+@pytest.mark.slow
 class ReportTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()

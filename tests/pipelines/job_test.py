@@ -12,6 +12,7 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import pytest
 
 from pipelines import accounting
 from pipelines import client_shards
@@ -58,6 +59,7 @@ def _ids(data: client_shards.ClientShards, split: str) -> set[str]:
   return {data.client_id(split, index) for index in range(data.num_clients(split))}
 
 
+@pytest.mark.slow
 class _JobTest(parameterized.TestCase):
 
   def setUp(self) -> None:

@@ -11,6 +11,7 @@ from absl.testing import absltest
 import apache_beam as beam
 from apache_beam.testing import test_pipeline
 import pyarrow as pa
+import pytest
 
 from pipelines import client_shards
 from pipelines import output_folder
@@ -29,6 +30,7 @@ def _path(folder: str, shard: int) -> str:
   return os.path.join(folder, str(shard))
 
 
+@pytest.mark.slow
 class PipelineTest(absltest.TestCase):
 
   def setUp(self) -> None:

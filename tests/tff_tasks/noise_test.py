@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.ciphers import modes
 import mpmath
 import numpy as np
+import pytest
 from scipy import special
 
 from tff_tasks import noise
@@ -116,6 +117,7 @@ class RoundedGaussianTest(parameterized.TestCase):
         exact = mpmath.sqrt(2) * mpmath.erfinv(1 - 2 * mpmath.mpf(tail))
         self.assertLess(abs(found - exact), (1 - 1.26 / 4) * noise._DOUBT * (1 + found) / 100)
 
+  @pytest.mark.slow
   def test_a_hundred_million_draws_reach_the_tail(self) -> None:
     """Fails by chance less than once in 1,000 times for another key, most of that for pairs: 8.8 are expected."""
     stddev, size, rounds = 4096.0, 1 << 20, 96

@@ -9,6 +9,7 @@ import re
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import pytest
 
 from pipelines import schema as schema_lib
 from pipelines.declarations import declaration as declarations
@@ -236,6 +237,7 @@ class ShippedDeclarationsTest(parameterized.TestCase):
     json.dumps(read.to_json(), allow_nan=False)
 
   @parameterized.parameters(*sorted(glob.glob('*.toml', root_dir=_FOLDER)))
+  @pytest.mark.slow
   def test_any_override_is_taken_or_refused_in_one_line(self, name: str) -> None:
     path = os.path.join(_FOLDER, name)
     document = documents.read(path)

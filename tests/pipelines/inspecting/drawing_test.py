@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import pytest
 
 from pipelines.inspecting import drawing
 
@@ -37,6 +38,7 @@ def _draw_reasons() -> drawing.Drawing:
 _CHARTS = ((_draw_sizes,), (_draw_shares,), (_draw_reasons,))
 
 
+@pytest.mark.slow
 class DrawingTest(parameterized.TestCase):
 
   @parameterized.parameters(*_CHARTS)

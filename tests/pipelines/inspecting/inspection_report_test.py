@@ -9,12 +9,14 @@ from unittest import mock
 
 from absl.testing import absltest
 import numpy as np
+import pytest
 
 from pipelines.inspecting import inspection
 from pipelines.inspecting import inspection_report
 from tests.pipelines import inspected
 
 
+@pytest.mark.slow
 class InspectionReportTest(absltest.TestCase):
 
   def setUp(self) -> None:

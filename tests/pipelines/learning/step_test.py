@@ -8,6 +8,7 @@ from absl.testing import absltest
 import apache_beam as beam
 from apache_beam.testing import test_pipeline
 import pyarrow as pa
+import pytest
 
 from pipelines import client_shards
 from pipelines import guarantees
@@ -47,6 +48,7 @@ class _SumOfTwoRows(base.Learner):
     return base.Release(total or 0, {'what': 'a sum', 'source': 'dp', 'epsilon': 1.0})
 
 
+@pytest.mark.slow
 class LearnTest(absltest.TestCase):
 
   def setUp(self) -> None:

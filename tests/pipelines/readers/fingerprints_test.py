@@ -11,6 +11,7 @@ from absl.testing import parameterized
 import fastavro
 import pyarrow as pa
 from pyarrow import parquet
+import pytest
 
 from pipelines.readers import avro
 from pipelines.readers import base
@@ -122,6 +123,7 @@ class FormatsTest(parameterized.TestCase):
       fastavro.writer(file, {'type': 'record', 'name': 'row', 'fields': fields}, _ROWS)
     self.assertEqual(_groups(avro.Avro(), self.path), [*_EQUAL[:4], -1, -1])
 
+  @pytest.mark.slow
   def test_tfrecord(self) -> None:
     import tensorflow as tf  # Takes seconds.
 
