@@ -109,7 +109,7 @@ def _ours(path: str) -> str:
 
 def _describe_privacy(summary: dict[str, Any], privacy: dict[str, Any]) -> str:
   if summary['epsilon'] is None:
-    return f'no guarantee: covers {privacy["covers"]}'
+    return f'no guarantee: {privacy["no_promise"]}'
   epsilon, delta = guarantees.format_epsilon(summary['epsilon']), guarantees.format_delta(summary['delta'])
   return f'epsilon {epsilon} at delta {delta}, for {privacy["covers"]}'
 

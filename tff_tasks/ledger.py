@@ -16,12 +16,15 @@ _WHO_IS_PROTECTED = (
     'the guarantee protects each client against whoever gets what is released, not against that machine or its operator'
 )
 
+_BIGRAM = ('the accuracy of the bigram: counted on training users without noise, published with the model',)
+
 
 def build_ledger(
     segments: Sequence[privacy.Segment],
     total_rounds: int,
     dimension: int,
     entries: Sequence[Mapping[str, Any]] = (),
+    is_sequence: bool = True,
 ) -> dict[str, Any]:
   """Returns what `privacy.json` holds: the guarantee, what it covers, and every release made from user data.
 
@@ -30,6 +33,7 @@ def build_ledger(
     total_rounds: The rounds of all segments when the run has ended, for which `scaling` is worked out.
     dimension: Number of weights of the model.
     entries: What the data set was made with: its manifest's `learned`, whose cost the plan knows.
+    is_sequence: `Schema.is_sequence`: a bigram was counted too.
   """
   plan = segments[-1].plan
   problem = privacy.why_no_promise(segments)
@@ -60,9 +64,9 @@ def build_ledger(
       'rounds': _count_rounds(segments),
       'segments': [_segment(segment) for segment in segments],
       'covers': _coverage(segments, learned.names(entries)),
-      'not_covered': _not_covered(problem),
+      'not_covered': _not_covered(problem, is_sequence),
       'scaling': population_scaling.explain(_finished(segments, total_rounds)),
-      'releases': _releases(segments, entries),
+      'releases': _releases(segments, entries, is_sequence),
   }
 
 
@@ -152,7 +156,9 @@ def _segment(segment: privacy.Segment) -> dict[str, Any]:
   }
 
 
-def _releases(segments: Sequence[privacy.Segment], entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _releases(
+    segments: Sequence[privacy.Segment], entries: Sequence[Mapping[str, Any]], is_sequence: bool
+) -> list[dict[str, Any]]:
   measured, published = 'exact, for the operator only', 'exact, published with the model'
   is_private = not privacy.why_no_promise(segments)
   plan = segments[-1].plan
@@ -171,18 +177,19 @@ def _releases(segments: Sequence[privacy.Segment], entries: Sequence[Mapping[str
       {'what': 'training loss, accuracy, update norms and cohort sizes', 'mechanism': measured, 'private': False},
       {'what': 'accuracy on the held-out tails of training users', 'mechanism': measured, 'private': False},
       {'what': 'accuracy and other metrics on held-out users', 'mechanism': published, 'private': False},
-      {'what': 'majority and coverage: of the answers of held-out users', 'mechanism': published, 'private': False},
-      {'what': 'bigram (of sequences): counted on training users', 'mechanism': published, 'private': False},
+      {'what': 'majority and coverage of the answers of held-out users', 'mechanism': published, 'private': False},
+      *[{'what': 'bigram counted on training users', 'mechanism': published, 'private': False}] * is_sequence,
   ]
 
 
-def _not_covered(problem: str) -> list[str]:
+def _not_covered(problem: str, is_sequence: bool) -> list[str]:
   if problem:
     return [f'everything: {problem}']
   return [
       'figures measured on training users (loss, accuracy, update norms, cohorts): exact, keep them with the operator',
-      'held-out users: the model never saw them, the accuracy, majority and coverage that are published with it did',
-      'the accuracy of the bigram (of sequences): counted on training users without noise, published with the model',
+      'held-out users: the model was not trained on their data, but its accuracy, the majority and the coverage, which '
+      'are published with it, are exact figures of that data',
+      *_BIGRAM * is_sequence,
       'the counts in the manifest of the data set: exact, keep them with the operator',
       'other runs on the same users, and other data sets learned from them: their epsilons add up',
       'the number of ids of training clients, which is taken as public',

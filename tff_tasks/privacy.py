@@ -225,7 +225,7 @@ def why_no_promise(segments: Sequence[Segment]) -> str:
   if any(segment.plan.is_seeded for segment in segments):
     return 'the noise comes from --seed, and who knows the seed can subtract it: leave --seed out for a promise'
   if segments[-1].plan.learned.epsilon + _compose(segments) > guarantees.LARGEST_EPSILON:
-    return f'no useful promise: epsilon is above {guarantees.LARGEST_EPSILON:g}; use more noise or fewer rounds'
+    return f'epsilon is above {guarantees.LARGEST_EPSILON:g}, which protects nobody: use more noise or fewer rounds'
   return ''
 
 

@@ -33,7 +33,9 @@ class Releases:
     """Writes the model of the last round of a history, whose checkpoint is on the disk, and its ledger."""
     model = released.ReleasedModel(self.schema, self.model_size, history.current.last_round, weights, history.run)
     dimension = sum(weight.size for weight in weights)
-    entries = ledger.build_ledger(history.accounted, history.rounds_in_all, dimension, self.learned)
+    entries = ledger.build_ledger(
+        history.accounted, history.rounds_in_all, dimension, self.learned, self.schema.is_sequence
+    )
     entries['not_covered'] += [
         f'the rounds that the run {run_id} goes through after this one branched from it: their epsilon adds up'
         for run_id in history.parents

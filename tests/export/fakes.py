@@ -117,6 +117,7 @@ def privacy(private: bool = True) -> dict:
       if private else 'nothing: this run adds no noise',
       'not_covered': ['the held-out users, whose data only measured the accuracy', 'metrics.csv'],
       'scaling': 'With 9,150 users and 1,000 a round the same noise-to-signal ratio would give epsilon 2.',
+      'no_promise': None if private else 'this run adds no noise',
       'releases': [
           {'what': 'model of each round', 'mechanism': 'Gaussian noise on the clipped, 8-bit sum', 'private': private},
           {'what': 'vocabulary', 'mechanism': 'fixed and public', 'private': True},

@@ -131,11 +131,11 @@ class ReportTest(parameterized.TestCase):
     lines = [','.join(['round', *columns]), *(','.join(map(str, row)) for row in rows)]
     pathlib.Path(self._run_dir, 'metrics.csv').write_text('\n'.join(lines).replace('nan', ''))
 
-  @parameterized.parameters((0, None), (1_203, '1,203 times a client was left out'))
+  @parameterized.parameters((0, None), (1_203, 'a client was skipped 1,203 times'))
   def test_says_if_clients_were_left_out(self, count: int, expected: str | None) -> None:
-    self.assertNotIn('left out', self._write().text)
+    self.assertNotIn('skipped', self._write().text)
     text = self._rewrite(left_out_clients=count).text
-    self.assertIn(expected, text) if expected else self.assertNotIn('left out', text)
+    self.assertIn(expected, text) if expected else self.assertNotIn('skipped', text)
 
   def test_ledger(self) -> None:
     text = self._write().text
@@ -194,7 +194,7 @@ class ReportTest(parameterized.TestCase):
   def test_without_privacy(self) -> None:
     page = self._write(private=False)
     self.assertIn('no privacy guarantee', page.text)
-    self.assertIn('No privacy guarantee. Covers nothing: this run adds no noise.', page.text)
+    self.assertIn('No privacy guarantee: this run adds no noise.', page.text)
     self.assertNotIn('ε =', page.text)
     self.assertNotIn('None', page.text)
     # No epsilon in any round: its chart gives way to words.

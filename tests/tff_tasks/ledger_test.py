@@ -64,8 +64,8 @@ class LedgerTest(absltest.TestCase):
     self.assertTrue(releases['models of all 20 rounds'])
     self.assertFalse(releases['training loss, accuracy, update norms and cohort sizes'])
     self.assertFalse(releases['accuracy and other metrics on held-out users'])
-    self.assertFalse(releases['majority and coverage: of the answers of held-out users'])
-    self.assertFalse(releases['bigram (of sequences): counted on training users'])
+    self.assertFalse(releases['majority and coverage of the answers of held-out users'])
+    self.assertFalse(releases['bigram counted on training users'])
     self.assertFalse(releases['rows, clients and examples counted in the manifest'])
     self.assertFalse(releases['accuracy on the held-out tails of training users'])
 
@@ -82,7 +82,7 @@ class LedgerTest(absltest.TestCase):
   def test_beyond_all_use_nothing_is_promised(self) -> None:
     quiet = dataclasses.replace(_PLAN, noise_multiplier=0.001)
     self.assertIsNone(_ledger(quiet, 20)['epsilon'])
-    self.assertStartsWith(_promise(quiet, 20), 'none: no useful promise: epsilon is above 100')
+    self.assertStartsWith(_promise(quiet, 20), 'none: epsilon is above 100, which protects nobody: use more noise')
 
   def test_says_whom_it_protects_and_who_counted(self) -> None:
     entries = _ledger(_PLAN, 20)
