@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import workloads
-from pipelines import client_shards
+from contracts import client_shards
 
 
 class BareLoop:

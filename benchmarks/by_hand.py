@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyarrow import json
 import pyarrow.compute as pc
 
-from pipelines import cli
+from common import cli
 
 _SHAPE = flags.DEFINE_enum('shape', 'text', ['text', 'motion'], 'What a row holds.')
 _INPUT = flags.DEFINE_string('input', None, 'A file of JSON lines, from benchmarks.logs.', required=True)

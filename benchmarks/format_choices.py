@@ -10,9 +10,9 @@ import zlib
 import numpy as np
 import pyarrow as pa
 
-from pipelines import client_shards
-from pipelines import schema as schema_lib
-from pipelines import shard_bytes
+from contracts import client_shards
+from contracts import schema as schema_lib
+from contracts import shard_format
 from pipelines.shards import shard_writing
 
 LENGTH = 80
@@ -66,14 +66,14 @@ class BatchPerClient(Format):
   name = 'Arrow IPC, a batch per client'
 
   def write(self, folder: str, content: shard_writing.ShardContent) -> None:
-    arrow_schema = shard_bytes.arrow_schema(SCHEMA)
+    arrow_schema = shard_format.arrow_schema(SCHEMA)
     checksums, path = [], os.path.join(folder, 'clients.arrow')
     with pa.OSFile(path, 'wb') as file, pa.ipc.new_file(file, arrow_schema) as writer:
       for features, labels in _clients(content):
         flat = (pa.array(array.reshape(-1)) for array in (features, labels))
         columns = [pa.FixedSizeListArray.from_arrays(array, LENGTH) for array in flat]
         writer.write_batch(pa.record_batch(columns, schema=arrow_schema))
-        checksums.append(shard_bytes.checksum(features, labels))
+        checksums.append(shard_format.checksum(features, labels))
     _sync(path)
     np.save(os.path.join(folder, 'checksums.npy'), np.array(checksums, np.uint32))
 
@@ -84,7 +84,7 @@ class BatchPerClient(Format):
     def read(client: int) -> Examples:
       columns = reader.get_batch(client).columns
       features, labels = (column.values.to_numpy().reshape(-1, LENGTH) for column in columns)
-      _check(shard_bytes.checksum(features, labels) == checksums[client])
+      _check(shard_format.checksum(features, labels) == checksums[client])
       return features, labels
 
     return read

@@ -26,8 +26,8 @@ import psutil
 import pyarrow as pa
 
 from benchmarks import format_choices as choices
-from pipelines import cli
-from pipelines import client_shards
+from common import cli
+from contracts import client_shards
 from pipelines.shards import shard_writing
 
 _CLIENTS = flags.DEFINE_integer('clients', None, 'Open ours with so many clients, instead of comparing.', lower_bound=1)

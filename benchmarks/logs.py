@@ -22,8 +22,8 @@ from pyarrow import csv
 from pyarrow import parquet
 import pyarrow.compute as pc
 
-from pipelines import cli
-from pipelines import files
+from common import cli
+from common import files
 
 _SHAPE = flags.DEFINE_enum('shape', 'text', ['text', 'motion'], 'What a row holds.')
 _MEGABYTES = flags.DEFINE_integer('megabytes', 100, 'Size of the file, in millions of bytes.', lower_bound=1)

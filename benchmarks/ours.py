@@ -3,14 +3,14 @@
 import numpy as np
 
 from benchmarks import workloads
-from pipelines import client_shards
-from tff_tasks import aggregation
-from tff_tasks import algorithms
-from tff_tasks import client_data
-from tff_tasks import client_work
-from tff_tasks import functional
-from tff_tasks import privacy
-from tff_tasks import seeds
+from contracts import client_shards
+from models import functional_model
+from tff_tasks.aggregation import private_mean
+from tff_tasks.algorithms import client_work
+from tff_tasks.algorithms import fed_avg
+from tff_tasks.population import client_data
+from tff_tasks.population import seeds
+from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.runtime import registry
 
 
@@ -22,17 +22,17 @@ class OurRounds:
   ) -> None:
     self._population = shards.num_clients('train')
     self._clients = workload.clients
-    plan = privacy.PrivacyPlan(self._population, workload.clients, **{'quantization_bits': 0, **workload.plan})
-    model, seed = functional.FunctionalModel(workload.build_model, 1), seeds.Seed.from_number(1)
-    process = algorithms.build_learning_process(
+    plan = plan_lib.PrivacyPlan(self._population, workload.clients, **{'quantization_bits': 0, **workload.plan})
+    model, seed = functional_model.FunctionalModel(workload.build_model, 1), seeds.Seed.from_number(1)
+    process = fed_avg.build_learning_process(
         model,
         workload.schema,
         client_work.LocalTraining(workloads.LEARNING_RATE, workload.batch_size, 1),
-        algorithms.build_server_optimizer('sgd', 1.0),
+        fed_avg.build_server_optimizer('sgd', 1.0),
         plan,
         seed,
     )
-    self._noise = aggregation.RoundNoise(plan, sum(weight.size for weight in model.initial_weights), seed)
+    self._noise = private_mean.RoundNoise(plan, sum(weight.size for weight in model.initial_weights), seed)
     self._source = client_data.ClientDataSource(shards, workload.batch_size, workload.examples, seed)
     self._runtime = registry.build_runtime(runtime, process, use_xla)
     self._state = self._runtime.initialize()

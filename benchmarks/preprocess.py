@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from absl import flags
 import psutil
 
-from pipelines import cli
+from common import cli
 
 _SHAPE = flags.DEFINE_enum('shape', 'text', ['text', 'motion'], 'What a row holds: see benchmarks.logs.')
 _MEGABYTES = flags.DEFINE_integer('megabytes', 1_000, 'Size of the log, in millions of bytes.', lower_bound=1)

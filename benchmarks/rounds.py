@@ -24,7 +24,7 @@ if __name__ == '__main__':
   sys.path[0] = str(pathlib.Path(__file__).absolute().parent.parent)
 
 from benchmarks import turns
-from pipelines import cli
+from common import cli
 
 _WORKLOADS = {
     'W1': 'W1 logistic regression',

@@ -18,7 +18,7 @@ from absl import flags
 import numpy as np
 
 from benchmarks import turns
-from pipelines import cli
+from common import cli
 
 _PLOT = flags.DEFINE_string('plot', str(pathlib.Path(__file__).parent / 'scale.png'), 'The picture to draw.')
 _ROUNDS = flags.DEFINE_integer('rounds', 2_000, 'Rounds over which memory is watched.', lower_bound=400)

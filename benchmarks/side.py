@@ -17,9 +17,9 @@ from typing import Protocol, TextIO
 from absl import flags
 import psutil
 
-from pipelines import cli
-from pipelines import client_shards
-from tff_tasks import start_up
+from common import cli
+from contracts import client_shards
+from tff_tasks.runtime import start_up
 
 _WORKLOAD = flags.DEFINE_string('workload', None, 'A name of benchmarks.workloads.', required=True)
 _RUNTIME = flags.DEFINE_enum(

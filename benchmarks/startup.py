@@ -24,7 +24,7 @@ from typing import NamedTuple
 from absl import flags
 import psutil
 
-from pipelines import cli
+from common import cli
 
 _REPEATS = flags.DEFINE_integer('repeats', 5, 'Runs of each side.', lower_bound=1)
 _CLIENTS = flags.DEFINE_integer('clients', 20, 'Users a round.', lower_bound=1)
@@ -41,7 +41,7 @@ import sys
 import tensorflow as tf
 import tensorflow_federated as tff
 from models import registry
-from pipelines import client_shards
+from contracts import client_shards
 print('imported', flush=True)
 
 shards = client_shards.ClientShards(sys.argv[1])

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from benchmarks import workloads
-from pipelines import client_shards
+from contracts import client_shards
 
 
 class TutorialRounds:
@@ -36,7 +36,7 @@ class TutorialRounds:
 
 
 class TunedRounds:
-  """At the best settings that we know of: clients go in as their ids, and a computation of TFF's server reads them.
+  """At the best config that we know of: clients go in as their ids, and a computation of TFF's server reads them.
 
   Each client has its examples in files of its own, as the batches are wanted; the training loop is that of an iterator;
   recurrent layers are unrolled; as many clients as there are cores train at a time, each on one.

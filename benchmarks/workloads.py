@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from pipelines import client_shards
-from pipelines import schema as schema_lib
-from pipelines import shard_bytes
+from contracts import client_shards
+from contracts import schema as schema_lib
+from contracts import shard_format
 from pipelines.shards import shard_writing
 
 LEARNING_RATE = 0.05
@@ -111,7 +111,7 @@ def write_clients(schema: schema_lib.Schema, sizes: np.ndarray, folder: str) -> 
       else stream.integers(0, schema.num_classes, (starts[-1], *feature.shape), dtype=np.int32)
       for feature in (schema.feature, schema.label)
   )
-  client_ids = pa.array([b'%016d' % number for number in range(len(sizes))], pa.binary(shard_bytes.ID_BYTES))
+  client_ids = pa.array([b'%016d' % number for number in range(len(sizes))], pa.binary(shard_format.ID_BYTES))
   splits = np.zeros(len(sizes), np.int8)
   content = shard_writing.ShardContent(client_ids, splits, starts, features, labels, sizes)
   shard_writing.write_data_set(folder, schema, [content])

@@ -15,11 +15,11 @@ from typing import Any
 
 from absl import flags
 
-from export import comparison
-from export import run_directory
-from pipelines import cli
-from pipelines import files
-from pipelines import guarantees
+from common import cli
+from common import files
+from contracts import comparison
+from contracts import guarantees
+from contracts import run_directory
 
 _OUTPUT_DIR = flags.DEFINE_string('output_dir', 'runs/quickstart', 'Where shards, run, model and summary.json go.')
 _TOTAL_ROUNDS = flags.DEFINE_integer(

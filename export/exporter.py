@@ -16,25 +16,25 @@ import tempfile
 import time
 from typing import Any
 
+from common import files
+from common import sealed_json
+from contracts import client_shards
+from contracts import released_model
+from contracts import run_directory
+from contracts import schema as schema_lib
 from export import guard
 from export import model_card
 from export import model_folder
 from export import parity
 from export import preprocessing
-from export import run_directory
 from export import tflite
-from models import released
-from pipelines import client_shards
-from pipelines import files
-from pipelines import schema as schema_lib
-from pipelines import sealed_json
 
 _PACKAGES = ('tensorflow', 'ai-edge-litert')
 _PACKAGE = pathlib.Path(__file__).parent
 _CARD = 'MODEL_CARD.md'
 _CONTENTS = (preprocessing.CLASSES, preprocessing.FILE_NAME, _CARD, model_folder.PARITY)
 # What the model and its card are made of.
-_FILES_OF_RUN = (released.FILE_NAME, released.LEDGER_NAME, 'run.json', run_directory.CONFIG_NAME)
+_FILES_OF_RUN = (released_model.FILE_NAME, released_model.LEDGER_NAME, 'run.json', run_directory.CONFIG_NAME)
 
 
 def export(run_dir: str, shards: client_shards.ClientShards, staging: str, limits: guard.Limits) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _snapshot(run_dir: str) -> Iterator[str]:
       with contextlib.suppress(FileNotFoundError):
         shutil.copyfile(os.path.join(run_dir, name), os.path.join(folder, name))
     try:
-      released.load_with_ledger(folder)
+      released_model.load_with_ledger(folder)
       yield folder
     # Messages name the directory that the user knows.
     except ValueError as error:

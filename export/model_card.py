@@ -6,10 +6,10 @@ from typing import Any
 
 import jinja2
 
-from export import comparison
+from common import printable
+from contracts import comparison
+from contracts import guarantees
 from export import usage
-from pipelines import guarantees
-from pipelines import printable
 
 _TEMPLATE = 'model_card.md.j2'
 

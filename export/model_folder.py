@@ -12,8 +12,8 @@ import fcntl
 import os
 import shutil
 
-from export import run_directory
-from pipelines import files
+from common import files
+from contracts import run_directory
 
 PARITY = run_directory.PARITY
 _MODEL = '.tflite'

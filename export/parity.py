@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pipelines import client_shards
-from pipelines import schema as schema_lib
+from contracts import client_shards
+from contracts import schema as schema_lib
 
 if TYPE_CHECKING:
-  from models import released
+  from contracts import released_model
 
 SPLIT = 'test'
 _MAX_EXAMPLES = 2_000
@@ -110,9 +110,9 @@ def keras_answers(run_dir: str, schema: schema_lib.Schema, features: np.ndarray)
   Raises:
     ValueError: If the model is missing, damaged, of another schema, or has weights that are not finite.
   """
-  from models import released  # Here, with TensorFlow behind it, so that only the child loads that.
+  from contracts import released_model  # Here, with TensorFlow behind it, so that only the child loads that.
 
-  model = released.load(run_dir)
+  model = released_model.load(run_dir)
   _check_schema(model.schema, schema)
   _check_weights(model)
   keras = model.build()
@@ -221,7 +221,7 @@ def _check_schema(trained: schema_lib.Schema, given: schema_lib.Schema) -> None:
     )
 
 
-def _check_weights(model: 'released.ReleasedModel') -> None:
+def _check_weights(model: 'released_model.ReleasedModel') -> None:
   broken = sum(int(np.size(weight) - np.isfinite(weight).sum()) for weight in model.weights)
   if broken:
     raise ValueError(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines import schema as schema_lib
+from contracts import schema as schema_lib
 
 FILE_NAME = 'preprocessing.json'
 CLASSES = 'classes.json'

@@ -98,6 +98,6 @@ def convert(run_dir: str, variant: str) -> bytes:
   Raises:
     ValueError: If the released model is missing or damaged.
   """
-  from models import released
+  from contracts import released_model
 
-  return VARIANTS[variant].convert(released.load(run_dir).build(unroll=True, batch_size=1))
+  return VARIANTS[variant].convert(released_model.load(run_dir).build(unroll=True, batch_size=1))

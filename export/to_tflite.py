@@ -10,13 +10,13 @@ from typing import Any
 
 from absl import flags
 
+from common import cli
+from contracts import client_shards
+from contracts import run_directory
 from export import exporter
 from export import guard
 from export import model_folder
-from export import report
-from export import run_directory
-from pipelines import cli
-from pipelines import client_shards
+from reporting import report
 
 _RUN_DIR = flags.DEFINE_string('run_dir', None, 'Run directory of tff_tasks.train.', required=True)
 _OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Model folder to write.', required=True)

@@ -1,11 +1,11 @@
 """The tasks by name: the one place to add a task of one's own."""
 
-from models import classification
-from models import handwriting
-from models import next_character
-from models import next_item
-from models import next_word
 from models import task
+from models.tasks import classification
+from models.tasks import handwriting
+from models.tasks import next_character
+from models.tasks import next_item
+from models.tasks import next_word
 
 _TASKS = {
     entry.name: entry

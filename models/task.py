@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from pipelines import schema as schema_lib
+from contracts import schema as schema_lib
 
 
 class Metric(NamedTuple):

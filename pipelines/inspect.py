@@ -12,8 +12,8 @@ import os
 
 from absl import flags
 
-from pipelines import cli
-from pipelines import printable
+from common import cli
+from common import printable
 
 _SHARDS = flags.DEFINE_string('shards', None, 'The folder that pipelines.preprocess made.', required=True)
 _VERIFY = flags.DEFINE_bool('verify', False, 'Check every file and every client; exit code 2 if one is damaged.')
@@ -25,9 +25,9 @@ _OUTPUT = flags.DEFINE_string('output', None, 'The HTML page to write; by defaul
 
 def main() -> None:
   """Prints what the flags ask for."""
-  from pipelines import client_shards
-  from pipelines.inspecting import inspection
-  from pipelines.inspecting import inspection_report
+  from contracts import client_shards
+  from pipelines.inspection import inspection
+  from pipelines.inspection import inspection_report
 
   shards = client_shards.ClientShards(_SHARDS.value)
   if _VERIFY.value:

@@ -19,25 +19,25 @@ import apache_beam as beam
 from apache_beam.options import pipeline_options
 import pyarrow as pa
 
-from pipelines import accounting
-from pipelines import job_progress
-from pipelines import output_folder
-from pipelines import packaging
-from pipelines import quality
-from pipelines import reports
 from pipelines import row_remedies
-from pipelines import running
-from pipelines import storage
+from pipelines import statistics_step
 from pipelines import transforms
 from pipelines.declarations import declaration as declarations
-from pipelines.learning import base as learning
-from pipelines.learning import step
+from pipelines.declarations import parsing
+from pipelines.execution import job_progress
+from pipelines.execution import packaging
+from pipelines.execution import running
+from pipelines.execution import storage
 from pipelines.readers import inputs
 from pipelines.readers import partitions
 from pipelines.rows import client_ids
-from pipelines.rows import parsing
+from pipelines.rows import reports
+from pipelines.shards import accounting
+from pipelines.shards import output_folder
+from pipelines.shards import quality
 from pipelines.shards import shard_building
 from pipelines.shards import shard_writing
+from pipelines.statistics import base as learning
 
 # Of rows, unpacked: a bucket of this size is sorted and featurized in a few hundred megabytes.
 _SHARD_BYTES = 32 << 20
@@ -204,7 +204,7 @@ def _learn(
   pipeline = beam.Pipeline(options=options)
   rows, buckets = _spill(pipeline, job, num_shards, spill_folder)
   builder = shard_building.ShardBuilder.of(job.declaration)
-  buckets.elements | 'Learn' >> step.Learn(builder, learner, total_path, clients_path)
+  buckets.elements | 'Learn' >> statistics_step.Learn(builder, learner, total_path, clients_path)
   (
       (rows.reports, buckets.reports)
       | 'ReportsOfRows' >> beam.Flatten()

@@ -10,14 +10,14 @@ import os
 
 from absl import flags
 
-from pipelines import cli
+from common import cli
 
 _OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'The folder to put the wheel into.', required=True)
 
 
 def main() -> None:
   """Writes the wheel and names it."""
-  from pipelines import packaging
+  from pipelines.execution import packaging
 
   os.makedirs(_OUTPUT_DIR.value, exist_ok=True)
   print(packaging.write_wheel(_OUTPUT_DIR.value))

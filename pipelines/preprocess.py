@@ -15,8 +15,8 @@ from typing import Any
 from absl import flags
 from absl import logging
 
-from pipelines import cli
-from pipelines import printable
+from common import cli
+from common import printable
 
 _DATASET = flags.DEFINE_string(
     'dataset', None, 'The declaration: a TOML file that says what the logs hold and what to make of it. Examples are '
@@ -135,9 +135,9 @@ def _make(declaration: Any, paths: Sequence[str], skipped: Sequence[str], beam_a
     hidden = partitions.hide(_name_all(skipped), column)
     print(f'Skipped, because their names begin with . or _: {hidden}.')
   if _DESCRIBE.value:
-    from pipelines import accounting
-    from pipelines.declarations import describe
+    from pipelines.inspection import describe
     from pipelines.rows import client_ids
+    from pipelines.shards import accounting
 
     is_given = bool(_KEY_FILE.value or os.environ.get(client_ids.KEY_VARIABLE))
     key = client_ids.read_key(_KEY_FILE.value, declaration.client.public_ids) if is_given else None
@@ -150,7 +150,7 @@ def _make(declaration: Any, paths: Sequence[str], skipped: Sequence[str], beam_a
 
 
 def _forget(beam_arguments: Sequence[str]) -> None:
-  from pipelines import client_shards
+  from contracts import client_shards
   from pipelines.rows import client_ids
   from pipelines.shards import forgetting
 
@@ -191,11 +191,11 @@ def _read_names(path: str) -> list[str]:
 
 
 def _preprocess(declaration: Any, paths: Sequence[str], beam_arguments: Sequence[str]) -> None:
-  from pipelines import accounting
   from pipelines import job as job_lib
-  from pipelines import running
+  from pipelines.execution import running
   from pipelines.readers import partitions
   from pipelines.rows import client_ids
+  from pipelines.shards import accounting
 
   key = client_ids.read_key(_KEY_FILE.value, declaration.client.public_ids)
   limit = accounting.MaxBadRows(_MAX_BAD_ROWS.value)
@@ -219,7 +219,7 @@ def _name_all(paths: Sequence[str]) -> str:
 
 def _describe(manifest: Mapping[str, Any]) -> str:
   """Returns what was made of the input, for people."""
-  from pipelines import accounting
+  from pipelines.shards import accounting
 
   rows = manifest['rows']
   lines = [
@@ -239,7 +239,7 @@ def _describe(manifest: Mapping[str, Any]) -> str:
 
 
 def _total(what: str, reasons: Mapping[str, int]) -> str:
-  from pipelines import accounting
+  from pipelines.shards import accounting
 
   return f'{sum(reasons.values()):,} {what}' + (f' ({accounting.describe_reasons(reasons)})' if reasons else '')
 

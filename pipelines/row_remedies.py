@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 import dataclasses
 
-from pipelines import reports
 from pipelines.declarations import declaration as declarations
 from pipelines.readers import encodings
 from pipelines.rows import columns
+from pipelines.rows import reports
 
 # Of the rows read. Fewer are rows that happen to be wrong, and no declaration helps.
 _CONSIDERABLE = 0.01

@@ -15,15 +15,15 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import apache_beam as beam
 import pyarrow as pa
 
-from pipelines import output_folder
-from pipelines import prefetching
-from pipelines import reports
-from pipelines import storage
 from pipelines.declarations import declaration as declarations
+from pipelines.declarations import parsing
+from pipelines.execution import prefetching
+from pipelines.execution import storage
 from pipelines.readers import base as readers
 from pipelines.readers import partitions
-from pipelines.rows import parsing
+from pipelines.rows import reports
 from pipelines.rows import spill
+from pipelines.shards import output_folder
 from pipelines.shards import shard_building
 from pipelines.shards import shard_writing
 

@@ -12,8 +12,8 @@ from typing import ClassVar
 from absl.testing import absltest
 import numpy as np
 
-from models import released
-from pipelines import client_shards
+from contracts import client_shards
+from contracts import released_model
 from tests import layout
 from tests.tff_tasks import fakes
 
@@ -28,9 +28,9 @@ _TRAIN = (
 # disk, while it is written, or when it is complete but the run does not know yet.
 _KILLED = """
 import os, signal, sys
-from pipelines import cli
-from pipelines import files
-from tff_tasks import checkpoints
+from common import cli
+from common import files
+from tff_tasks.training import checkpoints
 from tff_tasks import train
 
 moment, round_number = sys.argv.pop(), int(sys.argv.pop())
@@ -120,7 +120,7 @@ class EndToEndTest(absltest.TestCase):
     resumed = self._train(run_dir)
     self.assertEqual(resumed.returncode, 0, resumed.stderr)
     self.assertIn('Resuming after round 4', resumed.stdout)
-    whole, broken = released.load(self.run_dir), released.load(run_dir)
+    whole, broken = released_model.load(self.run_dir), released_model.load(run_dir)
     self.assertEqual(whole.round_number, broken.round_number)
     for one, other in zip(whole.weights, broken.weights, strict=True):
       np.testing.assert_array_equal(one, other)
@@ -131,7 +131,7 @@ class EndToEndTest(absltest.TestCase):
     run_dir = str(self.folder / 'reference')
     result = self._train(run_dir, None, '--runtime=tff')
     self.assertEqual(result.returncode, 0, result.stderr)
-    for one, other in zip(released.load(self.run_dir).weights, released.load(run_dir).weights, strict=True):
+    for one, other in zip(released_model.load(self.run_dir).weights, released_model.load(run_dir).weights, strict=True):
       np.testing.assert_allclose(one, other, atol=1e-4)
 
   def test_exports_what_it_trained(self) -> None:
@@ -187,7 +187,7 @@ class EndToEndTest(absltest.TestCase):
     checkpoint.unlink()  # The noise is of a known seed: there is no promise to keep by drawing another one.
     result = self._train(str(run_dir))
     self.assertEqual(result.returncode, 0, result.stderr)
-    for one, other in zip(released.load(self.run_dir).weights, released.load(str(run_dir)).weights, strict=True):
+    for one, other in zip(released_model.load(self.run_dir).weights, released_model.load(str(run_dir)).weights, strict=True):
       np.testing.assert_array_equal(one, other)
 
   def test_shards_of_another_schema(self) -> None:
@@ -211,7 +211,7 @@ class EndToEndTest(absltest.TestCase):
     self.assert_refused(result, 'File too large', run_dir)
     # With room again, the same command ends as if nothing had happened.
     self.assertEqual(self._train(run_dir).returncode, 0)
-    for one, other in zip(released.load(self.run_dir).weights, released.load(run_dir).weights, strict=True):
+    for one, other in zip(released_model.load(self.run_dir).weights, released_model.load(run_dir).weights, strict=True):
       np.testing.assert_array_equal(one, other)
 
   def test_impossible_plans(self) -> None:

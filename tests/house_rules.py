@@ -8,21 +8,21 @@ from tests import layout
 _HOME = {'apache_beam': 'pipelines', 'tensorflow_federated': 'tff_tasks'}
 # What every folder may import, besides all of `models`. Those in `pipelines`, and `models`, import only each other.
 _SHARED = (
-    'pipelines.cli',
-    'pipelines.client_shards',
-    'pipelines.files',
-    'pipelines.guarantees',
-    'pipelines.manifests',
-    'pipelines.printable',
-    'pipelines.schema',
-    'pipelines.sealed_json',
-    'pipelines.shard_bytes',
-    'pipelines.signals',
-    'export.comparison',
-    'export.report',
-    'export.run_directory',
+    'common.cli',
+    'contracts.client_shards',
+    'common.files',
+    'contracts.guarantees',
+    'contracts.manifests',
+    'common.printable',
+    'contracts.schema',
+    'common.sealed_json',
+    'contracts.shard_format',
+    'common.signals',
+    'contracts.comparison',
+    'reporting.report',
+    'contracts.run_directory',
 )
-_READS_FLAGS = 'pipelines/cli.py'
+_READS_FLAGS = 'common/cli.py'
 
 _MAX_FILE_LINES = 300
 _MAX_FUNCTION_LINES = 60

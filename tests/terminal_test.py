@@ -36,7 +36,7 @@ _TRAINING = (
 # A reader of logs that never ends, as a large input is: what is sent arrives while the job is at work.
 _SLOW = """
 import pathlib, runpy, sys, time
-from pipelines.rows import parsing
+from pipelines.declarations import parsing
 read = parsing.read_block
 def read_slowly(*arguments):
   pathlib.Path({started!r}).touch()

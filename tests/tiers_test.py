@@ -47,8 +47,8 @@ class TiersTest(parameterized.TestCase):
 
   def test_finds_the_tests_of_this_project(self) -> None:
     slow = {path.relative_to(layout.ROOT).as_posix() for path in tiers.slow_files()}
-    self.assertContainsSubset({'tests/tiers_test.py', 'tests/tff_tasks/program_test.py'}, slow)
-    self.assertNoCommonElements({'tests/layout_test.py', 'tests/pipelines/schema_test.py'}, slow)
+    self.assertContainsSubset({'tests/tiers_test.py', 'tests/tff_tasks/training/run_test.py'}, slow)
+    self.assertNoCommonElements({'tests/layout_test.py', 'tests/contracts/schema_test.py'}, slow)
 
   @parameterized.parameters(
       ('import', 'tensorflow.python', 'found tensorflow.python: mark it'),

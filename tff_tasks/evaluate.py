@@ -9,10 +9,10 @@ import json
 
 from absl import flags
 
-from export import comparison
-from pipelines import cli
-from pipelines import client_shards
-from tff_tasks import start_up
+from common import cli
+from contracts import client_shards
+from contracts import comparison
+from tff_tasks.runtime import start_up
 
 _RUN_DIR = flags.DEFINE_string('run_dir', None, 'Run directory of tff_tasks.train.', required=True)
 _SHARDS_DIR = flags.DEFINE_string(
@@ -30,8 +30,8 @@ def main() -> None:
   shards = client_shards.ClientShards(_SHARDS_DIR.value)
   with cli.large_imports():
     start_up.start_tensorflow()
-    from tff_tasks import released_evaluation
-    from tff_tasks import run_directory
+    from tff_tasks.evaluation import released_evaluation
+    from tff_tasks.training import run_directory
   figures = released_evaluation.measure(_RUN_DIR.value, shards, _SPLIT.value)
   if _JSON.value:
     print(json.dumps(run_directory.finite(figures), indent=1))

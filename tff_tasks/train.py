@@ -12,10 +12,10 @@ import sys
 
 from absl import flags
 
-from pipelines import cli
-from pipelines import client_shards
-from tff_tasks import settings as settings_lib
-from tff_tasks import start_up
+from common import cli
+from contracts import client_shards
+from tff_tasks import config as config_lib
+from tff_tasks.runtime import start_up
 
 _FLAGS = flags.FLAGS
 
@@ -27,7 +27,7 @@ flags.DEFINE_integer(
     'clients_per_round', None, 'Clients of a round: expected (poisson) or exact (fixed).', lower_bound=1, required=True
 )
 flags.DEFINE_enum(
-    'sampling', 'poisson', list(settings_lib.SAMPLINGS),
+    'sampling', 'poisson', list(config_lib.SAMPLINGS),
     'poisson: each client takes part in a round with the same probability, drawn in secret; epsilon is much smaller. '
     'fixed: exactly so many clients, without replacement.',
 )  # fmt: skip
@@ -41,11 +41,11 @@ flags.DEFINE_integer(
 )  # fmt: skip
 
 flags.DEFINE_enum(
-    'server_optimizer', 'adam', list(settings_lib.SERVER_OPTIMIZERS), 'Optimizer that applies the mean update.'
+    'server_optimizer', 'adam', list(config_lib.SERVER_OPTIMIZERS), 'Optimizer that applies the mean update.'
 )
 flags.DEFINE_float('server_learning_rate', None, 'Learning rate of the server optimizer.', lower_bound=0, required=True)
 flags.DEFINE_enum(
-    'server_learning_rate_schedule', 'constant', list(settings_lib.SCHEDULES),
+    'server_learning_rate_schedule', 'constant', list(config_lib.SCHEDULES),
     'linear: constant in the first half of the rounds, then linearly down to zero.',
 )  # fmt: skip
 flags.DEFINE_integer('model_size', None, "Width of the model's main layer; by default the task's own.", lower_bound=1)
@@ -85,18 +85,18 @@ flags.DEFINE_integer(
     'the noise, so nothing is promised (epsilon is null). Without it, the operating system draws a secret seed.',
 )  # fmt: skip
 flags.DEFINE_enum(
-    'runtime', 'local', list(settings_lib.RUNTIMES),
+    'runtime', 'local', list(config_lib.RUNTIMES),
     "local: threads of this process; tff: TFF's own runtime, the reference. Its server runs in a network namespace of "
     'its own. Where the system permits none, the run says so at its start, and the server listens on all interfaces '
     'without authentication: then use it only where nobody else reaches the ports of this machine.',
 )  # fmt: skip
 flags.DEFINE_enum(
-    'xla', 'measured', list(settings_lib.XLA),
+    'xla', 'measured', list(config_lib.XLA),
     "Whether XLA compiles the clients' work; measured: whichever is faster on a client of the first round. TFF's "
     'runtime has no such choice.',
 )  # fmt: skip
 flags.DEFINE_enum(
-    'on_client_error', 'stop', list(settings_lib.ON_CLIENT_ERROR),
+    'on_client_error', 'stop', list(config_lib.ON_CLIENT_ERROR),
     'What to do about a client whose data cannot be used or whose update is not finite. stop: end the run before the '
     'round counts; skip: go on without the client, and count it in metrics.csv.',
 )  # fmt: skip
@@ -141,20 +141,20 @@ def _is_finite(value: float | None) -> bool:
 
 def main() -> None:
   """Trains, or resumes, and writes the report."""
-  settings = settings_lib.Settings(
-      **{field.name: _FLAGS[field.name].value for field in dataclasses.fields(settings_lib.Settings)}
+  config = config_lib.Config(
+      **{field.name: _FLAGS[field.name].value for field in dataclasses.fields(config_lib.Config)}
   )
-  shards = client_shards.ClientShards(settings.shards_dir)
+  shards = client_shards.ClientShards(config.shards_dir)
   with cli.large_imports():
     start_up.start_tensorflow()
-    from tff_tasks import program
+    from tff_tasks.training import run as run_lib
 
-  program.train(settings, shards, _flagfile(), sys.stdout)
+  run_lib.train(config, shards, _flagfile(), sys.stdout)
 
 
 def _flagfile() -> str:
   """Returns the flags of this run, defaults included, as a flag file."""
-  names = [field.name for field in dataclasses.fields(settings_lib.Settings)]
+  names = [field.name for field in dataclasses.fields(config_lib.Config)]
   return ''.join(f'{_FLAGS[name].serialize()}\n' for name in names if _FLAGS[name].value is not None)
 
 

@@ -12,13 +12,13 @@ from pipelines.declarations import documents
 from pipelines.declarations import options
 from pipelines.featurizers import base as featurizers
 from pipelines.featurizers import registry as featurizer_registry
+from pipelines.limits import bounds
+from pipelines.limits import splits as splits_lib
 from pipelines.readers import base as readers
 from pipelines.readers import registry as reader_registry
 from pipelines.rows import number_columns
 from pipelines.rows import ordering
 from pipelines.rows import time_forms
-from pipelines.shards import bounds
-from pipelines.shards import splits as splits_lib
 
 _TABLES = ('input', 'client', 'examples', 'limits', 'splits')
 

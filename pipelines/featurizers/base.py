@@ -5,7 +5,7 @@ examples are a number and the one before it:
 
     import dataclasses
     import numpy as np
-    from pipelines import schema
+    from contracts import schema
     from pipelines.featurizers import base
     from pipelines.rows import columns
 
@@ -47,11 +47,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipelines import schema as schema_lib
-from pipelines.learning import base as learning
-from pipelines.learning import vocabulary
+from contracts import schema as schema_lib
 from pipelines.rows import columns as columns_lib
 from pipelines.rows import rows as rows_lib
+from pipelines.statistics import base as learning
+from pipelines.statistics import vocabulary
 
 
 class Examples(NamedTuple):

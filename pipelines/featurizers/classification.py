@@ -6,14 +6,14 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from pipelines import schema as schema_lib
+from contracts import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import checks
 from pipelines.featurizers import labels
-from pipelines.learning import base as learning
-from pipelines.learning import scaling as scaling_lib
 from pipelines.rows import columns
 from pipelines.rows import number_columns
+from pipelines.statistics import base as learning
+from pipelines.statistics import scaling as scaling_lib
 
 # A number larger than this, or smaller than one by it, is far from 1: a year, an income, a share of a thousandth.
 _FAR = 30

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines import schema as schema_lib
+from contracts import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import checks
 from pipelines.featurizers import labels
-from pipelines.learning import base as learning
 from pipelines.rows import columns
 from pipelines.rows import rows as rows_lib
+from pipelines.statistics import base as learning
 
-# What the model of the task can take: models/handwriting.py refuses less too, but only once the work here is done.
+# What the model of the task can take: models/tasks/handwriting.py refuses less too, but only once the work here is done.
 _MIN_SIZE = 10
 
 

@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 
-from pipelines import schema as schema_lib
+from contracts import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import labels
 from pipelines.featurizers import packing
 from pipelines.featurizers import sequence
-from pipelines.learning import vocabularies
+from pipelines.featurizers import vocabularies
 from pipelines.rows import columns as columns_lib
 from pipelines.rows import rows as rows_lib
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from pipelines import schema as schema_lib
+from contracts import schema as schema_lib
 
 _DTYPES = ('int8', 'int16', 'int32')
 

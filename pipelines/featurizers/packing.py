@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import schema as schema_lib
+from contracts import schema as schema_lib
 from pipelines.featurizers import base
 
 # The classes that a text's begin with: what fills up a window that ends early, and what has no code of its own.

@@ -5,8 +5,8 @@ from typing import Any, ClassVar, Self
 
 from pipelines.featurizers import base
 from pipelines.featurizers import packing
-from pipelines.learning import base as learning
-from pipelines.learning import vocabulary
+from pipelines.statistics import base as learning
+from pipelines.statistics import vocabulary
 
 
 class Sequence(base.Featurizer):

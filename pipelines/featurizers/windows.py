@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from pipelines import schema as schema_lib
+from contracts import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import classification
 from pipelines.rows import columns

@@ -5,15 +5,15 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 
-from pipelines import schema as schema_lib
+from contracts import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import labels
 from pipelines.featurizers import packing
 from pipelines.featurizers import sequence
-from pipelines.featurizers import tokens
-from pipelines.learning import vocabularies
+from pipelines.featurizers import vocabularies
 from pipelines.rows import columns as columns_lib
 from pipelines.rows import rows as rows_lib
+from pipelines.rows import tokens
 
 _END = '<end>'
 

@@ -10,7 +10,7 @@ from fastavro import _read_py
 import numpy as np
 import pyarrow as pa
 
-from pipelines import storage
+from pipelines.execution import storage
 from pipelines.readers import avro_blocks
 from pipelines.readers import base
 from pipelines.readers import fingerprints

@@ -12,7 +12,7 @@ import zlib
 import numpy as np
 import pyarrow as pa
 
-from pipelines import storage
+from pipelines.execution import storage
 from pipelines.readers import base
 from pipelines.readers import contents
 from pipelines.readers import fingerprints

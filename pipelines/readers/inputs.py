@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from apache_beam.io import filesystems
 
-from pipelines import storage
+from pipelines.execution import storage
 
 _HIDDEN = ('.', '_')
 _WILDCARDS = re.compile(r'[*?[]')

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import compute
 from pyarrow import parquet
 
-from pipelines import storage
+from pipelines.execution import storage
 from pipelines.readers import base
 from pipelines.readers import contents
 from pipelines.readers import fingerprints

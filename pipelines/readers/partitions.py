@@ -9,7 +9,7 @@ import urllib.parse
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import storage
+from pipelines.execution import storage
 from pipelines.readers import base
 from pipelines.readers import fingerprints
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import shard_bytes
+from contracts import shard_format
 from pipelines.rows import casts
 from pipelines.rows import columns
 from pipelines.rows import normal_form
@@ -63,7 +63,7 @@ def read_key(path: str | None, is_public: bool) -> Key:
 
 def hash_id(client_id: str, key: bytes) -> bytes:
   """Returns the client id, 16 bytes, for a raw id in normal form: BLAKE2b with a key (RFC 7693, section 2.9)."""
-  return hashlib.blake2b(client_id.encode(), digest_size=shard_bytes.ID_BYTES, key=key).digest()
+  return hashlib.blake2b(client_id.encode(), digest_size=shard_format.ID_BYTES, key=key).digest()
 
 
 def read_ids(values: pa.Array) -> columns.Values:
@@ -111,12 +111,12 @@ def hash_names(names: Sequence[str], key: bytes) -> list[bytes]:
 def from_bytes(ids: np.ndarray) -> pa.Array:
   """Returns uint8 `[n, 16]` as binary(16)."""
   content = pa.py_buffer(np.ascontiguousarray(ids))
-  return pa.Array.from_buffers(pa.binary(shard_bytes.ID_BYTES), len(ids), [None, content])
+  return pa.Array.from_buffers(pa.binary(shard_format.ID_BYTES), len(ids), [None, content])
 
 
 def halves(ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
   """Returns the first and the second half of each id as numbers: the ids sort as the pairs do."""
-  numbers = shard_bytes.id_bytes(ids).view('>u8')
+  numbers = shard_format.id_bytes(ids).view('>u8')
   return numbers[:, 0].astype(np.uint64), numbers[:, 1].astype(np.uint64)
 
 
@@ -139,7 +139,7 @@ class _Hashes:
   def __init__(self, key: bytes):
     self._key = key
     self._ids = pa.array([], pa.string())
-    self._hashes = np.empty((0, shard_bytes.ID_BYTES), np.uint8)
+    self._hashes = np.empty((0, shard_format.ID_BYTES), np.uint8)
 
   def of(self, ids: pa.Array) -> np.ndarray:
     """Returns the hashes of ids, mostly distinct ones: uint8 `[n, 16]`."""
@@ -149,7 +149,7 @@ class _Hashes:
     if len(new):
       joined = b''.join(hash_id(client_id, self._key) for client_id in new.to_pylist())
       known = pa.concat_arrays([known, new])
-      hashes = np.concatenate([hashes, np.frombuffer(joined, np.uint8).reshape(-1, shard_bytes.ID_BYTES)])
+      hashes = np.concatenate([hashes, np.frombuffer(joined, np.uint8).reshape(-1, shard_format.ID_BYTES)])
       places = pc.index_in(ids, value_set=known)
     self._ids, self._hashes = (known, hashes) if len(known) <= _REMEMBERED else (known[:0], hashes[:0])
     return hashes[places.to_numpy()]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipelines import shard_bytes
+from contracts import shard_format
 from pipelines.rows import columns
 
 # Not the name of any column of a log, one hopes; a feature may well be called position.
@@ -31,4 +31,4 @@ def row_schema(feature_columns: Iterable[columns.Column], with_rest: bool = Fals
   """Returns the columns of a table of rows: whose row, its place in the client's order, what it says."""
   features = [(column.name, column.kind.arrow_type) for column in feature_columns]
   rest = [(REST, pa.uint32())] if with_rest else []
-  return pa.schema([(ID, pa.binary(shard_bytes.ID_BYTES)), (ORDER, pa.int64()), *features, *rest])
+  return pa.schema([(ID, pa.binary(shard_format.ID_BYTES)), (ORDER, pa.int64()), *features, *rest])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipelines import storage
+from pipelines.execution import storage
 from pipelines.rows import client_ids
 from pipelines.rows import rows as rows_lib
 

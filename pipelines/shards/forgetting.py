@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import accounting
-from pipelines import client_shards
-from pipelines import files
-from pipelines import shard_bytes
+from common import files
+from contracts import client_shards
+from contracts import shard_format
+from pipelines.shards import accounting
 from pipelines.shards import shard_writing
 
 FORGOTTEN = 'forgotten'
@@ -62,8 +62,8 @@ def forget(path: str, client_ids: Collection[bytes]) -> Outcome:
       cannot be written. It holds the old data set then, or the new one: to repeat the call is always safe.
   """
   asked = set(client_ids)
-  if any(len(client_id) != shard_bytes.ID_BYTES for client_id in asked):
-    raise ValueError(f'Expected client ids of {shard_bytes.ID_BYTES} bytes, found another length: hash them first.')
+  if any(len(client_id) != shard_format.ID_BYTES for client_id in asked):
+    raise ValueError(f'Expected client ids of {shard_format.ID_BYTES} bytes, found another length: hash them first.')
   client_shards.read_manifest(path)
   try:
     with _hold(path):
@@ -78,13 +78,13 @@ def forget(path: str, client_ids: Collection[bytes]) -> Outcome:
 def find_unknown(path: str, client_ids: Sequence[bytes]) -> list[int]:
   """Returns the places of those ids that a finished data set does not have."""
   index = client_shards.ClientShards(path).index
-  asked = pa.array(client_ids, pa.binary(shard_bytes.ID_BYTES))
+  asked = pa.array(client_ids, pa.binary(shard_format.ID_BYTES))
   return np.flatnonzero(~pc.is_in(asked, value_set=index['client_id']).to_numpy(zero_copy_only=False)).tolist()
 
 
 def _forget(data: client_shards.ClientShards, asked: Collection[bytes]) -> Outcome:
   _remove_strays(data.path, data.manifest)
-  is_gone = pc.is_in(data.index['client_id'], pa.array(list(asked), pa.binary(shard_bytes.ID_BYTES)))
+  is_gone = pc.is_in(data.index['client_id'], pa.array(list(asked), pa.binary(shard_format.ID_BYTES)))
   gone = data.index.filter(is_gone)
   if not gone.num_rows:
     return Outcome(len(asked), clients=0, warnings=tuple(accounting.warn_of_refusals(data.manifest['splits'])))

@@ -7,19 +7,19 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipelines import client_shards
-from pipelines import quality
-from pipelines import reports
-from pipelines import schema as schema_lib
-from pipelines import shard_bytes
+from contracts import client_shards
+from contracts import schema as schema_lib
+from contracts import shard_format
 from pipelines.declarations import declaration as declarations
 from pipelines.featurizers import base as featurizers
 from pipelines.featurizers import checks
+from pipelines.limits import bounds as bounds_lib
+from pipelines.limits import splits as splits_lib
 from pipelines.rows import client_ids
+from pipelines.rows import reports
 from pipelines.rows import rows as rows_lib
-from pipelines.shards import bounds as bounds_lib
+from pipelines.shards import quality
 from pipelines.shards import shard_writing
-from pipelines.shards import splits as splits_lib
 
 # Why a client has no examples. The first is a reason of rows too.
 TOO_LITTLE_DATA = 'too_little_data'
@@ -75,7 +75,7 @@ class ShardBuilder:
     report.count(reports.QUARANTINED, bounds_lib.DUPLICATE, removed.pop(bounds_lib.DUPLICATE))
     for reason, number in removed.items():
       report.count(reports.BOUNDED, reason, number)
-    bare_ids = np.frombuffer(b''.join(bare), np.uint8).reshape(-1, shard_bytes.ID_BYTES)
+    bare_ids = np.frombuffer(b''.join(bare), np.uint8).reshape(-1, shard_format.ID_BYTES)
     return Bucket(*bounds_lib.client_rows(kept), bare_ids), report
 
   def count_clients(self, bucket: Bucket) -> dict[str, int]:

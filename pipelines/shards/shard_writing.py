@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import client_shards
-from pipelines import files
-from pipelines import manifests
-from pipelines import schema as schema_lib
-from pipelines import sealed_json
-from pipelines import shard_bytes
+from common import files
+from common import sealed_json
+from contracts import client_shards
+from contracts import manifests
+from contracts import schema as schema_lib
+from contracts import shard_format
 
 INDEX_NAME = 'index.arrow'
 # What a data set may leave in its folder, finished or not.
@@ -29,7 +29,7 @@ OUR_FILES = re.compile(r'(shard-\d+-of-\d+(\.g\d+)?\.arrow|index(\.g\d+)?\.arrow
 # Large enough that neither writing nor opening is slow, small enough that a reader of all batches needs little memory.
 _BATCH_BYTES = 8_000_000
 _INDEX_SCHEMA = pa.schema([
-    ('client_id', pa.binary(shard_bytes.ID_BYTES)),
+    ('client_id', pa.binary(shard_format.ID_BYTES)),
     ('split', pa.dictionary(pa.int8(), pa.string())),
     ('shard', pa.int32()),
     ('batch', pa.int32()),
@@ -95,7 +95,7 @@ def pack(clients: Iterable[ClientExamples]) -> ShardContent:
     rows[place] = sum(len(entry.features) for entry in of_client)
     place += len(of_client)
   return ShardContent(
-      pa.array([entry.client_id for entry in entries], pa.binary(shard_bytes.ID_BYTES)),
+      pa.array([entry.client_id for entry in entries], pa.binary(shard_format.ID_BYTES)),
       np.array([client_shards.SPLITS.index(entry.split) for entry in entries], np.int8),
       starts,
       np.concatenate([entry.features for entry in entries]),
@@ -113,7 +113,7 @@ def write_shard(file: BinaryIO, shard: int, schema: schema_lib.Schema, content: 
     schema: What an example holds; arrays of another dtype are converted.
     content: The entries. Arrays of the schema's dtypes are written without another copy in memory.
   """
-  arrow_schema = shard_bytes.arrow_schema(schema)
+  arrow_schema = shard_format.arrow_schema(schema)
   firsts = _cut(content.starts, schema)
   checksums = [np.empty(0, np.uint32)]
   with pa.ipc.new_file(file, arrow_schema) as writer:
@@ -125,7 +125,7 @@ def write_shard(file: BinaryIO, shard: int, schema: schema_lib.Schema, content: 
       )
       columns = [_to_arrow(features, schema.feature), _to_arrow(labels, schema.label)]
       writer.write_batch(pa.record_batch(columns, schema=arrow_schema))
-      checksums.append(shard_bytes.checksums(features, labels, starts - starts[0]))
+      checksums.append(shard_format.checksums(features, labels, starts - starts[0]))
   return _index_rows(content, shard, np.array(firsts), np.concatenate(checksums))
 
 
@@ -147,7 +147,7 @@ def write_index(
   """
   table = pa.concat_tables([_INDEX_SCHEMA.empty_table(), *tables]).combine_chunks()
   rows = table.to_batches()[0] if table.num_rows else pa.RecordBatch.from_pylist([], _INDEX_SCHEMA)
-  high, low = shard_bytes.id_bytes(rows['client_id']).view('>u8').T
+  high, low = shard_format.id_bytes(rows['client_id']).view('>u8').T
   rows = rows.take(pa.array(np.lexsort((low, high, rows['split'].indices.to_numpy()))))
   with open_file(os.path.join(output_dir, name)) as file, pa.ipc.new_file(file, _INDEX_SCHEMA) as writer:
     # One batch, whatever its size: a reader maps its columns and never copies them.
@@ -208,7 +208,7 @@ def write_data_set(output_dir: str, schema: schema_lib.Schema, contents: Sequenc
 
 def _cut(starts: np.ndarray, schema: schema_lib.Schema) -> list[int]:
   """Returns the first entry of each batch, and the number of entries: a batch is full, or holds one larger entry."""
-  most = max(1, _BATCH_BYTES // sum(map(shard_bytes.example_bytes, (schema.feature, schema.label))))
+  most = max(1, _BATCH_BYTES // sum(map(shard_format.example_bytes, (schema.feature, schema.label))))
   firsts = [0]
   while firsts[-1] < len(starts) - 1:
     stop = int(np.searchsorted(starts, starts[firsts[-1]] + most, 'right')) - 1

@@ -14,13 +14,13 @@ from absl.testing import absltest
 import numpy as np
 import pytest
 
+from common import files
+from contracts import client_shards
+from contracts import run_directory
 from export import exporter
 from export import guard
 from export import parity
-from export import run_directory
 from export import tflite
-from pipelines import client_shards
-from pipelines import files
 from tests.export import fakes
 
 

@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from export import run_directory
-from models import released
-from pipelines import client_shards
-from pipelines import files
-from pipelines import guarantees
-from pipelines import schema as schema_lib
-from pipelines import sealed_json
+from common import files
+from common import sealed_json
+from contracts import client_shards
+from contracts import guarantees
+from contracts import released_model
+from contracts import run_directory
+from contracts import schema as schema_lib
 from pipelines.declarations import declaration
 from pipelines.featurizers import base
+from pipelines.limits import bounds
+from pipelines.limits import splits
 from pipelines.readers import jsonl
-from pipelines.shards import bounds
 from pipelines.shards import shard_writing
-from pipelines.shards import splits
 
 CHARACTERS = schema_lib.Schema(
     'next_character',
@@ -95,12 +95,12 @@ def release(
   if spoil is not None:
     weights[0].flat[3] = weights[-1].flat[0] = spoil
   os.makedirs(run_dir, exist_ok=True)
-  model = released.ReleasedModel(schema, model_size, round_number, weights)
-  released.save(model, privacy(), run_dir)
+  model = released_model.ReleasedModel(schema, model_size, round_number, weights)
+  released_model.save(model, privacy(), run_dir)
   figures = run_directory.read_json(run_dir, 'run.json')
   if figures:
     files.write_atomically(os.path.join(run_dir, 'run.json'), sealed_json.dumps({**figures, 'model': model.digest}))
-  return os.path.join(run_dir, released.FILE_NAME)
+  return os.path.join(run_dir, released_model.FILE_NAME)
 
 
 def privacy(private: bool = True) -> dict:
@@ -151,12 +151,12 @@ def write_figures(run_dir: str, shards_dir: str, private: bool = True, rounds: i
     'coverage': 0.502, 'eval_baseline_accuracy': 0.2801,
   }  # fmt: skip
   ledger = privacy(private)
-  if os.path.exists(os.path.join(run_dir, released.FILE_NAME)):
-    model = released.load(run_dir)
-    released.save(model, ledger, run_dir)
+  if os.path.exists(os.path.join(run_dir, released_model.FILE_NAME)):
+    model = released_model.load(run_dir)
+    released_model.save(model, ledger, run_dir)
     final['model'] = model.digest
   else:
-    files.write_atomically(os.path.join(run_dir, released.LEDGER_NAME), sealed_json.dumps(ledger))
+    files.write_atomically(os.path.join(run_dir, released_model.LEDGER_NAME), sealed_json.dumps(ledger))
   files.write_atomically(os.path.join(run_dir, 'run.json'), sealed_json.dumps(final))
   return run_dir
 

@@ -8,10 +8,10 @@ from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
 
+from contracts import client_shards
+from contracts import schema as schema_lib
 from export import parity
 from export import tflite
-from pipelines import client_shards
-from pipelines import schema as schema_lib
 from tests.export import fakes
 
 _STRICT = parity.Bounds(0.999, 1e-4)

@@ -10,19 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from contracts import schema as schema_lib
 from export import preprocessing
-from pipelines import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import characters
 from pipelines.featurizers import image
 from pipelines.featurizers import items
 from pipelines.featurizers import table
+from pipelines.featurizers import vocabularies
 from pipelines.featurizers import windows
 from pipelines.featurizers import words
-from pipelines.learning import scaling
-from pipelines.learning import vocabularies
 from pipelines.rows import number_columns
 from pipelines.rows import rows as rows_lib
+from pipelines.statistics import scaling
 from tests.export import fakes
 
 _SIGNATURE = [('output', 'logits', 'float32', (1, 3)), ('input', 'numbers', 'float32', (1, 4))]

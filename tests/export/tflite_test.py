@@ -6,9 +6,9 @@ from absl.testing import absltest
 from absl.testing import parameterized
 from ai_edge_litert import interpreter as litert
 
+from contracts import schema as schema_lib
 from export import tflite
 from models import registry
-from pipelines import schema as schema_lib
 from tests.export import fakes
 
 

@@ -14,7 +14,7 @@ import time
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from pipelines import sealed_json
+from common import sealed_json
 from tests import layout
 from tests.export import fakes
 

@@ -15,12 +15,12 @@ from pipelines.featurizers import characters
 from pipelines.featurizers import image
 from pipelines.featurizers import items
 from pipelines.featurizers import table
+from pipelines.featurizers import vocabularies
 from pipelines.featurizers import windows
 from pipelines.featurizers import words
-from pipelines.learning import scaling
-from pipelines.learning import vocabularies
 from pipelines.rows import number_columns
 from pipelines.rows import rows as rows_lib
+from pipelines.statistics import scaling
 from tests.export import fakes
 
 _LABEL: dict[str, Any] = {'label': 'label', 'classes': ('a', 'b')}

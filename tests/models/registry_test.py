@@ -3,13 +3,13 @@
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from models import classification
-from models import handwriting
-from models import next_character
-from models import next_item
-from models import next_word
 from models import registry
 from models import task
+from models.tasks import classification
+from models.tasks import handwriting
+from models.tasks import next_character
+from models.tasks import next_item
+from models.tasks import next_word
 
 
 class RegistryTest(parameterized.TestCase):

@@ -7,8 +7,8 @@ from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
 
+from contracts import schema as schema_lib
 from models import task
-from pipelines import schema as schema_lib
 
 _IGNORED, _UNKNOWN = schema_lib.IGNORED_LABEL, schema_lib.UNKNOWN_LABEL
 

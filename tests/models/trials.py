@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from contracts import schema as schema_lib
 from export import parity
 from export import tflite
+from models import functional_model
 from models import task as task_lib
-from pipelines import schema as schema_lib
-from tff_tasks import functional
 
 _STEPS, _SIZE = 30, 16
 
@@ -18,7 +18,7 @@ def losses_of_training(
     task: task_lib.Task, schema: schema_lib.Schema, features: np.ndarray, labels: np.ndarray, learning_rate: float
 ) -> list[float]:
   """Returns the mean loss of a new model over all examples before each of some steps of SGD on them, as stored."""
-  model = functional.FunctionalModel(lambda: task.build_model(schema, _SIZE, False, None), seed=1)
+  model = functional_model.FunctionalModel(lambda: task.build_model(schema, _SIZE, False, None), seed=1)
 
   @tf.function
   def step(

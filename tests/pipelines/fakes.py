@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 
-from pipelines import schema
+from contracts import schema
 from pipelines.featurizers import base
 from pipelines.rows import client_ids
 from pipelines.rows import columns

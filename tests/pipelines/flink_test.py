@@ -13,7 +13,7 @@ from unittest import mock
 from absl.testing import absltest
 from apache_beam.utils import subprocess_server
 
-from pipelines import packaging
+from pipelines.execution import packaging
 from tests import layout
 from tests.pipelines import flink
 from tests.pipelines import processes
@@ -39,7 +39,7 @@ def _preprocess(output_dir: pathlib.Path, *beam_flags: str) -> list[str]:
 
 
 def _install(folder: pathlib.Path) -> str:
-  """Installs what pipelines.packaging sends to workers into a folder of its own."""
+  """Installs what pipelines.execution.packaging sends to workers into a folder of its own."""
   target = str(folder / 'installed')
   command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-index', '--no-deps']
   subprocess.run([*command, f'--target={target}', packaging.write_wheel(str(folder))], check=True, timeout=120)

@@ -13,13 +13,13 @@ import fastavro
 import pyarrow as pa
 from pyarrow import parquet
 
-from pipelines import accounting
-from pipelines import client_shards
+from contracts import client_shards
 from pipelines import job as job_lib
-from pipelines import running
 from pipelines.declarations import declaration as declarations
+from pipelines.execution import running
 from pipelines.readers import inputs
 from pipelines.rows import client_ids
+from pipelines.shards import accounting
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _DECLARATION = """

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import client_shards
-from pipelines import schema as schema_lib
-from pipelines import shard_bytes
+from contracts import client_shards
+from contracts import schema as schema_lib
+from contracts import shard_format
 from pipelines.shards import shard_writing
 
 SCHEMA = schema_lib.Schema(
@@ -39,7 +39,7 @@ ACCOUNT: dict[str, Any] = {
 
 
 def make_id(name: str) -> bytes:
-  return name.encode().ljust(shard_bytes.ID_BYTES, b'.')
+  return name.encode().ljust(shard_format.ID_BYTES, b'.')
 
 
 def _entry(name: str, split: str, labels: list[int]) -> shard_writing.ClientExamples:

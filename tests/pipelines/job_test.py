@@ -14,21 +14,21 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import pytest
 
-from pipelines import accounting
-from pipelines import client_shards
+from contracts import client_shards
 from pipelines import job as job_lib
-from pipelines import output_folder
-from pipelines import running
 from pipelines.declarations import declaration as declarations
+from pipelines.execution import running
 from pipelines.featurizers import base
 from pipelines.featurizers import characters
+from pipelines.limits import bounds
+from pipelines.limits import splits
 from pipelines.readers import jsonl
 from pipelines.rows import client_ids
 from pipelines.rows import rows as rows_lib
 from pipelines.rows import spill
-from pipelines.shards import bounds
+from pipelines.shards import accounting
+from pipelines.shards import output_folder
 from pipelines.shards import shard_writing
-from pipelines.shards import splits
 
 _SHAKESPEARE = str(pathlib.Path(__file__).parents[2] / 'examples/shakespeare/utterances.jsonl.gz')
 _CLIENT = declarations.Client('user_id', 'utterance', public_ids=True)

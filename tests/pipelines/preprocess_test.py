@@ -18,7 +18,7 @@ from absl.testing import flagsaver
 from absl.testing import parameterized
 from apache_beam.options import pipeline_options
 
-from pipelines import client_shards
+from contracts import client_shards
 from pipelines import preprocess
 
 _ROOT = pathlib.Path(__file__).parents[2]

@@ -11,11 +11,11 @@ from absl.testing import parameterized
 import pyarrow as pa
 from pyarrow import parquet
 
-from pipelines import accounting
-from pipelines import reports
 from pipelines import row_remedies
 from pipelines.declarations import declaration as declarations
-from pipelines.declarations import describe
+from pipelines.inspection import describe
+from pipelines.rows import reports
+from pipelines.shards import accounting
 
 _TABLE = """
 [client]

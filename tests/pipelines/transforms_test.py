@@ -13,16 +13,16 @@ from apache_beam.testing import test_pipeline
 import pyarrow as pa
 import pytest
 
-from pipelines import client_shards
-from pipelines import output_folder
-from pipelines import reports
+from contracts import client_shards
 from pipelines import transforms
 from pipelines.declarations import declaration
+from pipelines.limits import bounds
+from pipelines.limits import splits
 from pipelines.readers import jsonl
 from pipelines.rows import client_ids
-from pipelines.shards import bounds
+from pipelines.rows import reports
+from pipelines.shards import output_folder
 from pipelines.shards import shard_building
-from pipelines.shards import splits
 from tests.pipelines import fakes
 
 

@@ -10,8 +10,8 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from models import released
-from pipelines import schema as schema_lib
+from contracts import released_model
+from contracts import schema as schema_lib
 from tests import layout
 from tests.tff_tasks import fakes
 
@@ -28,11 +28,11 @@ from unittest import mock
 
 nan = float('nan')
 figures = {figures}
-for name in ('tensorflow', 'tff_tasks.runtime.contexts', 'tff_tasks.evaluation', 'tff_tasks.functional'):
+for name in ('tensorflow', 'tff_tasks.runtime.contexts', 'tff_tasks.evaluation.evaluation', 'models.functional_model'):
   sys.modules[name] = mock.Mock()
 if figures:
-  sys.modules['tff_tasks.released_evaluation'] = mock.Mock(measure=lambda run_dir, shards, split: figures)
-from pipelines import cli
+  sys.modules['tff_tasks.evaluation.released_evaluation'] = mock.Mock(measure=lambda run_dir, shards, split: figures)
+from common import cli
 from tff_tasks import evaluate
 cli.run(evaluate.main)
 """
@@ -70,7 +70,7 @@ class EvaluateTest(parameterized.TestCase):
   def _release(self, schema: schema_lib.Schema) -> None:
     run_dir = os.path.join(self._folder, 'run')
     os.makedirs(run_dir)
-    released.save(released.ReleasedModel(schema, 5, 3, [np.zeros(3, np.float32)]), {}, run_dir)
+    released_model.save(released_model.ReleasedModel(schema, 5, 3, [np.zeros(3, np.float32)]), {}, run_dir)
 
   def _assert_refused(self, message: str, *flags: str) -> None:
     code, said, errors = self._run({}, *flags)

@@ -1,18 +1,18 @@
-"""A small data set on disk, whose clients are of very different sizes, and the settings of a short run on it."""
+"""A small data set on disk, whose clients are of very different sizes, and the config of a short run on it."""
 
 from collections.abc import Iterator, Sequence
 import os
 
 import numpy as np
 
-from pipelines import client_shards
-from pipelines import guarantees
-from pipelines import schema as schema_lib
+from contracts import client_shards
+from contracts import guarantees
+from contracts import schema as schema_lib
 from pipelines.shards import shard_writing
-from tff_tasks import client_data
-from tff_tasks import history as history_lib
-from tff_tasks import privacy
-from tff_tasks import settings as settings_lib
+from tff_tasks import config as config_lib
+from tff_tasks.population import client_data
+from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.training import history as history_lib
 
 SCHEMA = schema_lib.Schema(
     'next_character',
@@ -22,7 +22,7 @@ SCHEMA = schema_lib.Schema(
 )
 SIZES = (1, 40, 3, 0, 17, 2, 9, 5)
 
-SETTINGS = settings_lib.Settings(
+CONFIG = config_lib.Config(
     shards_dir='', output_dir='', total_rounds=4, clients_per_round=4, sampling='poisson', client_learning_rate=0.5,
     client_batch_size=4, client_epochs_per_round=1, max_examples_per_client=8, server_optimizer='adam',
     server_learning_rate=0.01, server_learning_rate_schedule='constant', model_size=5, clip_norm=0.1,
@@ -37,7 +37,7 @@ WORDS = {
     'adjacency': guarantees.ADJACENCY,
 }  # fmt: skip
 
-PLAN = privacy.PrivacyPlan(
+PLAN = plan_lib.PrivacyPlan(
     population=8, clients_per_round=4, clip_norm=0.1, quantization_bits=8, noise_multiplier=1.0, delta=1e-3
 )
 
@@ -61,7 +61,7 @@ def write_shards(
   return client_shards.ClientShards(path)
 
 
-def history(flagfile: str = '--clip_norm=0.1\n', plan: privacy.PrivacyPlan = PLAN) -> history_lib.History:
+def history(flagfile: str = '--clip_norm=0.1\n', plan: plan_lib.PrivacyPlan = PLAN) -> history_lib.History:
   """Returns the history of a run of four rounds before its first one."""
   return history_lib.begin(flagfile, 'data', 4, plan)
 

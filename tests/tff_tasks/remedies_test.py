@@ -13,14 +13,14 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from pipelines import guarantees
+from contracts import guarantees
 from tests.tff_tasks import fakes
 from tests.tff_tasks import runs
 from tests.tff_tasks import scripted
-from tff_tasks import checkpoints
-from tff_tasks import parts
-from tff_tasks import privacy
-from tff_tasks import program
+from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.training import checkpoints
+from tff_tasks.training import parts
+from tff_tasks.training import run as run_lib
 
 _SILENT: dict[str, Any] = {'noise_multiplier': 0.0}
 _SPENT = guarantees.Cost(2.0, 5e-4)
@@ -56,8 +56,8 @@ class PlanTest(parameterized.TestCase):
     wrong: dict[str, Any] = {'target_epsilon': epsilon, 'total_rounds': rounds, 'noise_multiplier': None}
     entries = [{**fakes.WORDS, 'epsilon': _SPENT.epsilon, 'delta': _SPENT.delta}]
     with self.assertRaisesRegex(ValueError, message):
-      parts.build_plan(dataclasses.replace(fakes.SETTINGS, **wrong), 8, entries)
-    parts.build_plan(dataclasses.replace(fakes.SETTINGS, **{**wrong, **remedy}), 8, entries)
+      parts.build_plan(dataclasses.replace(fakes.CONFIG, **wrong), 8, entries)
+    parts.build_plan(dataclasses.replace(fakes.CONFIG, **{**wrong, **remedy}), 8, entries)
 
   def test_smaller_epsilons_of_the_data_set(self) -> None:
     plan = dataclasses.replace(fakes.PLAN, learned=_SPENT)
@@ -74,8 +74,8 @@ class PlanTest(parameterized.TestCase):
       self, wrong: dict[str, Any], rounds: int, message: str, remedy: dict[str, Any], fewer: int
   ) -> None:
     plan = dataclasses.replace(fakes.PLAN, **wrong)
-    self.assertRegex(privacy.why_no_promise([privacy.Segment(plan, rounds)]), message)
-    self.assertEqual(privacy.why_no_promise([privacy.Segment(dataclasses.replace(plan, **remedy), fewer)]), '')
+    self.assertRegex(plan_lib.why_no_promise([plan_lib.Segment(plan, rounds)]), message)
+    self.assertEqual(plan_lib.why_no_promise([plan_lib.Segment(dataclasses.replace(plan, **remedy), fewer)]), '')
 
 
 class RunTest(runs.RunsTestCase):
@@ -175,10 +175,10 @@ class TrainingTest(absltest.TestCase):
     self._stream = io.StringIO()
 
   def _train(self, name: str, **changes: Any) -> None:
-    settings = dataclasses.replace(
-        fakes.SETTINGS, output_dir=os.path.join(self._folder, name), **{'total_rounds': 2, **_SILENT, **changes}
+    config = dataclasses.replace(
+        fakes.CONFIG, output_dir=os.path.join(self._folder, name), **{'total_rounds': 2, **_SILENT, **changes}
     )
-    program.train(settings, self._shards, '', self._stream)
+    run_lib.train(config, self._shards, '', self._stream)
 
   def test_lower_learning_rates(self) -> None:
     with self.assertRaisesRegex(ValueError, 'in a new --output_dir with a lower --client_learning_rate'):

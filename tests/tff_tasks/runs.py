@@ -8,15 +8,15 @@ from typing import Any
 
 from absl.testing import parameterized
 
-from models import released
+from contracts import released_model
 from tests.tff_tasks import fakes
 from tests.tff_tasks import scripted
-from tff_tasks import checkpoints
-from tff_tasks import program
+from tff_tasks.training import checkpoints
+from tff_tasks.training import run as run_lib
 
 
 class RunsTestCase(parameterized.TestCase):
-  """Trains runs by name, their settings given as changes.
+  """Trains runs by name, their config given as changes.
 
   Attributes:
     stream: What they say.
@@ -30,21 +30,21 @@ class RunsTestCase(parameterized.TestCase):
     self.stream = io.StringIO()
 
   def train(self, name: str, script: scripted.Script = scripted.NOTHING_HAPPENS, **changes: Any) -> scripted.Runtime:
-    settings = dataclasses.replace(
-        fakes.SETTINGS, output_dir=self.path(name), **{'total_rounds': 6, 'rounds_per_checkpoint': 2, **changes}
+    config = dataclasses.replace(
+        fakes.CONFIG, output_dir=self.path(name), **{'total_rounds': 6, 'rounds_per_checkpoint': 2, **changes}
     )
     flagfile = ''.join(
-        f'--{field}={value}\n' for field, value in dataclasses.asdict(settings).items() if value is not None
+        f'--{field}={value}\n' for field, value in dataclasses.asdict(config).items() if value is not None
     )
     with script.play() as runtime:
-      program.train(settings, self.shards, flagfile, self.stream)
+      run_lib.train(config, self.shards, flagfile, self.stream)
     return runtime
 
   def path(self, *names: str) -> str:
     return os.path.join(self.folder, *names)
 
   def ledger(self, name: str) -> dict:
-    return released.load_with_ledger(self.path(name))[1]
+    return released_model.load_with_ledger(self.path(name))[1]
 
   def saved(self, name: str) -> checkpoints.ProgramState:
     saved = checkpoints.load_last(self.path(name, checkpoints.FOLDER))

@@ -9,12 +9,12 @@ from unittest import mock
 
 import numpy as np
 
-from tff_tasks import aggregation
-from tff_tasks import client_data
-from tff_tasks import evaluation
-from tff_tasks import parts
+from tff_tasks.aggregation import private_mean
+from tff_tasks.evaluation import evaluation
+from tff_tasks.population import client_data
 from tff_tasks.runtime import registry
 from tff_tasks.runtime import runtime as runtime_lib
+from tff_tasks.training import parts
 
 _CHOICE = 'Clients train compiled by XLA.'
 
@@ -58,7 +58,7 @@ class Script:
     with (
         mock.patch.object(parts, 'build_learning_process', lambda *process: process),
         mock.patch.object(registry, 'build_runtime', runtime.build),
-        mock.patch.object(aggregation.RoundNoise, 'add', lambda noise, number, state: state),
+        mock.patch.object(private_mean.RoundNoise, 'add', lambda noise, number, state: state),
         mock.patch.object(evaluation, 'Evaluator', return_value=evaluator),
     ):
       yield runtime

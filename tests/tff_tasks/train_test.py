@@ -24,23 +24,23 @@ _REQUIRED = {
 }  # fmt: skip
 _PRIVATE = {'noise_multiplier': 1.0, 'clip_norm': 0.3, 'delta': 1e-4}
 
-# Runs the program on a `tff_tasks.program` that only says what it was given, or fails as it is told.
+# Runs the program on a `tff_tasks.training.run` that only says what it was given, or fails as it is told.
 _WITHOUT_TENSORFLOW = """
 import dataclasses, json, sys
 from unittest import mock
 
-def train(settings, shards, flagfile, stream):
-  if settings.output_dir == 'full':
+def train(config, shards, flagfile, stream):
+  if config.output_dir == 'full':
     raise OSError(28, 'No space left on device', 'full')
-  if settings.output_dir == 'mistaken':
+  if config.output_dir == 'mistaken':
     raise ValueError('Expected one thing,\\nfound another.')
-  told = {'settings': dataclasses.asdict(settings), 'shards': shards.path, 'flagfile': flagfile}
+  told = {'config': dataclasses.asdict(config), 'shards': shards.path, 'flagfile': flagfile}
   print(json.dumps(told), file=stream)
 
 sys.modules['tensorflow'] = mock.Mock()
 sys.modules['tff_tasks.runtime.contexts'] = mock.Mock()
-sys.modules['tff_tasks.program'] = mock.Mock(train=train)
-from pipelines import cli
+sys.modules['tff_tasks.training.run'] = mock.Mock(train=train)
+from common import cli
 from tff_tasks import train as program
 cli.run(program.main)
 """
@@ -123,7 +123,7 @@ class MainTest(parameterized.TestCase):
     self.assertEqual((done.returncode, done.stderr), (0, ''))
     told = json.loads(done.stdout)
     given = _REQUIRED | _PRIVATE | {'shards_dir': self._shards, 'quantization_bits': 4, 'sampling': 'fixed'}
-    self.assertEqual(told['settings'], told['settings'] | given | {'model_size': 16, 'target_epsilon': None})
+    self.assertEqual(told['config'], told['config'] | given | {'model_size': 16, 'target_epsilon': None})
     self.assertEqual(told['shards'], self._shards)
 
   def test_the_flags_of_the_run_start_the_same_run(self) -> None:

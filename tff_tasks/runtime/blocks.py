@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tff_tasks import client_data
-from tff_tasks.runtime import resident
+from tff_tasks.population import client_data
+from tff_tasks.runtime import session_call
 from tff_tasks.runtime import workers as workers_lib
 
 # Enough clients that a call costs little beside them (and fewer than 64: the bits of a number say who was rejected),
@@ -120,7 +120,7 @@ class BlockReader:
   def _load(self, cohort: client_data.Cohort, places: Places) -> Block:
     size = _most_clients(cohort.source, places.capacity)
     specs = cohort.source.block_specs(size, places.capacity)
-    memory = self._take(_num_bytes(cohort.source, size, places.capacity) + resident.ALIGNMENT * len(specs))
+    memory = self._take(_num_bytes(cohort.source, size, places.capacity) + session_call.ALIGNMENT * len(specs))
     arrays = client_data.ClientDataset(*_place(memory, specs))
     return Block(arrays, *cohort.load_block(places.places, arrays), memory)
 
@@ -137,7 +137,7 @@ def _place(memory: np.ndarray, specs: list[tuple[tuple[int, ...], np.dtype]]) ->
   """Yields arrays of these shapes and dtypes in a memory, each aligned."""
   start = 0
   for shape, dtype in specs:
-    start += -(memory.ctypes.data + start) % resident.ALIGNMENT
+    start += -(memory.ctypes.data + start) % session_call.ALIGNMENT
     stop = start + math.prod(shape) * dtype.itemsize
     yield memory[start:stop].view(dtype).reshape(shape)
     start = stop

@@ -15,14 +15,14 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from tff_tasks import client_data
-from tff_tasks.runtime import block_work
+from tff_tasks.population import client_data
+from tff_tasks.runtime import block_training
 from tff_tasks.runtime import blocks
-from tff_tasks.runtime import imported
-from tff_tasks.runtime import merging
-from tff_tasks.runtime import resident
+from tff_tasks.runtime import graph_import
+from tff_tasks.runtime import partial_sums
 from tff_tasks.runtime import runtime
-from tff_tasks.runtime import values
+from tff_tasks.runtime import session_call
+from tff_tasks.runtime import tff_structures
 from tff_tasks.runtime import workers as workers_lib
 
 CANNOT_COMPILE = 'Clients train without XLA, which cannot compile this model.'
@@ -62,11 +62,11 @@ class LocalRuntime:
     self._result_type = process.next.type_signature.result
     self._initialize = _resident(initialize)
     self._prepare = _resident(self._form.prepare)
-    self._merge = merging.Merge(self._form)
+    self._merge = partial_sums.Merge(self._form)
     self._report_and_update = _report_and_update(self._form)
     self.use_xla = use_xla
     self.choice = ''
-    self._block_work: block_work.BlockWork | None = None
+    self._block_work: block_training.BlockWork | None = None
     self._workers = workers_lib.Workers(num_threads)
     # One thread reads faster than two train, and what is read too early has left the cache again.
     num_threads = self._workers.num_threads
@@ -74,13 +74,13 @@ class LocalRuntime:
 
   def initialize(self) -> Any:
     """Returns the state of round 0."""
-    return values.pack(self._initialize(), self._state_type)
+    return tff_structures.pack(self._initialize(), self._state_type)
 
   def next(
       self, state: Any, cohort: client_data.Cohort, upcoming: client_data.Cohort | None = None
   ) -> runtime.RoundResult:
     """Runs one round; no more than a few blocks of clients are in memory."""
-    flat_state = values.flatten(state, self._state_type)
+    flat_state = tff_structures.flatten(state, self._state_type)
     context = self._prepare(*flat_state)
     left_out: list[client_data.ClientError] = []
 
@@ -91,7 +91,7 @@ class LocalRuntime:
           yield total
 
     outputs = self._report_and_update(*flat_state, *self._merge(train_all()))
-    new_state, metrics = values.pack(_detach(outputs, flat_state), self._result_type)
+    new_state, metrics = tff_structures.pack(_detach(outputs, flat_state), self._result_type)
     return runtime.RoundResult(new_state, metrics, left_out)
 
   def close(self) -> None:
@@ -109,7 +109,7 @@ class LocalRuntime:
 
   def _train(
       self,
-      work: block_work.BlockWork | None,
+      work: block_training.BlockWork | None,
       loading: 'futures.Future[blocks.Block]',
       context: list[np.ndarray],
   ) -> tuple[list[np.ndarray], list[client_data.ClientError]]:
@@ -122,20 +122,20 @@ class LocalRuntime:
     not_finite = [client_data.ClientError(block.clients[number], runtime.NOT_FINITE) for number in rejected]
     return total, [*block.errors, *not_finite]
 
-  def _begin(self, block: blocks.Block, context: list[np.ndarray]) -> block_work.BlockWork | None:
+  def _begin(self, block: blocks.Block, context: list[np.ndarray]) -> block_training.BlockWork | None:
     """Returns what trains the first block, and all others unless there was nothing to measure with."""
     if not block.clients:
       return None
     if self.use_xla is None and not block.arrays.num_examples[0]:
-      return block_work.BlockWork(self._form, use_xla=False)
+      return block_training.BlockWork(self._form, use_xla=False)
     self._block_work = self._build_block_work(block, context)
     return self._block_work
 
-  def _build_block_work(self, block: blocks.Block, context: list[np.ndarray]) -> block_work.BlockWork:
+  def _build_block_work(self, block: blocks.Block, context: list[np.ndarray]) -> block_training.BlockWork:
     """Builds what trains a block, as asked for or, if it is left to us, the way that is faster on this block."""
     if self.use_xla is not None:
-      return block_work.BlockWork(self._form, self.use_xla)
-    works = [block_work.BlockWork(self._form, use_xla) for use_xla in (False, True)]
+      return block_training.BlockWork(self._form, self.use_xla)
+    works = [block_training.BlockWork(self._form, use_xla) for use_xla in (False, True)]
     sample = _sample(block)
     calls = [functools.partial(work, sample, context) for work in works]
     # Once at the same time: most of it is compiling.
@@ -183,18 +183,18 @@ def _compare(calls: Sequence[Callable[[], Any]]) -> list[float]:
   return best
 
 
-def _resident(computation: tff.framework.ConcreteComputation) -> resident.Function:
+def _resident(computation: tff.framework.ConcreteComputation) -> session_call.Function:
   parameter = computation.type_signature.parameter
-  function = imported.import_computation(computation)
-  return resident.make_resident(
-      lambda *arguments: function(arguments), [] if parameter is None else values.specs(parameter)
+  function = graph_import.import_computation(computation)
+  return session_call.make_resident(
+      lambda *arguments: function(arguments), [] if parameter is None else tff_structures.specs(parameter)
   )
 
 
-def _report_and_update(form: tff.backends.mapreduce.MapReduceForm) -> resident.Function:
+def _report_and_update(form: tff.backends.mapreduce.MapReduceForm) -> session_call.Function:
   """Returns the call `(flat state, flat sum) -> flat (state, metrics)`."""
-  report, update = imported.import_computation(form.report), imported.import_computation(form.update)
-  state, total = (values.specs(part.type_signature.parameter) for part in (form.prepare, form.report))
-  return resident.make_resident(
+  report, update = graph_import.import_computation(form.report), graph_import.import_computation(form.update)
+  state, total = (tff_structures.specs(part.type_signature.parameter) for part in (form.prepare, form.report))
+  return session_call.make_resident(
       lambda *arguments: update([*arguments[: len(state)], *report(arguments[len(state) :])]), [*state, *total]
   )

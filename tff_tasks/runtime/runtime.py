@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from tff_tasks import client_data
+from tff_tasks.population import client_data
 
 
 class RoundResult(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import tensorflow_federated as tff
 
-from tff_tasks import client_data
+from tff_tasks.population import client_data
 from tff_tasks.runtime import contexts
 from tff_tasks.runtime import runtime
 from tff_tasks.runtime import server

@@ -11,16 +11,16 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import pytest
 
-from pipelines import schema as schema_lib
+from contracts import schema as schema_lib
 from pipelines.declarations import declaration as declarations
 from pipelines.declarations import documents
 from pipelines.featurizers import base
-from pipelines.learning import scaling as scaling_lib
+from pipelines.limits import bounds
+from pipelines.limits import splits
 from pipelines.readers import registry as readers
 from pipelines.rows import columns
 from pipelines.rows import rows as rows_lib
-from pipelines.shards import bounds
-from pipelines.shards import splits
+from pipelines.statistics import scaling as scaling_lib
 from tests import layout
 
 _FOLDER = os.path.join(layout.ROOT, 'configs', 'datasets')

@@ -9,10 +9,10 @@ from hypothesis import strategies
 import numpy as np
 import pyarrow as pa
 
-from pipelines import schema as schema_lib
+from contracts import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import characters
-from pipelines.learning import vocabularies
+from pipelines.featurizers import vocabularies
 from pipelines.rows import columns
 from pipelines.rows import rows as rows_lib
 

@@ -8,13 +8,13 @@ from absl.testing import absltest
 import numpy as np
 import pyarrow as pa
 
-from pipelines import guarantees
-from pipelines import schema as schema_lib
+from contracts import guarantees
+from contracts import schema as schema_lib
 from pipelines.featurizers import table as table_lib
-from pipelines.learning import base as learning
-from pipelines.learning import scaling
 from pipelines.rows import number_columns
 from pipelines.rows import rows as rows_lib
+from pipelines.statistics import base as learning
+from pipelines.statistics import scaling
 
 
 class _Learner(learning.Learner):

@@ -7,7 +7,7 @@ import hypothesis
 from hypothesis import strategies
 import numpy as np
 
-from pipelines import schema as schema_lib
+from contracts import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import packing
 

@@ -8,7 +8,7 @@ from absl.testing import parameterized
 import numpy as np
 import pyarrow as pa
 
-from pipelines import schema as schema_lib
+from contracts import schema as schema_lib
 from pipelines.featurizers import base
 from pipelines.featurizers import checks
 from pipelines.featurizers import registry

@@ -6,8 +6,8 @@ from absl.testing import parameterized
 from pipelines.featurizers import characters
 from pipelines.featurizers import items
 from pipelines.featurizers import sequence
+from pipelines.featurizers import vocabularies
 from pipelines.featurizers import words
-from pipelines.learning import vocabularies
 
 _ASKED: tuple[sequence.Sequence, ...] = (
     characters.Characters('x', 3, vocabularies.Alphabet('dp', epsilon=1.0, delta=1e-6)),

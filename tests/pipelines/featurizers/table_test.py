@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.featurizers import table
-from pipelines.learning import scaling
 from pipelines.rows import columns
 from pipelines.rows import number_columns
 from pipelines.rows import rows as rows_lib
+from pipelines.statistics import scaling
 
 _CATEGORIES = (table.Category('sex', ('f', 'm')), table.Category('size', ('s', 'm', 'l')))
 

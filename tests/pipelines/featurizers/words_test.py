@@ -3,9 +3,9 @@ from absl.testing import parameterized
 import numpy as np
 import pyarrow as pa
 
-from pipelines import schema as schema_lib
+from contracts import schema as schema_lib
+from pipelines.featurizers import vocabularies
 from pipelines.featurizers import words
-from pipelines.learning import vocabularies
 from pipelines.rows import rows as rows_lib
 
 _IGNORED = schema_lib.IGNORED_LABEL

@@ -10,7 +10,7 @@ import sys
 
 from absl import flags
 
-from pipelines import cli
+from common import cli
 from tests.pipelines.readers import fuzz_files
 from tests.pipelines.readers import fuzzing
 

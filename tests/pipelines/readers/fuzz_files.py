@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet as arrow_parquet
 
-from pipelines import client_shards
-from pipelines import schema as schema_lib
+from contracts import client_shards
+from contracts import schema as schema_lib
 from pipelines.readers import avro
 from pipelines.readers import base
 from pipelines.readers import delimited

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import shard_bytes
+from contracts import shard_format
 from pipelines.rows import client_ids
 
 
@@ -180,8 +180,8 @@ class HashTest(parameterized.TestCase):
   def test_bytes_there_and_back_from_any_slice(self) -> None:
     ids = np.arange(64, dtype=np.uint8).reshape(4, 16)
     array = client_ids.from_bytes(ids)
-    np.testing.assert_array_equal(shard_bytes.id_bytes(array), ids)
-    np.testing.assert_array_equal(shard_bytes.id_bytes(array.slice(1, 2)), ids[1:3])
+    np.testing.assert_array_equal(shard_format.id_bytes(array), ids)
+    np.testing.assert_array_equal(shard_format.id_bytes(array.slice(1, 2)), ids[1:3])
 
   def test_halves_sort_as_the_ids_do(self) -> None:
     ids = np.random.default_rng(0).integers(0, 3, (50, 16), np.uint8)

@@ -17,9 +17,9 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from pipelines import accounting
-from pipelines import client_shards
-from pipelines import schema as schema_lib
+from contracts import client_shards
+from contracts import schema as schema_lib
+from pipelines.shards import accounting
 from pipelines.shards import forgetting
 from pipelines.shards import shard_writing
 

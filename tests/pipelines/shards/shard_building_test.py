@@ -8,15 +8,15 @@ from hypothesis import strategies
 import numpy as np
 import pyarrow as pa
 
-from pipelines import client_shards
-from pipelines import reports
-from pipelines import schema as schema_lib
+from contracts import client_shards
+from contracts import schema as schema_lib
 from pipelines.declarations import declaration
+from pipelines.limits import bounds
+from pipelines.limits import splits
+from pipelines.rows import reports
 from pipelines.rows import rows as rows_lib
-from pipelines.shards import bounds
 from pipelines.shards import shard_building
 from pipelines.shards import shard_writing
-from pipelines.shards import splits
 from tests.pipelines import fakes
 
 _IDENTITY = (rows_lib.ORDER, 'number')

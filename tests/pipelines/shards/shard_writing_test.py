@@ -13,10 +13,10 @@ from absl.testing import parameterized
 import numpy as np
 import pyarrow as pa
 
-from pipelines import client_shards
-from pipelines import files
-from pipelines import schema as schema_lib
-from pipelines import shard_bytes
+from common import files
+from contracts import client_shards
+from contracts import schema as schema_lib
+from contracts import shard_format
 from pipelines.shards import shard_writing
 
 _SCHEMA = schema_lib.Schema(
@@ -158,7 +158,7 @@ class IdsTest(absltest.TestCase):
     arrays = _client(1, 'train', 1)[2:]
     with self.assertRaises(pa.ArrowInvalid):
       shard_writing.pack([shard_writing.ClientExamples(b'short', 'train', *arrays)])
-    self.assertEqual(shard_bytes.ID_BYTES, 16)
+    self.assertEqual(shard_format.ID_BYTES, 16)
 
 
 if __name__ == '__main__':

@@ -7,12 +7,12 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from pipelines import client_shards
+from contracts import client_shards
 from tests.tff_tasks import fakes
-from tff_tasks import client_data
-from tff_tasks import seeds
+from tff_tasks.population import client_data
+from tff_tasks.population import seeds
 from tff_tasks.runtime import blocks
-from tff_tasks.runtime import resident
+from tff_tasks.runtime import session_call
 
 
 class _BlocksTest(parameterized.TestCase):
@@ -70,7 +70,7 @@ class BlockReaderTest(_BlocksTest):
     found = []
     for loading in self._reader.read(cohort, None):
       block = loading.result()
-      self.assertEqual([array.ctypes.data % resident.ALIGNMENT for array in block.arrays], [0] * 5)
+      self.assertEqual([array.ctypes.data % session_call.ALIGNMENT for array in block.arrays], [0] * 5)
       copy = client_data.ClientDataset(*map(np.copy, block.arrays))
       found += [copy.of(number) for number in range(len(block.clients))]
       self._reader.free(block)

@@ -13,29 +13,29 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from models import handwriting
-from models import next_character
-from pipelines import client_shards
-from pipelines import schema as schema_lib
+from contracts import client_shards
+from contracts import schema as schema_lib
+from models import functional_model
+from models.tasks import handwriting
+from models.tasks import next_character
 from pipelines.shards import shard_writing
 from tests.tff_tasks import fakes
-from tff_tasks import aggregation
-from tff_tasks import algorithms
-from tff_tasks import client_data
-from tff_tasks import client_work
-from tff_tasks import functional
-from tff_tasks import privacy
-from tff_tasks import seeds
-from tff_tasks import settings
-from tff_tasks.runtime import block_work
+from tff_tasks import config
+from tff_tasks.aggregation import private_mean
+from tff_tasks.algorithms import client_work
+from tff_tasks.algorithms import fed_avg
+from tff_tasks.population import client_data
+from tff_tasks.population import seeds
+from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.runtime import block_training
 from tff_tasks.runtime import local
-from tff_tasks.runtime import merging
+from tff_tasks.runtime import partial_sums
 from tff_tasks.runtime import runtime as runtime_lib
 from tff_tasks.runtime import tff as tff_runtime
 
 _SEED, _OTHER_SEED = map(seeds.Seed.from_number, (3, 4))
 _POPULATION = len(fakes.SIZES)
-_PLAN = functools.partial(privacy.PrivacyPlan, population=_POPULATION, clients_per_round=3)
+_PLAN = functools.partial(plan_lib.PrivacyPlan, population=_POPULATION, clients_per_round=3)
 _NOISE = {'noise_multiplier': 1.0, 'delta': 1e-3}
 _PLAIN = _PLAN(quantization_bits=0)
 _CLIPPED = _PLAN(quantization_bits=0, clip_norm=0.05)
@@ -47,23 +47,23 @@ _PLANS = {'plain': _PLAIN, 'clipped': _CLIPPED, 'quantized': _QUANTIZED, 'noised
 _COHORTS: tuple[list[int], ...] = ([0, 1, 3, 6], [4], [], list(range(_POPULATION)))
 
 
-def _build_model(size: int) -> functional.FunctionalModel:
-  return functional.FunctionalModel(functools.partial(next_character.build_model, fakes.SCHEMA, size), 1)
+def _build_model(size: int) -> functional_model.FunctionalModel:
+  return functional_model.FunctionalModel(functools.partial(next_character.build_model, fakes.SCHEMA, size), 1)
 
 
 def _build_process(
-    optimizer: str, plan: privacy.PrivacyPlan, rate: float = 0.5, epochs: int = 2, seed: seeds.Seed = _SEED
+    optimizer: str, plan: plan_lib.PrivacyPlan, rate: float = 0.5, epochs: int = 2, seed: seeds.Seed = _SEED
 ) -> tff.learning.templates.LearningProcess:
-  return algorithms.build_learning_process(
+  return fed_avg.build_learning_process(
       _build_model(5), fakes.SCHEMA, client_work.LocalTraining(rate, 4, epochs),
-      algorithms.build_server_optimizer(optimizer, 0.1, 'linear', 8), plan, seed,
+      fed_avg.build_server_optimizer(optimizer, 0.1, 'linear', 8), plan, seed,
   )  # fmt: skip
 
 
-def _add_noise(plan: privacy.PrivacyPlan, state: Any, seed: seeds.Seed = _SEED) -> Any:
+def _add_noise(plan: plan_lib.PrivacyPlan, state: Any, seed: seeds.Seed = _SEED) -> Any:
   """Returns the state with the noise of the round that it stands before."""
   dimension = sum(weight.size for weight in state.global_model_weights.trainable)
-  return aggregation.RoundNoise(plan, dimension, seed).add(int(state.aggregator['round']) + 1, state)
+  return private_mean.RoundNoise(plan, dimension, seed).add(int(state.aggregator['round']) + 1, state)
 
 
 def _assert_same(ours: Any, theirs: Any, our_metrics: Any, their_metrics: Any) -> None:
@@ -79,12 +79,12 @@ class LocalRuntimeTest(parameterized.TestCase):
     self._shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
     self._source = client_data.ClientDataSource(self._shards, 4, 24, _SEED)
     # So that a round of eight blocks merges them in several calls.
-    self.enterContext(mock.patch.object(merging, '_MAX_SUMS', 3))
+    self.enterContext(mock.patch.object(partial_sums, '_MAX_SUMS', 3))
 
   def _cohorts(self) -> list[client_data.Cohort]:
     return [self._source.cohort(number, np.array(cohort, int)) for number, cohort in enumerate(_COHORTS, start=1)]
 
-  def _run(self, runtime: runtime_lib.Runtime, plan: privacy.PrivacyPlan) -> tuple[Any, list[Any]]:
+  def _run(self, runtime: runtime_lib.Runtime, plan: plan_lib.PrivacyPlan) -> tuple[Any, list[Any]]:
     """Returns the last state and the metrics of all rounds."""
     cohorts = self._cohorts()
     with contextlib.closing(runtime):
@@ -95,9 +95,9 @@ class LocalRuntimeTest(parameterized.TestCase):
         metrics.append(measured)
     return state, metrics
 
-  @parameterized.product(optimizer=settings.SERVER_OPTIMIZERS, plan=tuple(_PLANS))
+  @parameterized.product(optimizer=config.SERVER_OPTIMIZERS, plan=tuple(_PLANS))
   def test_gives_the_numbers_of_tffs_runtime(self, optimizer: str, plan: str) -> None:
-    use_xla = (settings.SERVER_OPTIMIZERS.index(optimizer) + list(_PLANS).index(plan)) % 2 == 0
+    use_xla = (config.SERVER_OPTIMIZERS.index(optimizer) + list(_PLANS).index(plan)) % 2 == 0
     try:
       self._compare_with_tffs(_build_process(optimizer, _PLANS[plan]), use_xla, _PLANS[plan])
     except AssertionError:
@@ -108,7 +108,7 @@ class LocalRuntimeTest(parameterized.TestCase):
       self._compare_with_tffs(_build_process(optimizer, _PLANS[plan], seed=_OTHER_SEED), use_xla, _PLANS[plan])
 
   def _compare_with_tffs(
-      self, process: tff.learning.templates.LearningProcess, use_xla: bool, plan: privacy.PrivacyPlan
+      self, process: tff.learning.templates.LearningProcess, use_xla: bool, plan: plan_lib.PrivacyPlan
   ) -> None:
     ours, our_metrics = self._run(local.LocalRuntime(process, use_xla), plan)
     theirs, their_metrics = self._run(tff_runtime.TffRuntime(process), plan)
@@ -141,9 +141,9 @@ class LocalRuntimeTest(parameterized.TestCase):
         for number, size in enumerate((9, 3, 0, 6))
     ]  # fmt: skip
     shard_writing.write_data_set(folder, schema, [shard_writing.pack(clients)])
-    process = algorithms.build_learning_process(
-        functional.FunctionalModel(functools.partial(handwriting.build_model, schema, 6), 1), schema,
-        client_work.LocalTraining(0.1, 4, 2), algorithms.build_server_optimizer('sgd', 1.0), _PLAIN, _SEED,
+    process = fed_avg.build_learning_process(
+        functional_model.FunctionalModel(functools.partial(handwriting.build_model, schema, 6), 1), schema,
+        client_work.LocalTraining(0.1, 4, 2), fed_avg.build_server_optimizer('sgd', 1.0), _PLAIN, _SEED,
     )  # fmt: skip
     source = client_data.ClientDataSource(client_shards.ClientShards(folder), 4, 99, _SEED)
     results = []
@@ -169,16 +169,16 @@ class LocalRuntimeTest(parameterized.TestCase):
   @parameterized.parameters(True, False)
   def test_chooses_what_is_faster_and_says_so(self, is_xla_faster: bool) -> None:
     process, delays = _build_process('sgd', _PLAIN, epochs=1), {is_xla_faster: 0.0, not is_xla_faster: 0.2}
-    original = block_work.BlockWork.__call__
+    original = block_training.BlockWork.__call__
 
-    def call(work: block_work.BlockWork, *arguments: Any) -> block_work.BlockSum:
+    def call(work: block_training.BlockWork, *arguments: Any) -> block_training.BlockSum:
       threading.Event().wait(delays[work.use_xla])
       return original(work, *arguments)
 
     cohort = self._source.cohort(1, np.array([0, 2]))
     with (
         contextlib.closing(local.LocalRuntime(process)) as runtime,
-        mock.patch.object(block_work.BlockWork, '__call__', call),
+        mock.patch.object(block_training.BlockWork, '__call__', call),
     ):
       self.assertEqual((runtime.use_xla, runtime.choice), (None, ''))
       state, *_ = runtime.next(runtime.initialize(), cohort)
@@ -193,9 +193,9 @@ class LocalRuntimeTest(parameterized.TestCase):
       np.testing.assert_array_equal(one, other)
 
   def test_what_xla_cannot_compile_trains_without(self) -> None:
-    original = block_work.BlockWork.__call__
+    original = block_training.BlockWork.__call__
 
-    def call(work: block_work.BlockWork, *arguments: Any) -> block_work.BlockSum:
+    def call(work: block_training.BlockWork, *arguments: Any) -> block_training.BlockSum:
       if work.use_xla:
         raise tf.errors.InvalidArgumentError(None, None, 'Detected unsupported operations')
       return original(work, *arguments)
@@ -203,7 +203,7 @@ class LocalRuntimeTest(parameterized.TestCase):
     process, cohort = _build_process('sgd', _PLAIN, epochs=1), self._source.cohort(1, np.array([0, 2]))
     with (
         contextlib.closing(local.LocalRuntime(process)) as runtime,
-        mock.patch.object(block_work.BlockWork, '__call__', call),
+        mock.patch.object(block_training.BlockWork, '__call__', call),
     ):
       _, metrics, _ = runtime.next(runtime.initialize(), cohort)
       self.assertEqual(metrics['aggregator']['sums']['clients'], 2)
@@ -232,7 +232,7 @@ class BadClientsTest(parameterized.TestCase):
     self._everyone = self._source.cohort(1, np.arange(_POPULATION))
 
   @parameterized.product(plan=(_PLAIN, _QUANTIZED), use_xla=(True, False))
-  def test_a_client_without_finite_numbers_leaves_the_others(self, plan: privacy.PrivacyPlan, use_xla: bool) -> None:
+  def test_a_client_without_finite_numbers_leaves_the_others(self, plan: plan_lib.PrivacyPlan, use_xla: bool) -> None:
     diverging = _build_process('sgd', plan, rate=1e38)
     results = []
     for build in _both(diverging, use_xla):
@@ -271,7 +271,7 @@ class BadClientsTest(parameterized.TestCase):
 
   @parameterized.parameters(ValueError, MemoryError, SystemExit)
   def test_an_error_while_training_or_reading_ends_the_round(self, kind: type[BaseException]) -> None:
-    for where in ((block_work.BlockWork, '__call__'), (client_data.Cohort, 'load_block')):
+    for where in ((block_training.BlockWork, '__call__'), (client_data.Cohort, 'load_block')):
       with (
           contextlib.closing(local.LocalRuntime(_build_process('sgd', _PLAIN), True)) as runtime,
           mock.patch.object(*where, side_effect=kind('on purpose')),

@@ -5,7 +5,7 @@ from unittest import mock
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from tff_tasks import settings
+from tff_tasks import config
 from tff_tasks.runtime import local
 from tff_tasks.runtime import registry
 from tff_tasks.runtime import tff as tff_runtime
@@ -29,7 +29,7 @@ class RegistryTest(parameterized.TestCase):
     self._local.assert_not_called()
 
   def test_finds_all_that_the_flag_allows(self) -> None:
-    for name in settings.RUNTIMES:
+    for name in config.RUNTIMES:
       registry.build_runtime(name, mock.sentinel.process, False)
     self.assertEqual((self._local.call_count, self._tff.call_count), (1, 1))
 

@@ -13,17 +13,17 @@ import psutil
 
 from tests import layout
 from tests.tff_tasks import fakes
-from tff_tasks import program
-from tff_tasks import progress
 from tff_tasks.runtime import server
 from tff_tasks.runtime import tff as tff_runtime
+from tff_tasks.training import progress
+from tff_tasks.training import run as run_lib
 
 # A program that starts the server, says so, and ends in one of the ways that programs end.
 _PROGRAM = """
 import sys
 import numpy as np
 import tensorflow_federated as tff
-from pipelines import cli
+from common import cli
 from tff_tasks.runtime import tff as tff_runtime
 
 @tff.federated_computation
@@ -72,27 +72,27 @@ class TffRuntimeTest(parameterized.TestCase):
       ('interrupted', 'wait', signal.SIGINT, 128 + signal.SIGINT),
   )
   def test_leaves_no_server_behind(self, ending: str, sent: signal.Signals | None, code: int) -> None:
-    program = subprocess.Popen(
+    run_lib = subprocess.Popen(
         [sys.executable, '-c', _PROGRAM, ending], cwd=layout.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, text=True, env={**os.environ, 'PYTHONPATH': str(layout.ROOT)},
         preexec_fn=_heed_interrupts,
     )  # fmt: skip
-    assert program.stdin is not None
-    assert program.stdout is not None
+    assert run_lib.stdin is not None
+    assert run_lib.stdout is not None
     try:
-      self.assertEqual(program.stdout.readline(), 'started\n')
-      children = psutil.Process(program.pid).children(recursive=True)
+      self.assertEqual(run_lib.stdout.readline(), 'started\n')
+      children = psutil.Process(run_lib.pid).children(recursive=True)
       self.assertEqual([child.name() == 'worker_binary' for child in children], [False, True])  # Its keeper, and it.
-      self._check_who_reaches(children[1], program.stdout.readline())
+      self._check_who_reaches(children[1], run_lib.stdout.readline())
       if sent is None:
-        print(file=program.stdin, flush=True)
+        print(file=run_lib.stdin, flush=True)
       else:
-        program.send_signal(sent)
-      self.assertEqual(program.wait(30), code)
+        run_lib.send_signal(sent)
+      self.assertEqual(run_lib.wait(30), code)
     finally:
-      program.kill()
-      program.stdin.close()
-      program.stdout.close()
+      run_lib.kill()
+      run_lib.stdin.close()
+      run_lib.stdout.close()
     self._wait_for_end(children)
 
   def _check_who_reaches(self, binary: psutil.Process, said: str) -> None:
@@ -119,10 +119,10 @@ class RunTest(absltest.TestCase):
     self._stream = io.StringIO()
 
   def _train(self, name: str = 'run', runtime: str = 'tff') -> None:
-    settings = dataclasses.replace(
-        fakes.SETTINGS, output_dir=os.path.join(self._folder, name), runtime=runtime, noise_multiplier=0.0
+    config = dataclasses.replace(
+        fakes.CONFIG, output_dir=os.path.join(self._folder, name), runtime=runtime, noise_multiplier=0.0
     )
-    program.train(settings, self._shards, f'--runtime={runtime}\n', self._stream)
+    run_lib.train(config, self._shards, f'--runtime={runtime}\n', self._stream)
 
   def _kill(self, round_number: int) -> None:
     """Stands in for the end of a round: after the third, which has a checkpoint, the server is killed."""

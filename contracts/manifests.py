@@ -1,0 +1,57 @@
+"""What the manifest of a data set says, and the one way to read it. A leaf."""
+
+import re
+from typing import Any
+
+from common import sealed_json
+from contracts import schema as schema_lib
+
+# Grows when a reader of the older form would misread the new one.
+FORMAT = 3
+SPLITS = ('train', 'tail', 'validation', 'test')
+
+_COUNTS = {str: int}
+_FEATURE = {'name': str, 'dtype': str, 'shape': [int]}
+# What readers rely on. A data set that no job made, of a test for example, has no keys of the job.
+_FORM = {
+    'format': int,
+    'schema': {'task': str, 'feature': _FEATURE, 'label': _FEATURE, 'classes': [str]},
+    'index': str,
+    'files': {str: {'bytes': int, 'sha256': str, 'shard?': int}},
+    'splits': {split: {'clients': int, 'examples': int} for split in SPLITS},
+    'rows': {'read': int, 'used': int, 'bounded': int, 'quarantined': _COUNTS},
+    'declaration?': {'name?': str, 'client?': {'public_ids': bool}, 'examples?': dict},
+    'client_id_key?': str,
+    'input?': {'files': int, 'bytes': int, 'sha256': str},
+    'num_shards?': int,
+    'code_version?': str,
+    'bounded_by?': _COUNTS,
+    'clients_set_aside?': _COUNTS,
+    'notes?': _COUNTS,
+    'warnings?': [str],
+    'limits?': dict,
+    'learned?': [dict],
+    'forgotten?': [{'clients': int, 'asked': int, 'shards': [int], 'date': str}],
+    'seconds?': (int, float),
+}
+_FILE_NAME = re.compile(r'[\w-][\w.-]*').fullmatch
+
+
+def parse(content: bytes) -> dict[str, Any]:
+  """Returns what the bytes of a manifest say.
+
+  Raises:
+    ValueError: With what was found instead, if `shard_writing.write_manifest` did not write them.
+  """
+  written = sealed_json.loads_unchecked(content).get('format')
+  if written != FORMAT:
+    is_older = type(written) is int and 0 < written < FORMAT
+    found = f'format {written} of an older version' if is_older else 'another'
+    raise ValueError(f'{found} (this one reads format {FORMAT})')
+  manifest = sealed_json.loads(content, _FORM)
+  if manifest['index'] not in manifest['files']:
+    raise ValueError('no index among its files')
+  if not all(map(_FILE_NAME, manifest['files'])):
+    raise ValueError('a file outside of the folder')
+  schema_lib.Schema.from_json(manifest['schema'])
+  return manifest

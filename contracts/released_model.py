@@ -1,0 +1,167 @@
+"""The released model and its privacy ledger: what may leave a run, each of them naming the other.
+
+A run's checkpoints hold secrets too (the seed of the noise); the exporter reads these files and never them.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import hashlib
+import io
+import json
+import os
+from typing import TYPE_CHECKING, Any
+import zipfile
+import zlib
+
+import numpy as np
+
+from common import files
+from common import sealed_json
+from contracts import schema as schema_lib
+
+if TYPE_CHECKING:
+  import tensorflow as tf
+
+FILE_NAME = 'model.npz'
+LEDGER_NAME = 'privacy.json'
+# Of model.npz; grows when a reader of the older form would misread the new one.
+FORMAT = 2
+# What reading a damaged file raises: NumPy and zipfile have no one name for it.
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_REMEDY = 'repeat the training command, which writes both again'
+
+
+@dataclasses.dataclass(frozen=True)
+class ReleasedModel:
+  """Weights (in the order of `keras.Model.get_weights`) with what it takes to rebuild the model around them.
+
+  Attributes:
+    schema: What the model was trained on.
+    model_size: Width of its main layer.
+    round_number: The last round that changed it.
+    weights: See above.
+    run: The id of the run, and which of its attempts the round is of: a run that lost a checkpoint has several.
+  """
+
+  schema: schema_lib.Schema
+  model_size: int
+  round_number: int
+  weights: Sequence[np.ndarray]
+  run: tuple[str, int] = ('', 0)
+
+  def build(self, unroll: bool = False, batch_size: int | None = None) -> 'tf.keras.Model':
+    """Returns the Keras model with these weights; see `Task.build_model` for the arguments."""
+    from models import registry  # Not above: a damaged file is found without waiting for TensorFlow.
+
+    task = registry.get_task(self.schema.task)
+    model = task.build_model(self.schema, self.model_size, unroll, batch_size)
+    model.set_weights(list(self.weights))
+    return model
+
+  @property
+  def digest(self) -> str:
+    """A hash over all weights: the checksums of the file are one a member, and none of its list of members."""
+    digest = hashlib.sha256()
+    for weight in self.weights:
+      digest.update(f'{weight.dtype.str} {weight.shape}'.encode())
+      digest.update(weight.tobytes())
+    return digest.hexdigest()
+
+
+def save(model: ReleasedModel, ledger: Mapping[str, Any], run_dir: str) -> None:
+  """Writes the model and its ledger into the run directory, each whole or not at all.
+
+  The ledger gets the model's digest and the model the ledger's: of two that were not released together,
+  because the process was killed between them, reading says so.
+
+  Args:
+    model: The model.
+    ledger: What `privacy.json` says of it.
+    run_dir: The run directory.
+  """
+  named = {**ledger, 'round': model.round_number, 'run': list(model.run), 'model': model.digest}
+  text = sealed_json.dumps(named).encode()
+  header = {
+      'format': FORMAT,
+      'schema': model.schema.to_json(),
+      'model_size': model.model_size,
+      'round_number': model.round_number,
+      'run': list(model.run),
+      'sha256': model.digest,
+      'ledger': hashlib.sha256(text).hexdigest(),
+  }
+  arrays = {f'weight_{index:03d}': weight for index, weight in enumerate(model.weights)}
+  buffer = io.BytesIO()
+  np.savez(buffer, header=np.array(json.dumps(header)), **arrays)
+  # The ledger first: whoever looks meanwhile is told of a round too many rather than of one too few.
+  files.write_atomically(os.path.join(run_dir, LEDGER_NAME), text)
+  files.write_atomically(os.path.join(run_dir, FILE_NAME), buffer.getvalue())
+
+
+def load(run_dir: str) -> ReleasedModel:
+  """Reads the model that `save` wrote, and checks it against its ledger as `load_with_ledger` does."""
+  return load_with_ledger(run_dir)[0]
+
+
+def load_with_ledger(run_dir: str) -> tuple[ReleasedModel, dict[str, Any]]:
+  """Reads the model and the ledger that `save` wrote.
+
+  Raises:
+    ValueError: If one of them is missing or damaged, or they were not released together.
+  """
+  model, checksum = _load_model(os.path.join(run_dir, FILE_NAME))
+  path = os.path.join(run_dir, LEDGER_NAME)
+  try:
+    with open(path, 'rb') as file:
+      ledger = sealed_json.loads(text := file.read(), {})
+  except FileNotFoundError as error:
+    raise ValueError(f'Expected the privacy ledger of a model at {path}, found none: {_REMEDY}.') from error
+  except (OSError, ValueError) as error:
+    raise ValueError(f'Expected a privacy ledger at {path}, found a damaged file ({error}): {_REMEDY}.') from error
+  if (hashlib.sha256(text).hexdigest(), ledger.get('model')) != (checksum, model.digest):
+    raise ValueError(
+        f'Expected the model and the privacy ledger in {run_dir} to be released together, found the model of round '
+        f'{model.round_number} and a ledger of round {ledger.get("round")}: {_REMEDY}.'
+    )
+  return model, ledger
+
+
+def find_rounds(run_dir: str) -> list[tuple[str, int, int]]:
+  """Returns the run, the attempt and the round that the files in a run directory say they are of, damaged ones not."""
+  found = []
+  try:
+    model, _ = _load_model(os.path.join(run_dir, FILE_NAME))
+    found.append((*model.run, model.round_number))
+  except ValueError:
+    pass
+  try:
+    with open(os.path.join(run_dir, LEDGER_NAME), encoding='utf-8') as file:
+      ledger = json.load(file)
+    (run_id, attempt), round_number = ledger['run'], ledger['round']
+    found.append((str(run_id), int(attempt), int(round_number)))
+  except (OSError, ValueError, KeyError, TypeError):
+    pass
+  return found
+
+
+def _load_model(path: str) -> tuple[ReleasedModel, str]:
+  """Returns the model, and the digest of the ledger that it was released with."""
+  try:
+    with np.load(path, allow_pickle=False) as arrays:
+      header = json.loads(str(arrays['header']))
+      if header.get('format') == FORMAT:
+        weights = [arrays[name] for name in sorted(arrays.files) if name != 'header']
+        schema = schema_lib.Schema.from_json(header['schema'])
+        run_id, attempt = header['run']
+        model = ReleasedModel(schema, header['model_size'], header['round_number'], weights, (run_id, attempt))
+        if header['sha256'] != model.digest:
+          raise ValueError('other weights than were written')
+        return model, header['ledger']
+  except FileNotFoundError as error:
+    raise ValueError(f'Expected a released model at {path}, found none: train the run first.') from error
+  except _DAMAGED as error:
+    raise ValueError(f'Expected a released model at {path}, found a damaged file ({error}): {_REMEDY}.') from error
+  raise ValueError(
+      f'Expected a released model of format {FORMAT} at {path}, found one of an earlier version of this program: train '
+      'again in another --output_dir.'
+  )

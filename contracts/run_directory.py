@@ -1,0 +1,160 @@
+"""Reads the figures that a run leaves in its directory. A leaf.
+
+A run that was stopped has not written all of them yet: what is missing reads as empty, what is damaged is an error.
+"""
+
+import csv
+import json
+import math
+import os
+import re
+from typing import Any
+
+from common import sealed_json
+
+_WITHHELD = re.compile('seed|secret|password', re.IGNORECASE)
+WITHHELD = '(withheld)'
+CONFIG_NAME = 'config.flags'
+# What stands before the fingerprint of the data in the flag file.
+DATA = '# data: '
+PARITY = 'parity.json'
+
+_FLOAT = (float, int)
+_VARIANT = {
+    'path': str, 'bytes': int, 'sha256': str, 'summary': str, 'argmax_agreement': _FLOAT,
+    'max_logit_difference': _FLOAT, 'accuracy': _FLOAT, 'examples': int, 'positions': int,
+    'stored?': {str: int},
+}  # fmt: skip
+_PARITY = {
+    'source': str, 'task': str, 'variants': {str: _VARIANT}, 'failed': {str: str}, 'keras_accuracy': _FLOAT,
+    'majority_accuracy?': _FLOAT, 'examples': int, 'positions': int, 'seconds': _FLOAT,
+}  # fmt: skip
+# What stands before the id of the run in it.
+RUN = '# run: '
+
+
+def read_flags(run_dir: str) -> list[tuple[str, str]]:
+  """Returns the run's flags as (name, value); a switch stands as `name` or `noname`, with an empty value.
+
+  A seed is withheld: whoever knows it can subtract the noise, and with it the privacy.
+
+  Raises:
+    ValueError: If the file is not text.
+  """
+  path = os.path.join(run_dir, CONFIG_NAME)
+  try:
+    with open(path, encoding='utf-8') as file:
+      lines = [line.strip().lstrip('-') for line in file if line.strip().startswith('-')]
+  except FileNotFoundError:
+    return []
+  except UnicodeDecodeError as error:
+    raise ValueError(
+        f'Expected a flag file at {path}, found other bytes ({error}): repeat the training command, which writes it '
+        'again.'
+    ) from error
+  flags = [(name, value) for name, _, value in (line.partition('=') for line in lines)]
+  return [(name, WITHHELD if _WITHHELD.search(name) else value) for name, value in flags]
+
+
+def read_flag(run_dir: str, name: str) -> str | None:
+  """Returns the value of one flag of the run, or `None` if it was not set."""
+  return dict(read_flags(run_dir)).get(name)
+
+
+def read_data(run_dir: str) -> str | None:
+  """Returns the fingerprint of the data set that the run was trained on, or `None` if it left none."""
+  return _read_note(run_dir, DATA)
+
+
+def read_run(run_dir: str) -> str | None:
+  """Returns the id of the run, or `None` if it left none."""
+  return _read_note(run_dir, RUN)
+
+
+def _read_note(run_dir: str, mark: str) -> str | None:
+  """Returns what stands behind a mark in the flag file."""
+  path = os.path.join(run_dir, CONFIG_NAME)
+  if not os.path.exists(path):
+    return None
+  with open(path, encoding='utf-8', errors='replace') as file:
+    notes = [line.removeprefix(mark).strip() for line in file if line.startswith(mark)]
+  return notes[0] if notes else None
+
+
+def read_json(folder: str, file_name: str) -> dict[str, Any]:
+  """Returns the object in a JSON file of a run or model folder, empty if there is no such file.
+
+  Raises:
+    ValueError: If the file holds something else.
+  """
+  path = os.path.join(folder, file_name)
+  try:
+    with open(path, encoding='utf-8') as file:
+      value = json.loads(text := file.read())
+  except FileNotFoundError:
+    return {}
+  except ValueError as error:
+    raise _damaged_json(path, f'none ({error})') from error
+  if not isinstance(value, dict):
+    raise _damaged_json(path, f'a {type(value).__name__}')
+  if sealed_json.CHECKSUM not in value:
+    return value
+  try:
+    return sealed_json.loads(text.encode(), {})
+  except ValueError as error:
+    raise _damaged_json(path, str(error)) from error
+
+
+def read_parity(model_dir: str) -> dict[str, Any]:
+  """Returns what an export says of its files, empty if there was none.
+
+  Raises:
+    ValueError: If the file is not what the export wrote.
+  """
+  path = os.path.join(model_dir, PARITY)
+  try:
+    with open(path, 'rb') as file:
+      return sealed_json.loads(file.read(), _PARITY)
+  except FileNotFoundError:
+    return {}
+  except ValueError as error:
+    raise ValueError(f'Expected the {path} of an export, found {error}: delete it and export again.') from error
+
+
+def _damaged_json(path: str, found: str) -> ValueError:
+  return ValueError(f'Expected a whole JSON object in {path}, found {found}: repeat the command that wrote it.')
+
+
+def read_figures(run_dir: str) -> dict[str, Any]:
+  """Returns run.json, the final figures; empty if the model in the directory is not the one that they were measured on.
+
+  Raises:
+    ValueError: If the file is damaged.
+  """
+  figures, ledger = (read_json(run_dir, name) for name in ('run.json', 'privacy.json'))
+  return figures if figures.get('model') == ledger.get('model') else {}
+
+
+def read_metrics(run_dir: str) -> dict[str, list[float]]:
+  """Returns the columns of metrics.csv, NaN where a round did not measure; no columns if there is no file.
+
+  Raises:
+    ValueError: If the file holds something else.
+  """
+  path = os.path.join(run_dir, 'metrics.csv')
+  try:
+    with open(path, encoding='utf-8', newline='') as file:
+      names, *rows = csv.reader(file)
+    table = [[_number(cell) for _, cell in zip(names, row, strict=True)] for row in rows]
+    return {name: [row[column] for row in table] for column, name in enumerate(names)}
+  except FileNotFoundError:
+    return {}
+  except (ValueError, csv.Error) as error:
+    raise ValueError(
+        f'Expected numbers in {path}, found others ({error}): repeat the training command, which writes it again.'
+    ) from error
+
+
+def _number(cell: str) -> float:
+  value = float(cell or 'nan')
+  return value if math.isfinite(value) else math.nan

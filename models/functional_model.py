@@ -1,0 +1,74 @@
+"""A Keras model as a function of its weights, so that no variable is created or assigned in a round."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from models.layers import gru
+from models.layers import max_pool
+
+
+class FunctionalModel:
+  """`(weights, features) -> logits` for the model that `build_model` returns.
+
+  Attributes:
+    initial_weights: What Keras' initializers draw, in the order of `keras.Model.get_weights`.
+
+  Args:
+    build_model: Builds the same model at every call.
+    seed: The seed of the initializers.
+
+  Raises:
+    ValueError: If the model has weights that gradients do not train, which rounds would never update, or draws random
+      numbers as it trains, which a resumed run would not draw again.
+  """
+
+  def __init__(self, build_model: Callable[[], tf.keras.Model], seed: int) -> None:
+    self._build_model = build_model
+    created: list[tf.Variable] = []
+
+    def record(create: Callable[..., tf.Variable], **arguments: Any) -> tf.Variable:
+      created.append(create(**arguments))
+      return created[-1]
+
+    tf.keras.utils.set_random_seed(seed)
+    with tf.variable_creator_scope(record):
+      model = build_model()
+    _check_trainable(model)
+    _check_deterministic(model)
+    self.initial_weights: list[np.ndarray] = model.get_weights()
+    # Layers are built in another order than Keras lists them as soon as the model branches.
+    place = {id(weight): index for index, weight in enumerate(model.weights)}
+    self._order_of_creation = [place[id(variable)] for variable in created if id(variable) in place]
+
+  def __call__(self, weights: Sequence[tf.Tensor], features: tf.Tensor, *, training: bool = True) -> tf.Tensor:
+    """Returns the logits of the model with these weights.
+
+    Only inside a graph: the layers ask for variables while they are built, and are handed tensors.
+    """
+    tensors = iter([weights[index] for index in self._order_of_creation])
+    with tf.variable_creator_scope(lambda _, **unused: next(tensors)):
+      model = self._build_model()
+    gru.run_layers(model)
+    max_pool.run_layers(model)
+    return model(tf.cast(features, model.input.dtype), training=training)
+
+
+def _check_trainable(model: tf.keras.Model) -> None:
+  if model.non_trainable_weights:
+    names = ', '.join(weight.name for weight in model.non_trainable_weights)
+    raise ValueError(f'Expected a model with trainable weights only, found {names}: use GroupNormalization.')
+
+
+def _check_deterministic(model: tf.keras.Model) -> None:
+  inputs = tf.TensorSpec(model.input.shape, model.input.dtype)
+  trace = tf.function(lambda features: model(features, training=True)).get_concrete_function(inputs)
+  graph = trace.graph.as_graph_def()
+  nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+  random = sorted({node.op for node in nodes if node.op.startswith('Random')})
+  if random:
+    raise ValueError(
+        f'Expected a model that trains the same way twice, found {", ".join(random)}: leave out Dropout and noise.'
+    )

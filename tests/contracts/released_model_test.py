@@ -1,0 +1,174 @@
+"""Tests of the released model: what is loaded is what was saved, or one clear error."""
+
+from collections.abc import Callable
+import dataclasses
+import os
+import pathlib
+import tempfile
+from typing import Any
+from unittest import mock
+
+from absl.testing import absltest
+import numpy as np
+import tensorflow as tf
+
+from contracts import released_model
+from models import registry
+from tests.tff_tasks import fakes
+
+_SHAPES = ((2, 3), (2,), (1, 1, 1))
+_WEIGHTS = tuple(np.random.default_rng(1).normal(size=shape).astype(np.float32) for shape in _SHAPES)
+_MODEL = released_model.ReleasedModel(fakes.SCHEMA, 8, 3, _WEIGHTS, ('0123456789abcdef', 1))
+
+
+_LEDGER = {'epsilon': 0.5, 'rounds': 3, 'not_covered': ['\N{GREEK SMALL LETTER EPSILON}']}
+
+
+class _Once:
+  """Calls a function once, and is interrupted then."""
+
+  def __init__(self, function: Callable[..., Any]) -> None:
+    self._function, self._is_called = function, False
+
+  def __call__(self, *arguments: Any) -> Any:
+    if self._is_called:
+      raise KeyboardInterrupt
+    self._is_called = True
+    return self._function(*arguments)
+
+
+class ReleasedTest(absltest.TestCase):
+  def setUp(self) -> None:
+    super().setUp()
+    self._run_dir = self.enterContext(tempfile.TemporaryDirectory())
+    self._path = pathlib.Path(self._run_dir, released_model.FILE_NAME)
+
+  def _assert_same(self, found: released_model.ReleasedModel, expected: released_model.ReleasedModel) -> None:
+    self.assertEqual(dataclasses.replace(found, weights=()), dataclasses.replace(expected, weights=()))
+    for weight, other in zip(found.weights, expected.weights, strict=True):
+      np.testing.assert_array_equal(weight, other, strict=True)
+
+  def _assert_refused(self) -> None:
+    with self.assertRaisesRegex(ValueError, 'Expected a released model at .*model.npz, found a damaged file') as caught:
+      released_model.load(self._run_dir)
+    self.assertNotIn('\n', str(caught.exception))
+
+  def test_loads_what_was_saved(self) -> None:
+    released_model.save(_MODEL, _LEDGER, self._run_dir)
+    self._assert_same(released_model.load(self._run_dir), _MODEL)
+
+  def test_saves_over_an_older_one(self) -> None:
+    released_model.save(_MODEL, _LEDGER, self._run_dir)
+    newer = dataclasses.replace(_MODEL, round_number=4, weights=_WEIGHTS[::-1])
+    released_model.save(newer, _LEDGER, self._run_dir)
+    self._assert_same(released_model.load(self._run_dir), newer)
+    self.assertCountEqual([path.name for path in pathlib.Path(self._run_dir).iterdir()], ['model.npz', 'privacy.json'])
+
+  def test_keeps_the_order_of_many_weights(self) -> None:
+    many = dataclasses.replace(_MODEL, weights=[np.full(1, number, np.float32) for number in range(120)])
+    released_model.save(many, _LEDGER, self._run_dir)
+    self._assert_same(released_model.load(self._run_dir), many)
+
+  def test_a_missing_file(self) -> None:
+    with self.assertRaisesRegex(ValueError, '^Expected a released model at .*, found none: train the run first.$'):
+      released_model.load(self._run_dir)
+
+  def test_a_truncated_file(self) -> None:
+    released_model.save(_MODEL, _LEDGER, self._run_dir)
+    whole = self._path.read_bytes()
+    for length in range(0, len(whole), 97):
+      self._path.write_bytes(whole[:length])
+      self._assert_refused()
+
+  def test_every_flipped_byte_is_noticed_or_harmless(self) -> None:
+    released_model.save(_MODEL, _LEDGER, self._run_dir)
+    whole = self._path.read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+      for mask in (1, 8, 255):
+        self._path.write_bytes(whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :])
+        try:
+          found = released_model.load(self._run_dir)
+        except ValueError as error:
+          refused += 1
+          self.assertStartsWith(str(error), 'Expected a released model at ')
+        else:
+          self._assert_same(found, _MODEL)
+    self.assertGreater(refused, 2 * len(whole))
+
+  def test_other_files_are_refused(self) -> None:
+    for content in (b'PK', b'\x93NUMPY', b'not a model'):
+      self._path.write_bytes(content)
+      self._assert_refused()
+    np.savez(self._path, weight_000=_WEIGHTS[0])
+    self._assert_refused()
+
+  def test_the_ledger_names_the_model(self) -> None:
+    released_model.save(_MODEL, _LEDGER, self._run_dir)
+    model, ledger = released_model.load_with_ledger(self._run_dir)
+    self._assert_same(model, _MODEL)
+    self.assertEqual(ledger, {**ledger, **_LEDGER, 'round': 3, 'model': model.digest, 'run': ['0123456789abcdef', 1]})
+
+  def test_a_kill_between_the_two_is_noticed(self) -> None:
+    released_model.save(_MODEL, _LEDGER, self._run_dir)
+    newer = dataclasses.replace(_MODEL, round_number=4, weights=_WEIGHTS[::-1])
+    with mock.patch('os.replace', _Once(os.replace)):
+      self.assertRaises(KeyboardInterrupt, released_model.save, newer, _LEDGER, self._run_dir)
+    with self.assertRaisesRegex(
+        ValueError, 'to be released together, found the model of round 3 and a ledger of round 4: repeat the training'
+    ):
+      released_model.load(self._run_dir)
+    released_model.save(newer, _LEDGER, self._run_dir)
+    self._assert_same(released_model.load(self._run_dir), newer)
+
+  def test_a_ledger_of_another_model_is_refused(self) -> None:
+    released_model.save(_MODEL, _LEDGER, self._run_dir)
+    ledger = pathlib.Path(self._run_dir, released_model.LEDGER_NAME).read_bytes()
+    released_model.save(dataclasses.replace(_MODEL, weights=_WEIGHTS[::-1]), _LEDGER, self._run_dir)
+    pathlib.Path(self._run_dir, released_model.LEDGER_NAME).write_bytes(ledger)
+    with self.assertRaisesRegex(ValueError, 'to be released together'):
+      released_model.load(self._run_dir)
+
+  def test_a_damaged_ledger(self) -> None:
+    released_model.save(_MODEL, _LEDGER, self._run_dir)
+    path = pathlib.Path(self._run_dir, released_model.LEDGER_NAME)
+    whole = path.read_bytes()
+    changed = whole.replace(b'0.5', b'0.4')
+    for content in (b'', b'[1]', b'{}', b'\xff', whole[:-20], changed, b'null', b'{"checksum": 1}'):
+      path.write_bytes(content)
+      with self.assertRaisesRegex(ValueError, '^Expected a privacy ledger at .*, found a damaged file .* repeat the'):
+        released_model.load(self._run_dir)
+    path.unlink()
+    with self.assertRaisesRegex(ValueError, '^Expected the privacy ledger of a model at .*, found none'):
+      released_model.load(self._run_dir)
+
+  def test_an_older_format_is_refused_by_its_name(self) -> None:
+    np.savez(self._path, header=np.array('{"round_number": 3}'), weight_000=_WEIGHTS[0])
+    with self.assertRaisesRegex(ValueError, '^Expected a released model of format 2 at .*earlier version'):
+      released_model.load(self._run_dir)
+
+  def test_finds_the_rounds_that_the_files_are_of(self) -> None:
+    self.assertEmpty(released_model.find_rounds(self._run_dir))
+    released_model.save(_MODEL, _LEDGER, self._run_dir)
+    self.assertEqual(released_model.find_rounds(self._run_dir), [('0123456789abcdef', 1, 3)] * 2)
+    self._path.write_bytes(b'damaged')
+    self.assertEqual(released_model.find_rounds(self._run_dir), [('0123456789abcdef', 1, 3)])
+    pathlib.Path(self._run_dir, released_model.LEDGER_NAME).write_text('{"round": 1}')
+    self.assertEmpty(released_model.find_rounds(self._run_dir))
+
+  def test_builds_the_model_with_the_weights(self) -> None:
+    tf.keras.utils.set_random_seed(4)
+    trained = registry.get_task('next_character').build_model(fakes.SCHEMA, 5, False, None)
+    released_model.save(released_model.ReleasedModel(fakes.SCHEMA, 5, 1, trained.get_weights()), _LEDGER, self._run_dir)
+    loaded = released_model.load(self._run_dir)
+    features = np.arange(24).reshape(2, 12) % 10
+    for model in (loaded.build(), loaded.build(unroll=True), loaded.build(batch_size=2)):
+      self.assertEqual(model.name, 'next_character')
+      for weight, other in zip(model.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other, strict=True)
+      np.testing.assert_allclose(model(features), trained(features), rtol=0, atol=1e-6)
+    self.assertEqual(loaded.build(batch_size=2).input.shape[0], 2)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,63 @@
+"""Tests of reading what a run leaves, whole, missing or damaged."""
+
+import math
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from contracts import run_directory
+
+
+class RunDirectoryTest(parameterized.TestCase):
+  def setUp(self) -> None:
+    super().setUp()
+    self._run_dir = self.enterContext(tempfile.TemporaryDirectory())
+
+  def _write(self, name: str, content: str | bytes) -> None:
+    data = content.encode() if isinstance(content, str) else content
+    pathlib.Path(self._run_dir, name).write_bytes(data)
+
+  def test_reads_flags_without_secrets(self) -> None:
+    self._write(
+        'config.flags', '# ours\n--shards_dir=a=b\n--seed=271828\n-noise_seed=31\n--nocentered\n\n--normalize\n'
+    )
+    flags = run_directory.read_flags(self._run_dir)
+    secrets = [(name, '(withheld)') for name in ('seed', 'noise_seed')]
+    self.assertEqual(flags, [('shards_dir', 'a=b'), *secrets, ('nocentered', ''), ('normalize', '')])
+    self.assertEqual(run_directory.read_flag(self._run_dir, 'shards_dir'), 'a=b')
+    self.assertIsNone(run_directory.read_flag(self._run_dir, 'clip_norm'))
+
+  def test_reads_metrics_with_gaps(self) -> None:
+    self._write('metrics.csv', 'round,loss,epsilon\n0,,\n1,2.5,nan\n2,inf,0.5\n')
+    metrics = run_directory.read_metrics(self._run_dir)
+    self.assertEqual(metrics['round'], [0, 1, 2])
+    self.assertEqual([math.isnan(value) for value in metrics['loss']], [True, False, True])
+    self.assertEqual(metrics['epsilon'][2], 0.5)
+
+  def test_missing_files_read_as_empty(self) -> None:
+    self.assertEqual(run_directory.read_flags(self._run_dir), [])
+    self.assertEqual(run_directory.read_metrics(self._run_dir), {})
+    self.assertEqual(run_directory.read_json(self._run_dir, 'run.json'), {})
+
+  @parameterized.parameters('round,loss\n1,high\n', 'round,loss\n1\n', 'round\n1\n1,2\n', '', b'round\n\xff\n')
+  def test_refuses_damaged_metrics(self, content: str | bytes) -> None:
+    self._write('metrics.csv', content)
+    with self.assertRaisesRegex(ValueError, '^Expected numbers in .*metrics.csv, found others'):
+      run_directory.read_metrics(self._run_dir)
+
+  @parameterized.parameters('{"a": ', '[1]', b'\xff')
+  def test_refuses_damaged_json(self, content: str | bytes) -> None:
+    self._write('run.json', content)
+    with self.assertRaisesRegex(ValueError, '^Expected .*JSON.* in .*run.json'):
+      run_directory.read_json(self._run_dir, 'run.json')
+
+  def test_refuses_flags_that_are_no_text(self) -> None:
+    self._write('config.flags', b'--a=\xff')
+    with self.assertRaisesRegex(ValueError, '^Expected a flag file'):
+      run_directory.read_flags(self._run_dir)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,54 @@
+import dataclasses
+import functools
+import os
+
+from absl.testing import absltest
+
+from contracts import released_model
+from models import functional_model
+from models import registry
+from tests.tff_tasks import fakes
+from tff_tasks.evaluation import evaluation
+from tff_tasks.evaluation import released_evaluation
+from tff_tasks.runtime import workers
+
+
+class MeasureTest(absltest.TestCase):
+  def setUp(self) -> None:
+    super().setUp()
+    self._folder = self.create_tempdir().full_path
+    self._shards = fakes.write_shards(os.path.join(self._folder, 'shards'))
+    task = registry.get_task(fakes.SCHEMA.task)
+    self._functions = functional_model.FunctionalModel(functools.partial(task.build_model, fakes.SCHEMA, 5), 7)
+    model = released_model.ReleasedModel(fakes.SCHEMA, 5, 3, self._functions.initial_weights)
+    released_model.save(model, {}, self._folder)
+
+  def test_measures_the_released_model_on_other_shards(self) -> None:
+    others = fakes.write_shards(os.path.join(self._folder, 'others'), seed=5)
+    found = released_evaluation.measure(self._folder, others, 'test')
+    threads = workers.Workers(1)
+    self.addCleanup(threads.close)
+    expected = evaluation.Evaluator(self._functions, others, 'test', threads).evaluate(self._functions.initial_weights)
+    self.assertAlmostEqual(found['accuracy'], expected.accuracy, places=6)
+    self.assertAlmostEqual(found['loss'], expected.loss, places=5)
+    self.assertEqual((found['round'], found['split'], found['clients']), (3, 'test', others.num_clients('test')))
+    self.assertBetween(found['baseline_accuracy'], 0.0, 1.0)
+
+  def test_needs_clients_and_the_same_schema(self) -> None:
+    with self.assertRaisesRegex(ValueError, 'Expected clients in the split validation .* among train, tail, test'):
+      released_evaluation.measure(self._folder, self._shards, 'validation')
+    self.assertEqual(released_evaluation.measure(self._folder, self._shards, 'tail')['split'], 'tail')
+    schema = dataclasses.replace(fakes.SCHEMA, classes=('a', 'b'))
+    other = released_model.ReleasedModel(schema, 5, 3, self._functions.initial_weights)
+    released_model.save(other, {}, self._folder)
+    with self.assertRaisesRegex(ValueError, 'Expected shards of the schema .* found another'):
+      released_evaluation.measure(self._folder, self._shards, 'test')
+
+  def test_a_model_without_its_ledger_is_refused(self) -> None:
+    os.remove(os.path.join(self._folder, released_model.LEDGER_NAME))
+    with self.assertRaisesRegex(ValueError, 'Expected the privacy ledger of a model'):
+      released_evaluation.measure(self._folder, self._shards, 'test')
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,192 @@
+"""Tests that the rows of a run survive kills and resumes: each round once, in metrics.csv and in TensorBoard."""
+
+from collections.abc import Iterable
+import dataclasses
+import glob
+import math
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+
+from tests import layout
+from tff_tasks.training import metrics
+
+_HEADER = (
+    'round,clients,loss,accuracy,eval_loss,eval_accuracy,eval_accuracy_per_user,epsilon,update_norm_mean,'
+    'update_norm_max,clipped_share,left_out_clients,bytes_up_per_client,bytes_down_per_client,seconds\n'
+)
+_INITIAL = metrics.RoundMetrics(0, eval_loss=4.5, eval_accuracy=0.01, eval_accuracy_per_user=0.02, seconds=0.5)
+
+
+def _row(number: int) -> metrics.RoundMetrics:
+  return metrics.RoundMetrics(
+      number, clients=10, loss=1 / 3, accuracy=0.1, epsilon=math.sqrt(number), update_norm_mean=0.5,
+      update_norm_max=1e-7, clipped_share=0.0, left_out_clients=0, bytes_up_per_client=100,
+      bytes_down_per_client=400, seconds=2.0,
+  )  # fmt: skip
+
+
+class MetricsLogTest(parameterized.TestCase):
+  def setUp(self) -> None:
+    super().setUp()
+    self._run_dir = self.enterContext(tempfile.TemporaryDirectory())
+    self._path = pathlib.Path(self._run_dir, metrics.FILE_NAME)
+
+  def _log(self, begin: Iterable[metrics.RoundMetrics], *rows: metrics.RoundMetrics) -> list[metrics.RoundMetrics]:
+    """Opens the log with rows, adds others and closes it; returns the rows that it then has."""
+    log = metrics.MetricsLog(self._run_dir, metrics.Rows(begin))
+    log.add(rows)
+    log.close()
+    return list(log.rows)
+
+  def _events(self) -> list[tuple[str, int, float]]:
+    """Returns the tag, step and value of every event."""
+    paths = glob.glob(os.path.join(self._run_dir, 'tensorboard', '*'))
+    values = (
+        (value.tag, event.step, value.simple_value)
+        for path in paths
+        for event in tf.compat.v1.train.summary_iterator(path)
+        for value in event.summary.value
+    )
+    return sorted(values)
+
+  def _expected_events(self, rows: Iterable[metrics.RoundMetrics]) -> list[tuple[str, int, float]]:
+    cells = ((name, row.round, value) for row in rows for name, value in dataclasses.asdict(row).items())
+    return sorted((name, step, float(value)) for name, step, value in cells if name != 'round' and value is not None)
+
+  def _assert_events(self, rows: Iterable[metrics.RoundMetrics]) -> None:
+    found, expected = self._events(), self._expected_events(rows)
+    self.assertEqual([event[:2] for event in found], [event[:2] for event in expected])
+    for (*_, value), (*_, other) in zip(found, expected, strict=True):
+      self.assertAlmostEqual(value, other, places=5)
+
+  def test_the_file_as_others_read_it(self) -> None:
+    self._log([_INITIAL], _row(1))
+    self.assertEqual(
+        self._path.read_text(),
+        _HEADER
+        + '0,,,,4.5,0.01,0.02,,,,,,,,0.5\n'
+        + '1,10,0.3333333333333333,0.1,,,,1.0,0.5,1e-07,0.0,0,100,400,2.0\n',
+    )
+    self.assertEqual(self._path.read_text(), metrics.Rows([_INITIAL, _row(1)]).to_csv())
+
+  def test_a_row_is_in_the_file_at_once(self) -> None:
+    log = metrics.MetricsLog(self._run_dir, metrics.Rows())
+    self.addCleanup(log.close)
+    for number in range(1, 4):
+      log.add([_row(number)])
+      self.assertLen(self._path.read_text().splitlines(), 1 + number)
+
+  def test_a_killed_process_loses_no_row(self) -> None:
+    code = (
+        'import os, signal, sys\nfrom tff_tasks.training import metrics\n'
+        'log = metrics.MetricsLog(sys.argv[1], metrics.Rows())\n'
+        'for number in range(30):\n  log.add([metrics.RoundMetrics(number, loss=0.5)])\n'
+        'os.kill(os.getpid(), signal.SIGKILL)'
+    )
+    killed = subprocess.run([sys.executable, '-c', code, self._run_dir], cwd=layout.ROOT, timeout=60, check=False)
+    self.assertEqual(killed.returncode, -signal.SIGKILL)
+    rows = [metrics.RoundMetrics(number, loss=0.5) for number in range(30)]
+    self._assert_events(rows)
+    self.assertEqual(self._path.read_text(), metrics.Rows(rows).to_csv())
+
+  def test_a_log_begins_with_the_rows_of_the_checkpoint_whatever_the_file_holds(self) -> None:
+    rows = [_INITIAL, *map(_row, range(1, 5))]
+    self._log(rows[:3])
+    whole = self._path.read_text()
+    for content in ('', 'damaged', whole + whole.splitlines()[-1], whole[:-5], whole + '3,10,0.3'):
+      self._path.write_text(content)
+      self.assertEqual(self._log(rows[:3], *rows[3:]), rows)
+      self.assertEqual(self._path.read_text(), metrics.Rows(rows).to_csv())
+      self._assert_events(rows)
+
+  def test_a_folder_with_signs_that_mean_something_to_glob(self) -> None:
+    self._run_dir = os.path.join(self._run_dir, 'run[1]')
+    os.makedirs(self._run_dir)
+    self._path = pathlib.Path(self._run_dir, metrics.FILE_NAME)
+    self._log([_INITIAL])
+    self._log([_INITIAL], _row(1))
+    steps = [
+        event.step
+        for name in os.listdir(os.path.join(self._run_dir, 'tensorboard'))
+        for event in tf.compat.v1.train.summary_iterator(os.path.join(self._run_dir, 'tensorboard', name))
+        for value in event.summary.value
+        if value.tag == 'seconds'
+    ]
+    self.assertEqual(sorted(steps), [0, 1])
+
+
+class RowsTest(absltest.TestCase):
+  def test_rows_come_back_from_an_array(self) -> None:
+    rows = [_INITIAL, _row(1), metrics.RoundMetrics(10**7, clients=0, eval_accuracy=math.inf)]
+    self.assertEqual(list(metrics.Rows.from_array(metrics.Rows(rows).to_array())), rows)
+    self.assertLen(metrics.Rows(rows), 3)
+    self.assertEmpty(list(metrics.Rows.from_array(metrics.Rows().to_array())))
+
+  def test_what_is_no_number_is_not_measured(self) -> None:
+    rows = metrics.Rows([metrics.RoundMetrics(1, loss=math.nan)])
+    self.assertEqual(list(rows), [metrics.RoundMetrics(1)])
+
+  def test_further_rows_go_to_a_copy(self) -> None:
+    rows = metrics.Rows([_INITIAL])
+    self.assertEqual(list(rows.with_added([_row(1)])), [_INITIAL, _row(1)])
+    self.assertEqual(list(rows), [_INITIAL])
+
+  def test_a_round_takes_few_bytes(self) -> None:
+    rows = metrics.Rows(map(_row, range(1_000)))
+    self.assertLess(rows.to_array().nbytes, 1_000 * 200)
+
+
+class LastRoundTest(parameterized.TestCase):
+  @parameterized.parameters(
+      (None, -1), ('', -1), ('round,loss\n', -1), ('round,loss\n0,\n1,2.5\n2', 2), ('round\n7,x\nbroken\n', 7),
+      ('round\n99999999999999999999\n', -1), (b'\xff\xfe\n3,1\n', 3),
+  )  # fmt: skip
+  def test_is_found_as_far_as_the_file_can_be_read(self, content: str | bytes | None, expected: int) -> None:
+    run_dir = self.create_tempdir().full_path
+    if content is not None:
+      data = content.encode() if isinstance(content, str) else content
+      pathlib.Path(run_dir, metrics.FILE_NAME).write_bytes(data)
+    self.assertEqual(metrics.last_round(run_dir, 7), expected)
+
+  @parameterized.parameters((0, 4), (3, 4), (10, 10))
+  def test_none_is_beyond_both_the_plan_and_the_lines(self, planned: int, expected: int) -> None:
+    run_dir = self.create_tempdir().full_path
+    pathlib.Path(run_dir, metrics.FILE_NAME).write_text('round\n0\n1\n92\n')
+    self.assertEqual(metrics.last_round(run_dir, planned), expected + 1 if planned < 10 else expected)
+
+
+class OfRoundTest(absltest.TestCase):
+  def _measured(self, clients: int, rejected: int = 0) -> dict:
+    sums = {'clients': clients, 'norm_sum': 12.0, 'clipped': 2, 'rejected': rejected}
+    largest = 5.0 if clients else np.finfo(np.float32).min
+    work = {'loss': 20.0 * clients, 'correct': 4.0 * clients, 'count': 10.0 * clients}
+    return {'client_work': work, 'aggregator': {'sums': sums, 'norm_max': largest}}
+
+  def test_divides_the_sums(self) -> None:
+    row = metrics.of_round(3, self._measured(4), 0)
+    self.assertEqual((row.round, row.clients, row.left_out_clients, row.loss, row.accuracy), (3, 4, 0, 2.0, 0.4))
+    self.assertEqual((row.update_norm_mean, row.update_norm_max, row.clipped_share), (3.0, 5.0, 0.5))
+    self.assertIsNone(row.epsilon)
+
+  def test_who_was_left_out_took_no_part(self) -> None:
+    # Two updates that were not finite, which the runtime left out, and one client that it could not read.
+    row = metrics.of_round(3, self._measured(6, rejected=2), 3)
+    self.assertEqual((row.clients, row.left_out_clients), (4, 3))
+    self.assertEqual((row.update_norm_mean, row.clipped_share), (3.0, 0.5))
+
+  def test_nobody_came(self) -> None:
+    row = metrics.of_round(3, self._measured(0), 0)
+    self.assertEqual((row.clients, row.loss, row.update_norm_max, row.clipped_share), (0, None, None, None))
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,74 @@
+"""Tests that the parts of a run are those that its config ask for."""
+
+import dataclasses
+from unittest import mock
+
+from absl.testing import absltest
+import numpy as np
+import tensorflow as tf
+
+from tests.tff_tasks import fakes
+from tff_tasks.algorithms import client_work
+from tff_tasks.algorithms import fed_avg
+from tff_tasks.population import seeds
+from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.training import parts
+
+_SEED = seeds.Seed.from_number(5)
+
+
+class BuildPlanTest(absltest.TestCase):
+  def test_takes_the_noise_or_finds_it(self) -> None:
+    self.assertEqual(parts.build_plan(fakes.CONFIG, 100).noise_multiplier, 1.0)
+    target = dataclasses.replace(fakes.CONFIG, noise_multiplier=None, target_epsilon=3.0)
+    plan = parts.build_plan(target, 100)
+    self.assertBetween(plan.epsilon(4), 2.9, 3.0)
+    self.assertIsNone(parts.build_plan(dataclasses.replace(fakes.CONFIG, noise_multiplier=0.0), 100).epsilon(4))
+
+  def test_the_target_includes_what_the_data_set_has_spent(self) -> None:
+    target = dataclasses.replace(fakes.CONFIG, noise_multiplier=None, target_epsilon=3.0)
+    plan = parts.build_plan(target, 100, [fakes.WORDS])
+    self.assertBetween(plan.epsilon(4), 2.9, 3.0)
+    self.assertBetween(plan_lib.training_epsilon_of([plan_lib.Segment(plan, 4)]), 1.9, 2.0)
+    with self.assertRaisesRegex(ValueError, 'above 1, which the data set alone has spent'):
+      parts.build_plan(dataclasses.replace(target, sampling='fixed', target_epsilon=1.0), 100, [fakes.WORDS])
+
+  def test_a_seeded_run_promises_nothing(self) -> None:
+    plan = parts.build_plan(dataclasses.replace(fakes.CONFIG, seed=0), 100)
+    self.assertIsNone(plan.epsilon(4))
+
+
+class BuildSeedTest(absltest.TestCase):
+  def test_is_a_secret_unless_it_is_given(self) -> None:
+    self.assertNotEqual(parts.build_seed(fakes.CONFIG), parts.build_seed(fakes.CONFIG))
+    given = dataclasses.replace(fakes.CONFIG, seed=5)
+    self.assertEqual(parts.build_seed(given), _SEED)
+
+
+class BuildLearningProcessTest(absltest.TestCase):
+  def test_settings_reach_the_process(self) -> None:
+    plan = parts.build_plan(fakes.CONFIG, len(fakes.SIZES))
+    with mock.patch.object(fed_avg, 'build_learning_process') as build:
+      parts.build_learning_process(fakes.CONFIG, 4, mock.sentinel.model, fakes.SCHEMA, plan, _SEED)
+    build_model, schema, training, server_optimizer, *rest = build.call_args.args
+    self.assertEqual((build_model, schema, rest), (mock.sentinel.model, fakes.SCHEMA, [plan, _SEED]))
+    self.assertEqual(training, client_work.LocalTraining(learning_rate=0.5, batch_size=4, epochs=1))
+    begin = server_optimizer.initialize(tf.TensorSpec([2]))
+    self.assertEqual(begin['learning_rate'], 0.01)
+    self.assertIn('preconditioner', begin)  # Of Adam.
+
+  def test_a_linear_schedule_ends_with_the_rounds(self) -> None:
+    linear = dataclasses.replace(fakes.CONFIG, server_learning_rate_schedule='linear', total_rounds=10)
+    plan = parts.build_plan(linear, len(fakes.SIZES))
+    with mock.patch.object(fed_avg, 'build_learning_process') as build:
+      parts.build_learning_process(linear, 4, mock.sentinel.model, fakes.SCHEMA, plan, _SEED)
+    optimizer, weights = build.call_args.args[3], tf.zeros([2])
+    state, rates = optimizer.initialize(tf.TensorSpec([2])), []
+    for _ in range(4):
+      state, _ = optimizer.next(state, weights, weights)
+      rates.append(float(state['optimizer']['learning_rate']))
+    np.testing.assert_allclose(rates, [0.01, 0.01, 0.005, 0.0], rtol=1e-5)  # Of the rounds that follow.
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,42 @@
+"""The flags of a run as one value. Nothing heavy is imported here."""
+
+import dataclasses
+
+SERVER_OPTIMIZERS = ('sgd', 'momentum', 'adam', 'yogi', 'adagrad')
+SCHEDULES = ('constant', 'linear')
+SAMPLINGS = ('poisson', 'fixed')
+RUNTIMES = ('local', 'tff')
+# What --xla may say, and what it means to a runtime; None: whichever is faster.
+XLA = {'measured': None, 'yes': True, 'no': False}
+ON_CLIENT_ERROR = ('stop', 'skip')
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """The flags of `tff_tasks.train`, under their names; see its `--help` for what they mean."""
+
+  shards_dir: str
+  output_dir: str
+  total_rounds: int
+  clients_per_round: int
+  sampling: str
+  client_learning_rate: float
+  client_batch_size: int
+  client_epochs_per_round: int
+  max_examples_per_client: int
+  server_optimizer: str
+  server_learning_rate: float
+  server_learning_rate_schedule: str
+  model_size: int | None
+  clip_norm: float | None
+  quantization_bits: int
+  noise_multiplier: float | None
+  target_epsilon: float | None
+  delta: float | None
+  rounds_per_eval: int
+  rounds_per_checkpoint: int
+  seed: int | None
+  runtime: str
+  xla: str
+  on_client_error: str
+  branch_from: str | None = None

@@ -1,0 +1,199 @@
+"""The ledger: what a run has released of its users' data, at what price, and what the price does not cover."""
+
+from collections.abc import Callable, Mapping, Sequence
+import itertools
+from typing import Any
+
+from contracts import guarantees
+from contracts import provenance
+from tff_tasks.privacy import accountant
+from tff_tasks.privacy import noise
+from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.privacy import population_scaling
+
+_WHO_SEES = 'simulated on one machine, which sees the logs, every update and the noise in the clear'
+_WHO_IS_PROTECTED = (
+    'the guarantee protects each client against whoever gets what is released, not against that machine or its operator'
+)
+
+_BIGRAM = ('the accuracy of the bigram: counted on training users without noise, published with the model',)
+
+
+def build_ledger(
+    segments: Sequence[plan_lib.Segment],
+    total_rounds: int,
+    dimension: int,
+    entries: Sequence[Mapping[str, Any]] = (),
+    is_sequence: bool = True,
+) -> dict[str, Any]:
+  """Returns what `privacy.json` holds: the guarantee, what it covers, and every release made from user data.
+
+  Args:
+    segments: The rounds whose models were released, under the plans that they ran with; the last plan is the run's.
+    total_rounds: The rounds of all segments when the run has ended, for which `scaling` is worked out.
+    dimension: Number of weights of the model.
+    entries: What the data set was made with: its manifest's `learned`, whose cost the plan knows.
+    is_sequence: `Schema.is_sequence`: a bigram was counted too.
+  """
+  plan = segments[-1].plan
+  problem = plan_lib.why_no_promise(segments)
+  return {
+      'epsilon': plan_lib.epsilon_of(segments),
+      'delta': None if problem else plan.delta,
+      'no_promise': problem or None,
+      'training_epsilon': plan_lib.training_epsilon_of(segments),
+      'training_delta': None if problem else plan.training_delta,
+      'learned_epsilon': plan.learned.epsilon,
+      'learned_delta': plan.learned.delta,
+      'composition': 'basic: what the data set has cost and what training has cost add up, epsilon and delta alike',
+      'unit': guarantees.UNIT,
+      'adjacency': guarantees.ADJACENCY,
+      'assumption': 'the number of client ids is public; ids without data count too',
+      'bound': '' if problem else _bound_in_words([segment.plan for segment in segments]),
+      'sampling': _by_segment(segments, _sampling_in_words),
+      'mechanism': _by_segment(segments, _mechanism),
+      'noise': noise.EXACTNESS if all(segment.plan.is_private for segment in segments) else None,
+      'trust_model': _WHO_SEES if problem else f'{_WHO_SEES}: {_WHO_IS_PROTECTED}',
+      **accountant.describe([segment.plan.round for segment in segments if segment.plan.is_private]),
+      'noise_multiplier': plan.noise_multiplier,
+      'clip_norm': plan.clip_norm,
+      'sensitivity': plan.norm_bound(dimension),
+      'noise_stddev': plan.noise_stddev(dimension),
+      'population': plan.population,
+      'clients_per_round': plan.clients_per_round,
+      'rounds': _count_rounds(segments),
+      'segments': [_segment(segment) for segment in segments],
+      'covers': _coverage(segments, provenance.names(entries)),
+      'not_covered': _not_covered(problem, is_sequence),
+      'scaling': population_scaling.explain(_finished(segments, total_rounds)),
+      'releases': _releases(segments, entries, is_sequence),
+  }
+
+
+def promise(segments: Sequence[plan_lib.Segment], entries: Sequence[Mapping[str, Any]] = ()) -> str:
+  """Says in one line what the rounds of these segments cost."""
+  problem = plan_lib.why_no_promise(segments)
+  epsilon, plan = plan_lib.epsilon_of(segments), segments[-1].plan
+  if epsilon is None:
+    return f'none: {problem}.'
+  names = provenance.names(entries)
+  bound = _bound_in_words([segment.plan for segment in segments])
+  spent = f'epsilon {guarantees.format_epsilon(epsilon)}{_split_in_words(segments) if names else ""}'
+  return (
+      f'{spent} at delta {guarantees.format_delta(plan.delta or 0.0)} for {_coverage(segments, names)}; '
+      f'noise multiplier {plan.noise_multiplier:g}, clip {plan.clip_norm:g}{f". {bound}" if bound else ""}.'
+  )
+
+
+def _mechanism(plan: plan_lib.PrivacyPlan) -> str:
+  if not plan.is_private:
+    return 'no noise'
+  grid = f'{plan.quantization_bits} bits' if plan.quantization_bits else 'a fine grid'
+  return f'DP-FedAvg: updates clipped to {plan.clip_norm:g}, rounded to {grid}, Gaussian noise on their sum'
+
+
+def _sampling_in_words(plan: plan_lib.PrivacyPlan) -> str:
+  if plan.sampling == 'poisson':
+    return f'Poisson: each of {plan.population} clients with probability {plan.sampling_probability:.4g} a round'
+  return f'fixed: {plan.clients_per_round} of {plan.population} clients a round, without replacement'
+
+
+def _bound_in_words(plans: Sequence[plan_lib.PrivacyPlan]) -> str:
+  """Says which bound the epsilon of fixed cohorts is, and what costs less; empty without them."""
+  if all(plan.sampling == 'poisson' for plan in plans):
+    return ''
+  return (
+      'With fixed cohorts this is the bound against an observer who knows who took part in every round: sampling does '
+      'not hide a client. --sampling=poisson costs much less at the same noise'
+  )
+
+
+def _split_in_words(segments: Sequence[plan_lib.Segment]) -> str:
+  learned_cost = guarantees.format_epsilon(segments[-1].plan.learned.epsilon)
+  training = plan_lib.training_epsilon_of(segments)
+  return f' (data set {learned_cost}, training {guarantees.format_epsilon(training or 0.0)})'
+
+
+def _coverage(segments: Sequence[plan_lib.Segment], names: Sequence[str]) -> str:
+  """Says what the guarantee is about: the models, and what was learned for the data set (`names`)."""
+  problem = plan_lib.why_no_promise(segments)
+  if problem:
+    return f'nothing: {problem}'
+  besides = f' and what the data set was made with ({"; ".join(names)})' if names else ''
+  return (
+      f'the models of all {_count_rounds(segments)} rounds{besides}, for each training user with all of their examples '
+      f'({guarantees.ADJACENCY})'
+  )
+
+
+def _count_rounds(segments: Sequence[plan_lib.Segment]) -> int:
+  return sum(segment.rounds for segment in segments)
+
+
+def _finished(segments: Sequence[plan_lib.Segment], total_rounds: int) -> list[plan_lib.Segment]:
+  *before, last = segments
+  return [*before, last._replace(rounds=total_rounds - _count_rounds(before))]
+
+
+def _by_segment(segments: Sequence[plan_lib.Segment], describe: Callable[[plan_lib.PrivacyPlan], str]) -> str:
+  """Returns what is to be said of the plans: once if it is the same for all, else with the number of rounds."""
+  said = [(text, _count_rounds(list(group))) for text, group in itertools.groupby(segments, lambda s: describe(s.plan))]
+  return said[0][0] if len(said) == 1 else '; '.join(f'{_in_rounds(rounds)}: {text}' for text, rounds in said)
+
+
+def _in_rounds(rounds: int) -> str:
+  return f'{rounds} round{"" if rounds == 1 else "s"}'
+
+
+def _segment(segment: plan_lib.Segment) -> dict[str, Any]:
+  plan = segment.plan
+  return {
+      'rounds': segment.rounds,
+      'mechanism': _mechanism(plan),
+      'sampling': _sampling_in_words(plan),
+      'noise_multiplier': plan.noise_multiplier,
+      'is_seeded': plan.is_seeded,
+  }
+
+
+def _releases(
+    segments: Sequence[plan_lib.Segment], entries: Sequence[Mapping[str, Any]], is_sequence: bool
+) -> list[dict[str, Any]]:
+  measured, published = 'exact, for the operator only', 'exact, published with the model'
+  is_private = not plan_lib.why_no_promise(segments)
+  plan = segments[-1].plan
+  models = {
+      'what': f'models of all {_count_rounds(segments)} rounds',
+      'mechanism': _by_segment(segments, _mechanism),
+      'private': is_private,
+      'epsilon': plan_lib.training_epsilon_of(segments),
+      'delta': plan.training_delta if is_private else None,
+  }
+  return [
+      models,
+      *provenance.releases(entries),
+      {'what': 'limits of the data set', 'mechanism': 'declared, not learned from data', 'private': True},
+      {'what': 'rows, clients and examples counted in the manifest', 'mechanism': measured, 'private': False},
+      {'what': 'training loss, accuracy, update norms and cohort sizes', 'mechanism': measured, 'private': False},
+      {'what': 'accuracy on the held-out tails of training users', 'mechanism': measured, 'private': False},
+      {'what': 'accuracy and other metrics on held-out users', 'mechanism': published, 'private': False},
+      {'what': 'majority and coverage of the answers of held-out users', 'mechanism': published, 'private': False},
+      *[{'what': 'bigram counted on training users', 'mechanism': published, 'private': False}] * is_sequence,
+  ]
+
+
+def _not_covered(problem: str, is_sequence: bool) -> list[str]:
+  if problem:
+    return [f'everything: {problem}']
+  return [
+      'figures measured on training users (loss, accuracy, update norms, cohorts): exact, keep them with the operator',
+      'held-out users: the model was not trained on their data, but its accuracy, the majority and the coverage, which '
+      'are published with it, are exact figures of that data',
+      *_BIGRAM * is_sequence,
+      'the counts in the manifest of the data set: exact, keep them with the operator',
+      'other runs on the same users, and other data sets learned from them: their epsilons add up',
+      'the number of ids of training clients, which is taken as public',
+      'the choice of hyperparameters, if it was made by trying them on these clients',
+      'checkpoints, which contain the secret seed of the noise: keep them with the operator',
+      'the machine that trains: it sees the logs and every update in the clear',
+  ]

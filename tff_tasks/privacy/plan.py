@@ -1,0 +1,235 @@
+"""The privacy plan: one value yields the sampler, the clip, the noise and the accounting, so they cannot disagree.
+
+Unit of privacy: one client, with all of its data. Neighbours: that data replaced by none. The released values are the
+models of all rounds so far, and what the data set was made with if that was learned from the same clients.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import math
+from typing import NamedTuple
+
+from contracts import guarantees
+from tff_tasks import config
+from tff_tasks.compression import fine_grid
+from tff_tasks.compression import quantization
+from tff_tasks.privacy import accountant
+from tff_tasks.privacy import calibration
+
+MAX_NOISE_MULTIPLIER = 1e3
+
+
+@dataclasses.dataclass(frozen=True)
+class PrivacyPlan:
+  """What is promised, and everything that keeps the promise.
+
+  Attributes:
+    population: Number of ids of training clients, those without data included; taken as public.
+    clients_per_round: Expected (poisson) or exact (fixed) clients of a round; what sums are divided by.
+    sampling: 'poisson', each client independently with probability `clients_per_round / population`, or 'fixed', that
+      many clients without replacement.
+    clip_norm: L2 bound of a client's update, or None.
+    quantization_bits: Bits of a coordinate of an update; 0 sends 32: floats, or integers of a fine grid under noise.
+    noise_multiplier: Standard deviation of the noise on the sum, over the norm bound after rounding. 0: not private.
+    delta: The delta of (epsilon, delta), for all that is released.
+    learned: What of both was spent before training, on what the data set was made with.
+    is_seeded: Whether the noise comes from a seed that somebody knows: nothing is promised then.
+
+  Raises:
+    ValueError: If the values do not make a plan whose accounting matches what runs.
+  """
+
+  population: int
+  clients_per_round: int
+  sampling: str = 'poisson'
+  clip_norm: float | None = None
+  quantization_bits: int = 8
+  noise_multiplier: float = 0.0
+  delta: float | None = None
+  learned: guarantees.Cost = guarantees.NOTHING
+  is_seeded: bool = False
+
+  def __post_init__(self) -> None:
+    if self.sampling not in config.SAMPLINGS:
+      raise ValueError(f'Expected sampling to be {" or ".join(config.SAMPLINGS)}, found {self.sampling!r}.')
+    if self.population < 1:
+      raise ValueError(
+          'Expected training clients, found none: preprocess with smaller test_users_share or validation_users_share.'
+      )
+    if not 1 <= self.clients_per_round <= self.population:
+      raise ValueError(
+          f'Expected 1 to {self.population} (all training clients) clients_per_round, found {self.clients_per_round}.'
+      )
+    if self.clip_norm is None and (self.quantization_bits or self.noise_multiplier):
+      raise ValueError('Expected a clip_norm, found none: quantization and noise need a bound; set --clip_norm.')
+    if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
+      raise ValueError(f'Expected a finite clip_norm > 0, found {self.clip_norm}.')
+    if not 0 <= self.noise_multiplier < MAX_NOISE_MULTIPLIER:
+      raise ValueError(f'Expected 0 <= noise_multiplier < {MAX_NOISE_MULTIPLIER:g}, found {self.noise_multiplier}.')
+    if self.is_private and (self.delta is None or not 0 < self.delta < 1 / self.population):
+      raise ValueError(
+          f'Expected 0 < delta < 1 / clients = {1 / self.population:.3g}, found {self.delta}: a larger one would allow '
+          'to publish a client; set --delta.'
+      )
+    if self.training_delta is not None and self.training_delta <= 0:
+      raise ValueError(
+          f'Expected a delta above {self.learned.delta:.3g}, which the data set alone has spent, found {self.delta}: '
+          'set a larger --delta, or preprocess with smaller deltas.'
+      )
+    if self.quantization_bits and self.clip_norm is not None:
+      codec = quantization.Codec(1, self.clip_norm, self.quantization_bits)
+      if codec.max_level * self.population >= 2**31:
+        raise ValueError(
+            f'Expected sums of quantized updates to fit 32 bits, found {self.quantization_bits} bits for '
+            f'{self.population} clients: use fewer --quantization_bits.'
+        )
+
+  @property
+  def is_private(self) -> bool:
+    return self.noise_multiplier > 0
+
+  @property
+  def sampling_probability(self) -> float:
+    return self.clients_per_round / self.population
+
+  def codec(self, dimension: int) -> quantization.Encoding | None:
+    """Returns how updates of that many coordinates become integers, or None if they stay floats: without noise only."""
+    if self.clip_norm is None:
+      return None
+    if self.quantization_bits:
+      return quantization.Codec(dimension, self.clip_norm, self.quantization_bits)
+    return fine_grid.FineGrid(dimension, self.clip_norm) if self.is_private else None
+
+  def norm_bound(self, dimension: int) -> float | None:
+    """Returns the largest L2 norm of what one client adds to the sum, after rounding; None if there is no limit.
+
+    That is the sensitivity of the sum: neighbouring data sets differ by what one client adds.
+    """
+    codec = self.codec(dimension)
+    return codec.norm_bound if codec else self.clip_norm
+
+  def noise_stddev(self, dimension: int) -> float:
+    """Returns the standard deviation of the noise on each coordinate of the sum."""
+    return self.noise_multiplier * (self.norm_bound(dimension) or 0.0)
+
+  def noise_levels(self, dimension: int) -> float:
+    """Returns that standard deviation in steps of the grid, rounded up: never less noise than is accounted for."""
+    codec = self.codec(dimension)
+    return self.noise_multiplier * math.sqrt(codec.max_squared_levels) * (1 + 2.0**-50) if codec else 0.0
+
+  def update_bytes(self, dimension: int) -> int:
+    """Returns the bytes that one client sends up."""
+    codec = self.codec(dimension)
+    return codec.encoded_bytes if codec else 4 * dimension
+
+  @property
+  def round(self) -> accountant.Round:
+    """What decides the cost of one round."""
+    return accountant.Round(self.sampling, self.sampling_probability, self.noise_multiplier)
+
+  @property
+  def training_delta(self) -> float | None:
+    """The part of `delta` that is left for training, or None without noise."""
+    return self.delta - self.learned.delta if self.is_private and self.delta is not None else None
+
+  def epsilon(self, rounds: int) -> float | None:
+    """Returns the epsilon at `delta` of all that is released in `rounds` rounds, or None if there is no guarantee."""
+    return epsilon_of([Segment(self, rounds)])
+
+  def calibrated(self, target_epsilon: float, rounds: int, before: Sequence['Segment'] = ()) -> 'PrivacyPlan':
+    """Returns this plan with the smallest noise multiplier (to 1e-3) that keeps `rounds` rounds within the epsilon.
+
+    Args:
+      target_epsilon: The epsilon.
+      rounds: The rounds of this plan.
+      before: Rounds that were released before; if they spoil every promise, they are not counted.
+
+    Raises:
+      ValueError: If no noise multiplier does.
+    """
+    if target_epsilon <= self.learned.epsilon:
+      raise ValueError(
+          f'Expected a target_epsilon above {self.learned.epsilon:g}, which the data set alone has spent, found '
+          f'{target_epsilon:g}: set a larger --target_epsilon, or preprocess with smaller epsilons.'
+      )
+    if target_epsilon > guarantees.LARGEST_EPSILON:
+      raise ValueError(
+          f'Expected a target_epsilon of at most {guarantees.LARGEST_EPSILON:g}, found {target_epsilon:g}, which '
+          'promises nothing of use: set a smaller one, or train without noise '
+          '(--noise_multiplier=0 --target_epsilon=0).'
+      )
+    counted = before if all(segment.plan.is_private and not segment.plan.is_seeded for segment in before) else ()
+
+    def spent(thousandths: int) -> float:
+      plan = dataclasses.replace(self._with_noise(thousandths), is_seeded=False)
+      epsilon = epsilon_of([*counted, Segment(plan, rounds)])
+      return math.inf if epsilon is None else epsilon
+
+    thousandths = calibration.smallest_within(spent, target_epsilon, int(MAX_NOISE_MULTIPLIER * 1000) - 1)
+    if thousandths is None:
+      raise ValueError(
+          f'Expected a target_epsilon that some noise reaches in {rounds} rounds, found {target_epsilon}: set '
+          'fewer --total_rounds, a larger --target_epsilon, or --noise_multiplier instead.'
+      )
+    return self._with_noise(thousandths)
+
+  def _with_noise(self, thousandths: int) -> 'PrivacyPlan':
+    return dataclasses.replace(self, noise_multiplier=thousandths / 1000)
+
+
+class Segment(NamedTuple):
+  """Consecutive rounds with one plan and one secret.
+
+  Attributes:
+    plan: The privacy plan of the rounds.
+    rounds: How many there are.
+    run_id: The run that they are of; accounting needs nothing of what follows.
+    attempt: Counts the secrets of that run, from 0: it has one more for each time that it ran released rounds again.
+    first_round: The first of them.
+  """
+
+  plan: PrivacyPlan
+  rounds: int
+  run_id: str = ''
+  attempt: int = 0
+  first_round: int = 1
+
+  @property
+  def last_round(self) -> int:
+    """The last of them; `first_round - 1` while there is none."""
+    return self.first_round + self.rounds - 1
+
+
+def epsilon_of(segments: Sequence[Segment]) -> float | None:
+  """Returns the epsilon at the last plan's `delta` of all that the segments released, or None: see `why_no_promise`.
+
+  By basic composition: what the data set has cost, and the models.
+  """
+  return None if why_no_promise(segments) else segments[-1].plan.learned.epsilon + _compose(segments)
+
+
+def training_epsilon_of(segments: Sequence[Segment]) -> float | None:
+  """Returns the epsilon at the last plan's `training_delta` of the models alone, or None: see `why_no_promise`."""
+  return None if why_no_promise(segments) else _compose(segments)
+
+
+def why_no_promise(segments: Sequence[Segment]) -> str:
+  """Returns why the segments of a run have no guarantee, in words; empty if they have one.
+
+  One segment is enough to spoil the whole run: the models of all rounds are released.
+  """
+  if not segments[-1].plan.is_private:
+    return 'this run adds no noise'
+  if not all(segment.plan.is_private for segment in segments):
+    return 'rounds that this run goes on from added no noise'
+  if any(segment.plan.is_seeded for segment in segments):
+    return 'the noise comes from --seed, and who knows the seed can subtract it: leave --seed out for a promise'
+  if segments[-1].plan.learned.epsilon + _compose(segments) > guarantees.LARGEST_EPSILON:
+    return f'epsilon is above {guarantees.LARGEST_EPSILON:g}, which protects nobody: use more noise or fewer rounds'
+  return ''
+
+
+def _compose(segments: Sequence[Segment]) -> float:
+  """Returns the epsilon of segments with noise at the training delta; infinite if it is of no use."""
+  delta = segments[-1].plan.training_delta or 0.0
+  return accountant.epsilon([(segment.plan.round, segment.rounds) for segment in segments], delta)

@@ -1,0 +1,210 @@
+"""A run's figures, one row a round: metrics.csv for everyone, TensorBoard for who has it open."""
+
+import array
+from collections.abc import Iterable, Iterator, Mapping
+import contextlib
+import csv
+import dataclasses
+import io
+import math
+import os
+from typing import Any
+
+import numpy as np
+
+from common import files
+from tff_tasks.training import tensorboard_writer
+
+FILE_NAME = 'metrics.csv'
+EVENTS_FOLDER = 'tensorboard'
+
+
+@dataclasses.dataclass(slots=True)
+class RoundMetrics:
+  """What is known of a round; None where it was not measured, as in round 0, which is the initial model.
+
+  Attributes:
+    round: From 1; 0 is the initial model.
+    clients: How many took part.
+    loss: Of the cohort while it trained, nats a label.
+    accuracy: Of the cohort while it trained.
+    eval_loss: On held-out users: those of the validation split, or of the test split if there is none.
+    eval_accuracy: On held-out users, over their labels.
+    eval_accuracy_per_user: On held-out users, the mean over users.
+    epsilon: Spent so far, what the data set has cost included; of rounds that were evaluated or saved, since working it
+      out takes longer than many a round.
+    update_norm_mean: L2 norm of the updates before clipping.
+    update_norm_max: The largest of them.
+    clipped_share: Share of the cohort whose update was clipped.
+    left_out_clients: Clients of the cohort that took no part, because their data could not be used or their update was
+      not finite.
+    bytes_up_per_client: Bytes of one encoded update.
+    bytes_down_per_client: Bytes of the model.
+    seconds: Wall time, evaluation included.
+  """
+
+  round: int
+  clients: int | None = None
+  loss: float | None = None
+  accuracy: float | None = None
+  eval_loss: float | None = None
+  eval_accuracy: float | None = None
+  eval_accuracy_per_user: float | None = None
+  epsilon: float | None = None
+  update_norm_mean: float | None = None
+  update_norm_max: float | None = None
+  clipped_share: float | None = None
+  left_out_clients: int | None = None
+  bytes_up_per_client: int | None = None
+  bytes_down_per_client: int | None = None
+  seconds: float | None = None
+
+
+_COLUMNS = [field.name for field in dataclasses.fields(RoundMetrics)]
+_MOST_DIGITS = 10  # Of a round's number.
+_WHOLE_NUMBERS = {'round', 'clients', 'left_out_clients', 'bytes_up_per_client', 'bytes_down_per_client'}
+
+
+def of_round(round_number: int, measured: Mapping[str, Any], left_out: int) -> RoundMetrics:
+  """Returns what the clients of a round have measured.
+
+  Args:
+    round_number: The round.
+    measured: The metrics of the learning process, which are sums over its clients, and a largest norm.
+    left_out: How many clients the runtime left out.
+  """
+  work, sums = measured['client_work'], measured['aggregator']['sums']
+  clients = int(sums['clients']) - int(sums['rejected'])
+  return RoundMetrics(
+      round=round_number,
+      clients=clients,
+      loss=_ratio(work['loss'], work['count']),
+      accuracy=_ratio(work['correct'], work['count']),
+      update_norm_mean=_ratio(sums['norm_sum'], clients),
+      update_norm_max=float(measured['aggregator']['norm_max']) if clients else None,
+      clipped_share=_ratio(sums['clipped'], clients),
+      left_out_clients=left_out,
+  )
+
+
+def _ratio(value: Any, total: Any) -> float | None:
+  return float(value) / float(total) if total else None
+
+
+class Rows:
+  """The rows of a run, eight bytes a figure: a long run has many.
+
+  Args:
+    rows: To begin with.
+  """
+
+  def __init__(self, rows: Iterable[RoundMetrics] = ()) -> None:
+    self._cells = array.array('d')
+    for row in rows:
+      self.append(row)
+
+  @classmethod
+  def from_array(cls, cells: np.ndarray) -> 'Rows':
+    """Returns the rows that `to_array` was called on."""
+    rows = cls()
+    rows._cells.frombytes(np.ascontiguousarray(cells, np.float64).tobytes())
+    return rows
+
+  def to_array(self) -> np.ndarray:
+    """Returns float64 `[rounds, columns]`, NaN where a round did not measure."""
+    return np.array(self._cells).reshape(-1, len(_COLUMNS))
+
+  def append(self, row: RoundMetrics) -> None:
+    values = (getattr(row, name) for name in _COLUMNS)
+    self._cells.extend(math.nan if value is None else float(value) for value in values)
+
+  def with_added(self, rows: Iterable[RoundMetrics]) -> 'Rows':
+    """Returns a copy with further rows."""
+    copy = Rows()
+    copy._cells = self._cells[:]
+    for row in rows:
+      copy.append(row)
+    return copy
+
+  def __len__(self) -> int:
+    return len(self._cells) // len(_COLUMNS)
+
+  def __iter__(self) -> Iterator[RoundMetrics]:
+    for start in range(0, len(self._cells), len(_COLUMNS)):
+      cells = self._cells[start : start + len(_COLUMNS)]
+      yield RoundMetrics(**{name: _figure(name, cell) for name, cell in zip(_COLUMNS, cells, strict=True)})
+
+  def to_csv(self) -> str:
+    """Returns what metrics.csv holds."""
+    return _to_csv(_COLUMNS) + ''.join(map(_to_csv_row, self))
+
+
+def _figure(name: str, cell: float) -> Any:
+  if math.isnan(cell):
+    return None
+  return int(cell) if name in _WHOLE_NUMBERS else cell
+
+
+class MetricsLog:
+  """Writes the rows of a run where others read them.
+
+  Only rows of rounds that a checkpoint holds belong here: such a round is never run again with the same noise.
+
+  Args:
+    run_dir: Where metrics.csv and TensorBoard's events are; what they held is replaced.
+    rows: The rows that the run begins with; those that are added are appended to them.
+  """
+
+  def __init__(self, run_dir: str, rows: Rows) -> None:
+    self.rows = rows
+    path = os.path.join(run_dir, FILE_NAME)
+    files.write_atomically(path, rows.to_csv())
+    self._file = open(path, 'a', encoding='utf-8')  # noqa: SIM115
+    self._events = tensorboard_writer.EventFile(os.path.join(run_dir, EVENTS_FOLDER))
+    for row in rows:
+      self._events.add(row.round, _figures(row))
+
+  def add(self, rows: Iterable[RoundMetrics]) -> None:
+    """Adds the rows of finished rounds."""
+    for row in rows:
+      self.rows.append(row)
+      self._file.write(_to_csv_row(row))
+      self._events.add(row.round, _figures(row))
+    self._file.flush()
+
+  def close(self) -> None:
+    """Writes out what is still buffered."""
+    self._file.close()
+    self._events.close()
+
+
+def last_round(run_dir: str, planned: int) -> int:
+  """Returns the last round that metrics.csv has a row of, as far as it can be read; -1 without one.
+
+  Args:
+    run_dir: The run directory.
+    planned: The rounds of the run as they were planned once, or fewer. A larger number than this in a file that does
+      not have as many lines is damaged.
+  """
+  rounds = [-1]
+  with contextlib.suppress(FileNotFoundError), open(os.path.join(run_dir, FILE_NAME), 'rb') as file:
+    for line in file:
+      number = line.split(b',')[0].strip()
+      rounds.append(int(number) if number.isdigit() and len(number) < _MOST_DIGITS else -1)
+  return min(max(rounds), max(planned, len(rounds)))
+
+
+def _figures(row: RoundMetrics) -> dict[str, float]:
+  values = {name: getattr(row, name) for name in _COLUMNS if name != 'round'}
+  return {name: value for name, value in values.items() if value is not None}
+
+
+def _to_csv_row(row: RoundMetrics) -> str:
+  values = (getattr(row, name) for name in _COLUMNS)
+  return _to_csv(['' if value is None or math.isnan(value) else repr(value) for value in values])
+
+
+def _to_csv(cells: list[str]) -> str:
+  buffer = io.StringIO()
+  csv.writer(buffer, lineterminator='\n').writerow(cells)
+  return buffer.getvalue()

@@ -1,0 +1,84 @@
+"""The parts of a run, each built from the config alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow_federated as tff
+
+from contracts import provenance
+from contracts import schema as schema_lib
+from models import functional_model
+from tff_tasks import config as config_lib
+from tff_tasks.algorithms import client_work
+from tff_tasks.algorithms import fed_avg
+from tff_tasks.population import seeds
+from tff_tasks.privacy import plan as plan_lib
+
+
+def build_plan(
+    config: config_lib.Config,
+    population: int,
+    entries: Sequence[Mapping[str, Any]] = (),
+    before: Sequence[plan_lib.Segment] = (),
+    rounds: int | None = None,
+) -> plan_lib.PrivacyPlan:
+  """Returns the privacy plan of the config, calibrated to the target epsilon if there is one.
+
+  Args:
+    config: What to do.
+    population: The number of training clients.
+    entries: What the data set was made with: its manifest's `learned`.
+    before: Rounds that were released before those of this plan; the target epsilon is for all of them.
+    rounds: The rounds of this plan; by default all of the config.
+  """
+  plan = plan_lib.PrivacyPlan(
+      population=population,
+      clients_per_round=config.clients_per_round,
+      sampling=config.sampling,
+      clip_norm=config.clip_norm,
+      quantization_bits=config.quantization_bits,
+      noise_multiplier=config.noise_multiplier or 0.0,
+      delta=config.delta,
+      learned=provenance.total(entries),
+      is_seeded=config.seed is not None,
+  )
+  if not config.target_epsilon:
+    return plan
+  return plan.calibrated(config.target_epsilon, config.total_rounds if rounds is None else rounds, before)
+
+
+def build_seed(config: config_lib.Config) -> seeds.Seed:
+  """Returns the seed of a new run."""
+  return seeds.Seed.from_system() if config.seed is None else seeds.Seed.from_number(config.seed)
+
+
+def build_learning_process(
+    config: config_lib.Config,
+    rounds: int,
+    model: functional_model.FunctionalModel,
+    schema: schema_lib.Schema,
+    plan: plan_lib.PrivacyPlan,
+    seed: seeds.Seed,
+) -> tff.learning.templates.LearningProcess:
+  """Returns the learning process of the config; see `algorithms.build_learning_process`.
+
+  Args:
+    config: What to do.
+    rounds: The rounds that the server's optimizer goes through, which its schedule is worked out from.
+    model: What to train.
+    schema: What the clients hold.
+    plan: The privacy plan.
+    seed: The seed of the run.
+  """
+  training = client_work.LocalTraining(
+      config.client_learning_rate,
+      config.client_batch_size,
+      config.client_epochs_per_round,
+  )
+  server_optimizer = fed_avg.build_server_optimizer(
+      config.server_optimizer,
+      config.server_learning_rate,
+      config.server_learning_rate_schedule,
+      rounds,
+  )
+  return fed_avg.build_learning_process(model, schema, training, server_optimizer, plan, seed)

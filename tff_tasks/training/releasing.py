@@ -1,0 +1,51 @@
+"""What leaves a run at each checkpoint: the model, with the ledger of everything that was released so far."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from contracts import released_model
+from contracts import schema as schema_lib
+from tff_tasks.privacy import ledger
+from tff_tasks.training import history as history_lib
+from tff_tasks.training import run_directory
+
+
+@dataclasses.dataclass(frozen=True)
+class Releases:
+  """The model and the ledger in a run directory.
+
+  Attributes:
+    run_dir: The directory.
+    schema: What the model was trained on.
+    model_size: Width of its main layer.
+    learned: What the data set was made with: its manifest's `learned`.
+  """
+
+  run_dir: str
+  schema: schema_lib.Schema
+  model_size: int
+  learned: Sequence[Mapping[str, Any]]
+
+  def write(self, history: history_lib.History, weights: Sequence[np.ndarray]) -> None:
+    """Writes the model of the last round of a history, whose checkpoint is on the disk, and its ledger."""
+    model = released_model.ReleasedModel(self.schema, self.model_size, history.current.last_round, weights, history.run)
+    dimension = sum(weight.size for weight in weights)
+    entries = ledger.build_ledger(
+        history.accounted, history.rounds_in_all, dimension, self.learned, self.schema.is_sequence
+    )
+    entries['not_covered'] += [
+        f'the rounds that the run {run_id} goes through after this one branched from it: their epsilon adds up'
+        for run_id in history.parents
+    ]
+    released_model.save(model, run_directory.finite(entries), self.run_dir)
+
+  def are_of(self, history: history_lib.History) -> bool:
+    """Returns whether the model and the ledger of the last round of a history are there, whole."""
+    try:
+      model = released_model.load(self.run_dir)
+    except ValueError:
+      return False
+    return (model.run, model.round_number) == (history.run, history.current.last_round)

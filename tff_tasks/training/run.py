@@ -1,0 +1,298 @@
+"""A whole run: config and client shards in, run directory out."""
+
+from collections.abc import Callable, Sequence
+import contextlib
+import dataclasses
+import functools
+import os
+from typing import Any, TextIO
+
+import numpy as np
+
+from contracts import client_shards
+from contracts import comparison
+from contracts import provenance
+from contracts import released_model
+from contracts import run_directory as reading
+from models import functional_model
+from models import registry
+from reporting import report
+from tff_tasks import config as config_lib
+from tff_tasks.aggregation import private_mean
+from tff_tasks.evaluation import baselines
+from tff_tasks.evaluation import evaluation
+from tff_tasks.population import client_data
+from tff_tasks.population import cohorts
+from tff_tasks.privacy import ledger
+from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.runtime import registry as runtimes
+from tff_tasks.runtime import runtime as runtime_lib
+from tff_tasks.runtime import workers
+from tff_tasks.training import checkpoints
+from tff_tasks.training import divergence
+from tff_tasks.training import history as history_lib
+from tff_tasks.training import loop
+from tff_tasks.training import metrics
+from tff_tasks.training import parts
+from tff_tasks.training import progress
+from tff_tasks.training import releasing
+from tff_tasks.training import run_directory
+from tff_tasks.training import skipped_clients
+from tff_tasks.training import starting
+
+
+def train(config: config_lib.Config, shards: client_shards.ClientShards, flagfile: str, stream: TextIO) -> None:
+  """Trains to the last round, from wherever the run directory stands.
+
+  Args:
+    config: What to do.
+    shards: The clients.
+    flagfile: The config as flags, kept with the run and compared when it is resumed.
+    stream: Where to say how it goes.
+
+  Raises:
+    ValueError: If config, data and run directory do not fit each other, or the run directory cannot be written.
+  """
+  if not shards.num_clients('test'):
+    raise ValueError(
+        f'Expected held-out users in {shards.path}, found none: neither the model nor its export could be checked; '
+        'declare a larger test_users_share and preprocess again.'
+    )
+  build_plan = functools.partial(
+      parts.build_plan, config, shards.num_clients('train'), provenance.read(shards.manifest, shards.path)
+  )
+  build_plan()  # An impossible one is refused before anything is written.
+  with run_directory.hold(config.output_dir):
+    folder = os.path.join(config.output_dir, checkpoints.FOLDER)
+    kept, saved = checkpoints.Checkpoints(folder), checkpoints.load_last(folder)
+    default_size = registry.get_task(shards.schema.task).default_size
+    start = starting.find(config, flagfile, shards.fingerprint, default_size, build_plan, saved)
+    run_directory.write_config(config.output_dir, start.history)
+    if saved and saved.round_number == config.total_rounds and run_directory.is_complete(config.output_dir, saved):
+      print(f'Nothing to do: {config.output_dir} holds all {config.total_rounds} rounds.', file=stream)
+      return
+    with contextlib.closing(Run(config, shards, kept, start, stream)) as run:
+      run.train()
+
+
+class Run:
+  """A run with all of its parts, built from its config.
+
+  Args:
+    config: What to do.
+    shards: The clients.
+    kept: Where checkpoints are.
+    start: Where it begins.
+    stream: Where to say how it goes.
+  """
+
+  def __init__(
+      self,
+      config: config_lib.Config,
+      shards: client_shards.ClientShards,
+      kept: checkpoints.Checkpoints,
+      start: starting.Start,
+      stream: TextIO,
+  ) -> None:
+    self._config, self._shards, self._kept, self._start, self._stream = config, shards, kept, start, stream
+    self._plan, self._seed, saved = start.history.current.plan, start.seed, start.saved
+    self._learned = provenance.read(shards.manifest, shards.path)
+    # What one looks at while training, and perhaps chooses by, should not be what the final figures are measured on.
+    self._eval_split = 'validation' if shards.num_clients('validation') else 'test'
+    self._baselines = baselines.Baselines(shards)
+    self._eval_baselines = self._baselines.measure(self._eval_split)
+    task = registry.get_task(shards.schema.task)
+    self._model_size = config.model_size or task.default_size
+    self._task_metrics = task.metrics
+    build_model = functools.partial(task.build_model, shards.schema, self._model_size)
+    # What was measured once stays for the whole run, or a resumed one would differ in the last bits.
+    use_xla = config_lib.XLA[config.xla] if saved is None or saved.use_xla is None else saved.use_xla
+    self._model = functional_model.FunctionalModel(build_model, int(self._seed.stream('model').integers(2**31)))
+    own_rounds = config.total_rounds - start.history.first_round + 1
+    process = parts.build_learning_process(config, own_rounds, self._model, shards.schema, self._plan, self._seed)
+    self._runtime = runtimes.build_runtime(config.runtime, process, use_xla)
+    self._dimension = sum(weight.size for weight in self._model.initial_weights)
+    self._workers = workers.Workers()
+    self._evaluators: dict[str, evaluation.Evaluator] = {}
+    self._rows = saved.rows if saved else metrics.Rows()
+    self._begun: list[np.ndarray] = []  # The weights that this session began with.
+    self._releases = releasing.Releases(config.output_dir, shards.schema, self._model_size, self._learned)
+
+  def train(self) -> None:
+    """Runs the missing rounds, then writes the figures and the report."""
+    start = self._go_on(self._start.saved) if self._start.saved else None
+    last_round = start.round_number if start else -1
+    self._begun = _weights(start.state) if start else []
+    self._announce(last_round)
+    log = metrics.MetricsLog(self._config.output_dir, self._rows)
+    shown = progress.Progress(
+        self._stream, max(last_round, 0) + 1, self._config.total_rounds, self._plan.clients_per_round,
+        self._eval_baselines.in_short,
+    )  # fmt: skip
+    shown.update(self._rows)
+    with contextlib.closing(log), contextlib.closing(shown):
+      state = self._rounds(log, shown).run(start)
+    self._write_figures(state)
+    for line in divergence.describe_standstill(
+        self._rows, last_round, self._begun, _weights(state), self._plan.clip_norm
+    ):
+      print(line, file=self._stream)
+    path = report.write_report(self._config.output_dir)
+    print(f'Report: {path}', file=self._stream)
+
+  def _go_on(self, saved: checkpoints.ProgramState) -> checkpoints.ProgramState:
+    """Returns the state to go on from, with its model released."""
+    initial = self._runtime.initialize()
+    if self._start.is_restarted:
+      is_branch = saved.history.run[0] != self._start.history.run[0]
+      begun = saved.branched(initial) if is_branch else saved.restarted(initial)
+      saved = dataclasses.replace(begun, seed=self._seed, history=self._start.history)
+      self._kept.save(saved)  # First of all: no round may run twice with the new secret either.
+    else:
+      saved = saved.shaped_like(initial)
+    history = self._history(saved.round_number)
+    if not self._releases.are_of(history):
+      self._releases.write(history, _weights(saved.state))
+    return saved
+
+  def close(self) -> None:
+    """Ends the runtime and the threads."""
+    self._runtime.close()
+    self._workers.close()
+
+  def _rounds(self, log: metrics.MetricsLog, shown: progress.Progress) -> loop.Rounds:
+    config = self._config
+    source = client_data.ClientDataSource(
+        self._shards, config.client_batch_size, config.max_examples_per_client, self._seed
+    )
+    client_ids = self._shards.clients('train').client_ids
+    skipped = skipped_clients.LeftOut(self._shards, config.on_client_error == 'skip', shown.say)
+    said = self._runtime.choice  # Which was announced.
+
+    def save(round_number: int, state: Any, rows: Sequence[metrics.RoundMetrics]) -> None:
+      nonlocal said
+      self._save(round_number, state, rows)
+      log.add(rows)
+      skipped.tell()
+      if said != self._runtime.choice:
+        said = self._runtime.choice
+        shown.say(said)
+      shown.update(rows)
+
+    return loop.Rounds(
+        runtime=self._runtime,
+        cohort=lambda number: source.cohort(number, cohorts.draw_cohort(self._plan, self._seed, number, client_ids)),
+        add_noise=private_mean.RoundNoise(self._plan, self._dimension, self._seed).add,
+        check=self._build_check(skipped),
+        measure=self._measure,
+        tick=shown.tick,
+        save=save,
+        rounds_per_eval=config.rounds_per_eval,
+        rounds_per_checkpoint=config.rounds_per_checkpoint,
+        total_rounds=config.total_rounds,
+    )
+
+  def _measure(
+      self, round_number: int, result: runtime_lib.RoundResult, is_evaluated: bool, is_saved: bool
+  ) -> metrics.RoundMetrics:
+    row = metrics.RoundMetrics(round_number)
+    if result.metrics is not None:
+      row = metrics.of_round(round_number, result.metrics, len(result.left_out))
+      row.bytes_up_per_client = self._plan.update_bytes(self._dimension)
+      row.bytes_down_per_client = 4 * self._dimension
+      # Working it out takes longer than many a round.
+      row.epsilon = plan_lib.epsilon_of(self._segments(round_number)) if is_evaluated or is_saved else None
+    if is_evaluated:
+      row.eval_loss, row.eval_accuracy, row.eval_accuracy_per_user, _ = self._evaluate(self._eval_split, result.state)
+    return row
+
+  def _segments(self, round_number: int) -> tuple[plan_lib.Segment, ...]:
+    return self._history(round_number).accounted
+
+  def _evaluate(self, split: str, state: Any) -> evaluation.Evaluation:
+    if split not in self._evaluators:
+      self._evaluators[split] = evaluation.Evaluator(
+          self._model, self._shards, split, self._workers, self._task_metrics
+      )
+    return self._evaluators[split].evaluate(_weights(state))
+
+  def _build_check(self, skipped: skipped_clients.LeftOut) -> Callable[[int, Any, runtime_lib.RoundResult], None]:
+    def check(round_number: int, state: Any, result: runtime_lib.RoundResult) -> None:
+      divergence.check(round_number, _weights(state), _weights(result.state), result.left_out)
+      if result.left_out:
+        skipped.take(result.left_out)
+
+    return check
+
+  def _history(self, round_number: int) -> history_lib.History:
+    return self._start.history.after(round_number)
+
+  def _save(self, round_number: int, state: Any, rows: Sequence[metrics.RoundMetrics]) -> None:
+    """Makes a round durable, and only then releases its model."""
+    history = self._history(round_number)
+    self._kept.save(
+        checkpoints.ProgramState(
+            round_number, self._seed, self._runtime.use_xla, state, history, self._rows.with_added(rows)
+        )
+    )
+    self._releases.write(history, _weights(state))
+    self._begun = self._begun or _weights(state)
+
+  def _write_figures(self, state: Any) -> None:
+    plan, total_rounds = self._plan, self._config.total_rounds
+    # What the ledger says of all rounds, and which model the figures are of.
+    entries = reading.read_json(self._config.output_dir, released_model.LEDGER_NAME)
+    held_out, tail = (self._evaluate(split, state) for split in ('test', 'tail'))
+    figures = {
+        'task': self._shards.schema.task,
+        'data_set': self._shards.name,
+        'rounds': total_rounds,
+        'total_rounds': total_rounds,
+        'clients_per_round': plan.clients_per_round,
+        'population': plan.population,
+        'eval_split': self._eval_split,
+        'accuracy': held_out.accuracy,
+        'accuracy_per_user': held_out.accuracy_per_user,
+        'loss': held_out.loss,
+        **held_out.metrics,
+        **self._baselines.measure('test')._asdict(),
+        'eval_baseline_accuracy': self._eval_baselines.baseline_accuracy,
+        'tail_accuracy': tail.accuracy,
+        **{name: entries[name] for name in ('model', 'epsilon', 'training_epsilon', 'delta')},
+        'weights': self._dimension,
+        'clip_norm': plan.clip_norm,
+        'quantization_bits': plan.quantization_bits,
+        'left_out_clients': sum(row.left_out_clients or 0 for row in self._rows),
+        'empty_rounds': sum(row.clients == 0 for row in self._rows),
+        'xla': self._runtime.use_xla,
+        'seconds': sum(row.seconds or 0.0 for row in self._rows),
+    }
+    run_directory.write_json(self._config.output_dir, 'run.json', figures)
+    means = f'{held_out.accuracy:.1%}, as a mean over users {held_out.accuracy_per_user:.1%}.'
+    lines = [f'Accuracy on {self._num_users("test")}: {means}', *comparison.describe(figures)]
+    print(*lines, sep='\n', file=self._stream)
+
+  def _announce(self, last_round: int) -> None:
+    config, plan = self._config, self._plan
+    begin = 'Starting' if last_round < 0 else f'Resuming after round {last_round}:'
+    if self._start.branched_from:
+      begin = f'Branched from {self._start.branched_from}:'
+    known = comparison.describe({**self._eval_baselines._asdict(), 'population': plan.population})
+    lines = [
+        f'{begin} {config.total_rounds} rounds of {self._shards.schema.task} on the {config.runtime} runtime: '
+        f'{self._dimension:,} weights, {plan.population:,} clients, about {plan.clients_per_round:,} a round.',
+        self._start.note,
+        f'Privacy: {ledger.promise(self._segments(config.total_rounds), self._learned)}',
+        f'Evaluation: every {config.rounds_per_eval} rounds on {self._num_users(self._eval_split)}; in the end on '
+        f'{self._num_users("test")}.',
+        *known,
+        self._runtime.choice,
+    ]
+    print(*filter(None, lines), sep='\n', file=self._stream, flush=True)
+
+  def _num_users(self, split: str) -> str:
+    return f'{self._shards.num_clients(split):,} {split} users'
+
+
+def _weights(state: Any) -> list[np.ndarray]:
+  return list(state.global_model_weights.trainable)
