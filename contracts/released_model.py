@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 import zipfile
 import zlib
 
@@ -18,9 +18,6 @@ import numpy as np
 from common import files
 from common import sealed_json
 from contracts import schema as schema_lib
-
-if TYPE_CHECKING:
-  import tensorflow as tf
 
 FILE_NAME = 'model.npz'
 LEDGER_NAME = 'privacy.json'
@@ -48,15 +45,6 @@ class ReleasedModel:
   round_number: int
   weights: Sequence[np.ndarray]
   run: tuple[str, int] = ('', 0)
-
-  def build(self, unroll: bool = False, batch_size: int | None = None) -> 'tf.keras.Model':
-    """Returns the Keras model with these weights; see `Task.build_model` for the arguments."""
-    from models import registry  # Not above: a damaged file is found without waiting for TensorFlow.
-
-    task = registry.get_task(self.schema.task)
-    model = task.build_model(self.schema, self.model_size, unroll, batch_size)
-    model.set_weights(list(self.weights))
-    return model
 
   @property
   def digest(self) -> str:

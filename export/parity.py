@@ -6,15 +6,13 @@ in (any batch, recurrent layers as loops), so a mistake in the device's form sho
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from contracts import client_shards
+from contracts import released_model
 from contracts import schema as schema_lib
-
-if TYPE_CHECKING:
-  from contracts import released_model
 
 SPLIT = 'test'
 _MAX_EXAMPLES = 2_000
@@ -110,12 +108,12 @@ def keras_answers(run_dir: str, schema: schema_lib.Schema, features: np.ndarray)
   Raises:
     ValueError: If the model is missing, damaged, of another schema, or has weights that are not finite.
   """
-  from contracts import released_model  # Here, with TensorFlow behind it, so that only the child loads that.
+  from models import registry  # Here, with TensorFlow behind it, so that only the child loads that.
 
   model = released_model.load(run_dir)
   _check_schema(model.schema, schema)
   _check_weights(model)
-  keras = model.build()
+  keras = registry.rebuild(model)
   logits = keras.predict(features.astype(keras.input.dtype.as_numpy_dtype), batch_size=_BATCH_SIZE, verbose=0)
   return Reference(logits, sum(int(np.size(weight)) for weight in model.weights), model.round_number)
 
@@ -221,7 +219,7 @@ def _check_schema(trained: schema_lib.Schema, given: schema_lib.Schema) -> None:
     )
 
 
-def _check_weights(model: 'released_model.ReleasedModel') -> None:
+def _check_weights(model: released_model.ReleasedModel) -> None:
   broken = sum(int(np.size(weight) - np.isfinite(weight).sum()) for weight in model.weights)
   if broken:
     raise ValueError(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import dataclasses
 from typing import TYPE_CHECKING
 
+from contracts import released_model
 from export import parity
 
 if TYPE_CHECKING:
@@ -98,6 +99,6 @@ def convert(run_dir: str, variant: str) -> bytes:
   Raises:
     ValueError: If the released model is missing or damaged.
   """
-  from contracts import released_model
+  from models import registry  # Not above: only the child process loads TensorFlow.
 
-  return VARIANTS[variant].convert(released_model.load(run_dir).build(unroll=True, batch_size=1))
+  return VARIANTS[variant].convert(registry.rebuild(released_model.load(run_dir), unroll=True, batch_size=1))

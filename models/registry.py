@@ -1,5 +1,8 @@
 """The tasks by name: the one place to add a task of one's own."""
 
+import tensorflow as tf
+
+from contracts import released_model
 from models import task
 from models.tasks import classification
 from models.tasks import handwriting
@@ -22,3 +25,12 @@ def get_task(name: str) -> task.Task:
   if name not in _TASKS:
     raise ValueError(f'Expected a task among {", ".join(sorted(_TASKS))}, found {name!r}.')
   return _TASKS[name]
+
+
+def rebuild(
+    model: released_model.ReleasedModel, unroll: bool = False, batch_size: int | None = None
+) -> tf.keras.Model:
+  """Returns the Keras model of a released one, with its weights; see `Task.build_model` for the other arguments."""
+  built = get_task(model.schema.task).build_model(model.schema, model.model_size, unroll, batch_size)
+  built.set_weights(list(model.weights))
+  return built

@@ -187,7 +187,8 @@ class EndToEndTest(absltest.TestCase):
     checkpoint.unlink()  # The noise is of a known seed: there is no promise to keep by drawing another one.
     result = self._train(str(run_dir))
     self.assertEqual(result.returncode, 0, result.stderr)
-    for one, other in zip(released_model.load(self.run_dir).weights, released_model.load(str(run_dir)).weights, strict=True):
+    found, expected = (released_model.load(path).weights for path in (str(run_dir), self.run_dir))
+    for one, other in zip(expected, found, strict=True):
       np.testing.assert_array_equal(one, other)
 
   def test_shards_of_another_schema(self) -> None:

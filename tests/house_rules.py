@@ -1,27 +1,25 @@
 """The rules of the house, each a function from files to complaints: no complaint, no breach."""
 
 from collections.abc import Iterable, Mapping, Sequence
+import graphlib
 
 from tests import layout
 
 # The one folder that may import a framework.
 _HOME = {'apache_beam': 'pipelines', 'tensorflow_federated': 'tff_tasks'}
-# What every folder may import, besides all of `models`. Those in `pipelines`, and `models`, import only each other.
-_SHARED = (
-    'common.cli',
-    'contracts.client_shards',
-    'common.files',
-    'contracts.guarantees',
-    'contracts.manifests',
-    'common.printable',
-    'contracts.schema',
-    'common.sealed_json',
-    'contracts.shard_format',
-    'common.signals',
-    'contracts.comparison',
-    'reporting.report',
-    'contracts.run_directory',
-)
+# What each folder may import besides itself: downwards only. Folders that are not here may import all.
+_BELOW = {
+    'common': (),
+    'contracts': ('common',),
+    'pipelines': ('common', 'contracts'),
+    'models': ('common', 'contracts'),
+    'reporting': ('common', 'contracts'),
+    'tff_tasks': ('common', 'contracts', 'models', 'reporting'),
+    'export': ('common', 'contracts', 'models', 'reporting'),
+    'examples': ('common', 'contracts'),
+}
+# They are read by programs that must start quickly.
+_WITHOUT_TENSORFLOW = ('common', 'contracts', 'reporting')
 _READS_FLAGS = 'common/cli.py'
 
 _MAX_FILE_LINES = 300
@@ -46,21 +44,47 @@ def check_imports(sources: Sequence[layout.Source]) -> list[str]:
 
 
 def _check_doors(source: layout.Source, imports: Iterable[str]) -> list[str]:
-  is_leaf = source.folder == 'models' or (source.folder == 'pipelines' and source.module in _SHARED)
-  open_doors = ('models',) if is_leaf else ('models', source.folder)
+  open_doors = (source.folder, *_BELOW[source.folder])
   complaints = [
-      f'{source.path} imports {name}: it is not open to all.'
+      f'{source.path} imports {name}: {source.folder} may import only {", ".join(open_doors)}.'
       for name in imports
-      if name not in _SHARED and name.split('.')[0] not in open_doors
+      if name.split('.')[0] not in open_doors
   ]
   complaints += [
       f'{source.path} imports {name}: only {_HOME[name]} does.'
       for name in source.foreign_imports & _HOME.keys()
       if source.folder != _HOME[name]
   ]
+  if 'tensorflow' in source.foreign_imports and source.folder in _WITHOUT_TENSORFLOW:
+    complaints.append(f'{source.path} imports tensorflow: {source.folder} does not.')
   if 'absl.flags' in source.imported_names and not source.is_main and source.path != _READS_FLAGS:
     complaints.append(f'{source.path} reads flags: only a program does.')
   return complaints
+
+
+def check_circles(sources: Iterable[layout.Source]) -> list[str]:
+  """Finds files and packages that need each other. A file at the top of a folder of packages is one by itself."""
+  house = {source.module: source for source in sources if source.folder in layout.HOUSE and not source.is_package}
+  files = {name: source.our_imports(house) - {name} for name, source in house.items()}
+  folders: dict[str, set[str]] = {}
+  for name, imports in files.items():
+    folders.setdefault(_package(name), set()).update(map(_package, imports))
+  return [
+      f'{" -> ".join(circle)} is a circle.' for graph in (files, folders) for circle in _find_circles(graph)
+  ]
+
+
+def _package(module: str) -> str:
+  """Returns the package of a module of a sub-folder, and the module itself at the top of a folder."""
+  return module.rpartition('.')[0] if module.count('.') > 1 else module
+
+
+def _find_circles(graph: Mapping[str, Iterable[str]]) -> Iterable[Sequence[str]]:
+  sorter = graphlib.TopologicalSorter({name: set(below) - {name} for name, below in graph.items()})
+  try:
+    sorter.prepare()
+  except graphlib.CycleError as error:
+    yield error.args[1]
 
 
 def check_mirror(paths: Iterable[str], tests_of_all: Iterable[str], tested_elsewhere: Iterable[str]) -> list[str]:

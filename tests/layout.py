@@ -9,7 +9,7 @@ import pathlib
 import sys
 
 ROOT = pathlib.Path(__file__).absolute().parent.parent
-HOUSE = ('examples', 'export', 'models', 'pipelines', 'tff_tasks')
+HOUSE = ('common', 'contracts', 'examples', 'export', 'models', 'pipelines', 'reporting', 'tff_tasks')
 OUR_FOLDERS = (*HOUSE, 'benchmarks', 'tests')
 
 # The distributions that are not named like what one imports from them.
@@ -48,6 +48,10 @@ class Source:
   @property
   def is_test(self) -> bool:
     return self.path.endswith('_test.py')
+
+  @property
+  def is_package(self) -> bool:
+    return self.path.endswith('__init__.py')
 
   @property
   def is_run(self) -> bool:

@@ -54,6 +54,9 @@ class HouseTest(absltest.TestCase):
   def test_imports(self) -> None:
     self.assert_none(house_rules.check_imports(self.sources))
 
+  def test_no_circle_of_files_or_packages(self) -> None:
+    self.assert_none(house_rules.check_circles(self.sources))
+
   def test_tests_mirror_the_folders(self) -> None:
     self.assert_none(house_rules.check_mirror(layout.find_files(), _TESTS_OF_ALL, _TESTED_ELSEWHERE))
 
@@ -93,9 +96,10 @@ _NEIGHBOURS = (
     _source('contracts/schema.py', ''),
     _source('pipelines/job.py', ''),
     _source('pipelines/preprocess.py', _RUN),
-    _source('tff_tasks/privacy/plan.py', ''),
+    _source('tff_tasks/loop.py', ''),
     _source('models/task.py', ''),
     _source('reporting/report.py', ''),
+    _source('export/parity.py', ''),
 )
 
 
@@ -106,12 +110,14 @@ class RulesTest(parameterized.TestCase):
       ('export/a.py', 'import tensorflow_federated as tff'),
       ('tff_tasks/a.py', 'import apache_beam.io'),
       ('models/a.py', 'from apache_beam import io'),
+      ('contracts/a.py', 'import tensorflow as tf'),
       ('pipelines/a.py', 'def f():\n  import tensorflow_federated'),
-      ('export/a.py', 'from tff_tasks.privacy.plan import plan as privacy'),
+      ('export/a.py', 'from tff_tasks import loop'),
       ('tff_tasks/a.py', 'from pipelines import job'),
+      ('tff_tasks/a.py', 'from export import parity'),
       ('tff_tasks/a.py', 'import pipelines.job'),
-      ('models/a.py', 'from reporting import report as a\nfrom pipelines import job'),
-      ('common/files.py', 'from pipelines import job'),
+      ('models/a.py', 'from contracts import schema as a\nfrom pipelines import job'),
+      ('contracts/a.py', 'from pipelines import job'),
       ('pipelines/a.py', 'from pipelines import preprocess'),
       ('tests/end_to_end_test.py', 'from pipelines import preprocess'),
       ('export/a.py', 'from absl import flags'),
@@ -121,7 +127,7 @@ class RulesTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ('pipelines/a.py', 'import apache_beam\nfrom pipelines import job'),
-      ('tff_tasks/a.py', 'import tensorflow_federated\nfrom tff_tasks.privacy.plan import plan as privacy\nfrom reporting import report'),
+      ('tff_tasks/a.py', 'import tensorflow_federated\nfrom tff_tasks import loop\nfrom reporting import report'),
       ('export/a.py', 'from models import task\nfrom contracts import schema as schema_lib'),
       ('tests/pipelines/preprocess_test.py', 'from pipelines import preprocess'),
       ('export/a.py', f'from absl import flags\n{_RUN}'),
@@ -129,6 +135,18 @@ class RulesTest(parameterized.TestCase):
   )
   def test_allows_an_import(self, path: str, text: str) -> None:
     self.assertEmpty(house_rules.check_imports((*_NEIGHBOURS, _source(path, text))))
+
+  @parameterized.parameters(
+      ({'models/a.py': 'from models import b', 'models/b.py': 'from models import a'},),
+      ({'models/x/a.py': 'from models.y import a', 'models/y/a.py': '', 'models/y/b.py': 'from models.x import a'},),
+      ({'models/a.py': 'from models.x import a', 'models/x/a.py': '', 'models/x/b.py': 'from models import a'},),
+  )
+  def test_finds_a_circle(self, texts: dict[str, str]) -> None:
+    self.assertNotEmpty(house_rules.check_circles([_source(path, text) for path, text in texts.items()]))
+
+  def test_a_file_at_the_top_may_be_below_and_another_above_a_package(self) -> None:
+    texts = {'models/a.py': 'from models.x import a', 'models/x/a.py': 'from models import b', 'models/b.py': ''}
+    self.assertEmpty(house_rules.check_circles([_source(path, text) for path, text in texts.items()]))
 
   @parameterized.parameters(
       (['models/a.py'], ()),

@@ -93,9 +93,7 @@ class InstallTest(absltest.TestCase):
     version = tomllib.loads(_read('pyproject.toml'))['project']['version']
     self.assertEqual(self._run('--version').stdout, f'pocketfed {version}\n')
     packages = {path.name for path in self.target.iterdir() if path.is_dir() and '.' not in path.name}
-    self.assertEqual(
-        packages, {'bin', 'configs', 'examples', 'export', 'models', 'pipelines', 'tff_tasks'}
-    )
+    self.assertEqual(packages, {'bin', 'configs', *layout.HOUSE})
     logs, dataset = self.target / 'examples/shakespeare/utterances.jsonl.gz', 'configs/datasets/shakespeare_words.toml'
     done = self._run('preprocess', f'--dataset={self.target / dataset}', f'--input={logs}', '--describe')
     self.assertEqual((done.returncode, done.stderr), (0, ''))

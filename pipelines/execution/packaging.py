@@ -18,7 +18,9 @@ from apache_beam.options import pipeline_options
 REQUIREMENTS = ('dp-accounting', 'isal', 'numpy', 'pillow', 'pyarrow', 'python-dp', 'tzdata')
 
 _NAME = 'pocketfed_pipelines'
-_PACKAGE = pathlib.Path(__file__).parent
+_ROOT = pathlib.Path(__file__).parents[2]
+# What workers import.
+_PACKAGES = ('common', 'contracts', 'pipelines')
 # Zip files know no time before.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 _LOCAL_RUNNERS = frozenset({None, 'DirectRunner', 'BundleBasedDirectRunner', 'SwitchingDirectRunner'})
@@ -37,7 +39,7 @@ def add_to(options: pipeline_options.PipelineOptions, folder: str) -> None:
 
 def write_wheel(folder: str) -> str:
   """Writes the wheel into the folder and returns its path, whose name holds a hash of the code."""
-  files = {path.relative_to(_PACKAGE.parent).as_posix(): path.read_bytes() for path in _find_files()}
+  files = {path.relative_to(_ROOT).as_posix(): path.read_bytes() for path in _find_files()}
   version = f'0+{_digest(repr(sorted(files.items())).encode()).hex()[:16]}'
   about = f'{_NAME}-{version}.dist-info'
   files |= {
@@ -54,7 +56,8 @@ def write_wheel(folder: str) -> str:
 
 
 def _find_files() -> list[pathlib.Path]:
-  return sorted(path for path in _PACKAGE.rglob('*') if path.is_file() and '__pycache__' not in path.parts)
+  found = (path for package in _PACKAGES for path in (_ROOT / package).rglob('*'))
+  return sorted(path for path in found if path.is_file() and '__pycache__' not in path.parts)
 
 
 def _metadata(version: str) -> str:

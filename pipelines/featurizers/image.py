@@ -14,7 +14,7 @@ from pipelines.rows import columns
 from pipelines.rows import rows as rows_lib
 from pipelines.statistics import base as learning
 
-# What the model of the task can take: models/tasks/handwriting.py refuses less too, but only once the work here is done.
+# The smallest that the task's model can take: models/tasks/handwriting.py refuses a smaller one too, but later.
 _MIN_SIZE = 10
 
 

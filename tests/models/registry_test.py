@@ -2,7 +2,10 @@
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
 
+from contracts import released_model
 from models import registry
 from models import task
 from models.tasks import classification
@@ -10,6 +13,7 @@ from models.tasks import handwriting
 from models.tasks import next_character
 from models.tasks import next_item
 from models.tasks import next_word
+from tests.tff_tasks import fakes
 
 
 class RegistryTest(parameterized.TestCase):
@@ -29,6 +33,19 @@ class RegistryTest(parameterized.TestCase):
     known = 'classification, handwriting, next_character, next_item, next_word'
     with self.assertRaisesRegex(ValueError, f'^Expected a task among {known}, found {name!r}.$'):
       registry.get_task(name)
+
+  def test_rebuilds_a_released_model(self) -> None:
+    tf.keras.utils.set_random_seed(4)
+    trained = registry.get_task('next_character').build_model(fakes.SCHEMA, 5, False, None)
+    released = released_model.ReleasedModel(fakes.SCHEMA, 5, 1, trained.get_weights())
+    features = np.arange(24).reshape(2, 12) % 10
+    for unroll, batch_size in ((False, None), (True, None), (False, 2)):
+      model = registry.rebuild(released, unroll, batch_size)
+      self.assertEqual(model.name, 'next_character')
+      for weight, other in zip(model.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other, strict=True)
+      np.testing.assert_allclose(model(features), trained(features), rtol=0, atol=1e-6)
+    self.assertEqual(registry.rebuild(released, batch_size=2).input.shape[0], 2)
 
 
 if __name__ == '__main__':

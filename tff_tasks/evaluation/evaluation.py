@@ -121,7 +121,10 @@ def _join(parts: Sequence[_Batch]) -> _Batch:
 
 @functools.lru_cache(maxsize=1)  # The splits of a run differ in nothing that matters here.
 def _sums_of_batch(
-    model: functional_model.FunctionalModel, schema: schema_lib.Schema, batch_size: int, metrics: tuple[task_lib.Metric, ...]
+    model: functional_model.FunctionalModel,
+    schema: schema_lib.Schema,
+    batch_size: int,
+    metrics: tuple[task_lib.Metric, ...],
 ) -> session_call.Function:
   """Returns the function `(*weights, features, labels)` to the sums of each example of a batch."""
 

@@ -47,7 +47,8 @@ class BlockWork:
     features, *others = tff_structures.specs(data_type.element)
     arrays = [features, *(tf.TensorSpec([None, *spec.shape], spec.dtype) for spec in others)]
     train = tf.function(self._train_for_xla, jit_compile=True, autograph=False) if use_xla else self._train
-    self._call = session_call.make_resident(train, [*arrays, tf.TensorSpec([], tf.int32), *tff_structures.specs(context_type)])
+    context = tff_structures.specs(context_type)
+    self._call = session_call.make_resident(train, [*arrays, tf.TensorSpec([], tf.int32), *context])
 
   def __call__(self, block: blocks.Block, context: Sequence[np.ndarray]) -> BlockSum:
     """Trains the block's clients with what the server sends to everyone."""

@@ -21,6 +21,7 @@ from tests import layout
 # What only the machine that starts a job, or looks at its result, imports; Beam and what it brings, which every worker
 # has; and TensorFlow, which is large and only parses TFRecord files: who has such installs it (README.md says so).
 _NOT_ON_WORKERS = {'absl-py', 'apache-beam', 'fastavro', 'jinja2', 'matplotlib', 'protobuf', 'tensorflow'}
+_SENT = ('common/', 'contracts/', 'pipelines/')
 
 
 class PackagingTest(parameterized.TestCase):
@@ -38,7 +39,7 @@ class PackagingTest(parameterized.TestCase):
 
   def test_every_file_is_installed(self) -> None:
     target = pathlib.Path(self._install())
-    ours = [path for path in layout.find_files() if path.startswith('pipelines/')]
+    ours = [path for path in layout.find_files() if path.startswith(_SENT)]
     self.assertContainsSubset(['pipelines/transforms.py', 'pipelines/readers/base.py'], ours)
     for path in ours:
       self.assertEqual((target / path).read_bytes(), (layout.ROOT / path).read_bytes())
@@ -62,16 +63,17 @@ class PackagingTest(parameterized.TestCase):
     self.assertEqual(first.read_bytes(), content)
 
   def test_other_code_gives_another_version(self) -> None:
-    copy = pathlib.Path(self.folder, 'pipelines')
-    shutil.copytree(layout.ROOT / 'pipelines', copy, ignore=shutil.ignore_patterns('__pycache__'))
+    copy = pathlib.Path(self.folder, 'copy')
+    for name in _SENT:
+      shutil.copytree(layout.ROOT / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
     first = packaging.write_wheel(self.folder)
-    with mock.patch.object(packaging, '_PACKAGE', copy):
+    with mock.patch.object(packaging, '_ROOT', copy):
       self.assertEqual(packaging.write_wheel(self.folder), first)
-      (copy / 'files.py').write_text('')
+      (copy / 'common/files.py').write_text('')
       self.assertNotEqual(packaging.write_wheel(self.folder), first)
 
   def test_what_is_imported_is_required_in_the_version_of_this_machine(self) -> None:
-    sources = [source for source in layout.read_sources() if source.folder == 'pipelines']
+    sources = [source for source in layout.read_sources() if source.path.startswith(_SENT)]
     imported = {layout.distribution(name) for source in sources for name in source.foreign_imports}
     self.assertEqual(imported - _NOT_ON_WORKERS, set(packaging.REQUIREMENTS))
     target = self._install()

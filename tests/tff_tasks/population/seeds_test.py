@@ -105,7 +105,8 @@ class ReuseTest(absltest.TestCase):
     build_seed = (lambda _: seed) if seed else parts.build_seed
     with mock.patch.object(parts, 'build_seed', build_seed):
       run_lib.train(config, self._shards, f'--client_learning_rate={name}\n', io.StringIO())
-    return np.concatenate([weight.ravel().astype(np.float64) for weight in released_model.load(config.output_dir).weights])
+    weights = released_model.load(config.output_dir).weights
+    return np.concatenate([weight.ravel().astype(np.float64) for weight in weights])
 
   def test_two_branches_do_not_share_their_noise(self) -> None:
     branch: dict[str, Any] = {'branch_from': f'{self._folder}/parent', 'total_rounds': 2}

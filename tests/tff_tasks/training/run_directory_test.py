@@ -240,7 +240,8 @@ class RunDirectoryTest(parameterized.TestCase):
     self.assertEqual(self._config(), before)
 
   @parameterized.parameters(
-      (run_directory.CONFIG_NAME, False), (metrics.FILE_NAME, False), ('notes.txt', True), (released_model.FILE_NAME, True),
+      (run_directory.CONFIG_NAME, False), (metrics.FILE_NAME, False), ('notes.txt', True),
+      (released_model.FILE_NAME, True),
       (f'{checkpoints.FOLDER}/round_000000.ckpt', True),
   )  # fmt: skip
   def test_an_error_leaves_a_new_directory_only_if_it_is_of_use(self, name: str, is_left: bool) -> None:
