@@ -17,10 +17,9 @@ import numpy as np
 
 from common import files
 from common import sealed_json
+from contracts import run_directory
 from contracts import schema as schema_lib
 
-FILE_NAME = 'model.npz'
-LEDGER_NAME = 'privacy.json'
 # Of model.npz; grows when a reader of the older form would misread the new one.
 FORMAT = 2
 # What reading a damaged file raises: NumPy and zipfile have no one name for it.
@@ -81,9 +80,10 @@ def save(model: ReleasedModel, ledger: Mapping[str, Any], run_dir: str) -> None:
   arrays = {f'weight_{index:03d}': weight for index, weight in enumerate(model.weights)}
   buffer = io.BytesIO()
   np.savez(buffer, header=np.array(json.dumps(header)), **arrays)
+  run_directory.make(run_dir)
   # The ledger first: whoever looks meanwhile is told of a round too many rather than of one too few.
-  files.write_atomically(os.path.join(run_dir, LEDGER_NAME), text)
-  files.write_atomically(os.path.join(run_dir, FILE_NAME), buffer.getvalue())
+  files.write_atomically(os.path.join(run_dir, run_directory.LEDGER), text)
+  files.write_atomically(os.path.join(run_dir, run_directory.MODEL), buffer.getvalue())
 
 
 def load(run_dir: str) -> ReleasedModel:
@@ -97,8 +97,9 @@ def load_with_ledger(run_dir: str) -> tuple[ReleasedModel, dict[str, Any]]:
   Raises:
     ValueError: If one of them is missing or damaged, or they were not released together.
   """
-  model, checksum = _load_model(os.path.join(run_dir, FILE_NAME))
-  path = os.path.join(run_dir, LEDGER_NAME)
+  run_directory.check_version(run_dir)
+  model, checksum = _load_model(os.path.join(run_dir, run_directory.MODEL))
+  path = os.path.join(run_dir, run_directory.LEDGER)
   try:
     with open(path, 'rb') as file:
       ledger = sealed_json.loads(text := file.read(), {})
@@ -118,12 +119,12 @@ def find_rounds(run_dir: str) -> list[tuple[str, int, int]]:
   """Returns the run, the attempt and the round that the files in a run directory say they are of, damaged ones not."""
   found = []
   try:
-    model, _ = _load_model(os.path.join(run_dir, FILE_NAME))
+    model, _ = _load_model(os.path.join(run_dir, run_directory.MODEL))
     found.append((*model.run, model.round_number))
   except ValueError:
     pass
   try:
-    with open(os.path.join(run_dir, LEDGER_NAME), encoding='utf-8') as file:
+    with open(os.path.join(run_dir, run_directory.LEDGER), encoding='utf-8') as file:
       ledger = json.load(file)
     (run_id, attempt), round_number = ledger['run'], ledger['round']
     found.append((str(run_id), int(attempt), int(round_number)))

@@ -1,4 +1,4 @@
-"""Reads the figures that a run leaves in its directory. A leaf.
+"""The run directory: where its files are, and the figures in it as others read them.
 
 A run that was stopped has not written all of them yet: what is missing reads as empty, what is damaged is an error.
 """
@@ -15,6 +15,17 @@ from common import sealed_json
 _WITHHELD = re.compile('seed|secret|password', re.IGNORECASE)
 WITHHELD = '(withheld)'
 CONFIG_NAME = 'config.flags'
+# What the guarantee covers; exact figures, for the operator; what undoes the guarantee (mode 0700).
+PUBLIC, OPERATOR, SECRET = 'public', 'operator', 'secret'
+FIGURES = f'{OPERATOR}/run.json'
+METRICS = f'{OPERATOR}/metrics.csv'
+EVENTS = f'{OPERATOR}/tensorboard'
+REPORT = f'{OPERATOR}/report.html'
+MODEL = f'{PUBLIC}/model.npz'
+LEDGER = f'{PUBLIC}/privacy.json'
+CHECKPOINTS = f'{SECRET}/checkpoints'
+# Where an earlier version had the model and the checkpoints.
+_EARLIER = ('model.npz', 'checkpoints')
 # What stands before the fingerprint of the data in the flag file.
 DATA = '# data: '
 PARITY = 'parity.json'
@@ -31,6 +42,32 @@ _PARITY = {
 }  # fmt: skip
 # What stands before the id of the run in it.
 RUN = '# run: '
+
+
+def make(run_dir: str) -> None:
+  """Makes a run directory with its folders, as far as they are missing.
+
+  Raises:
+    ValueError: If it is a run directory of an earlier version.
+    OSError: If it cannot be made.
+  """
+  check_version(run_dir)
+  for name in (PUBLIC, OPERATOR, SECRET):
+    os.makedirs(os.path.join(run_dir, name), exist_ok=True)
+  os.chmod(os.path.join(run_dir, SECRET), 0o700)
+
+
+def check_version(run_dir: str) -> None:
+  """Refuses a run directory of an earlier version, whose files are elsewhere.
+
+  Raises:
+    ValueError: If it is one.
+  """
+  if any(os.path.exists(os.path.join(run_dir, name)) for name in _EARLIER):
+    raise ValueError(
+        f'Expected a run directory with folders {PUBLIC}, {OPERATOR} and {SECRET} at {run_dir}, found one of an '
+        'earlier version of this program: train again in another --output_dir.'
+    )
 
 
 def read_flags(run_dir: str) -> list[tuple[str, str]]:
@@ -131,7 +168,7 @@ def read_figures(run_dir: str) -> dict[str, Any]:
   Raises:
     ValueError: If the file is damaged.
   """
-  figures, ledger = (read_json(run_dir, name) for name in ('run.json', 'privacy.json'))
+  figures, ledger = (read_json(run_dir, name) for name in (FIGURES, LEDGER))
   return figures if figures.get('model') == ledger.get('model') else {}
 
 
@@ -141,7 +178,7 @@ def read_metrics(run_dir: str) -> dict[str, list[float]]:
   Raises:
     ValueError: If the file holds something else.
   """
-  path = os.path.join(run_dir, 'metrics.csv')
+  path = os.path.join(run_dir, METRICS)
   try:
     with open(path, encoding='utf-8', newline='') as file:
       names, *rows = csv.reader(file)

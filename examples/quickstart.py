@@ -57,7 +57,7 @@ def main() -> None:
   summary = summarize(run, model, seconds)
   path = os.path.join(_OUTPUT_DIR.value, 'summary.json')
   files.write_atomically(path, json.dumps(summary, indent=1) + '\n')
-  figures, privacy = (run_directory.read_json(run, name) for name in ('run.json', 'privacy.json'))
+  figures, privacy = (run_directory.read_json(run, name) for name in (run_directory.FIGURES, run_directory.LEDGER))
   print('\n' + describe(summary, figures, privacy, run, path))
 
 
@@ -69,7 +69,7 @@ def summarize(run_dir: str, model_dir: str, seconds: dict[str, float]) -> dict[s
     model_dir: What export wrote.
     seconds: Wall time of each stage; a stage that found its work done took little.
   """
-  run = run_directory.read_json(run_dir, 'run.json')
+  run = run_directory.read_json(run_dir, run_directory.FIGURES)
   variants = run_directory.read_parity(model_dir)['variants']
   return {
       **{name: run[name] for name in _SUMMARY},
@@ -99,7 +99,7 @@ def describe(summary: dict[str, Any], run: dict[str, Any], privacy: dict[str, An
       f'logits within {variant["max_logit_difference"]:.2g}'
       for name, variant in summary['tflite'].items()
   ]
-  return '\n'.join([*lines, f'Report     {os.path.join(run_dir, "report.html")}', f'Summary    {path}'])
+  return '\n'.join([*lines, f'Report     {os.path.join(run_dir, run_directory.REPORT)}', f'Summary    {path}'])
 
 
 def _ours(path: str) -> str:

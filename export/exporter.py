@@ -34,7 +34,9 @@ _PACKAGE = pathlib.Path(__file__).parent
 _CARD = 'MODEL_CARD.md'
 _CONTENTS = (preprocessing.CLASSES, preprocessing.FILE_NAME, _CARD, model_folder.PARITY)
 # What the model and its card are made of.
-_FILES_OF_RUN = (released_model.FILE_NAME, released_model.LEDGER_NAME, 'run.json', run_directory.CONFIG_NAME)
+_FILES_OF_RUN = (
+    run_directory.MODEL, run_directory.LEDGER, run_directory.FIGURES, run_directory.CONFIG_NAME,
+)  # fmt: skip
 
 
 def export(run_dir: str, shards: client_shards.ClientShards, staging: str, limits: guard.Limits) -> dict[str, Any]:
@@ -58,6 +60,7 @@ def _snapshot(run_dir: str) -> Iterator[str]:
   with tempfile.TemporaryDirectory() as folder:
     for name in _FILES_OF_RUN:
       with contextlib.suppress(FileNotFoundError):
+        os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
         shutil.copyfile(os.path.join(run_dir, name), os.path.join(folder, name))
     try:
       released_model.load_with_ledger(folder)
@@ -198,7 +201,7 @@ def _describe(
       model,
       steps,
       record,
-      run_directory.read_json(snapshot, 'privacy.json'),
+      run_directory.read_json(snapshot, run_directory.LEDGER),
       run_directory.read_figures(snapshot),
       run_directory.read_flags(snapshot),
       {'Python': platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},

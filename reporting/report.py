@@ -19,7 +19,6 @@ from contracts import guarantees
 from contracts import run_directory
 from reporting import charts
 
-FILE_NAME = 'report.html'
 _TEMPLATE = 'report.html.j2'
 _LAST_ROUNDS = 10  # Long enough that one cohort makes no difference.
 _GAP = 0.005  # Of accuracies that one sees to differ.
@@ -48,7 +47,7 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
     ValueError: If one of the files read is damaged.
     OSError: If the directory cannot be written.
   """
-  run, privacy = run_directory.read_figures(run_dir), run_directory.read_json(run_dir, 'privacy.json')
+  run, privacy = run_directory.read_figures(run_dir), run_directory.read_json(run_dir, run_directory.LEDGER)
   environment = jinja2.Environment(
       loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=True, trim_blocks=True, lstrip_blocks=True
   )
@@ -65,7 +64,8 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
       flags=run_directory.read_flags(run_dir),
       charts=_draw_charts(run_directory.read_metrics(run_dir), privacy, run),
   )
-  path = os.path.join(run_dir, FILE_NAME)
+  run_directory.make(run_dir)
+  path = os.path.join(run_dir, run_directory.REPORT)
   page = printable.show(page)
   files.write_atomically(path, page + _checksum(page))
   return path
@@ -74,7 +74,7 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
 def is_whole(run_dir: str) -> bool:
   """Returns whether the report in a run directory is there, as it was written."""
   try:
-    with open(os.path.join(run_dir, FILE_NAME), encoding='utf-8', newline='') as file:
+    with open(os.path.join(run_dir, run_directory.REPORT), encoding='utf-8', newline='') as file:
       page, _, _ = (text := file.read()).rpartition(_MARK)
   except (OSError, UnicodeDecodeError):
     return False

@@ -102,7 +102,7 @@ class EndToEndTest(absltest.TestCase):
 
   def _metrics(self, run_dir: str) -> list[list[str]]:
     """Returns the rows of metrics.csv but for the seconds, the last column."""
-    lines = (pathlib.Path(run_dir) / 'metrics.csv').read_text().splitlines()
+    lines = (pathlib.Path(run_dir) / 'operator/metrics.csv').read_text().splitlines()
     return [line.split(',')[:-1] for line in lines]
 
   def assert_refused(self, result: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -125,7 +125,7 @@ class EndToEndTest(absltest.TestCase):
     for one, other in zip(whole.weights, broken.weights, strict=True):
       np.testing.assert_array_equal(one, other)
     self.assertEqual(self._metrics(self.run_dir), self._metrics(run_dir))
-    self.assertEmpty(list((pathlib.Path(run_dir) / 'checkpoints').glob('*.part')), 'these hold the seed')
+    self.assertEmpty(list((pathlib.Path(run_dir) / 'secret/checkpoints').glob('*.part')), 'these hold the seed')
 
   def test_the_same_numbers_on_tffs_runtime(self) -> None:
     run_dir = str(self.folder / 'reference')
@@ -142,7 +142,7 @@ class EndToEndTest(absltest.TestCase):
     self.assertGreaterEqual(variants['float32']['argmax_agreement'], 0.99)
     self.assertLess(variants['float32']['max_logit_difference'], 1e-3)
     self.assertLess(variants['dynamic_range']['bytes'], variants['float32']['bytes'])
-    report = (self.folder / 'run' / 'report.html').read_text()
+    report = (self.folder / 'run' / 'operator/report.html').read_text()
     self.assertIn('next_character_dynamic_range.tflite', report)
     self.assertIn('(withheld)', report)
 
@@ -171,14 +171,14 @@ class EndToEndTest(absltest.TestCase):
     self.assertLen(set(told), len(told))
     self.assertBetween(len(told), 1, 10)
     self.assertContainsSubset(told, [shards.client_id('train', client) for client in clients])
-    figures = json.loads((pathlib.Path(run_dir) / 'run.json').read_text())
+    figures = json.loads((pathlib.Path(run_dir) / 'operator/run.json').read_text())
     self.assertGreaterEqual(figures['left_out_clients'], len(told))
-    self.assertIn('times a client was left out', (pathlib.Path(run_dir) / 'report.html').read_text())
+    self.assertIn('times a client was left out', (pathlib.Path(run_dir) / 'operator/report.html').read_text())
 
   def test_a_damaged_checkpoint(self) -> None:
     run_dir = self.folder / 'damaged_checkpoint'
     shutil.copytree(self.run_dir, run_dir)
-    checkpoint = run_dir / 'checkpoints' / 'round_000006.ckpt'
+    checkpoint = run_dir / 'secret/checkpoints' / 'round_000006.ckpt'
     content = checkpoint.read_bytes()
     checkpoint.write_bytes(content[:-100])
     before = {path: path.read_bytes() for path in run_dir.rglob('*') if path.is_file()}

@@ -57,7 +57,7 @@ class ItemsEndToEndTest(absltest.TestCase):
     self.assertCountEqual(schema['classes'][2:], [str(place + 17) for place in range(_PLACES)])
     printed = self._run('-m', 'tff_tasks.train', *_TRAIN, f'--shards_dir={shards}', f'--output_dir={run}')
     self.assertIn('The true answer is among the first 10 of the model 100.0% of the time', printed)
-    figures = json.loads((run / 'run.json').read_text())
+    figures = json.loads((run / 'operator/run.json').read_text())
     # There are six places: all of them are among the first ten.
     self.assertEqual(figures['top_10_accuracy'], 1.0)
     self.assertBetween(figures['mean_reciprocal_rank'], figures['accuracy'], 1.0)

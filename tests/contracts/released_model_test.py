@@ -12,6 +12,7 @@ from absl.testing import absltest
 import numpy as np
 
 from contracts import released_model
+from contracts import run_directory
 from tests.tff_tasks import fakes
 
 _SHAPES = ((2, 3), (2,), (1, 1, 1))
@@ -39,7 +40,8 @@ class ReleasedTest(absltest.TestCase):
   def setUp(self) -> None:
     super().setUp()
     self._run_dir = self.enterContext(tempfile.TemporaryDirectory())
-    self._path = pathlib.Path(self._run_dir, released_model.FILE_NAME)
+    run_directory.make(self._run_dir)
+    self._path = pathlib.Path(self._run_dir, 'public/model.npz')
 
   def _assert_same(self, found: released_model.ReleasedModel, expected: released_model.ReleasedModel) -> None:
     self.assertEqual(dataclasses.replace(found, weights=()), dataclasses.replace(expected, weights=()))
@@ -60,7 +62,8 @@ class ReleasedTest(absltest.TestCase):
     newer = dataclasses.replace(_MODEL, round_number=4, weights=_WEIGHTS[::-1])
     released_model.save(newer, _LEDGER, self._run_dir)
     self._assert_same(released_model.load(self._run_dir), newer)
-    self.assertCountEqual([path.name for path in pathlib.Path(self._run_dir).iterdir()], ['model.npz', 'privacy.json'])
+    found = [path.name for path in pathlib.Path(self._run_dir, 'public').iterdir()]
+    self.assertCountEqual(found, ['model.npz', 'privacy.json'])
 
   def test_keeps_the_order_of_many_weights(self) -> None:
     many = dataclasses.replace(_MODEL, weights=[np.full(1, number, np.float32) for number in range(120)])
@@ -121,15 +124,15 @@ class ReleasedTest(absltest.TestCase):
 
   def test_a_ledger_of_another_model_is_refused(self) -> None:
     released_model.save(_MODEL, _LEDGER, self._run_dir)
-    ledger = pathlib.Path(self._run_dir, released_model.LEDGER_NAME).read_bytes()
+    ledger = pathlib.Path(self._run_dir, 'public/privacy.json').read_bytes()
     released_model.save(dataclasses.replace(_MODEL, weights=_WEIGHTS[::-1]), _LEDGER, self._run_dir)
-    pathlib.Path(self._run_dir, released_model.LEDGER_NAME).write_bytes(ledger)
+    pathlib.Path(self._run_dir, 'public/privacy.json').write_bytes(ledger)
     with self.assertRaisesRegex(ValueError, 'to be released together'):
       released_model.load(self._run_dir)
 
   def test_a_damaged_ledger(self) -> None:
     released_model.save(_MODEL, _LEDGER, self._run_dir)
-    path = pathlib.Path(self._run_dir, released_model.LEDGER_NAME)
+    path = pathlib.Path(self._run_dir, 'public/privacy.json')
     whole = path.read_bytes()
     changed = whole.replace(b'0.5', b'0.4')
     for content in (b'', b'[1]', b'{}', b'\xff', whole[:-20], changed, b'null', b'{"checksum": 1}'):
@@ -151,7 +154,7 @@ class ReleasedTest(absltest.TestCase):
     self.assertEqual(released_model.find_rounds(self._run_dir), [('0123456789abcdef', 1, 3)] * 2)
     self._path.write_bytes(b'damaged')
     self.assertEqual(released_model.find_rounds(self._run_dir), [('0123456789abcdef', 1, 3)])
-    pathlib.Path(self._run_dir, released_model.LEDGER_NAME).write_text('{"round": 1}')
+    pathlib.Path(self._run_dir, 'public/privacy.json').write_text('{"round": 1}')
     self.assertEmpty(released_model.find_rounds(self._run_dir))
 
 

@@ -50,7 +50,7 @@ class QuickstartTest(absltest.TestCase):
     self._run_dir, self._model_dir = (os.path.join(self._folder, name) for name in ('run', 'model'))
     for folder in (self._run_dir, self._model_dir):
       os.makedirs(folder)
-    pathlib.Path(self._run_dir, 'run.json').write_text(json.dumps(_RUN))
+    pathlib.Path(self._run_dir, 'operator/run.json').write_text(json.dumps(_RUN))
     fakes.write_parity(self._model_dir, {'variants': _VARIANTS})
 
   def _summarize(self, train_seconds: float = 120.0) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class QuickstartTest(absltest.TestCase):
             '           With 9,320 users, epsilon 2.',
             'Agreement  float32: the same character as Keras at 100.00% of positions, logits within 1.2e-06',
             'Agreement  dynamic_range: the same character as Keras at 99.88% of positions, logits within 0.035',
-            f'Report     {os.path.join(self._run_dir, "report.html")}',
+            f'Report     {os.path.join(self._run_dir, "operator/report.html")}',
             'Summary    summary.json',
         ],
     )

@@ -131,14 +131,14 @@ class ExporterTest(absltest.TestCase):
 
   def test_the_source_is_the_run_and_the_data(self) -> None:
     before = exporter.source_of(self._run_dir, self._shards)
-    pathlib.Path(self._run_dir, 'privacy.json').write_text('{}')
+    pathlib.Path(self._run_dir, 'public/privacy.json').write_text('{}')
     changed = exporter.source_of(self._run_dir, self._shards)
     self.assertNotEqual(changed, before)
     self._shards.manifest['files'] = {}
     self.assertNotEqual(exporter.source_of(self._run_dir, self._shards), changed)
 
   def test_refuses_a_damaged_model_and_leaves_no_child(self) -> None:
-    path = pathlib.Path(self._run_dir, 'model.npz')
+    path = pathlib.Path(self._run_dir, 'public/model.npz')
     path.write_bytes(path.read_bytes()[:-200])
     with self.assertRaisesRegex(ValueError, '^Expected a released model at .*, found a damaged file'):
       exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())

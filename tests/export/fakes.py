@@ -97,10 +97,11 @@ def release(
   os.makedirs(run_dir, exist_ok=True)
   model = released_model.ReleasedModel(schema, model_size, round_number, weights)
   released_model.save(model, privacy(), run_dir)
-  figures = run_directory.read_json(run_dir, 'run.json')
+  figures = run_directory.read_json(run_dir, 'operator/run.json')
   if figures:
-    files.write_atomically(os.path.join(run_dir, 'run.json'), sealed_json.dumps({**figures, 'model': model.digest}))
-  return os.path.join(run_dir, released_model.FILE_NAME)
+    text = sealed_json.dumps({**figures, 'model': model.digest})
+    files.write_atomically(os.path.join(run_dir, 'operator/run.json'), text)
+  return os.path.join(run_dir, 'public/model.npz')
 
 
 def privacy(private: bool = True) -> dict:
@@ -115,7 +116,7 @@ def privacy(private: bool = True) -> dict:
       'rounds': 140,
       'covers': 'the models of all 140 rounds, for each training user with all of their examples'
       if private else 'nothing: this run adds no noise',
-      'not_covered': ['the held-out users, whose data only measured the accuracy', 'metrics.csv'],
+      'not_covered': ['the held-out users, whose data only measured the accuracy', 'operator/metrics.csv'],
       'scaling': 'With 9,150 users and 1,000 a round the same noise-to-signal ratio would give epsilon 2.',
       'no_promise': None if private else 'this run adds no noise',
       'releases': [
@@ -128,7 +129,7 @@ def privacy(private: bool = True) -> dict:
 
 def write_figures(run_dir: str, shards_dir: str, private: bool = True, rounds: int = 140) -> str:
   """Writes what training leaves beside the model: flags, metrics with empty and NaN cells, privacy, final figures."""
-  os.makedirs(run_dir, exist_ok=True)
+  run_directory.make(run_dir)
   flags = [
       '--task=next_character', f'--shards_dir={shards_dir}', '--seed=271828', '--clip_norm=0.3',
       '--noise_multiplier=0.9', '--clients_per_round=100', '--total_rounds=140', '--nocentered',
@@ -138,7 +139,7 @@ def write_figures(run_dir: str, shards_dir: str, private: bool = True, rounds: i
     flags.append(f'# data: {client_shards.ClientShards(shards_dir).fingerprint}')
   with open(os.path.join(run_dir, 'config.flags'), 'w') as file:
     file.write('\n'.join(flags) + '\n')
-  with open(os.path.join(run_dir, 'metrics.csv'), 'w', newline='') as file:
+  with open(os.path.join(run_dir, 'operator/metrics.csv'), 'w', newline='') as file:
     writer = csv.DictWriter(file, METRICS, restval='')
     writer.writeheader()
     writer.writerows(_round(number, private) for number in range(rounds + 1))
@@ -151,13 +152,13 @@ def write_figures(run_dir: str, shards_dir: str, private: bool = True, rounds: i
     'coverage': 0.502, 'eval_baseline_accuracy': 0.2801,
   }  # fmt: skip
   ledger = privacy(private)
-  if os.path.exists(os.path.join(run_dir, released_model.FILE_NAME)):
+  if os.path.exists(os.path.join(run_dir, 'public/model.npz')):
     model = released_model.load(run_dir)
     released_model.save(model, ledger, run_dir)
     final['model'] = model.digest
   else:
-    files.write_atomically(os.path.join(run_dir, released_model.LEDGER_NAME), sealed_json.dumps(ledger))
-  files.write_atomically(os.path.join(run_dir, 'run.json'), sealed_json.dumps(final))
+    files.write_atomically(os.path.join(run_dir, 'public/privacy.json'), sealed_json.dumps(ledger))
+  files.write_atomically(os.path.join(run_dir, 'operator/run.json'), sealed_json.dumps(final))
   return run_dir
 
 

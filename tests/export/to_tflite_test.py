@@ -103,12 +103,13 @@ class ToTfliteTest(parameterized.TestCase):
     # Nothing is quantized in so small a model, and nothing says that something is.
     self.assertEqual(parity['variants']['dynamic_range']['stored']['int8'], 0)
     card, page = (pathlib.Path(path).read_text() for path in (
-        os.path.join(self._model, 'MODEL_CARD.md'), os.path.join(self._exported_run, 'report.html')
+        os.path.join(self._model, 'MODEL_CARD.md'), os.path.join(self._exported_run, 'operator/report.html')
     ))  # fmt: skip
     for text in (output, card, page, parity['variants']['dynamic_range']['summary']):
       self.assertRegex(text, r'all [\d,]+ stored values are float32, as in float32')
       self.assertNotRegex(text, '8-bit (weights|integers)')
-    self.assertIn('next_character_dynamic_range.tflite', pathlib.Path(self._exported_run, 'report.html').read_text())
+    report = pathlib.Path(self._exported_run, 'operator/report.html').read_text()
+    self.assertIn('next_character_dynamic_range.tflite', report)
 
   def test_a_second_export_of_the_same_run_converts_nothing(self) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in pathlib.Path(self._model).iterdir()}
@@ -170,8 +171,8 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertCountEqual(os.listdir(self._output), _FILES)
 
   @parameterized.parameters(
-      ('model.npz', 'found the model of round 139 and a ledger of round 140: repeat the training command'),
-      ('privacy.json', 'found the model of round 140 and a ledger of round 139: repeat the training command'),
+      ('public/model.npz', 'found the model of round 139 and a ledger of round 140: repeat the training command'),
+      ('public/privacy.json', 'found the model of round 140 and a ledger of round 139: repeat the training command'),
   )
   def test_refuses_a_model_and_a_ledger_of_two_rounds(self, older: str, message: str) -> None:
     earlier = os.path.join(self._folder, 'earlier')
@@ -200,7 +201,7 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertCountEqual(os.listdir(self._output), _FILES)
 
   def test_refuses_an_output_that_cannot_be_written(self) -> None:
-    blocked = os.path.join(self._run_dir, 'model.npz')
+    blocked = os.path.join(self._run_dir, 'public/model.npz')
     before = pathlib.Path(blocked).read_bytes()
     for path in (blocked, os.path.join(blocked, 'model')):
       self.assertIn('a folder that can be written', self._refused(f'--output_dir={path}'))

@@ -16,6 +16,7 @@ import pytest
 
 from common import files
 from common import sealed_json
+from contracts import run_directory
 from reporting import report
 from tests.export import fakes
 
@@ -69,7 +70,7 @@ class ReportTest(parameterized.TestCase):
       os.makedirs(self._model_dir)
       fakes.write_parity(self._model_dir, _PARITY)
     path = report.write_report(self._run_dir, self._model_dir if exported else None)
-    self.assertEqual(path, os.path.join(self._run_dir, 'report.html'))
+    self.assertEqual(path, os.path.join(self._run_dir, 'operator/report.html'))
     return _Page(pathlib.Path(path).read_text())
 
   def test_headline_figures(self) -> None:
@@ -90,7 +91,7 @@ class ReportTest(parameterized.TestCase):
 
   def _rewrite(self, **figures: object) -> _Page:
     """Changes figures of the run and returns the new page."""
-    path = pathlib.Path(self._run_dir, 'run.json')
+    path = pathlib.Path(self._run_dir, 'operator/run.json')
     files.write_atomically(str(path), sealed_json.dumps({**json.loads(path.read_text()), **figures}))
     return _Page(pathlib.Path(report.write_report(self._run_dir)).read_text())
 
@@ -129,7 +130,7 @@ class ReportTest(parameterized.TestCase):
   def _write_metrics(self, **columns: list[float]) -> None:
     rows = zip(range(11), *columns.values(), strict=True)
     lines = [','.join(['round', *columns]), *(','.join(map(str, row)) for row in rows)]
-    pathlib.Path(self._run_dir, 'metrics.csv').write_text('\n'.join(lines).replace('nan', ''))
+    pathlib.Path(self._run_dir, 'operator/metrics.csv').write_text('\n'.join(lines).replace('nan', ''))
 
   @parameterized.parameters((0, None), (1_203, 'a client was skipped 1,203 times'))
   def test_says_if_clients_were_left_out(self, count: int, expected: str | None) -> None:
@@ -146,12 +147,12 @@ class ReportTest(parameterized.TestCase):
     self.assertIn('1,000 a round the same noise-to-signal ratio would give epsilon 2', text)
 
   def test_what_the_data_set_has_spent_is_told_apart(self) -> None:
-    os.makedirs(self._run_dir)
+    run_directory.make(self._run_dir)
     words = {'what': 'vocabulary', 'mechanism': 'noisy counts', 'private': True, 'epsilon': 1.25, 'delta': 2e-6}
     privacy = {
         **fakes.privacy(), 'learned_epsilon': 1.25, 'training_epsilon': 6.37, 'releases': [words],
     }  # fmt: skip
-    pathlib.Path(self._run_dir, 'privacy.json').write_text(json.dumps(privacy))
+    pathlib.Path(self._run_dir, 'public/privacy.json').write_text(json.dumps(privacy))
     text = _Page(pathlib.Path(report.write_report(self._run_dir)).read_text()).text
     self.assertIn('at δ = 0.0001 (1.25 for the data set, 6.37 for training).', text)
     self.assertIn('noisy counts 1.25 2e-06 yes', text)
@@ -175,7 +176,7 @@ class ReportTest(parameterized.TestCase):
     self.assertIn('--seed=(withheld)', page.text)
     self.assertIn('--clip_norm=0.3', page.text)
     self.assertIn('--nocentered', page.text)
-    self.assertNotIn('271828', pathlib.Path(self._run_dir, 'report.html').read_text())
+    self.assertNotIn('271828', pathlib.Path(self._run_dir, 'operator/report.html').read_text())
 
   def test_escapes_what_people_typed(self) -> None:
     page = self._write()
@@ -186,7 +187,7 @@ class ReportTest(parameterized.TestCase):
     page = self._write(exported=True)
     self.assertEmpty({'link', 'script', 'img', 'iframe'} & set(page.tags))
     self.assertEmpty([reference for reference in page.references if not reference.startswith('#')])
-    source = pathlib.Path(self._run_dir, 'report.html').read_text()
+    source = pathlib.Path(self._run_dir, 'operator/report.html').read_text()
     self.assertNotRegex(source, r'https?:|@import|url\((?!#)')
     self.assertIn('prefers-color-scheme: dark', source)
     self.assertIn('name="viewport"', source)
@@ -214,32 +215,32 @@ class ReportTest(parameterized.TestCase):
     self.assertNotIn('svg', page.tags)
     self.assertNotRegex(page.text, 'None|Undefined|nan')
 
-  @parameterized.parameters('metrics.csv', 'privacy.json', 'run.json')
+  @parameterized.parameters('operator/metrics.csv', 'public/privacy.json', 'operator/run.json')
   def test_refuses_a_damaged_file(self, name: str) -> None:
     self._write()
-    before = pathlib.Path(self._run_dir, 'report.html').read_text()
+    before = pathlib.Path(self._run_dir, 'operator/report.html').read_text()
     pathlib.Path(self._run_dir, name).write_text('{"epsilon": 7, \n "1')
     with self.assertRaisesRegex(ValueError, f'^Expected .*{name}'):
       report.write_report(self._run_dir)
-    self.assertEqual(pathlib.Path(self._run_dir, 'report.html').read_text(), before)
+    self.assertEqual(pathlib.Path(self._run_dir, 'operator/report.html').read_text(), before)
 
   def test_replaces_the_report_whole(self) -> None:
     self._write()
-    before = pathlib.Path(self._run_dir, 'report.html').read_text()
+    before = pathlib.Path(self._run_dir, 'operator/report.html').read_text()
     with mock.patch.object(os, 'fsync', side_effect=OSError('disk full')), self.assertRaises(OSError):
       report.write_report(self._run_dir)
-    self.assertEqual(pathlib.Path(self._run_dir, 'report.html').read_text(), before)
+    self.assertEqual(pathlib.Path(self._run_dir, 'operator/report.html').read_text(), before)
     self.assertEqual([name for name in os.listdir(self._run_dir) if 'part' in name], [])
 
   def test_same_files_same_report(self) -> None:
     self._write()
-    before = pathlib.Path(self._run_dir, 'report.html').read_text()
+    before = pathlib.Path(self._run_dir, 'operator/report.html').read_text()
     report.write_report(self._run_dir)
-    self.assertEqual(pathlib.Path(self._run_dir, 'report.html').read_text(), before)
+    self.assertEqual(pathlib.Path(self._run_dir, 'operator/report.html').read_text(), before)
 
   def test_knows_whether_it_is_whole(self) -> None:
     self._write()
-    path = pathlib.Path(self._run_dir, 'report.html')
+    path = pathlib.Path(self._run_dir, 'operator/report.html')
     whole = path.read_bytes()
     self.assertTrue(report.is_whole(self._run_dir))
     for content in (whole[:-1], whole[:100] + whole[101:], b'', b'\xff', whole + b' '):
@@ -250,8 +251,8 @@ class ReportTest(parameterized.TestCase):
 
   @parameterized.parameters((None, '–'), (0.4, '0 s'), (59.6, '1 min'), (151.3, '2 min 31 s'), (3700, '1 h 1 min'))
   def test_durations(self, seconds: float | None, expected: str) -> None:
-    os.makedirs(self._run_dir)
-    pathlib.Path(self._run_dir, 'run.json').write_text(json.dumps({'seconds': seconds, 'rounds': 1}))
+    run_directory.make(self._run_dir)
+    pathlib.Path(self._run_dir, 'operator/run.json').write_text(json.dumps({'seconds': seconds, 'rounds': 1}))
     text = _Page(pathlib.Path(report.write_report(self._run_dir)).read_text()).text
     self.assertTrue(re.search(rf'· {html.escape(expected)}(?= \S)', text), text[:200])
 

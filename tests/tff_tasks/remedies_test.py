@@ -18,7 +18,6 @@ from tests.tff_tasks import fakes
 from tests.tff_tasks import runs
 from tests.tff_tasks import scripted
 from tff_tasks.privacy import plan as plan_lib
-from tff_tasks.training import checkpoints
 from tff_tasks.training import parts
 from tff_tasks.training import run as run_lib
 
@@ -86,7 +85,7 @@ class RunTest(runs.RunsTestCase):
       self.train(name, **{**_SILENT, **options})
 
   def _folder(self, name: str) -> str:
-    return self.path(name, checkpoints.FOLDER)
+    return self.path(name, 'secret/checkpoints')
 
   def _damage(self) -> None:
     first, last = sorted(pathlib.Path(self._folder('run')).iterdir())
@@ -134,7 +133,7 @@ class RunTest(runs.RunsTestCase):
 
   def test_the_last_checkpoints(self) -> None:
     self.train('run', **_SILENT)
-    os.remove(self.path('run', checkpoints.FOLDER, 'round_000006.ckpt'))
+    os.remove(self.path('run', 'secret/checkpoints', 'round_000006.ckpt'))
     self.copy_checkpoints('run', 'older')
     self.train('run', **_SILENT)  # Runs released rounds again.
     shutil.move(self._folder('run'), self.path('last'))

@@ -47,9 +47,9 @@ class RunsTestCase(parameterized.TestCase):
     return released_model.load_with_ledger(self.path(name))[1]
 
   def saved(self, name: str) -> checkpoints.ProgramState:
-    saved = checkpoints.load_last(self.path(name, checkpoints.FOLDER))
+    saved = checkpoints.load_last(self.path(name, 'secret/checkpoints'))
     assert saved is not None
     return saved
 
   def copy_checkpoints(self, source: str, target: str) -> None:
-    shutil.copytree(self.path(source, checkpoints.FOLDER), self.path(target, checkpoints.FOLDER))
+    shutil.copytree(self.path(source, 'secret/checkpoints'), self.path(target, 'secret/checkpoints'))

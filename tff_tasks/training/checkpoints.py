@@ -23,7 +23,6 @@ from tff_tasks.training import metrics
 
 # Grows when a reader of the older form would misread the new one. The first had no number.
 FORMAT = 3
-FOLDER = 'checkpoints'
 _NAME = re.compile(r'round_(\d{6,})\.ckpt')
 # The last one, and one to go back to should the last be damaged.
 _KEPT = 2

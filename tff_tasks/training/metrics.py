@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 
 from common import files
+from contracts import run_directory
 from tff_tasks.training import tensorboard_writer
-
-FILE_NAME = 'metrics.csv'
-EVENTS_FOLDER = 'tensorboard'
 
 
 @dataclasses.dataclass(slots=True)
@@ -157,10 +155,11 @@ class MetricsLog:
 
   def __init__(self, run_dir: str, rows: Rows) -> None:
     self.rows = rows
-    path = os.path.join(run_dir, FILE_NAME)
+    run_directory.make(run_dir)
+    path = os.path.join(run_dir, run_directory.METRICS)
     files.write_atomically(path, rows.to_csv())
     self._file = open(path, 'a', encoding='utf-8')  # noqa: SIM115
-    self._events = tensorboard_writer.EventFile(os.path.join(run_dir, EVENTS_FOLDER))
+    self._events = tensorboard_writer.EventFile(os.path.join(run_dir, run_directory.EVENTS))
     for row in rows:
       self._events.add(row.round, _figures(row))
 
@@ -187,7 +186,7 @@ def last_round(run_dir: str, planned: int) -> int:
       not have as many lines is damaged.
   """
   rounds = [-1]
-  with contextlib.suppress(FileNotFoundError), open(os.path.join(run_dir, FILE_NAME), 'rb') as file:
+  with contextlib.suppress(FileNotFoundError), open(os.path.join(run_dir, run_directory.METRICS), 'rb') as file:
     for line in file:
       number = line.split(b',')[0].strip()
       rounds.append(int(number) if number.isdigit() and len(number) < _MOST_DIGITS else -1)

@@ -12,7 +12,6 @@ import numpy as np
 from contracts import client_shards
 from contracts import comparison
 from contracts import provenance
-from contracts import released_model
 from contracts import run_directory as reading
 from models import functional_model
 from models import registry
@@ -63,7 +62,7 @@ def train(config: config_lib.Config, shards: client_shards.ClientShards, flagfil
   )
   build_plan()  # An impossible one is refused before anything is written.
   with run_directory.hold(config.output_dir):
-    folder = os.path.join(config.output_dir, checkpoints.FOLDER)
+    folder = os.path.join(config.output_dir, reading.CHECKPOINTS)
     kept, saved = checkpoints.Checkpoints(folder), checkpoints.load_last(folder)
     default_size = registry.get_task(shards.schema.task).default_size
     start = starting.find(config, flagfile, shards.fingerprint, default_size, build_plan, saved)
@@ -241,7 +240,7 @@ class Run:
   def _write_figures(self, state: Any) -> None:
     plan, total_rounds = self._plan, self._config.total_rounds
     # What the ledger says of all rounds, and which model the figures are of.
-    entries = reading.read_json(self._config.output_dir, released_model.LEDGER_NAME)
+    entries = reading.read_json(self._config.output_dir, reading.LEDGER)
     held_out, tail = (self._evaluate(split, state) for split in ('test', 'tail'))
     figures = {
         'task': self._shards.schema.task,
@@ -267,7 +266,7 @@ class Run:
         'xla': self._runtime.use_xla,
         'seconds': sum(row.seconds or 0.0 for row in self._rows),
     }
-    run_directory.write_json(self._config.output_dir, 'run.json', figures)
+    run_directory.write_json(self._config.output_dir, reading.FIGURES, figures)
     means = f'{held_out.accuracy:.1%}, as a mean over users {held_out.accuracy_per_user:.1%}.'
     lines = [f'Accuracy on {self._num_users("test")}: {means}', *comparison.describe(figures)]
     print(*lines, sep='\n', file=self._stream)

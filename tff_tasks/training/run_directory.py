@@ -28,7 +28,7 @@ SIZE, _LENGTH, _SCHEDULE, _BRANCH = (
 )  # fmt: skip
 
 # What a run has written before its first checkpoint.
-_BEGINNINGS = {'.lock', CONFIG_NAME, checkpoints.FOLDER, metrics.FILE_NAME, metrics.EVENTS_FOLDER}
+_BEGINNINGS = ('.lock', CONFIG_NAME, reading.METRICS, f'{reading.EVENTS}/')
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -48,6 +48,7 @@ def hold(path: str) -> Iterator[None]:
       os.makedirs(path, exist_ok=True)
       lock = stack.enter_context(open(os.path.join(path, '.lock'), 'w', encoding='utf-8'))
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      reading.make(path)
     except BlockingIOError as error:
       raise ValueError(
           f'Expected no other trainer at work in {path}, found one: wait for it, or choose another --output_dir.'
@@ -66,8 +67,8 @@ def hold(path: str) -> Iterator[None]:
 
 def _remove_beginnings(path: str) -> None:
   """Removes the directory of a run, unless something in it is of use: a checkpoint, or a file of somebody else."""
-  saved = os.path.join(path, checkpoints.FOLDER)
-  if set(os.listdir(path)) <= _BEGINNINGS and not (os.path.isdir(saved) and os.listdir(saved)):
+  found = [os.path.relpath(os.path.join(folder, name), path) for folder, _, names in os.walk(path) for name in names]
+  if all(name.startswith(_BEGINNINGS) for name in found):
     shutil.rmtree(path, ignore_errors=True)
 
 
@@ -98,7 +99,7 @@ def check_new(path: str) -> None:
   Raises:
     ValueError: If it does.
   """
-  if os.path.exists(os.path.join(path, released_model.FILE_NAME)):
+  if os.path.exists(os.path.join(path, reading.MODEL)):
     raise ValueError(
         f'Expected the checkpoints of the run whose model is in {path}, found none: its privacy is spent and its noise '
         'unknown; choose another --output_dir.'
@@ -218,7 +219,7 @@ def is_complete(path: str, saved: checkpoints.ProgramState) -> bool:
   try:
     model = released_model.load(path)
     figures = reading.read_figures(path)
-    with open(os.path.join(path, metrics.FILE_NAME), encoding='utf-8') as file:
+    with open(os.path.join(path, reading.METRICS), encoding='utf-8') as file:
       rows = file.read()
   except (OSError, ValueError):
     return False

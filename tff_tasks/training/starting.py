@@ -6,6 +6,7 @@ import dataclasses
 import os
 from typing import NamedTuple
 
+from contracts import run_directory as reading
 from tff_tasks import config as config_lib
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
@@ -139,7 +140,7 @@ def _load_parent(path: str) -> checkpoints.ProgramState | None:
   """Returns the last checkpoint of a run that may be at work: it removes the older ones as it writes others."""
   for _ in range(_ATTEMPTS):
     with contextlib.suppress(FileNotFoundError):
-      return checkpoints.load_last(os.path.join(path, checkpoints.FOLDER))
+      return checkpoints.load_last(os.path.join(path, reading.CHECKPOINTS))
   raise ValueError(
       f'Expected to read the last checkpoint of the run in --branch_from={path}, found it removed {_ATTEMPTS} times: '
       'a trainer is at work there; repeat the command when it has ended.'

@@ -45,7 +45,7 @@ class MeasureTest(absltest.TestCase):
       released_evaluation.measure(self._folder, self._shards, 'test')
 
   def test_a_model_without_its_ledger_is_refused(self) -> None:
-    os.remove(os.path.join(self._folder, released_model.LEDGER_NAME))
+    os.remove(os.path.join(self._folder, 'public/privacy.json'))
     with self.assertRaisesRegex(ValueError, 'Expected the privacy ledger of a model'):
       released_evaluation.measure(self._folder, self._shards, 'test')
 

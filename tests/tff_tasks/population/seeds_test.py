@@ -113,7 +113,7 @@ class ReuseTest(absltest.TestCase):
     first = self._train('first', client_learning_rate=2.0, **branch)
     second = self._train('second', client_learning_rate=0.0, **branch)
     # What the attacker is after: what the clients of the first branch sent, without noise.
-    saved = checkpoints.load_last(f'{self._folder}/first/{checkpoints.FOLDER}')
+    saved = checkpoints.load_last(f'{self._folder}/first/secret/checkpoints')
     assert saved is not None
     noise_free = self._train('open', saved.seed, client_learning_rate=2.0, **branch | {'noise_multiplier': 0.0})
     sent = noise_free - self._parent

@@ -63,7 +63,7 @@ class CheckpointsTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
     folder = self.enterContext(tempfile.TemporaryDirectory())
-    self._folder = pathlib.Path(folder, 'checkpoints')
+    self._folder = pathlib.Path(folder, 'secret/checkpoints')
     self._kept = checkpoints.Checkpoints(str(self._folder))
 
   def _save(self, *numbers: int, use_xla: bool | None = None) -> None:

@@ -38,7 +38,7 @@ class MetricsLogTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
     self._run_dir = self.enterContext(tempfile.TemporaryDirectory())
-    self._path = pathlib.Path(self._run_dir, metrics.FILE_NAME)
+    self._path = pathlib.Path(self._run_dir, 'operator/metrics.csv')
 
   def _log(self, begin: Iterable[metrics.RoundMetrics], *rows: metrics.RoundMetrics) -> list[metrics.RoundMetrics]:
     """Opens the log with rows, adds others and closes it; returns the rows that it then has."""
@@ -49,7 +49,7 @@ class MetricsLogTest(parameterized.TestCase):
 
   def _events(self) -> list[tuple[str, int, float]]:
     """Returns the tag, step and value of every event."""
-    paths = glob.glob(os.path.join(self._run_dir, 'tensorboard', '*'))
+    paths = glob.glob(os.path.join(self._run_dir, 'operator/tensorboard', '*'))
     values = (
         (value.tag, event.step, value.simple_value)
         for path in paths
@@ -111,13 +111,13 @@ class MetricsLogTest(parameterized.TestCase):
   def test_a_folder_with_signs_that_mean_something_to_glob(self) -> None:
     self._run_dir = os.path.join(self._run_dir, 'run[1]')
     os.makedirs(self._run_dir)
-    self._path = pathlib.Path(self._run_dir, metrics.FILE_NAME)
+    self._path = pathlib.Path(self._run_dir, 'operator/metrics.csv')
     self._log([_INITIAL])
     self._log([_INITIAL], _row(1))
     steps = [
         event.step
-        for name in os.listdir(os.path.join(self._run_dir, 'tensorboard'))
-        for event in tf.compat.v1.train.summary_iterator(os.path.join(self._run_dir, 'tensorboard', name))
+        for name in os.listdir(os.path.join(self._run_dir, 'operator/tensorboard'))
+        for event in tf.compat.v1.train.summary_iterator(os.path.join(self._run_dir, 'operator/tensorboard', name))
         for value in event.summary.value
         if value.tag == 'seconds'
     ]
@@ -152,15 +152,17 @@ class LastRoundTest(parameterized.TestCase):
   )  # fmt: skip
   def test_is_found_as_far_as_the_file_can_be_read(self, content: str | bytes | None, expected: int) -> None:
     run_dir = self.create_tempdir().full_path
+    os.mkdir(os.path.join(run_dir, 'operator'))
     if content is not None:
       data = content.encode() if isinstance(content, str) else content
-      pathlib.Path(run_dir, metrics.FILE_NAME).write_bytes(data)
+      pathlib.Path(run_dir, 'operator/metrics.csv').write_bytes(data)
     self.assertEqual(metrics.last_round(run_dir, 7), expected)
 
   @parameterized.parameters((0, 4), (3, 4), (10, 10))
   def test_none_is_beyond_both_the_plan_and_the_lines(self, planned: int, expected: int) -> None:
     run_dir = self.create_tempdir().full_path
-    pathlib.Path(run_dir, metrics.FILE_NAME).write_text('round\n0\n1\n92\n')
+    os.mkdir(os.path.join(run_dir, 'operator'))
+    pathlib.Path(run_dir, 'operator/metrics.csv').write_text('round\n0\n1\n92\n')
     self.assertEqual(metrics.last_round(run_dir, planned), expected + 1 if planned < 10 else expected)
 
 

@@ -21,9 +21,7 @@ from reporting import charts
 from tests.tff_tasks import fakes
 from tests.tff_tasks import runs
 from tff_tasks.privacy import plan as plan_lib
-from tff_tasks.training import checkpoints
 from tff_tasks.training import history as history_lib
-from tff_tasks.training import metrics
 from tff_tasks.training import releasing
 
 _WEIGHTS = [np.arange(12, dtype=np.float32)]
@@ -56,7 +54,7 @@ class ReleasesTest(absltest.TestCase):
     for schema, has_bigram in ((table, False), (characters, True)):
       self._releases = dataclasses.replace(self._releases, schema=schema, run_dir=self.create_tempdir().full_path)
       self._run_dir = self._releases.run_dir
-      ledger = self._release(fakes.history().with_current(last_round=3))
+      ledger = self._release(fakes.history().after(3))
       said = [*ledger['not_covered'], *(release['what'] for release in ledger['releases'])]
       self.assertLen([line for line in said if 'bigram' in line], 2 * has_bigram)
 
@@ -88,7 +86,10 @@ class ReleasesTest(absltest.TestCase):
 class RepairTest(runs.RunsTestCase):
   """What is damaged, or was not finished, is written again by the same command."""
 
-  @parameterized.parameters('metrics.csv', 'privacy.json', 'run.json', 'model.npz', 'report.html', 'config.flags')
+  @parameterized.parameters(
+      'operator/metrics.csv', 'public/privacy.json', 'operator/run.json', 'public/model.npz', 'operator/report.html',
+      'config.flags',
+  )  # fmt: skip
   def test_a_damaged_or_missing_file_is_written_again_by_the_same_command(self, name: str) -> None:
     self.train('run')
     path = pathlib.Path(self.path('run', name))
@@ -111,14 +112,14 @@ class RepairTest(runs.RunsTestCase):
     said = self.stream.getvalue()
     self.assertLess(said.index('epsilon is above 100'), said.index('round '))
     self.assertIsNone(self.ledger('run')['epsilon'])
-    figures = json.loads(pathlib.Path(self.path('run', 'run.json')).read_text())
+    figures = json.loads(pathlib.Path(self.path('run', 'operator/run.json')).read_text())
     self.assertEqual((figures['epsilon'], figures['training_epsilon'], figures['rounds']), (None, None, 6))
-    with open(self.path('run', metrics.FILE_NAME), newline='', encoding='utf-8') as file:
+    with open(self.path('run', 'operator/metrics.csv'), newline='', encoding='utf-8') as file:
       self.assertEqual([row['epsilon'] for row in csv.DictReader(file)], [''] * 7)
 
   def test_rows_that_are_missing_or_doubled_come_back(self) -> None:
     self.train('run', total_rounds=4)
-    path = pathlib.Path(self.path('run', metrics.FILE_NAME))
+    path = pathlib.Path(self.path('run', 'operator/metrics.csv'))
     lines = path.read_text().splitlines(keepends=True)
     for content in (lines[:-1], [*lines, lines[-1]], [*lines[:2], *lines[3:]]):
       path.write_text(''.join(content))
@@ -129,16 +130,16 @@ class RepairTest(runs.RunsTestCase):
     self.train('run', total_rounds=4)
     with mock.patch.object(released_model, 'save', side_effect=KeyboardInterrupt), self.assertRaises(KeyboardInterrupt):
       self.train('run')
-    model = pathlib.Path(self.path('run', released_model.FILE_NAME)).read_bytes()
+    model = pathlib.Path(self.path('run', 'public/model.npz')).read_bytes()
     self.train('run')
-    ledger = pathlib.Path(self.path('run', released_model.LEDGER_NAME)).read_bytes()
+    ledger = pathlib.Path(self.path('run', 'public/privacy.json')).read_bytes()
     self.assertEqual(self.ledger('run')['rounds'], 6)
-    pathlib.Path(self.path('run', released_model.FILE_NAME)).write_bytes(model)
+    pathlib.Path(self.path('run', 'public/model.npz')).write_bytes(model)
     with self.assertRaisesRegex(ValueError, 'released together, found the model of round 4 and a ledger of round 6'):
       released_model.load(self.path('run'))
     self.train('run')
     self.assertEqual(released_model.load(self.path('run')).round_number, 6)
-    self.assertEqual(pathlib.Path(self.path('run', released_model.LEDGER_NAME)).read_bytes(), ledger)
+    self.assertEqual(pathlib.Path(self.path('run', 'public/privacy.json')).read_bytes(), ledger)
 
 
 class _Killed(Exception):
@@ -180,7 +181,7 @@ class KillTest(runs.RunsTestCase):
     if before:
       self._train('begun', before)
     for number in range(before - lost + 1, before + 1):
-      os.remove(self.path('begun', checkpoints.FOLDER, f'round_{number:06d}.ckpt'))
+      os.remove(self.path('begun', 'secret/checkpoints', f'round_{number:06d}.ckpt'))
     for place in itertools.count():
       name = f'run_{place}'
       if before:

@@ -184,8 +184,8 @@ class RunDirectoryTest(parameterized.TestCase):
       self._prepare()
 
   def test_a_run_that_lost_its_checkpoints_is_not_run_again(self) -> None:
-    os.makedirs(self._run_dir)
-    pathlib.Path(self._run_dir, released_model.FILE_NAME).touch()
+    os.makedirs(os.path.join(self._run_dir, 'public'))
+    pathlib.Path(self._run_dir, 'public/model.npz').touch()
     with self.assertRaisesRegex(ValueError, 'Expected the checkpoints of the run .* found none'):
       self._prepare()
 
@@ -197,9 +197,9 @@ class RunDirectoryTest(parameterized.TestCase):
     self._release(6)
     self.assertEqual(run_directory.released_round(self._run_dir, history), 6)
     self.assertEqual(run_directory.released_round(self._run_dir, history.with_current(attempt=1)), -1)
-    pathlib.Path(self._run_dir, metrics.FILE_NAME).write_text('round,loss\n8,1\n')
+    pathlib.Path(self._run_dir, 'operator/metrics.csv').write_text('round,loss\n8,1\n')
     self.assertEqual(run_directory.released_round(self._run_dir, history), 6)
-    for name in (released_model.FILE_NAME, released_model.LEDGER_NAME):
+    for name in ('public/model.npz', 'public/privacy.json'):
       pathlib.Path(self._run_dir, name).write_bytes(b'damaged')
     self.assertEqual(run_directory.released_round(self._run_dir, history), 8)
 
@@ -221,11 +221,11 @@ class RunDirectoryTest(parameterized.TestCase):
 
   def test_a_disk_that_fills_up_is_one_clear_line(self) -> None:
     message = 'Expected a run directory that can be written at .*No space left on device'
-    for files in ((), (os.path.join(self._run_dir, metrics.FILE_NAME),)):
+    for files in ((), (os.path.join(self._run_dir, 'operator/metrics.csv'),)):
       with self.assertRaisesRegex(ValueError, message), run_directory.hold(self._run_dir):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *files)
 
-  @parameterized.parameters(('/shards/train-00000.npz',), ('metrics.csv',), ())
+  @parameterized.parameters(('/shards/train-00000.npz',), ('operator/metrics.csv',), ())
   def test_an_error_of_other_files_is_not_blamed_on_it(self, *files: str) -> None:
     error = OSError(errno.EIO, os.strerror(errno.EIO), *files)
     with self.assertRaises(OSError) as caught, run_directory.hold(self._run_dir):
@@ -240,14 +240,14 @@ class RunDirectoryTest(parameterized.TestCase):
     self.assertEqual(self._config(), before)
 
   @parameterized.parameters(
-      (run_directory.CONFIG_NAME, False), (metrics.FILE_NAME, False), ('notes.txt', True),
-      (released_model.FILE_NAME, True),
-      (f'{checkpoints.FOLDER}/round_000000.ckpt', True),
+      (run_directory.CONFIG_NAME, False), ('operator/metrics.csv', False), ('notes.txt', True),
+      ('public/model.npz', True),
+      ('secret/checkpoints/round_000000.ckpt', True),
   )  # fmt: skip
   def test_an_error_leaves_a_new_directory_only_if_it_is_of_use(self, name: str, is_left: bool) -> None:
     path = pathlib.Path(self._run_dir, name)
     with self.assertRaises(KeyboardInterrupt), run_directory.hold(self._run_dir):
-      os.makedirs(os.path.join(self._run_dir, checkpoints.FOLDER))
+      os.makedirs(os.path.join(self._run_dir, 'secret/checkpoints'))
       path.touch()
       raise KeyboardInterrupt
     self.assertEqual((path.exists(), os.path.exists(self._run_dir)), (is_left, is_left))
@@ -279,8 +279,8 @@ class RunDirectoryTest(parameterized.TestCase):
 
   def test_json_is_written_whole(self) -> None:
     self._prepare()
-    run_directory.write_json(self._run_dir, 'run.json', {'epsilon': None, 'rounds': 3, 'accuracy': 0.5})
-    text = pathlib.Path(self._run_dir, 'run.json').read_text()
+    run_directory.write_json(self._run_dir, 'operator/run.json', {'epsilon': None, 'rounds': 3, 'accuracy': 0.5})
+    text = pathlib.Path(self._run_dir, 'operator/run.json').read_text()
     self.assertEndsWith(text, '\n')
     self.assertEqual(_without_checksum(json.loads(text)), {'epsilon': None, 'rounds': 3, 'accuracy': 0.5})
 
@@ -288,8 +288,8 @@ class RunDirectoryTest(parameterized.TestCase):
   def test_what_is_no_number_is_null(self, value: float) -> None:
     """The loss of a diverged model, the accuracy of no held-out users: the run still ends with its figures."""
     self._prepare()
-    run_directory.write_json(self._run_dir, 'run.json', {'loss': value, 'rounds': 3})
-    found = json.loads(pathlib.Path(self._run_dir, 'run.json').read_text())
+    run_directory.write_json(self._run_dir, 'operator/run.json', {'loss': value, 'rounds': 3})
+    found = json.loads(pathlib.Path(self._run_dir, 'operator/run.json').read_text())
     self.assertEqual(_without_checksum(found), {'loss': None, 'rounds': 3})
 
 

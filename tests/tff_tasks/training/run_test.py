@@ -28,9 +28,9 @@ from tff_tasks.training import run as run_lib
 
 def _read_rows(run_dir: str) -> list[metrics.RoundMetrics]:
   """Returns the rows of the last checkpoint, which are those of metrics.csv."""
-  saved = checkpoints.load_last(os.path.join(run_dir, checkpoints.FOLDER))
+  saved = checkpoints.load_last(os.path.join(run_dir, 'secret/checkpoints'))
   assert saved is not None
-  if pathlib.Path(run_dir, metrics.FILE_NAME).read_text() != saved.rows.to_csv():
+  if pathlib.Path(run_dir, 'operator/metrics.csv').read_text() != saved.rows.to_csv():
     raise AssertionError('metrics.csv differs from the checkpoint')
   return list(saved.rows)
 
@@ -56,7 +56,7 @@ class LoopTest(parameterized.TestCase):
     return _read_rows(self._run_dir)
 
   def _figures(self) -> dict:
-    return json.loads(pathlib.Path(self._run_dir, 'run.json').read_text())
+    return json.loads(pathlib.Path(self._run_dir, 'operator/run.json').read_text())
 
   def test_epsilon_is_worked_out_where_it_is_needed(self) -> None:
     self._train(total_rounds=9, rounds_per_eval=4, rounds_per_checkpoint=3)
@@ -75,7 +75,7 @@ class LoopTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, f'found 1 that cannot: client {name}: Expected data; .*client_error=skip'):
       self._train(scripted.Script({3: [7]}))
     self.assertEqual([row.round for row in self._rows()], [0])
-    saved = checkpoints.load_last(os.path.join(self._run_dir, checkpoints.FOLDER))
+    saved = checkpoints.load_last(os.path.join(self._run_dir, 'secret/checkpoints'))
     assert saved is not None
     self.assertEqual(saved.round_number, 0)
     self.assertTrue(self._runtimes[-1].is_closed)
@@ -90,7 +90,7 @@ class LoopTest(parameterized.TestCase):
     for client in (7, 8):
       self.assertEqual(said.count(f'Skipped client {self._shards.client_id("train", client)}: Expected data.\n'), 1)
     self.assertIn('  3 skipped  ', said)
-    report = pathlib.Path(self._run_dir, 'report.html').read_text()
+    report = pathlib.Path(self._run_dir, 'operator/report.html').read_text()
     self.assertIn('3 times a client was left out', report)
 
   def test_a_run_that_stopped_on_a_client_goes_on_without_it(self) -> None:
@@ -149,11 +149,11 @@ class TrainTest(parameterized.TestCase):
     output = self._train()
     self.assertIn('Privacy: epsilon', output)
     self.assertIn('every 2 rounds on 4 test users; in the end on 4 test users', output)
-    self.assertContainsSubset(
-        ['config.flags', 'metrics.csv', 'privacy.json', 'run.json', 'model.npz', 'report.html', 'checkpoints'],
-        os.listdir(self._config.output_dir),
-    )
-    run, ledger = self._read('run.json'), self._read('privacy.json')
+    operator = [f'operator/{name}' for name in ('metrics.csv', 'run.json', 'report.html', 'tensorboard')]
+    for name in ('config.flags', 'public/model.npz', 'public/privacy.json', *operator):
+      self.assertTrue(os.path.exists(os.path.join(self._config.output_dir, name)), name)
+    self.assertEqual(os.stat(os.path.join(self._config.output_dir, 'secret')).st_mode & 0o777, 0o700)
+    run, ledger = self._read('operator/run.json'), self._read('public/privacy.json')
     self.assertEqual((run['rounds'], run['population'], ledger['rounds']), (4, len(fakes.SIZES), 4))
     self.assertEqual((run['epsilon'], run['eval_split']), (ledger['epsilon'], 'test'))
     self.assertBetween(run['accuracy'], 0.0, 1.0)
@@ -171,7 +171,7 @@ class TrainTest(parameterized.TestCase):
   def test_what_the_data_set_has_spent_is_in_every_epsilon(self) -> None:
     self._shards.manifest['learned'] = [fakes.WORDS]
     output = self._train()
-    run, ledger = self._read('run.json'), self._read('privacy.json')
+    run, ledger = self._read('operator/run.json'), self._read('public/privacy.json')
     self.assertEqual(run['epsilon'], ledger['epsilon'])
     self.assertAlmostEqual(run['epsilon'], 1.0 + run['training_epsilon'], places=12)
     self.assertIn('vocabulary', [release['what'] for release in ledger['releases']])
@@ -197,7 +197,7 @@ class TrainTest(parameterized.TestCase):
 
   def test_the_seed_is_kept_for_the_run_and_not_released(self) -> None:
     self._train(seed=123)
-    self.assertIn('--seed', ' '.join(self._read('privacy.json')['not_covered']))
+    self.assertIn('--seed', ' '.join(self._read('public/privacy.json')['not_covered']))
     secret = seeds.Seed.from_number(123).secret
     self.assertEqual(self._holders_of(secret), {'round_000003.ckpt', 'round_000004.ckpt'})
 
@@ -214,10 +214,10 @@ class TrainTest(parameterized.TestCase):
 
   def test_the_figures_survive_the_loss_of_the_metrics(self) -> None:
     self._train()
-    before = self._read('run.json')
-    os.remove(os.path.join(self._config.output_dir, metrics.FILE_NAME))
+    before = self._read('operator/run.json')
+    os.remove(os.path.join(self._config.output_dir, 'operator/metrics.csv'))
     self._train()
-    self.assertEqual({**self._read('run.json'), 'seconds': None}, {**before, 'seconds': None})
+    self.assertEqual({**self._read('operator/run.json'), 'seconds': None}, {**before, 'seconds': None})
 
   def test_a_round_is_saved_before_its_model_is_released(self) -> None:
     events = mock.Mock()
@@ -234,7 +234,7 @@ class TrainTest(parameterized.TestCase):
   def test_a_run_that_lost_its_checkpoints_is_not_run_again_with_other_noise(self) -> None:
     self._train()
     model = released_model.load(self._config.output_dir)
-    shutil.rmtree(os.path.join(self._config.output_dir, 'checkpoints'))
+    shutil.rmtree(os.path.join(self._config.output_dir, 'secret/checkpoints'))
     with self.assertRaisesRegex(ValueError, 'Expected the checkpoints of the run'):
       self._train()
     np.testing.assert_array_equal(model.weights[0], released_model.load(self._config.output_dir).weights[0])
@@ -262,7 +262,7 @@ class TrainTest(parameterized.TestCase):
         split: evaluation.Evaluator(functions, self._shards, split, threads).evaluate(model.weights)
         for split in ('validation', 'test')
     }
-    last, run = _read_rows(self._config.output_dir)[-1], self._read('run.json')
+    last, run = _read_rows(self._config.output_dir)[-1], self._read('operator/run.json')
     self.assertNotAlmostEqual(by_split['validation'].loss, by_split['test'].loss, places=3)
     self.assertAlmostEqual(last.eval_loss, by_split['validation'].loss, places=5)
     self.assertAlmostEqual(run['loss'], by_split['test'].loss, places=5)
@@ -281,7 +281,7 @@ class TrainTest(parameterized.TestCase):
     rows = _read_rows(self._config.output_dir)[1:]
     others = np.count_nonzero(fakes.SIZES) - 1
     self.assertEqual([(row.clients, row.left_out_clients) for row in rows], [(others, 1)] * 4)
-    self.assertEqual(self._read('run.json')['left_out_clients'], 4)
+    self.assertEqual(self._read('operator/run.json')['left_out_clients'], 4)
 
   def test_a_model_that_diverges(self) -> None:
     diverging: dict[str, Any] = {'client_learning_rate': 1e39}  # Infinite in float32.

@@ -13,7 +13,6 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from contracts import released_model
 from models import registry
 from tests.tff_tasks import fakes
 from tests.tff_tasks import runs
@@ -61,7 +60,7 @@ class FindTest(absltest.TestCase):
 
   def test_a_run_that_lost_released_rounds_gets_a_new_secret(self) -> None:
     begun = self._find()
-    with open(f'{self._config.output_dir}/{metrics.FILE_NAME}', 'w') as file:
+    with open(f'{self._config.output_dir}/operator/metrics.csv', 'w') as file:
       file.write('round\n0\n3\n')
     start = self._find(self._save(begun, 2))
     self.assertTrue(start.is_restarted)
@@ -73,7 +72,7 @@ class FindTest(absltest.TestCase):
 
   def test_a_run_with_a_known_seed_promises_nothing_and_keeps_it(self) -> None:
     begun = self._find(seed=3)
-    with open(f'{self._config.output_dir}/{metrics.FILE_NAME}', 'w') as file:
+    with open(f'{self._config.output_dir}/operator/metrics.csv', 'w') as file:
       file.write('round\n0\n3\n')
     start = self._find(self._save(begun, 2), seed=3)
     self.assertEqual((start.seed, start.is_restarted), (begun.seed, False))
@@ -236,7 +235,7 @@ class ResumeTest(runs.RunsTestCase):
     self.train('run', total_rounds=8)
     self.assertEqual((self.ledger('run')['rounds'], self.saved('run').round_number), (8, 8))
     self.assertEqual(self.saved('run').state[0].tolist(), [8.0] * 3)
-    self.assertEqual(json.loads(pathlib.Path(self.path('run', 'run.json')).read_text())['rounds'], 8)
+    self.assertEqual(json.loads(pathlib.Path(self.path('run', 'operator/run.json')).read_text())['rounds'], 8)
 
   def test_a_finished_run_goes_on_beyond_its_target_if_that_is_said(self) -> None:
     self.train('run', total_rounds=4, target_epsilon=2.0, noise_multiplier=None)
@@ -257,7 +256,7 @@ class ResumeTest(runs.RunsTestCase):
     self.train('run', total_rounds=4, noise_multiplier=0.0)
     self.train('run', noise_multiplier=0.0)
     seed = self.saved('run').seed
-    for name in ('checkpoints/round_000006.ckpt', released_model.FILE_NAME, released_model.LEDGER_NAME):
+    for name in ('secret/checkpoints/round_000006.ckpt', 'public/model.npz', 'public/privacy.json'):
       os.remove(self.path('run', name))
     self.train('run', noise_multiplier=0.0)
     self.assertNotEqual(self.saved('run').seed, seed)
@@ -265,7 +264,7 @@ class ResumeTest(runs.RunsTestCase):
 
   def test_rounds_whose_checkpoint_is_lost_run_again_with_fresh_noise_and_count_twice(self) -> None:
     self.train('run')
-    path = pathlib.Path(self.path('run', checkpoints.FOLDER, 'round_000006.ckpt'))
+    path = pathlib.Path(self.path('run', 'secret/checkpoints', 'round_000006.ckpt'))
     path.write_bytes(path.read_bytes()[:-9])
     with self.assertRaisesRegex(ValueError, 'found a damaged one: delete it to go on from round_000004.ckpt'):
       self.train('run')

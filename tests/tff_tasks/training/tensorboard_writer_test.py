@@ -15,7 +15,7 @@ from tff_tasks.training import tensorboard_writer
 class EventFileTest(absltest.TestCase):
   def setUp(self) -> None:
     super().setUp()
-    self._folder = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), 'run[1]', 'tensorboard')
+    self._folder = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), 'run[1]', 'operator/tensorboard')
 
   def _read(self) -> dict[str, list[tuple[int, float]]]:
     """Returns the steps and values of each figure."""
