@@ -2,7 +2,7 @@
 
   python -m tff_tasks.train --flagfile=configs/shakespeare_quickstart.flags
 
-Writes a run directory: checkpoints, metrics.csv, TensorBoard events, privacy.json, run.json, model.npz and report.html.
+Writes a run directory: model and privacy ledger (public/), metrics and report (operator/), checkpoints (secret/).
 The same command resumes a run that was stopped, and gives the weights it would have given.
 """
 
