@@ -1,8 +1,8 @@
-"""The folder that holds an exported model: whole, or not looking whole.
+"""The folder of an exported model, which is either complete or does not look complete.
 
-Everything is made in a staging folder inside it and moved when all is done. `parity.json` is the sign of a complete
-export: it goes first when an export is replaced and comes last. Files that no export wrote, as the list of checksums
-knows, are never replaced.
+All files are made in a staging folder inside it and moved into place at the end. `SHA256SUMS` is the sign of a complete
+export: it is removed first when an export is replaced, and written last. A file that is not listed in it, or that
+differs from its checksum, was not written by an export and is never replaced.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,16 +19,16 @@ PARITY = run_directory.PARITY
 _MODEL = '.tflite'
 _CHECKSUMS = 'SHA256SUMS'
 _STAGING = '.staging'
-# While files are replaced: the checksums of those before and of those that come.
+# While files are replaced: the checksums of the old and of the new files.
 _JOURNAL = '.publishing'
 
 
 @contextlib.contextmanager
 def stage(output_dir: str) -> Iterator[str]:
-  """Yields an empty staging folder inside `output_dir`, which no other export may use meanwhile.
+  """Yields an empty staging folder inside `output_dir`; no other export can use `output_dir` meanwhile.
 
   Raises:
-    ValueError: If the folder cannot be made or written, is full, or another export is running.
+    ValueError: If the folder cannot be made or written, the disk is full, or another export is running.
   """
   staging = os.path.join(output_dir, _STAGING)
   with contextlib.ExitStack() as stack:
@@ -37,7 +37,7 @@ def stage(output_dir: str) -> Iterator[str]:
       handle = os.open(output_dir, os.O_RDONLY)
       stack.callback(os.close, handle)
       fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      shutil.rmtree(staging, ignore_errors=True)  # What a killed export left.
+      shutil.rmtree(staging, ignore_errors=True)  # Of an export that was killed.
       os.mkdir(staging)
     except BlockingIOError as error:
       raise ValueError(f'Expected no other export into {output_dir}, found one running: wait for it.') from error
@@ -51,11 +51,13 @@ def stage(output_dir: str) -> Iterator[str]:
     except OSError as error:
       if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         raise
-      raise ValueError(f'Expected room to write in {output_dir}, found {error.strerror}: make room.') from error
+      raise ValueError(
+          f'Expected free disk space for {output_dir}, found {error.strerror}: delete files that you do not need.'
+      ) from error
 
 
 def publish(staging: str, output_dir: str) -> None:
-  """Moves the staged files into place, `parity.json` last, and removes the model files of the export before.
+  """Moves the staged files into place, `SHA256SUMS` last, and removes the model files of the earlier export.
 
   Raises:
     ValueError: If one of them would replace a file that no export wrote.
@@ -67,20 +69,24 @@ def publish(staging: str, output_dir: str) -> None:
   sums = {(files.describe(os.path.join(staging, name))['sha256'], name) for name in names}
   files.write_atomically(os.path.join(output_dir, _JOURNAL), _to_text(before | sums))
   files.write_atomically(os.path.join(staging, _CHECKSUMS), _to_text(sums))
-  for name in [PARITY, _CHECKSUMS, *sorted(stale)]:
+  for name in [_CHECKSUMS, PARITY, *sorted(stale)]:
     with contextlib.suppress(FileNotFoundError):
       os.remove(os.path.join(output_dir, name))
-  for name in sorted(os.listdir(staging), key=lambda name: (name == PARITY, name)):
+  last = [PARITY, _CHECKSUMS]
+  for name in [*sorted(set(names) - {*last}), *last]:
     os.replace(os.path.join(staging, name), os.path.join(output_dir, name))
   os.remove(os.path.join(output_dir, _JOURNAL))
 
 
 def refuse_foreign(output_dir: str, names: Iterable[str]) -> None:
-  """Raises a ValueError if one of the names is that of a file in the folder that no export wrote, or somebody changed.
+  """Checks that no file which an export would replace was written or changed by somebody else.
 
   Args:
-    output_dir: The folder, which may be missing.
-    names: Of the files that an export writes.
+    output_dir: The model folder, which may be missing.
+    names: The names of the files that an export writes.
+
+  Raises:
+    ValueError: If there is such a file.
   """
   foreign = sorted(name for name in names if not _is_ours(output_dir, name))
   if not foreign and os.path.exists(os.path.join(output_dir, _CHECKSUMS)):
@@ -94,7 +100,12 @@ def refuse_foreign(output_dir: str, names: Iterable[str]) -> None:
 
 
 def is_current(output_dir: str, source: str) -> bool:
-  """Says whether the folder holds the whole export of what `exporter.source_of` returned, with nothing changed."""
+  """Returns whether the folder has the complete and unchanged export of a source.
+
+  Args:
+    output_dir: The model folder, which may be missing.
+    source: The hash from `exporter.source_of`.
+  """
   sums = _checksums(output_dir)
   if not sums or os.path.exists(os.path.join(output_dir, _JOURNAL)):
     return False
@@ -106,7 +117,7 @@ def is_current(output_dir: str, source: str) -> bool:
 
 
 def _is_ours(output_dir: str, name: str) -> bool:
-  """Says whether a file is what an export wrote under its name, or is not there."""
+  """Returns whether a file is as an export wrote it, or does not exist."""
   path = os.path.join(output_dir, name)
   return not os.path.lexists(path) or (
       os.path.isfile(path) and (files.describe(path)['sha256'], name) in _checksums(output_dir)
@@ -114,7 +125,7 @@ def _is_ours(output_dir: str, name: str) -> bool:
 
 
 def _checksums(output_dir: str) -> set[tuple[str, str]]:
-  """Returns the checksum and the name of each file that exports have written; none if there was no export."""
+  """Returns the checksum and the name of each file that an export wrote; nothing if there was no export."""
   found = set()
   for name in (_CHECKSUMS, _JOURNAL):
     with contextlib.suppress(FileNotFoundError), open(os.path.join(output_dir, name), 'rb') as file:

@@ -1,6 +1,8 @@
 """Exports the released model of a run as TFLite files, each checked on the device's runtime.
 
 python -m export.to_tflite --run_dir=runs/quickstart/run --output_dir=runs/quickstart/model
+
+SHA256SUMS is written last: a folder that has it, and in which `sha256sum -c SHA256SUMS` succeeds, is complete.
 """
 
 from collections.abc import Mapping

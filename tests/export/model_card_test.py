@@ -135,6 +135,7 @@ class ModelCardTest(absltest.TestCase):
     self.assertIn('- seed: (withheld)\n', card)
     self.assertIn('- nocentered\n', card)
     self.assertNotIn('/srv/me', card)
+    self.assertEndsWith(card, 'a folder that has it, and in which `sha256sum -c SHA256SUMS` succeeds, is complete.\n')
 
   def test_what_people_typed_is_no_markup(self) -> None:
     self.assertIn(r'- note: \<b\>\|\`x\`', _render())

@@ -1,5 +1,9 @@
-"""Tests that a model folder is whole or does not look whole."""
+"""Tests that a model folder is complete or does not look complete."""
 
+from collections.abc import Callable, Iterator
+import contextlib
+import hashlib
+import itertools
 import os
 import pathlib
 import tempfile
@@ -17,6 +21,27 @@ def _fill(staging: str, variants: tuple[str, ...] = ('a', 'z'), content: str = '
     pathlib.Path(staging, f'{name}.tflite').write_text(content)
   listed = {name: {'path': f'{name}.tflite'} for name in variants}
   fakes.write_parity(staging, {'source': f'the {content} run', 'variants': listed})
+
+
+class _Killed(BaseException):
+  """Ends an export as a kill does: nothing catches it."""
+
+
+@contextlib.contextmanager
+def _kill_after(steps: int) -> Iterator[None]:
+  """Ends whoever renames or removes a file after that many renames and removals."""
+  done = itertools.count()
+
+  def limit(function: Callable[..., None]) -> Callable[..., None]:
+    def call(*paths: str) -> None:
+      if next(done) >= steps:
+        raise _Killed
+      function(*paths)
+
+    return call
+
+  with mock.patch.object(os, 'replace', limit(os.replace)), mock.patch.object(os, 'remove', limit(os.remove)):
+    yield
 
 
 class ModelFolderTest(parameterized.TestCase):
@@ -53,24 +78,36 @@ class ModelFolderTest(parameterized.TestCase):
       raise KeyError('stopped')
     self.assertEqual({path.name: path.read_text() for path in pathlib.Path(self._output).iterdir()}, before)
 
-  @parameterized.parameters(range(2, 6))
-  def test_one_that_ends_while_publishing_does_not_look_whole(self, moves: int) -> None:
-    self._publish()
-    real, done = os.replace, list[str]()
+  def test_killed_at_any_step_it_is_complete_or_has_no_checksums(self) -> None:
+    for steps in itertools.count():
+      self._output = os.path.join(self._folder, f'model-{steps}')
+      self._publish()
+      try:
+        with _kill_after(steps):
+          self._publish(('b', 'z'), 'second')
+      except _Killed:
+        pass
+      else:
+        break
+      with self.subTest(steps):
+        listed = self._list_checksums()
+        if os.path.exists(os.path.join(self._output, 'SHA256SUMS')):
+          self.assertIn(listed, ({'a.tflite', 'z.tflite', 'parity.json'}, {'b.tflite', 'z.tflite', 'parity.json'}))
+        self._publish(('c', 'z'), 'third')
+        self.assertEqual(self._list_checksums(), {'c.tflite', 'z.tflite', 'parity.json'})
+        self.assertCountEqual(os.listdir(self._output), ['c.tflite', 'z.tflite', 'parity.json', 'SHA256SUMS'])
+        self.assertTrue(model_folder.is_current(self._output, 'the third run'))
+    # Two lists of checksums are written, three old files are removed, four files are moved, one list is removed.
+    self.assertEqual(steps, 10)
 
-    def replace(source: str, target: str) -> None:
-      if len(done) == moves:  # The first two are lists of checksums.
-        raise OSError('the power went')
-      done.append(target)
-      real(source, target)
-
-    with model_folder.stage(self._output) as staging:
-      _fill(staging, content='second')
-      with mock.patch.object(os, 'replace', replace), self.assertRaises(OSError):
-        model_folder.publish(staging, self._output)
-    self.assertNotIn('parity.json', os.listdir(self._output))
-    self._publish(content='third')
-    self.assertEqual(pathlib.Path(self._output, 'a.tflite').read_text(), 'third')
+  def _list_checksums(self) -> set[str]:
+    """Returns the names in SHA256SUMS after checking each file as `sha256sum -c` does; nothing if there is none."""
+    names, path = set(), pathlib.Path(self._output, 'SHA256SUMS')
+    for line in path.read_text().splitlines() if path.exists() else ():
+      digest, _, name = line.partition('  ')
+      self.assertEqual(hashlib.sha256(pathlib.Path(self._output, name).read_bytes()).hexdigest(), digest, name)
+      names.add(name)
+    return names
 
   @parameterized.parameters('a.tflite', 'parity.json', 'SHA256SUMS')
   def test_never_replaces_what_no_export_wrote(self, name: str) -> None:
@@ -132,7 +169,7 @@ class ModelFolderTest(parameterized.TestCase):
 
   def test_says_that_the_disk_is_full(self) -> None:
     with (
-        self.assertRaisesRegex(ValueError, '^Expected room to write in .*, found No space left on device: make room'),
+        self.assertRaisesRegex(ValueError, '^Expected free disk space for .*, found No space left on .*: delete files'),
         model_folder.stage(self._output),
         open('/dev/full', 'w') as file,
     ):

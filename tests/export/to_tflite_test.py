@@ -1,6 +1,5 @@
 """Tests of the program as a user starts it: what it leaves, what it prints, how it ends, also when it is stopped."""
 
-import hashlib
 import json
 import os
 import pathlib
@@ -95,9 +94,8 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertRegex(output, r'next_character_float32.tflite +\d+ kB +100.00% +\d')
     lines = pathlib.Path(self._model, 'SHA256SUMS').read_text().splitlines()
     self.assertCountEqual([line.split()[1] for line in lines], {*_FILES} - {'SHA256SUMS'})
-    for line in lines:
-      checksum, name = line.split()
-      self.assertEqual(hashlib.sha256(pathlib.Path(self._model, name).read_bytes()).hexdigest(), checksum)
+    # The command of the model card and of --help.
+    subprocess.run(['sha256sum', '-c', '--strict', 'SHA256SUMS'], cwd=self._model, check=True, capture_output=True)
     parity = json.loads(pathlib.Path(self._model, 'parity.json').read_text())
     self.assertCountEqual(parity['variants'], ['float32', 'dynamic_range'])
     # Nothing is quantized in so small a model, and nothing says that something is.
@@ -158,6 +156,11 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertEqual(code, 1)
     self.assertEqual(errors, 'error: the Keras model could not be run: took longer than its limit of 1 s\n')
     self.assertEqual({path.name: path.read_bytes() for path in pathlib.Path(self._output).iterdir()}, before)
+
+  def test_help_says_how_to_know_a_complete_folder(self) -> None:
+    code, output, _ = _run('--help')
+    self.assertEqual(code, 0)
+    self.assertIn('in which `sha256sum -c SHA256SUMS` succeeds', ' '.join(output.split()))
 
   def test_needs_a_run(self) -> None:
     self._run_dir = os.path.join(self._folder, 'nothing')
