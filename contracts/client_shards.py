@@ -200,8 +200,8 @@ class ClientShards:
         os.close(file)
     except FileNotFoundError as error:
       raise ValueError(
-          f'Expected the {self._shard_names[shard]} that was in {self.path}, found it gone: the data set has changed '
-          'meanwhile, open it again.'
+          f'Expected the {self._shard_names[shard]} that was in {self.path}, found no such file: the data set has '
+          'changed meanwhile, open it again.'
       ) from error
     except (pa.ArrowException, OSError, EOFError, KeyError, ValueError) as error:
       if getattr(error, 'errno', None) in _NOT_THE_FILE:

@@ -258,7 +258,8 @@ def _take_result(output_dir: str) -> dict[str, Any]:
   path = storage.join(output_dir, output_folder.RESULT_NAME)
   if output_folder.RESULT_NAME not in storage.list_names(output_dir):
     raise ValueError(
-        f'Expected the workers to write their result into {output_dir}, found none: make room there, and share it.'
+        f'Expected the workers to write their result into {output_dir}, found none: free disk space there, or '
+        'choose an --output_dir that all workers share.'
     )
   result = json.loads(storage.read(path))
   storage.remove(path)

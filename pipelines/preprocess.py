@@ -159,7 +159,10 @@ def _forget(beam_arguments: Sequence[str]) -> None:
   manifest = client_shards.read_manifest(_OUTPUT_DIR.value)
   key = client_ids.read_key(_KEY_FILE.value, manifest['declaration']['client']['public_ids'])
   if key.fingerprint != manifest['client_id_key']:
-    raise ValueError('Expected the key of client ids that the data set was made with, found another: give that one.')
+    raise ValueError(
+        'Expected the key of client ids that the data set was made with, found another: give that key in '
+        '--client_id_key_file.'
+    )
   names = _read_names(_FORGET.value)
   asked = client_ids.hash_names(names, key.secret)
   unknown = forgetting.find_unknown(_OUTPUT_DIR.value, asked)

@@ -71,7 +71,7 @@ def _suggest_values(
     declared = ', '.join(map(repr, column.kind.values[:_SHOWN_VALUES]))
     shown = sorted(values.items(), key=lambda entry: (-entry[1], entry[0]))[:_SHOWN_VALUES]
     instead = ', '.join(f'{value!r} {number:,}' for value, number in shown) or 'other values, which few rows have'
-    remedy = 'Declare them too, or write other = true in that category, which gives all others a place of their own.'
+    remedy = 'Declare them too, or write other = true in that category, which gives all others one code of its own.'
     if column.name not in categories:
       remedy = 'Declare them too, or remove such rows.'
     yield f'Of {column.name}, {declared} are declared, found: {instead}. {remedy}'

@@ -12,6 +12,9 @@ from typing import Any
 
 from absl import flags
 import hypothesis
+
+# Its first import starts a process (lscpu), which a fast test must not do.
+import numpy.testing  # noqa: F401
 import pytest
 
 from tests import tiers

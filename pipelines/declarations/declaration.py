@@ -57,7 +57,7 @@ class Client:
     if not self.id or self.order == '':
       raise ValueError('Expected id and order to name columns, found "": write the name of the column.')
     if self.order == self.id:
-      raise ValueError(f'Expected order to be another column than id, found {self.id!r}: leave order out.')
+      raise ValueError(f'Expected order to be another column than id, found {self.id!r}: remove order.')
     if self.order_type not in ordering.TYPES:
       remedy = options.suggest(self.order_type, ordering.TYPES)
       raise ValueError(f'Expected order_type to be {", ".join(ordering.TYPES)}, found {self.order_type!r}: {remedy}')
@@ -166,8 +166,8 @@ def _check_columns(declaration: Declaration, document: documents.Document) -> No
     place = next((path for path in below if document.get(path) == client.id), ('examples',))
     raise document.mistake(
         place,
-        f'Expected examples without the column of the client ids, found {client.id!r}: leave it out, for examples must '
-        'not say whose they are.',
+        f'Expected examples without the column of the client ids, found {client.id!r}: remove it, as examples must '
+        'not identify their client.',
     )
   known = [*([client.order] if client.order else []), *names]
   for name in () if isinstance(client.drop_duplicates, bool) else client.drop_duplicates:

@@ -99,7 +99,8 @@ def _table(document: documents.Document, path: documents.Path) -> dict[str, Any]
   if table is None:
     return {}
   if not isinstance(table, dict):
-    raise document.mistake(path, f'Expected a table {_header(path)}, found {_show(table)}: write it below the header.')
+    message = f'Expected a table {_header(path)}, found {_show(table)}: write its keys below a line {_header(path)}.'
+    raise document.mistake(path, message)
   return table
 
 

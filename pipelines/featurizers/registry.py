@@ -60,7 +60,7 @@ def _check(path: str, found: object) -> type[base.Featurizer]:
     raise ValueError(f'Expected a featurizer, found {path!r}: derive it from pipelines.featurizers.base.Featurizer.')
   missing = sorted(found.__abstractmethods__)
   if missing:
-    raise ValueError(f'Expected a whole featurizer, found {path!r} without {", ".join(missing)}: add what is missing.')
+    raise ValueError(f'Expected a whole featurizer, found {path!r} without {", ".join(missing)}: add these to it.')
   parameters = getattr(found, '__dataclass_params__', None)
   if not parameters or not parameters.frozen:
     raise ValueError(f'Expected a frozen dataclass, found {path!r}: add @dataclasses.dataclass(frozen=True) to it.')

@@ -99,7 +99,7 @@ class Alphabet(vocabulary.Vocabulary):
 
   def not_an_entry(self, found: str) -> ValueError:
     if found == NEWLINE:
-      return ValueError('Expected characters without the newline, found it: leave it out, it has a code in any case.')
+      return ValueError('Expected characters without the newline, found it: remove it, it always has a code.')
     return ValueError(
         f'Expected characters of one code point each, found {found!r:.80} of {len(found)}: write them all as one text.'
     )

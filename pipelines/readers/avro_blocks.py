@@ -97,7 +97,7 @@ class Blocks:
         key = self._read(self._read_number()).decode()
         metadata[key] = self._read(self._read_number())
       if self._file.tell() > _HEADER_BYTES:
-        raise UnsafeFile(f'a header of more than {_HEADER_BYTES} bytes: write it without what it says of itself')
+        raise UnsafeFile(f'a header of more than {_HEADER_BYTES} bytes: write it with less metadata')
     return metadata
 
   def _read_number(self) -> int:
@@ -189,11 +189,11 @@ def _check_schema(schema: Any) -> bool:
       name = _short(kind.get('name'))
       names[name], sizes[name] = _takes_bytes(kind, names), _count_values(kind, sizes)
       if kind is not schema and not names[name]:
-        raise UnsafeFile('records that take no bytes: write it without them')
+        raise UnsafeFile('records that take no bytes: remove such fields')
       if sizes[name] > _MOST_VALUES:
         raise UnsafeFile(f'records of more than {_MOST_VALUES} values: write flat records')
     if isinstance(kind, dict) and kind.get('type') == 'array' and not _takes_bytes(kind.get('items'), names):
-      raise UnsafeFile('lists of values that take no bytes: write it without them')
+      raise UnsafeFile('lists of values that take no bytes: remove such fields')
   return any(isinstance(kind, str) and _short(kind) in inside for kind, inside in kinds)
 
 

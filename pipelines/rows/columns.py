@@ -121,7 +121,7 @@ class Number(Kind):
 
   def __post_init__(self) -> None:
     if self.missing is not None and not math.isfinite(self.missing):
-      raise ValueError(f'Expected a finite number for missing values, found {self.missing}: leave it out.')
+      raise ValueError(f'Expected a finite number for missing values, found {self.missing}: remove it.')
 
   @property
   def arrow_type(self) -> pa.DataType:

@@ -70,7 +70,7 @@ def forget(path: str, client_ids: Collection[bytes]) -> Outcome:
       return _forget(client_shards.ClientShards(path), asked)
   except OSError as error:
     raise ValueError(
-        f'Expected a data set that can be written at {path}, found: {error.strerror}; correct that and repeat the '
+        f'Expected a data set that can be written at {path}, found {error.strerror}: correct that and repeat the '
         'command.'
     ) from error
 

@@ -74,7 +74,9 @@ class Scaling:
   def load(self, folder: str) -> 'Scaling':
     """Returns the declared scaling with the figures of its file, if it has one; its path is relative to `folder`."""
     if self.mean and self.source != 'declared':
-      raise ValueError(f'Expected a mean with source "declared" alone, found one with {self.source!r}: leave it out.')
+      raise ValueError(
+          f'Expected a mean with source "declared" alone, found one with {self.source!r}: remove mean and stddev.'
+      )
     if self.source != 'public':
       return self
     content, sha256 = public_files.read(folder, self.file, self.sha256)
@@ -215,10 +217,16 @@ def _measure(name: str, content: bytes) -> tuple[dict[str, float], dict[str, flo
     table = csv.read_csv(pa.py_buffer(content))
     columns = [column.cast(pa.float64()) for column in table.columns]
   except pa.ArrowInvalid as error:
-    raise ValueError(f'Expected a file of numbers under a header, found another in {name}: {error}') from error
+    raise ValueError(
+        f'Expected a file of numbers under a header, found another in {name} ({error}): write a line of column names, '
+        'then numbers alone.'
+    ) from error
   mean = {column: pc.mean(values).as_py() for column, values in zip(table.column_names, columns, strict=True)}
   stddev = {column: pc.stddev(values).as_py() for column, values in zip(table.column_names, columns, strict=True)}
   for column, value in stddev.items():
     if not value or not 0 < value < math.inf:
-      raise ValueError(f'Expected columns of numbers that vary in the file {name}, found {column!r}: leave it out.')
+      raise ValueError(
+          f'Expected columns of numbers that vary in the file {name}, found {column!r}: remove it from the file and '
+          'from the columns to scale.'
+      )
   return mean, stddev

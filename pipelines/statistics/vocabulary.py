@@ -103,7 +103,7 @@ class Vocabulary(abc.ABC):
     """Returns the declared vocabulary with the entries of its file, if it has one; its path is relative to `folder`."""
     if self.entries and self.source != 'declared':
       raise ValueError(
-          f'Expected {self.UNIT} with source "declared" alone, found some with {self.source!r}: leave them out.'
+          f'Expected {self.UNIT} with source "declared" alone, found some with {self.source!r}: remove them.'
       )
     if self.source != 'public':
       return self
@@ -111,7 +111,9 @@ class Vocabulary(abc.ABC):
     try:
       text = unicodedata.normalize('NFC', content.decode('utf-8-sig'))
     except UnicodeDecodeError as error:
-      raise ValueError(f'Expected a file of UTF-8 text, found other bytes in {self.file}: convert it.') from error
+      raise ValueError(
+          f'Expected a file of UTF-8 text, found other bytes in {self.file}: convert it to UTF-8.'
+      ) from error
     entries = self.cut_file(text).unique()
     entries = entries.filter(pa.array(self.is_allowed(entries)))[: self.most]
     if not len(entries):
@@ -225,8 +227,8 @@ class VocabularyLearner(base.Learner):
     problem = ''
     if not entries:
       problem = (
-          f'Expected {unit} that more than {selection.threshold:.0f} users have, found none, which has cost epsilon '
-          f'{asked.epsilon:g} too: allow a larger one, or declare the {unit} or take them from a public file.'
+          f'Expected {unit} that more than {selection.threshold:.0f} users have, found none, at a cost of epsilon '
+          f'{asked.epsilon:g}: set a larger epsilon, or declare the {unit}, or read them from a public file.'
       )
     entry = base.paid_entry(
         f'{asked.NAME}: the most frequent {unit} of {self.column}',

@@ -81,6 +81,13 @@ class RemediesTest(parameterized.TestCase):
     self.assertRegex(problem, "Of kind, 'b', 'c' are declared, found: .* Declare them too, or remove such rows")
     self.assertNotIn('other = true', problem.partition('Of kind')[2])
 
+  def test_other_classes(self) -> None:
+    others = [row.removesuffix('a') + 'c' for row in self._rows(at='9{n}')]
+    message = "Of kind, 'a', 'b' are declared, found: 'c' 300. Declare them too, or remove such rows."
+    self.assertIn(message, self._describe([*self._rows(), *others]))
+    self.assertEmpty(self._describe([*self._rows(), *others], 'examples.classes=["a", "b", "c"]'))
+    self.assertEmpty(self._describe(self._rows()))
+
   def test_another_encoding(self) -> None:
     rows = self._rows(shop='caf\u00e9\u20ac')
     other = 'examples.categories=[{column = "shop", values = ["caf\u00e9\u20ac"]}]'
@@ -177,6 +184,8 @@ class InputRemediesTest(parameterized.TestCase):
        {'input.newlines_in_values': 'false'}, None),
       ('day_first', _with_times('0{day}/06/2015 10:{minute}'), ('client.order_type=time',),
        'write order_format .*"%d/%m/%Y"', {'client.order_format': '"%d/%m/%Y %H:%M"'}, None),
+      ('escape', _LOG.replace('u29', r'"u \"29\""'), (), r'write escape = "\\\\" in .input.',
+       {'input.escape': r'"\\"'}, None),
       ('all_held_out', _LOG, ('splits.test_users_share=0.999',), 'hold out a smaller share',
        {'splits.test_users_share': '0.2'}, None),
       ('none_held_out', _LOG, ('splits.test_users_share=0.001',), 'Declare a larger test_users_share',

@@ -170,7 +170,7 @@ tail_share = 0.5
 
   def test_a_feature_that_is_the_client_id_is_found_in_its_list(self) -> None:
     text = _LEAST.replace('"user"', '"x"')
-    self._assert_refused("FILE, line 7: .*found 'x': leave it out", text)
+    self._assert_refused("FILE, line 7: .*found 'x': remove it", text)
 
   def test_what_is_missing_is_named(self) -> None:
     expected = r'FILE: Expected \[examples\] to say kind, found nothing: add kind = "text"\.$'

@@ -151,6 +151,10 @@ class OptionsTest(parameterized.TestCase):
   )
   def test_a_wrong_type_is_refused_with_its_line(self, text: str, expected: str) -> None:
     self._assert_refused(f'FILE, line 4: Expected options.{expected}', _LEAST + text)
+    name, example = text.partition(' = ')[0], expected.rpartition('write it like ')[2].removesuffix('.')
+    if f'{name}[' not in expected:  # An element is written within its list.
+      more = '' if name == 'number' else '\nnumber = 9'
+      self.assertIsNotNone(getattr(self._build(f'{_LEAST}{name} = {example}{more}'), name))
 
   def test_a_list_may_hold_names_and_tables(self) -> None:
     path = self.create_tempfile('c.toml', '[a]\ncolumns = ["x", {column = "y", values = ["v"]}]\n').full_path
@@ -166,8 +170,10 @@ class OptionsTest(parameterized.TestCase):
 
   def test_a_value_where_a_table_should_be_is_refused(self) -> None:
     path = self.create_tempfile('c.toml', '\nx = 1').full_path
-    with self.assertRaisesRegex(ValueError, r'c\.toml, line 2: Expected a table \[x\], found 1: write it below'):
+    with self.assertRaisesRegex(ValueError, r'line 2: Expected a table \[x\], found 1: write its keys below a line'):
       options.build(_Plain, documents.read(path), ('x',))
+    path = self.create_tempfile('d.toml', '\n[x]\nnumber = 2').full_path
+    self.assertEqual(options.build(_Plain, documents.read(path), ('x',)), _Plain(2))
 
   def test_what_the_dataclass_refuses_has_the_line_of_the_key_that_it_names(self) -> None:
     self._assert_refused('FILE, line 4: Expected integer <= 10 * number, found 6.', f'{_LEAST}integer = 6')

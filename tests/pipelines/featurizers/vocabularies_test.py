@@ -10,6 +10,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import pyarrow as pa
 
+from pipelines.featurizers import characters
 from pipelines.featurizers import vocabularies
 from pipelines.statistics import vocabulary
 
@@ -80,9 +81,20 @@ class VocabulariesTest(parameterized.TestCase):
   @parameterized.product(kind=_KINDS, source=['dp', 'public'])
   def test_nobody_declares_what_was_learned_or_read(self, kind: type[vocabulary.Vocabulary], source: str) -> None:
     asked = kind(source, file='f' if source == 'public' else '', epsilon=1.0, delta=1e-6)
-    expected = f'{kind.UNIT} with source "declared" alone, found some with {source!r}'
+    expected = f'{kind.UNIT} with source "declared" alone, found some with {source!r}: remove them.'
     with self.assertRaisesRegex(ValueError, expected):
       asked.with_learned(['a']).load('/nowhere')
+    self._load(kind('public', file='list.txt') if source == 'public' else asked, 'a')
+
+  @parameterized.parameters(*_KINDS)
+  def test_a_file_is_converted(self, kind: type[vocabulary.Vocabulary]) -> None:
+    asked, content = kind('public', file='list.txt'), 'é'.encode('latin-1')
+    with self.assertRaisesRegex(ValueError, 'found other bytes in list.txt: convert it to UTF-8.'):
+      self._load(asked, content)
+    self.assertEqual(self._load(asked, content.decode('latin-1').encode('utf-8')).require('text'), ('é',))
+    with self.assertRaisesRegex(ValueError, 'found none in list.txt: write one a line.'):
+      self._load(asked, '')
+    self.assertEqual(self._load(asked, 'x\né\n').require('text'), ('x', 'é'))
 
   def test_a_missing_file_is_named(self) -> None:
     with self.assertRaises(FileNotFoundError) as caught:
@@ -125,7 +137,7 @@ class VocabulariesTest(parameterized.TestCase):
       (vocabularies.Alphabet, {'source': 'declared'}, 'Expected characters, found none'),
       (vocabularies.Alphabet, {'source': 'declared', 'characters': 'aba'}, "characters once, found 'a' again"),
       (vocabularies.Alphabet, {'source': 'declared', 'characters': 'é e\u0301'}, "once, found 'é' again"),
-      (vocabularies.Alphabet, {'source': 'declared', 'characters': 'a\n'}, 'without the newline, found it: leave it'),
+      (vocabularies.Alphabet, {'source': 'declared', 'characters': 'a\n'}, 'without the newline, found it: remove'),
       (vocabularies.Alphabet, {'source': 'declared', 'characters': ('a', _FAMILY)}, 'of 3: write them all as one text'),
       (vocabularies.Alphabet, {**_DP, 'characters_per_client': 0}, 'characters_per_client >= 1'),
       (vocabularies.Items, {'source': 'declared', 'items': ('17', ' 17.0 ')}, "items once, found '17' again"),
@@ -137,6 +149,12 @@ class VocabulariesTest(parameterized.TestCase):
   def test_mistakes(self, kind: type[vocabulary.Vocabulary], fields: dict, message: str) -> None:
     with self.assertRaisesRegex(ValueError, message):
       kind(**fields)
+
+  def test_an_alphabet_needs_no_newline(self) -> None:
+    with self.assertRaisesRegex(ValueError, 'remove it, it always has a code'):
+      vocabularies.Alphabet('declared', 'a\n')
+    featurizer = characters.Characters('text', 8, alphabet=vocabularies.Alphabet('declared', 'a'))
+    self.assertContainsSubset(('a', '\n'), featurizer.schema.classes)
 
   def test_the_remedy_for_a_character_of_several_code_points_works(self) -> None:
     with self.assertRaisesRegex(ValueError, 'as one text'):

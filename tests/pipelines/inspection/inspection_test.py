@@ -107,8 +107,12 @@ class InspectionTest(parameterized.TestCase):
 
   @parameterized.parameters(('3', 'no'), ('6', '5'), ('amy', 'no'), ('ff', 'no'), ('', 'no'))
   def test_refuses_what_is_not_one_client(self, wanted: str, found: str) -> None:
-    with self.assertRaisesRegex(ValueError, f'Expected --client to be a number below 3 .* {found} clients'):
+    remedy = 'another' if found == 'no' else 'more of its digits'
+    with self.assertRaisesRegex(ValueError, f'Expected --client to be .* below 3 .* {found} clients .* give {remedy}'):
       inspection.find_client(self.shards, wanted)
+    amy = inspected.make_id('amy').hex()
+    more = amy if amy.startswith(wanted) else '0'
+    self.assertEqual(inspection.find_client(self.shards, more), self.shards.client_id('train', 0))
 
   def test_the_end_of_an_id_has_to_agree_as_well(self) -> None:
     wanted = inspected.make_id('eve').hex()[:-1]

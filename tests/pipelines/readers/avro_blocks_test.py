@@ -89,8 +89,17 @@ class BlocksTest(parameterized.TestCase):
 
   def test_a_codec_that_is_not_known_is_named(self) -> None:
     expected = "^Expected an Avro file that can be read, found .*log.avro with a codec 'lz4': write it with one of "
-    with self.assertRaisesRegex(base.DamagedFile, expected):
+    with self.assertRaisesRegex(base.DamagedFile, expected) as caught:
       self._read(_header('lz4') + _block(1, b'x'))
+    for codec in str(caught.exception).rpartition('one of ')[2].rstrip('.').split(', '):
+      self.assertEqual(self._read(_header(codec) + _block(1, _PACKERS[codec](_text(b'x')))), [('x',)])
+
+  def test_a_header_that_is_too_large_is_written_with_less(self) -> None:
+    self.enterContext(mock.patch.object(avro_blocks, '_HEADER_BYTES', 1000))
+    schema = {**_SCHEMA, 'doc': 'x' * 1000}
+    with self.assertRaisesRegex(base.DamagedFile, 'a header of more than 1000 bytes: write it with less metadata'):
+      self._read(_header(schema=schema) + _block(1, _text(b'x')))
+    self.assertEqual(self._read(_header() + _block(1, _text(b'x'))), [('x',)])
 
   @parameterized.parameters(
       (_block(1 << 40, _text(b'x')), 'a block of 2 bytes that claims 1099511627776 records'),
@@ -119,10 +128,12 @@ class BlocksTest(parameterized.TestCase):
     self.enterContext(mock.patch.object(avro_blocks, '_BLOCK_BYTES', 1000))
     self.assertLen(self._read(_header(codec) + _block(1, pack(_text(b'x' * 900)))), 1)
     with self.assertRaisesRegex(base.DamagedFile, 'with a block that unpacks to more than 1000 bytes: write smaller'):
-      self._read(_header(codec) + _block(1, pack(_text(b'x' * 1000))))
+      self._read(_header(codec) + _block(2, pack(_text(b'x' * 500) * 2)))
+    smaller = _block(1, pack(_text(b'x' * 500)))
+    self.assertEqual(self._read(_header(codec) + smaller * 2), [('x' * 500,)] * 2)
 
   @parameterized.parameters(
-      ({'type': {'type': 'array', 'items': 'null'}}, 'lists of values that take no bytes'),
+      ({'type': {'type': 'array', 'items': 'null'}}, 'lists of values that take no bytes: remove'),
       ({'type': {'type': 'array', 'items': {'type': 'fixed', 'name': 'f', 'size': 0}}}, 'lists of values that take no'),
       ({'type': {'type': 'record', 'name': 'r', 'fields': [{'name': 'x', 'type': 'null'}]}}, 'records that take no'),
   )
@@ -130,29 +141,36 @@ class BlocksTest(parameterized.TestCase):
     schema = {**_SCHEMA, 'fields': [{'name': 'a', 'type': 'string'}, {'name': 'b', **field}]}
     with self.assertRaisesRegex(base.DamagedFile, f'^Expected an Avro file that can be read, found .* with {message}'):
       self._read(_header(schema=schema))
+    fields = [one for one in schema['fields'] if one['name'] != 'b']
+    self.assertEqual(self._read(_header(schema={**schema, 'fields': fields}) + _block(1, _text(b'x'))), [('x',)])
 
   def test_values_within_values_are_read_but_not_to_any_depth(self) -> None:
     fields = [{'name': 'a', 'type': 'string'}, {'name': 'next', 'type': ['null', 'log']}]
     header = _header(schema={**_SCHEMA, 'fields': fields})
     for depth in (1, 50):
       self.assertEqual(self._read(header + _block(1, (_text(b'x') + b'\2') * depth + _text(b'y') + b'\0')), [('x',)])
-    with self.assertRaisesRegex(base.DamagedFile, 'with values too deep within values'):
+    with self.assertRaisesRegex(base.DamagedFile, 'with values too deep within values: write flat records'):
       self._read(header + _block(1, (_text(b'x') + b'\2') * 100_000 + _text(b'y') + b'\0'))
+    self.assertEqual(self._read(_header() + _block(101, _text(b'x') * 100 + _text(b'y'))), [('x',)] * 100 + [('y',)])
 
   def test_records_that_double_are_refused(self) -> None:
     kind: Any = {'type': 'record', 'name': 'r0', 'fields': [{'name': 'a', 'type': 'string'}]}
     for number in range(1, 30):
       names = [{'name': 'x', 'type': kind}, {'name': 'y', 'type': f'r{number - 1}'}]
       kind = {'type': 'record', 'name': f'r{number}', 'fields': names}
-    with self.assertRaisesRegex(base.DamagedFile, 'records of more than 100000 values'):
+    with self.assertRaisesRegex(base.DamagedFile, 'records of more than 100000 values: write flat records'):
       self._read(_header(schema=kind))
+    fields = [{'name': 'a', 'type': 'string'}, *({'name': f'a{number}', 'type': 'string'} for number in range(1, 30))]
+    flat = _header(schema={**_SCHEMA, 'fields': fields})
+    self.assertEqual(self._read(flat + _block(1, _text(b'x') * 30)), [('x',)])
 
   def test_a_schema_of_great_depth_is_refused(self) -> None:
     kind: Any = 'string'
     for _ in range(100):
       kind = {'type': 'array', 'items': kind}
-    with self.assertRaisesRegex(base.DamagedFile, 'types within types, more than 64 deep'):
+    with self.assertRaisesRegex(base.DamagedFile, 'types within types, more than 64 deep: write flat records'):
       self._read(_header(schema={**_SCHEMA, 'fields': [{'name': 'a', 'type': kind}]}))
+    self.assertEqual(self._read(_header() + _block(1, _text(b'x'))), [('x',)])
 
   def test_ordinary_schemas_are_allowed(self) -> None:
     inner = {'type': 'record', 'name': 'log2', 'fields': [{'name': 'x', 'type': ['null', 'int']}]}

@@ -59,6 +59,8 @@ class AvroTest(parameterized.TestCase):
       fastavro.writer(file, 'string', ['a'])
     with self.assertRaisesRegex(base.DamagedFile, '^Expected records in .*log.avro, found other values: write rec'):
       reading.read(avro.Avro(), self.path, 'a')
+    self._write({'a': 'string'}, [{'a': 'a'}])
+    self.assertEqual(reading.read(avro.Avro(), self.path, 'a').rows, [('a',)])
 
   def test_a_damaged_file_is_named(self) -> None:
     self._write({'a': 'string'}, [{'a': 'x' * 50} for _ in range(20)], 'deflate')

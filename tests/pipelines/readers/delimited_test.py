@@ -250,11 +250,19 @@ class CsvTest(parameterized.TestCase):
     with self.assertRaisesRegex(base.DamagedFile, 'damaged .*Truncated'):
       self._read(cut(gzip.compress(content)), newlines_in_values=newlines_in_values)
 
-  @parameterized.parameters({'delimiter': ''}, {'delimiter': '::'}, {'quote': ','}, {'quote': 'é'}, {'skip_lines': -1},
-                            {'escape': ','}, {'escape': '\n'}, {'decimal': ';'}, {'encoding': 'utf-7'})
-  def test_options_are_checked(self, **options: Any) -> None:
-    with self.assertRaisesRegex(ValueError, r'^Expected .*, found .*: .*\.$'):
+  @parameterized.parameters(
+      ({'delimiter': ''}, ',', b'a,b\n1,2'), ({'delimiter': '::'}, ',', b'a,b\n1,2'),
+      ({'quote': ','}, "'", b"a,b\n'1','2'"), ({'quote': 'é'}, "'", b"a,b\n'1','2'"),
+      ({'skip_lines': -1}, 1, b'mine\na,b\n1,2'), ({'escape': ','}, '\\', b'a,b\n\\1,2'),
+      ({'escape': '\n'}, '\\', b'a,b\n\\1,2'), ({'decimal': ';'}, ',', b'a,b\n1,2'),
+      ({'encoding': 'utf-7'}, 'utf-8', b'a,b\n1,2'),
+  )  # fmt: skip
+  def test_options_are_checked(self, options: dict[str, Any], remedy: str | int, content: bytes) -> None:
+    with self.assertRaisesRegex(ValueError, r'^Expected .*, found .*: .*\.$') as caught:
       delimited.Csv(**options)
+    if isinstance(remedy, str) and 'encoding' not in options:
+      self.assertIn(f'"{remedy}"'.replace('\\', '\\\\'), str(caught.exception))
+    self.assertEqual(self._read(content, **dict.fromkeys(options, remedy)).rows, [('1', '2')])
 
 
 if __name__ == '__main__':

@@ -90,11 +90,19 @@ class IdxTest(parameterized.TestCase):
 
   def test_images_must_lie_beside_the_labels(self) -> None:
     self.images.unlink()
-    with self.assertRaisesRegex(base.DamagedFile, 'Expected the images of .* beside it, found no .*train-images-idx3'):
+    with self.assertRaisesRegex(base.DamagedFile, 'Expected the images of .* beside it, found no .*: put') as missing:
       self._read()
-    self.labels.rename(self.folder / 'other-idx2-int.gz')
-    with self.assertRaisesRegex(base.DamagedFile, "Expected one of QMNIST's label files, found .*other-idx2-int.gz"):
-      reading.read(idx.Idx(), self.folder / 'other-idx2-int.gz', 'image')
+    self.images = pathlib.Path(str(missing.exception).partition('found no ')[2].removesuffix(': put it there.'))
+    self._write_images(np.arange(4, dtype=np.uint8))
+    self.assertLen(self._read().rows, 4)
+
+  def test_another_name_than_that_of_the_labels(self) -> None:
+    other = self.labels.rename(self.folder / 'other-idx2-int.gz')
+    message = "Expected one of QMNIST's label files, found .*other-idx2-int.gz: name qmnist-train-labels"
+    with self.assertRaisesRegex(base.DamagedFile, message) as caught:
+      reading.read(idx.Idx(), other, 'image')
+    self.labels = other.rename(self.folder / str(caught.exception).rpartition('name ')[2].removesuffix('.'))
+    self.assertLen(self._read().rows, 4)
 
   @absltest.skipUnless(_REAL.exists(), f'{_REAL} is not here: set POCKETFED_DATA_DIR')
   def test_the_real_test_images(self) -> None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from pipelines.readers import base
 from pipelines.readers import packed
+from pipelines.readers import streams
 
 _CONTENT = b''.join(hashlib.sha256(b'%d' % line).hexdigest().encode() + b'\n' for line in range(2000))
 
@@ -114,6 +115,12 @@ class PackedTest(parameterized.TestCase):
     whole[end - 4:end] = zlib.crc32(whole[12:end - 4]).to_bytes(4, 'little')
     with self.assertRaisesRegex(packed.ERRORS, 'Memory usage limit'):
       _read(bytes(whole))
+    with (
+        self.assertRaisesRegex(base.DamagedFile, 'unpacking it takes too much memory: pack it with xz -9 or less.'),
+        streams.expect_whole('log'),
+    ):
+      _read(bytes(whole))
+    self.assertEqual(_read(lzma.compress(_CONTENT, preset=9)), _CONTENT)
 
   def test_zlib_is_unpacked_where_no_text_can_be(self) -> None:
     whole = zlib.compress(_CONTENT)

@@ -1,12 +1,14 @@
 """Tests of streams: every line comes once, however a file is packed and cut, and no damaged file looks whole."""
 
 from collections.abc import Callable
+import contextlib
 import gzip
 import hashlib
 import os
 import pathlib
 import re
 import tempfile
+from typing import BinaryIO
 from unittest import mock
 
 from absl.testing import absltest
@@ -15,6 +17,7 @@ import hypothesis
 from hypothesis import strategies
 import pyarrow as pa
 
+from pipelines.execution import storage
 from pipelines.readers import base
 from pipelines.readers import streams
 
@@ -118,6 +121,25 @@ class ReadLinesTest(parameterized.TestCase):
       self.assertEqual(list(streams.line_parts(self.path, 0)), [base.Part(self.path, 0)])
       self._write(b'')
       self.assertEqual(list(streams.line_parts(self.path, 0)), [base.Part(self.path, 0)])
+
+  def test_a_file_that_takes_too_much_memory_can_be_split(self) -> None:
+    content, path = _noise(100), pathlib.Path(self.path)
+    read = storage.open_stream
+
+    def open_small(name: str) -> contextlib.AbstractContextManager[BinaryIO]:
+      if os.path.getsize(name) > len(content) // 2:
+        raise MemoryError
+      return read(name)
+
+    self.enterContext(mock.patch.object(storage, 'open_stream', open_small))
+    self._write(content)
+    with self.assertRaisesRegex(base.DamagedFile, 'takes more memory than there is: split it into smaller files.$'):
+      self._read()
+    found = b''
+    for half in (content[:len(content) // 2], content[len(content) // 2:]):
+      path.write_bytes(half)
+      found += b''.join(lines.text for lines in self._read())
+    self.assertEqual(found, content)
 
   def test_a_missing_file_is_not_damaged(self) -> None:
     with self.assertRaisesRegex(base.DamagedFile, 'Expected to read .*log, found No such file or directory: see to'):

@@ -48,12 +48,17 @@ class CompileFormatTest(parameterized.TestCase):
     self.assertEqual(_read('05/06/2015', '%m/%d/%Y'), datetime.datetime(2015, 5, 6))
 
   @parameterized.parameters(
-      ('%Y-%q', 'found %q: choose among %Y %y %m'), ('%Y %', 'found %: choose'), ('%d %m', 'Expected a year'),
-      ('%Y %Y', 'each part of a time once'), ('%H %I %Y', 'each part of a time once'), ('', 'Expected a year'),
-  )  # fmt: skip
-  def test_refuses_a_format(self, order_format: str, message: str) -> None:
+      ('%Y-%q', 'found %q: choose among %Y %y %m', '%Y-%m', '2015-06'),
+      ('%Y %', 'found %: choose among .* %%', '%Y %%', '2015 %'),
+      ('%m', 'a year in .*: write %Y or %y where it stands', '%m %Y', '06 2015'),
+      ('', 'a year in .*: write %Y or %y where it stands', '%y', '15'),
+      ('%Y %Y', 'each part of a time once in .*: remove one', '%Y', '2015'),
+      ('%H %I %Y', 'each part of a time once in .*: remove one', '%H %Y', '10 2015'),
+  )
+  def test_refuses_a_format(self, order_format: str, message: str, corrected: str, text: str) -> None:
     with self.assertRaisesRegex(ValueError, message):
       time_forms.compile_format(order_format)
+    self.assertEqual(_read(text, corrected), datetime.datetime.strptime(text, corrected))
 
 
 if __name__ == '__main__':

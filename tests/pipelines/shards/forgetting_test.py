@@ -225,11 +225,13 @@ class ForgettingTest(_TestCase):
 
   def test_two_at_once_do_not_undo_each_other(self) -> None:
     folder = os.open(self.path, os.O_RDONLY)
-    self.addCleanup(os.close, folder)
     fcntl.flock(folder, fcntl.LOCK_EX)
-    with self.assertRaisesRegex(ValueError, 'Expected nobody else to change'):
+    with self.assertRaisesRegex(ValueError, 'Expected nobody else to change .*: wait for it'):
       forgetting.forget(self.path, [_id(4)])
     self.assertEqual(_entries(self.path), self.before)
+    os.close(folder)
+    forgetting.forget(self.path, [_id(4)])
+    self._check_gone(4)
 
   def test_a_folder_without_a_data_set(self) -> None:
     with self.assertRaisesRegex(ValueError, 'found no manifest.json'):
@@ -237,10 +239,13 @@ class ForgettingTest(_TestCase):
 
   def test_a_full_disk_is_one_line_and_no_change(self) -> None:
     before = self._contents()
-    self.enterContext(mock.patch.object(os, 'fsync', side_effect=OSError(28, 'No space left on device')))
-    with self.assertRaisesRegex(ValueError, 'No space left on device; correct that'):
+    full = OSError(28, 'No space left on device')
+    message = 'found No space left on device: correct that and repeat the command.'
+    with mock.patch.object(os, 'fsync', side_effect=full), self.assertRaisesRegex(ValueError, message):
       forgetting.forget(self.path, [_id(4)])
     self.assertEqual(self._contents(), before)
+    forgetting.forget(self.path, [_id(4)])
+    self._check_gone(4)
 
 
 class KilledTest(_TestCase):

@@ -78,11 +78,27 @@ class ScalingTest(parameterized.TestCase):
       self._write(content).load(str(self._folder))
     self.assertNotIn('\n', str(caught.exception))
 
+  @parameterized.parameters(
+      ('x,y\n1,1\n1,3\n', "found 'x': remove it from the file and from the columns", 'y\n1\n3\n'),
+      ('x,y\na,1\nb,3\n', 'write a line of column names, then numbers alone.', 'x,y\n2,1\n4,3\n'),
+      ('', 'write a line of column names, then numbers alone.', 'y\n1\n3\n'),
+  )
+  def test_a_file_is_corrected(self, content: str, message: str, corrected: str) -> None:
+    with self.assertRaisesRegex(ValueError, message):
+      self._write(content).load(str(self._folder))
+    loaded = self._write(corrected).load(str(self._folder))
+    loaded.check(corrected.partition('\n')[0].split(','))
+    self.assertEqual(loaded.mean[-1], 2.0)
+
   @parameterized.parameters('dp', 'public')
   def test_nobody_declares_what_was_learned_or_read(self, source: str) -> None:
     given = dataclasses.replace(_LEARNED, source=source, mean=(0.0,), stddev=(1.0,), file='f' * (source == 'public'))
-    with self.assertRaisesRegex(ValueError, f'a mean with source "declared" alone, found one with {source!r}'):
+    expected = f'a mean with source "declared" alone, found one with {source!r}: remove mean and stddev.'
+    with self.assertRaisesRegex(ValueError, expected):
       given.load('/nowhere')
+    self._write('x\n1\n3\n')
+    file = {'file': 'public.csv'} if source == 'public' else {}
+    dataclasses.replace(given, mean=(), stddev=(), **file).load(str(self._folder))
 
   def test_another_file_than_the_declared_one(self) -> None:
     public = dataclasses.replace(self._write('x\n1\n2\n'), sha256='0' * 64)

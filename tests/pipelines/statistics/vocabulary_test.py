@@ -123,9 +123,21 @@ class ReleaseTest(parameterized.TestCase):
   @parameterized.parameters([None], [_table()], [_table(rare=1)])
   def test_no_words_is_a_problem_and_has_its_price(self, total: pa.Table | None) -> None:
     release = vocabulary.VocabularyLearner('text', _LEARNED).release(total)
-    self.assertRegex(release.problem, r'^Expected words that more than \d+ users have, found none, .* epsilon 1 too')
+    self.assertRegex(release.problem, r'^Expected words that more than \d+ users have, found none, .* epsilon 1: set')
     self.assertNotIn('\n', release.problem)
     self.assertEqual((release.value, release.entry['epsilon'], release.entry['words']), ([], 1.0, 0))
+
+  def test_what_to_do_if_no_word_is_frequent(self) -> None:
+    learner = vocabulary.VocabularyLearner('text', _LEARNED)
+    self.assertRegex(learner.release(_table(a=30)).problem, 'set a larger epsilon, or declare the words, or read them')
+    # The noise has a deviation below 1 then, and the threshold is ten deviations away.
+    larger = dataclasses.replace(_LEARNED, epsilon=50.0)
+    self.assertEqual(vocabulary.VocabularyLearner('text', larger).release(_table(a=30)).value, ['a'])
+    folder = self.create_tempdir()
+    folder.create_file('words.txt', 'a')
+    for other in (vocabularies.Words('declared', ('a',)), vocabularies.Words('public', file='words.txt')):
+      loaded = other.load(folder.full_path)
+      self.assertEqual((loaded.require('text'), loaded.learner('text')), (('a',), None))
 
 
 if __name__ == '__main__':
