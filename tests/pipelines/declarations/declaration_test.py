@@ -112,7 +112,7 @@ tail_share = 0.5
       ('[input]\nformt = "csv"', r"FILE, line 9: Expected a key of \[input\], found 'formt': did you mean format"),
       ('[limits]\nkeep = "lates"', "FILE, line 9: Expected keep to be .*, found 'lates'"),
       ('[splits]\ntail_share = 2', 'FILE, line 9: Expected 0 <= tail_share < 1, found 2.0'),
-      ('label = "user"', "FILE, line 8: Expected examples without the column of the client ids, found 'user': leave"),
+      ('label = "user"', "FILE, line 8: Expected examples without the column of the client ids, found 'user': remove"),
       ('label = 2', 'FILE, line 8: Expected examples.label to be text, found 2'),
       ('[examples.scaling]\nsource = "declare"', 'FILE, line 9: Expected .*source'),
       ('[examples.scaling]\nsources = "declared"', r'FILE, line 9: .*\[examples.scaling\].*did you mean source'),

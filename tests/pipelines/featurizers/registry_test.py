@@ -2,6 +2,7 @@
 
 import dataclasses
 import textwrap
+from typing import Any
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -88,7 +89,7 @@ class RegistryTest(parameterized.TestCase):
   def test_a_dataclass_is_made_frozen(self, name: str) -> None:
     with self.assertRaisesRegex(ValueError, 'add @dataclasses.dataclass.frozen=True. to it'):
       registry.find(f'{__name__}.{name}')
-    frozen = dataclasses.dataclass(frozen=True)(type(name, globals()[name].__bases__, dict(vars(globals()[name]))))
+    frozen: Any = dataclasses.dataclass(frozen=True)(type(name, globals()[name].__bases__, dict(vars(globals()[name]))))
     with absltest.mock.patch.dict(globals(), {name: frozen}):
       self.assertIs(registry.find(f'{__name__}.{name}'), frozen)
 
@@ -96,14 +97,15 @@ class RegistryTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'without .*: add these to it') as caught:
       registry.find(f'{__name__}.Partial')
     missing = str(caught.exception).partition('without ')[2].partition(':')[0].split(', ')
-    whole = dataclasses.dataclass(frozen=True)(type('Partial', (Partial,), {one: vars(Thawed)[one] for one in missing}))
+    members = {one: vars(Thawed)[one] for one in missing}
+    whole: Any = dataclasses.dataclass(frozen=True)(type('Partial', (Partial,), members))
     with absltest.mock.patch.dict(globals(), {'Partial': whole}):
       self.assertIs(registry.find(f'{__name__}.Partial'), whole)
 
   def test_another_class_is_derived_from_the_base(self) -> None:
     with self.assertRaisesRegex(ValueError, 'derive it from pipelines.featurizers.base.Featurizer'):
       registry.find(f'{__name__}.Stranger')
-    derived = dataclasses.dataclass(frozen=True)(type('Stranger', (Own, Stranger), {}))
+    derived: Any = dataclasses.dataclass(frozen=True)(type('Stranger', (Own, Stranger), {}))
     with absltest.mock.patch.dict(globals(), {'Stranger': derived}):
       self.assertIs(registry.find(f'{__name__}.Stranger'), derived)
 

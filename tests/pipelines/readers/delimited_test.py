@@ -262,7 +262,8 @@ class CsvTest(parameterized.TestCase):
       delimited.Csv(**options)
     if isinstance(remedy, str) and 'encoding' not in options:
       self.assertIn(f'"{remedy}"'.replace('\\', '\\\\'), str(caught.exception))
-    self.assertEqual(self._read(content, **dict.fromkeys(options, remedy)).rows, [('1', '2')])
+    corrected: dict[str, Any] = dict.fromkeys(options, remedy)
+    self.assertEqual(self._read(content, **corrected).rows, [('1', '2')])
 
 
 if __name__ == '__main__':

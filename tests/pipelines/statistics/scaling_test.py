@@ -97,8 +97,8 @@ class ScalingTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, expected):
       given.load('/nowhere')
     self._write('x\n1\n3\n')
-    file = {'file': 'public.csv'} if source == 'public' else {}
-    dataclasses.replace(given, mean=(), stddev=(), **file).load(str(self._folder))
+    file = 'public.csv' if source == 'public' else ''
+    dataclasses.replace(given, mean=(), stddev=(), file=file).load(str(self._folder))
 
   def test_another_file_than_the_declared_one(self) -> None:
     public = dataclasses.replace(self._write('x\n1\n2\n'), sha256='0' * 64)
