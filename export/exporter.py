@@ -33,7 +33,7 @@ _PACKAGES = ('tensorflow', 'ai-edge-litert')
 _PACKAGE = pathlib.Path(__file__).parent
 _CARD = 'MODEL_CARD.md'
 _CONTENTS = (preprocessing.CLASSES, preprocessing.FILE_NAME, _CARD, model_folder.PARITY)
-# What the model and its card are made of.
+# The files of the run that an export reads.
 _FILES_OF_RUN = (
     run_directory.MODEL, run_directory.LEDGER, run_directory.FIGURES, run_directory.CONFIG_NAME,
 )  # fmt: skip
@@ -42,8 +42,8 @@ _FILES_OF_RUN = (
 def export(run_dir: str, shards: client_shards.ClientShards, staging: str, limits: guard.Limits) -> dict[str, Any]:
   """Fills the staging folder and returns what its parity.json says.
 
-  A variant that cannot be converted, or does not agree with Keras, stands under `failed` with the reason and leaves no
-  file; the others go on. With no variant left nothing is worth publishing, and only the record is returned.
+  A variant that cannot be converted, or disagrees with Keras, is listed under `failed` with the reason and has no file;
+  the other variants are exported. If all variants fail, no file is written and only the record is returned.
 
   Raises:
     ValueError: If the released model or its ledger is missing, damaged, or not released with the other, or the model
@@ -56,7 +56,7 @@ def export(run_dir: str, shards: client_shards.ClientShards, staging: str, limit
 
 @contextlib.contextmanager
 def _snapshot(run_dir: str) -> Iterator[str]:
-  """Yields a folder with a copy of what is exported: one model for all steps, whatever a trainer releases meanwhile."""
+  """Yields a folder with a copy of what is exported: all steps see one model while a trainer may release others."""
   with tempfile.TemporaryDirectory() as folder:
     for name in _FILES_OF_RUN:
       with contextlib.suppress(FileNotFoundError):
@@ -65,7 +65,7 @@ def _snapshot(run_dir: str) -> Iterator[str]:
     try:
       released_model.load_with_ledger(folder)
       yield folder
-    # Messages name the directory that the user knows.
+    # Messages name the directory that the user gave.
     except ValueError as error:
       raise ValueError(str(error).replace(folder, run_dir)) from error
     except guard.Failed as error:
@@ -82,7 +82,7 @@ def _export(
     def start(*call: Any) -> guard.Call:
       return stack.enter_context(guard.Call(limits, *call))
 
-    # Side by side: each loads TensorFlow, which takes longest of all.
+    # In parallel: loading TensorFlow takes most of the time of each.
     keras = start(parity.keras_answers, snapshot, shards.schema, examples.features)
     conversions = {name: start(tflite.convert, snapshot, name) for name in tflite.VARIANTS}
     try:
@@ -110,7 +110,7 @@ def _export(
 
 
 def source_of(run_dir: str, shards: client_shards.ClientShards) -> str:
-  """Returns a hash of all that an export is made of: the run, the data, the code that exports and what it imports."""
+  """Returns a hash of what an export depends on: the run, the data, the code of `export` and versions of packages."""
   run = [os.path.join(run_dir, name) for name in _FILES_OF_RUN]
   code = sorted(str(path) for path in _PACKAGE.iterdir() if path.suffix in ('.py', '.j2'))
   versions = {name: metadata.version(name) for name in _PACKAGES}
@@ -124,7 +124,7 @@ def file_names(task: str) -> list[str]:
 
 
 class _Check:
-  """Holds files against the answers of Keras."""
+  """Compares files with the output of the Keras model."""
 
   def __init__(
       self,
@@ -142,10 +142,10 @@ class _Check:
     self.signature: list[tuple[str, str, str, tuple[int, ...]]] = []
 
   def accept_all(self, conversions: Mapping[str, guard.Call]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Returns the figures of the variants that hold, and the reasons of those that failed.
+    """Returns the figures of the variants that agree with Keras, and the reasons of those that failed.
 
-    If the file in full precision fails, so do all: what is wrong with its graph is wrong with theirs, and their own
-    bounds, which allow for rounding, might not show it.
+    If the float32 file fails, all variants fail: they have the same graph, and their wider bounds, which allow for
+    rounding, may not show its error.
     """
     variants: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
@@ -160,7 +160,7 @@ class _Check:
     return {name: variants[name] for name in conversions if name in variants}, failed
 
   def _accept(self, name: str, content: bytes) -> dict[str, Any]:
-    """Puts a variant's file into the staging folder and returns its figures; if it does not hold, there is no file."""
+    """Writes a variant's file into the staging folder and returns its figures; removes a file that disagrees."""
     variant = tflite.VARIANTS[name]
     path = os.path.join(self._staging, tflite.file_name(self._schema.task, name))
     files.write_atomically(path, content)

@@ -1,7 +1,7 @@
 """A call in a child process, so that one that crashes, hangs or grows without bound takes nothing down with it.
 
-TFLite's converter is known to do all three on some models, and `try` catches none of them. The child stands in its own
-session under a memory and a time limit; it dies with its parent, however the parent ends.
+TFLite's converter is known to do all three on some models, and `try` catches none of them. The child has its own
+session, a memory limit and a time limit; it ends with its parent, however the parent ends.
 """
 
 from collections.abc import Callable
@@ -49,8 +49,8 @@ class Refused(Failed):
 class Call:
   """A call that has started; leaving its context ends it, whatever it is doing.
 
-  The function is found by its module and name in the child, so it must stand at the top of a module. Calls may run side
-  by side: start several, then ask each for its result.
+  The function is found by its module and name in the child, so it must be at the top level of a module. Calls may run
+  in parallel: start several, then ask each for its result.
   """
 
   def __init__(self, limits: Limits, function: Callable[..., Any], *arguments: Any) -> None:

@@ -1,7 +1,7 @@
-"""Does the file, on the device's runtime, say what the Keras model says?
+"""Compares a file, on the device's runtime, with the Keras model.
 
-Both answer the same examples of held-out users, who took no part in training. Keras answers in the form it was trained
-in (any batch, recurrent layers as loops), so a mistake in the device's form shows as well.
+Both run on the same examples of held-out users, who took no part in training. Keras runs in the form of training (any
+batch size, recurrent layers as loops), so an error of the device's form is found too.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from contracts import schema as schema_lib
 
 SPLIT = 'test'
 _MAX_EXAMPLES = 2_000
-_MAX_LOGITS = 1 << 25  # Values held at once: a large vocabulary is checked on fewer examples.
+_MAX_LOGITS = 1 << 25  # Values in memory at once: a large vocabulary is checked on fewer examples.
 _BATCH_SIZE = 250
 _REPEATED = 8
 
@@ -29,7 +29,7 @@ class Examples(NamedTuple):
 
 
 class Reference(NamedTuple):
-  """What the Keras model says: logits `[n, ..., num_classes]`, its number of weights, and the round it is of."""
+  """The Keras model: its logits `[n, ..., num_classes]`, its number of weights, and the round that released it."""
 
   logits: np.ndarray
   num_weights: int
@@ -37,7 +37,7 @@ class Reference(NamedTuple):
 
 
 class Answers(NamedTuple):
-  """What a file says.
+  """The output of a file.
 
   Attributes:
     logits: `[n, ..., num_classes]`.
@@ -88,7 +88,10 @@ def held_out_examples(shards: client_shards.ClientShards) -> Examples:
   sizes = np.asarray(shards.clients(SPLIT).examples)
   total = int(sizes.sum())
   if not total:
-    raise ValueError(f'Expected examples of held-out users in {shards.path}, found none: hold some users out.')
+    raise ValueError(
+        f'Expected examples of held-out users in {shards.path}, found none: preprocess with a larger '
+        'test_users_share, and train on these shards.'
+    )
   schema = shards.schema
   limit = max(1, min(_MAX_EXAMPLES, _MAX_LOGITS // (schema.label.size * schema.num_classes)))
   picked = np.unique(np.linspace(0, total - 1, min(limit, total)).round().astype(np.int64))
@@ -195,7 +198,7 @@ def compare(labels: np.ndarray, logits: np.ndarray, reference: np.ndarray, first
 
 
 def disagreement(figures: Figures, bounds: Bounds) -> str | None:
-  """Says how the file breaks its bounds, or `None` if it holds them."""
+  """Returns how the file exceeds its bounds, or `None` if it is within them."""
   if figures.argmax_agreement < bounds.min_agreement:
     return (
         f'Expected the same answer as Keras at {bounds.min_agreement:.1%} of positions, '

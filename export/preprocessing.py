@@ -59,7 +59,7 @@ _CATEGORIES = {
 # What follows each text, unless the declaration says end_token = false.
 _AFTER_EACH_TEXT = {'characters': '\n', 'words': '<end>'}
 _SCALED = ('table', 'windows')
-# What stands in classes.json, in the order of the codes.
+# The key of the declaration whose content is in classes.json, by kind of example.
 _IN_CLASSES = {
     'characters': 'alphabet', 'words': 'vocabulary', 'items': 'vocabulary',
     'table': 'classes', 'windows': 'classes', 'image': 'classes',

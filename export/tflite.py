@@ -72,6 +72,10 @@ VARIANTS = {
 }
 
 
+# The number of weights of the Keras model, which the card also gives, is smaller.
+_STORED = 'stored values (weights and constants)'
+
+
 def summarize(variant: str, stored: Mapping[str, int]) -> str:
   """Returns what a file is for and what it stores, a phrase for the model card.
 
@@ -81,8 +85,9 @@ def summarize(variant: str, stored: Mapping[str, int]) -> str:
   """
   purpose, quantized, whole = VARIANTS[variant].purpose, stored['int8'], stored['float32']
   if quantized:
-    return f'{purpose}: of {quantized + whole:,} stored values {quantized:,} are 8-bit integers, the others float32'
-  everything = f'all {whole:,} stored values are float32'
+    total = f'{quantized + whole:,} {_STORED}'
+    return f'{purpose}: of {total} {quantized:,} are 8-bit integers, the others float32'
+  everything = f'all {whole:,} {_STORED} are float32'
   if variant == REFERENCE:
     return f'{purpose}: {everything}'
   return f'{everything}, as in {REFERENCE}: the converter quantizes no tensor of fewer than 1,024 values'

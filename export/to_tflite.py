@@ -34,12 +34,12 @@ _SECONDS = flags.DEFINE_float(
 
 
 def main() -> None:
-  """Exports, prints what came of it, and ends with 1 if a variant failed."""
+  """Exports, prints the figures, and ends with exit code 1 if a variant failed."""
   shards = _open_shards()
   limits = guard.Limits(_MEMORY_MB.value << 20, _SECONDS.value)
   with model_folder.stage(_OUTPUT_DIR.value) as staging:
     if model_folder.is_current(_OUTPUT_DIR.value, exporter.source_of(_RUN_DIR.value, shards)):
-      print(f'Nothing to do: {_OUTPUT_DIR.value} holds the export of this run.')
+      print(f'Nothing to do: {_OUTPUT_DIR.value} has the export of this run.')
       _update_report()
       return
     _check_output(shards.schema.task)
@@ -88,8 +88,8 @@ def _open_shards() -> client_shards.ClientShards:
   shards = client_shards.ClientShards(shards_dir)
   if shards.fingerprint != run_directory.read_data(_RUN_DIR.value):
     raise ValueError(
-        f'Expected the data that {_RUN_DIR.value} was trained on, found other shards in {shards_dir}: whom they hold '
-        'out may be whom the model was trained on; pass the --shards_dir of the run.'
+        f'Expected the data that {_RUN_DIR.value} was trained on, found other shards in {shards_dir}, whose '
+        'held-out users may be training users of the model: pass the --shards_dir of the run.'
     )
   return shards
 
@@ -106,7 +106,7 @@ def _check_output(task: str) -> None:
 def _update_report() -> None:
   try:
     report.write_report(_RUN_DIR.value, _OUTPUT_DIR.value)
-  except OSError as error:  # A run directory may be kept read-only; the model stands.
+  except OSError as error:  # The run directory may be read-only; the model folder is complete.
     print(f'warning: the report in {_RUN_DIR.value} was not updated: {error}', file=sys.stderr)
 
 

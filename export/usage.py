@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 _MOST_NAMES = 4
 _ANSWERS = (
-    'Only classes from `first_answer` of `preprocessing.json` on are answers: those before it stand for padding and '
-    'for what is not listed.'
+    'Only classes from `first_answer` of `preprocessing.json` on are answers: those before it are padding and '
+    'what is not listed.'
 )
-_FILL = 'Fill the rest of the input with 0, `<pad>`. Where there is more than fits, use the end.'
+_FILL = 'Fill the rest of the input with 0, `<pad>`. If there is more than fits, use the end.'
 _BOOLEANS = 'A boolean counts as a number: true is 1, false is 0.'
 
 
@@ -34,7 +34,7 @@ class Usage(NamedTuple):
 
 
 def describe(examples: Mapping[str, Any]) -> Usage | None:
-  """Returns how to use a model of these examples, None for a kind of somebody else's.
+  """Returns how to use a model of these examples, None for a kind that is not built in.
 
   Args:
     examples: Those of preprocessing.json.
@@ -49,7 +49,7 @@ def _describe_characters(examples: Mapping[str, Any]) -> Usage:
       f'Bring the text into Unicode form {examples["unicode_normalization"]}. Write its characters from index 0 on, '
       'each as its index in `classes.json` (1, `<unknown>`, for a character that is not listed), with '
       f'{separator}. {_FILL} Index i of the output scores the character that follows index i of the input: after n '
-      f'characters, the next one is the largest of index n - 1. {_ANSWERS}'
+      f'characters, the next one has the largest value at index n - 1. {_ANSWERS}'
   )
 
 
@@ -57,12 +57,13 @@ def _describe_words(examples: Mapping[str, Any]) -> Usage:
   end = examples['after_each_text']
   separator = f'2, `{end}`, after each message' if end else 'nothing between two messages'
   also = f' and `{end}`' if end else ''
+  end_of_message = f'; `{end}` there says that the message ends' if end else ''
   return Usage(
       f'Bring the text into Unicode form {examples["unicode_normalization"]} and cut it into words by the '
       '`tokenization` of `preprocessing.json`. Write them from index 0 on, each as its index in `classes.json` (1, '
       f'`<unknown>`, for a word that is not listed), with {separator}. {_FILL} Index i of the output scores the word '
-      f'that follows index i of the input: after n words (marks{also} count as words), those to suggest are the '
-      f'largest of index n - 1. {_ANSWERS}'
+      f'that follows index i of the input: after n words (marks{also} count as words), those to suggest have the '
+      f'largest values at index n - 1{end_of_message}. {_ANSWERS}'
   )
 
 
@@ -72,7 +73,7 @@ def _describe_items(examples: Mapping[str, Any]) -> Usage:
       'Bring each item into the `normal_form` of `preprocessing.json`. Write the items of one person from index 0 on, '
       'the oldest first, each as its index in `classes.json` (1, `<unknown>`, for an item that is not listed). '
       f'{_FILL} Index i of the output scores the item that follows index i of the input: after n items, those to '
-      f'suggest are the largest of index n - 1. {_ANSWERS}'
+      f'suggest have the largest values at index n - 1. {_ANSWERS}'
   )
 
 
@@ -83,7 +84,8 @@ def _describe_image(examples: Mapping[str, Any]) -> Usage:
   return Usage(
       'Write the image row by row from the top, as grey values from 0 (black ink) to 255 (white paper), not scaled, '
       'with as much paper around the ink as in the images of the data set.'
-      f'{inverted if examples["invert"] else ""} The largest value of the output is the class of what is written.'
+      f'{inverted if examples["invert"] else ""} The index of the largest output is the class of '
+      'what is written.'
   )
 
 
@@ -91,14 +93,14 @@ def _describe_table(examples: Mapping[str, Any]) -> Usage:
   rules = [_scaling(examples)] if examples['numbers'] else []
   if examples['categories']:
     rules.append(
-        'Of the indices of a category, the one of its value is 1 and the others are 0; `values_are` says how a value '
-        'is compared with those listed.'
+        'Of the indices of a category, the one of its value is 1 and the others are 0; `categories` in '
+        '`preprocessing.json` lists its `values`, `values_are` says how a value is compared with them.'
     )
   unusable = _unusable(examples)
   if unusable:
     rules.append(f'Rows with {unusable} were not used: the model has no useful answer for them.')
   return Usage(
-      'Write the row of one example as the numbers of this table. The largest value of the output is the class.',
+      'Write the row of one example as the numbers of this table. The index of the largest output is the class.',
       list(_parts(examples)),
       ' '.join(rules),
   )
@@ -109,7 +111,8 @@ def _describe_windows(examples: Mapping[str, Any]) -> Usage:
   note = f' Readings with {unusable} were not used: the model has no useful answer for them.' if unusable else ''
   return Usage(
       f'Write {examples["length"]} readings, the oldest first and as far apart as those of the data set. Each is '
-      'the numbers of this table. The largest value of the output is the class that most of these readings belong to.',
+      'the numbers of this table. The index of the largest output is the class that most of these '
+      'readings belong to.',
       list(_parts(examples)),
       _scaling(examples) + note,
   )
@@ -127,7 +130,7 @@ def _scaling(examples: Mapping[str, Any]) -> str:
 def _parts(examples: Mapping[str, Any]) -> Iterator[Part]:
   """Yields the parts of a row of the input, in their order."""
   start = 0
-  # Columns that are alike and stand side by side share a line: a table of sensors may have hundreds.
+  # Columns of one kind that follow each other share a line: a table of sensors may have hundreds.
   for (missing, length), group in itertools.groupby(_numbers(examples), lambda column: column[1:]):
     names = [name for name, *_ in group]
     for together in [[name] for name in names] if length else [names]:
@@ -146,7 +149,7 @@ def _parts(examples: Mapping[str, Any]) -> Iterator[Part]:
 
 
 def _numbers(examples: Mapping[str, Any]) -> Iterator[tuple[str, float | None, int]]:
-  """Yields the name of each column of numbers, what stands in for a missing number, and the length of its list."""
+  """Yields the name of each column of numbers, what replaces a missing number, and the length of its list."""
   for declared in examples['numbers']:
     column = declared if isinstance(declared, Mapping) else {'column': declared, 'missing': None, 'length': 0}
     missing = examples.get('missing') if column['missing'] is None else column['missing']

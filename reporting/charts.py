@@ -48,7 +48,7 @@ def draw(name: str, rounds: Sequence[float], chart: Chart) -> str:
   Args:
     name: Distinguishes this drawing's element ids from those of others on the page.
     rounds: The round of each value.
-    chart: What to draw; a series without a value is left out.
+    chart: What to draw; a series without a value is not drawn.
   """
   import matplotlib  # Here, so that importing this module is cheap.
   from matplotlib import figure as figure_lib

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import hashlib
 import math
 import os
+import re
 from typing import Any, NamedTuple
 
 import jinja2
@@ -21,9 +22,10 @@ from reporting import charts
 
 _TEMPLATE = 'report.html.j2'
 _LAST_ROUNDS = 10  # Long enough that one cohort makes no difference.
-_GAP = 0.005  # Of accuracies that one sees to differ.
-_ALL = 0.999  # Of updates: so many that the others do not matter.
-# What stands before the checksum of the page, at its end.
+_GAP = 0.005  # The smallest difference of two accuracies that is visible.
+_ALL = 0.999  # The share of updates from which on the others do not matter.
+_FLAG = re.compile('--[a-z_]+')
+# The text before the checksum, at the end of the page.
 _MARK = '<!-- sha256 of the page above: '
 
 
@@ -52,7 +54,8 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
       loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=True, trim_blocks=True, lstrip_blocks=True
   )
   environment.filters.update(
-      percent=_percent, number=_number, size=_size, duration=_duration, epsilon=_epsilon, delta=_delta
+      percent=_percent, number=_number, size=_size, duration=_duration, epsilon=_epsilon, delta=_delta,
+      flags=_mark_flags,
   )
   page = environment.get_template(_TEMPLATE).render(
       name=files.short_name(run_dir),
@@ -175,6 +178,11 @@ def _epsilon(value: float | None) -> str:
 
 def _delta(value: float | None) -> str:
   return '–' if value is None else guarantees.format_delta(value)
+
+
+def _mark_flags(text: object) -> markupsafe.Markup:
+  """Returns a text as HTML in which no line ends within the name of a flag, such as after its first hyphen."""
+  return markupsafe.Markup(_FLAG.sub(r'<span class="flag">\g<0></span>', str(markupsafe.escape(text))))
 
 
 def _size(count: int) -> str:

@@ -92,7 +92,8 @@ class HeldOutExamplesTest(absltest.TestCase):
     self.assertLess(np.abs(taken - share).max(), 1.0001)
 
   def test_needs_held_out_users(self) -> None:
-    with self.assertRaisesRegex(ValueError, '^Expected examples of held-out users in .* found none'):
+    message = '^Expected examples of held-out users in .* found none: .* larger test_users_share'
+    with self.assertRaisesRegex(ValueError, message):
       parity.held_out_examples(self._open(0))
 
 

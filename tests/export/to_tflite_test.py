@@ -104,7 +104,7 @@ class ToTfliteTest(parameterized.TestCase):
         os.path.join(self._model, 'MODEL_CARD.md'), os.path.join(self._exported_run, 'operator/report.html')
     ))  # fmt: skip
     for text in (output, card, page, parity['variants']['dynamic_range']['summary']):
-      self.assertRegex(text, r'all [\d,]+ stored values are float32, as in float32')
+      self.assertRegex(text, r'all [\d,]+ stored values \(weights and constants\) are float32, as in float32')
       self.assertNotRegex(text, '8-bit (weights|integers)')
     report = pathlib.Path(self._exported_run, 'operator/report.html').read_text()
     self.assertIn('next_character_dynamic_range.tflite', report)
@@ -113,7 +113,7 @@ class ToTfliteTest(parameterized.TestCase):
     before = {path.name: path.stat().st_mtime_ns for path in pathlib.Path(self._model).iterdir()}
     code, output, errors = _run(f'--run_dir={self._exported_run}', f'--output_dir={self._model}')
     self.assertEqual((code, errors), (0, ''))
-    self.assertEqual(output, f'Nothing to do: {self._model} holds the export of this run.\n')
+    self.assertEqual(output, f'Nothing to do: {self._model} has the export of this run.\n')
     self.assertEqual({path.name: path.stat().st_mtime_ns for path in pathlib.Path(self._model).iterdir()}, before)
 
   def test_never_replaces_a_file_of_somebody(self) -> None:

@@ -171,6 +171,17 @@ class ReportTest(parameterized.TestCase):
       self.assertIn(figure, text)
     self.assertIn('int8 could not be made: took longer than its <limit> of 3 s', text)
 
+  def test_no_line_ends_within_a_file_name_or_a_flag(self) -> None:
+    self._write(exported=True)
+    self._write_metrics(clipped_share=[1.0] * 11)
+    privacy = {**fakes.privacy(False), 'no_promise': 'leave --seed out & train'}
+    pathlib.Path(self._run_dir, 'public/privacy.json').write_text(json.dumps(privacy))
+    source = pathlib.Path(report.write_report(self._run_dir, self._model_dir)).read_text()
+    self.assertIn('td code, .flag { white-space: nowrap; }', source)
+    self.assertIn('<code>next_character_float32.tflite</code>', source)
+    self.assertIn('<span class="flag">--server_learning_rate</span>; if the norms grow', source)
+    self.assertEqual(source.count('leave <span class="flag">--seed</span> out &amp; train'), 2)
+
   def test_flags_without_the_seed(self) -> None:
     page = self._write()
     self.assertIn('--seed=(withheld)', page.text)
@@ -211,7 +222,7 @@ class ReportTest(parameterized.TestCase):
     os.makedirs(self._run_dir)
     page = _Page(pathlib.Path(report.write_report(self._run_dir)).read_text())
     self.assertIn('no privacy guarantee', page.text)
-    self.assertIn('The run left no record of its flags.', page.text)
+    self.assertIn('The run has no record of its flags.', page.text)
     self.assertNotIn('svg', page.tags)
     self.assertNotRegex(page.text, 'None|Undefined|nan')
 

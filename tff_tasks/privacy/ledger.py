@@ -121,8 +121,7 @@ def _coverage(segments: Sequence[plan_lib.Segment], names: Sequence[str]) -> str
     return f'nothing: {problem}'
   besides = f' and what the data set was made with ({"; ".join(names)})' if names else ''
   return (
-      f'the models of all {_count_rounds(segments)} rounds{besides}, for each training user with all of their examples '
-      f'({guarantees.ADJACENCY})'
+      f'the models of all {_count_rounds(segments)} rounds{besides}, for each training user with all of their examples'
   )
 
 
