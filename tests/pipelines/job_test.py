@@ -236,11 +236,11 @@ class BadInputTest(_JobTest):
       _run(_job([*self._small_log(), str(cut)], self.output))
     self.assertFalse(os.path.exists(self.output))
 
-  def test_no_room_for_the_index_is_said(self) -> None:
-    self.enterContext(mock.patch.object(shard_writing, 'write_index', side_effect=OSError('full')))
-    with self.assertRaisesRegex(ValueError, 'Expected the workers to write their result .* found none'):
-      _run(_job(self._small_log(), self.output))
-    self.assertFalse(os.path.exists(self.output))
+  def test_a_full_disk_is_said_and_freed(self) -> None:
+    job = _job(self._small_log(), self.output)
+    with mock.patch.object(shard_writing, 'write_index', side_effect=OSError('full')):
+      self.assertRaisesRegex(ValueError, 'workers to write .* found none: free disk space there', _run, job)
+    self.assertTrue(_run(job).is_new)
 
   def test_nothing_of_the_users_outlives_a_job_that_broke(self) -> None:
     paths = self._small_log()

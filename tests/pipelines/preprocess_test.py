@@ -177,11 +177,11 @@ class PreprocessTest(_ProgramTest):
 
   def test_forget_needs_the_key_that_the_data_set_was_made_with(self) -> None:
     self.main(*self.flags())
-    ids, other = self.folder / 'ids', self.folder / 'other'
-    ids.write_text('a\n')
-    other.write_text('another key of more than sixteen bytes')
-    with self.assertRaisesRegex(ValueError, 'Expected the key .* found another'):
+    ids = self.create_tempfile('ids', 'a\n').full_path
+    other = self.create_tempfile('other', 'another key of more than sixteen bytes').full_path
+    with self.assertRaisesRegex(ValueError, 'Expected the key .* found another: give that key in --client_id_key_file'):
       self.main(f'--forget={ids}', f'--output_dir={self.output}', f'--client_id_key_file={other}')
+    self.main(f'--forget={ids}', f'--output_dir={self.output}', f'--client_id_key_file={self.key}')
 
   @parameterized.parameters(
       (('--input=',), 'Missing --input: files of logs. See --help.'),

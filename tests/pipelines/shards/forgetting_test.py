@@ -223,6 +223,15 @@ class ForgettingTest(_TestCase):
       forgetting.forget(self.path, [_id(4)])
     self.assertEqual(self._contents(), before)
 
+  def test_who_had_it_open_opens_it_again(self) -> None:
+    data = client_shards.ClientShards(self.path)
+    place = [data.client_id('train', index) for index in range(data.num_clients('train'))].index(_id(7).hex())
+    forgetting.forget(self.path, [_id(4)])
+    with self.assertRaisesRegex(ValueError, 'the data set has changed meanwhile, open it again'):
+      data.read('train', place)
+    again = client_shards.ClientShards(self.path)
+    self.assertLen(again.read_all('train')[0], again.num_examples('train'))
+
   def test_two_at_once_do_not_undo_each_other(self) -> None:
     folder = os.open(self.path, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
