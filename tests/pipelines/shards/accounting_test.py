@@ -185,13 +185,16 @@ class CheckBeforeLearningTest(parameterized.TestCase):
     (folder / 'log.jsonl').write_text('\n'.join(map(json.dumps, rows)))
     (folder / 'd.toml').write_text(_LEARNED)
     flags = (f'--dataset={folder}/d.toml', f'--input={folder}/log.jsonl', f'--output_dir={folder}/shards')
-    for delta, code in (('0.5', 2), ('0.01', 7)):
-      command = [sys.executable, '-c', _NO_NOISE, *flags, f'--override=examples.vocabulary.delta={delta}']
+    few = 'Expected held-out users .* found none beside 30 users to train on: declare a larger test_users_share'
+    large = 'Expected a delta below 1 / training clients .* 0.5: .* declare a smaller one'
+    for delta, share, code, message in (('0.5', 0.1, 2, large), ('0.01', 0.001, 2, few), ('0.01', 0.1, 7, '')):
+      overrides = (f'--override=examples.vocabulary.delta={delta}', f'--override=splits.test_users_share={share}')
+      command = [sys.executable, '-c', _NO_NOISE, *flags, *overrides]
       done = subprocess.run(command, cwd=layout.ROOT, capture_output=True, text=True, timeout=120, check=False)
       self.assertEqual(done.returncode, code, done.stderr)
       self.assertEqual(list((folder / 'shards').rglob('*.clients')), [])
       if code == 2:
-        self.assertRegex(done.stderr.splitlines()[-1], '^error: Expected a delta below 1 / training clients .* 0.5: ')
+        self.assertRegex(done.stderr.splitlines()[-1], f'^error: {message}')
 
 
 class ToJsonTest(absltest.TestCase):
