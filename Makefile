@@ -7,7 +7,8 @@ UV ?= $(shell command -v uv)
 expected := Python 3.11 on Linux x86_64
 found = $(shell $(PYTHON) -c 'import platform as p, sys; print("Python %d.%d on %s %s" % (sys.version_info[:2] + (p.system(), p.machine())))' 2>/dev/null)
 
-with_uv = $(UV) pip install --python .venv/bin/python --no-deps --require-hashes -r requirements.txt
+# Without the overrides in pyproject.toml, which would replace pins of the lock.
+with_uv = $(UV) pip install --no-config --python .venv/bin/python --no-deps --require-hashes -r requirements.txt
 with_pip = (while sleep 1; do printf '.'; done) & dots=$$!; trap 'kill $$dots 2>/dev/null; echo' EXIT INT TERM; \
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements.txt
 
@@ -37,6 +38,7 @@ setup: $(installed)
 $(installed): requirements.txt
 	$(if $(findstring $(expected),$(found)),,$(error Expected $(expected), found $(or $(found),none): name the right one, as in 'make setup PYTHON=/usr/bin/python3.11'))
 	@echo 'Installing requirements.txt into .venv with $(if $(UV),uv,pip): 3 GB, $(if $(UV),half a minute,a minute or two).'
+	@test ! -L .venv || { echo 'Expected .venv to be a folder, found a link: what it leads to would be emptied; remove the link.' >&2; exit 2; }
 	@$(PYTHON) -m venv --clear .venv
 	@$(if $(UV),$(with_uv) || { echo 'uv failed: pip is tried instead.' >&2; $(with_pip); },$(with_pip))
 	@touch $@

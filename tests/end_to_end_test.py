@@ -173,7 +173,7 @@ class EndToEndTest(absltest.TestCase):
     self.assertContainsSubset(told, [shards.client_id('train', client) for client in clients])
     figures = json.loads((pathlib.Path(run_dir) / 'operator/run.json').read_text())
     self.assertGreaterEqual(figures['left_out_clients'], len(told))
-    self.assertIn('times a client was left out', (pathlib.Path(run_dir) / 'operator/report.html').read_text())
+    self.assertIn('a client was skipped', (pathlib.Path(run_dir) / 'operator/report.html').read_text())
 
   def test_a_damaged_checkpoint(self) -> None:
     run_dir = self.folder / 'damaged_checkpoint'

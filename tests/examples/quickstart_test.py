@@ -11,6 +11,7 @@ from typing import Any
 
 from absl.testing import absltest
 
+from contracts import run_directory
 from tests import layout
 from tests.export import fakes
 
@@ -48,8 +49,8 @@ class QuickstartTest(absltest.TestCase):
     super().setUp()
     self._folder = self.enterContext(tempfile.TemporaryDirectory())
     self._run_dir, self._model_dir = (os.path.join(self._folder, name) for name in ('run', 'model'))
-    for folder in (self._run_dir, self._model_dir):
-      os.makedirs(folder)
+    run_directory.make(self._run_dir)
+    os.makedirs(self._model_dir)
     pathlib.Path(self._run_dir, 'operator/run.json').write_text(json.dumps(_RUN))
     fakes.write_parity(self._model_dir, {'variants': _VARIANTS})
 

@@ -82,7 +82,7 @@ class EvaluateTest(parameterized.TestCase):
     self._assert_refused('Expected a finished data set in .*nowhere', '--shards_dir=nowhere')
 
   def test_a_missing_run_is_one_line_and_2(self) -> None:
-    self._assert_refused('Expected a released model at .*run/model.npz, found none: ')
+    self._assert_refused('Expected a released model at .*run/public/model.npz, found none: ')
 
   def test_another_schema_is_one_line_and_2(self) -> None:
     self._release(dataclasses.replace(fakes.SCHEMA, classes=('a', 'b')))

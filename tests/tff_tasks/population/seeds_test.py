@@ -104,7 +104,8 @@ class ReuseTest(absltest.TestCase):
     )  # fmt: skip
     build_seed = (lambda _: seed) if seed else parts.build_seed
     with mock.patch.object(parts, 'build_seed', build_seed):
-      run_lib.train(config, self._shards, f'--client_learning_rate={name}\n', io.StringIO())
+      flagfile = f'--client_learning_rate={name}\n--model_size={config.model_size}\n'
+      run_lib.train(config, self._shards, flagfile, io.StringIO())
     weights = released_model.load(config.output_dir).weights
     return np.concatenate([weight.ravel().astype(np.float64) for weight in weights])
 
