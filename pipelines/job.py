@@ -47,9 +47,10 @@ _PACKED = ('.gz', '.gzip', '.zst', '.zstd', '.bz2', '.xz', '.lz4', '.zip', '.par
 _PACKED_RATIO = 8
 
 _TOTAL_NAME, _CLIENTS_NAME, _REPORT_NAME = 'total.arrow', 'clients.json', 'report.json'
-_MAKES_EXAMPLES = frozenset({
-    'featurizers', 'learning', 'readers', 'rows', 'shards', 'schema.py', 'shard_bytes.py', 'transforms.py',
-})  # fmt: skip
+_MAKES_EXAMPLES = (
+    'contracts', 'pipelines/declarations', 'pipelines/featurizers', 'pipelines/limits', 'pipelines/readers',
+    'pipelines/rows', 'pipelines/shards', 'pipelines/statistics',
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,10 +269,10 @@ def _take_result(output_dir: str) -> dict[str, Any]:
 
 def _code_version(declaration: declarations.Declaration) -> str:
   """Returns a hash of the code that makes the examples, which exists where no version control does."""
-  folder = pathlib.Path(__file__).parent
+  root = pathlib.Path(__file__).parents[1]
   own = importlib.import_module(type(declaration.featurizer).__module__).__file__ or ''
-  ours = [path for path in folder.rglob('*.py') if path.relative_to(folder).parts[0] in _MAKES_EXAMPLES]
+  ours = [path for name in _MAKES_EXAMPLES for path in (root / name).glob('*.py')]
   digest = hashlib.sha256(f'pyarrow {pa.__version__}'.encode())
-  for path in sorted({pathlib.Path(own), *ours}):
+  for path in sorted({pathlib.Path(own), root / 'pipelines/transforms.py', *ours}):
     digest.update(path.read_bytes())
   return digest.hexdigest()[:16]

@@ -31,6 +31,7 @@ class _File(NamedTuple):
   path: str
   source: BinaryIO
   content: parquet.ParquetFile
+  chunks: Sequence[Sequence[parquet_pages.Chunk]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,7 @@ def _read_batches(file: _File, groups: Iterable[int], paths: Sequence[Sequence[s
   """Yields batches of rows, as few as fit into memory: one value of a dictionary may stand in every row."""
   for group in groups:
     metadata = file.content.metadata.row_group(group)
-    _check_pages(file, metadata, paths)
+    _check_pages(file, group, paths)
     rows = max(min(metadata.num_rows, _BATCH_ROWS), 1)
     kinds = {'.'.join(path): _fixed_bytes(_find_type(file.content.schema_arrow, path)) for path in paths}
     varied = [path for path in paths if kinds['.'.join(path)] is None]
@@ -85,10 +86,9 @@ def _read_batches(file: _File, groups: Iterable[int], paths: Sequence[Sequence[s
       yield from _read_measured(file, group, list(kinds), _measure(file, group, rows, varied, fixed))
 
 
-def _check_pages(file: _File, group: parquet.RowGroupMetaData, paths: Iterable[Sequence[str]]) -> None:
+def _check_pages(file: _File, group: int, paths: Iterable[Sequence[str]]) -> None:
   starts = tuple('.'.join([*path, '']) for path in paths)
-  chunks = map(group.column, range(group.num_columns))
-  read = [chunk for chunk in chunks if f'{chunk.path_in_schema}.'.startswith(starts)]
+  read = [chunk for chunk in file.chunks[group] if f'{chunk.path}.'.startswith(starts)]
   parquet_pages.check(file.path, file.source, read)
 
 
@@ -231,9 +231,11 @@ def _gather(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 @contextlib.contextmanager
 def _open(path: str) -> Iterator[_File]:
-  with streams.expect_whole(path, (pa.ArrowException, UnicodeDecodeError)), storage.open_stream(path) as file:
+  with streams.expect_whole(path, (pa.ArrowException, UnicodeDecodeError, KeyError)), storage.open_stream(path) as file:
     head = file.read(contents.HEAD_BYTES)
     file.seek(0)
     if not head.startswith(contents.PARQUET):
       raise streams.wrong_content(path, 'Parquet', contents.name_any(head))
-    yield _File(path, file, parquet.ParquetFile(file, page_checksum_verification=True))
+    content = parquet.ParquetFile(file, page_checksum_verification=True)
+    # pyarrow raises a KeyError where the footer contradicts itself about the names of columns.
+    yield _File(path, file, content, parquet_pages.read_chunks(file))

@@ -3,12 +3,11 @@
 A page is unpacked at once, whatever its size, and a reader has a page of each column in memory, with its dictionary.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 import os
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
-from pyarrow import parquet
 
 from pipelines.readers import base
 
@@ -21,7 +20,7 @@ _KIND, _UNPACKED, _PACKED = 1, 2, 3
 _VALUES_FIELDS = {0: 5, 3: 8}
 _VALUES = 1
 # To how many times its size a page can unpack at most; other codecs have no useful limit.
-_RATIOS = {'UNCOMPRESSED': 1, 'SNAPPY': 22}
+_RATIOS = {0: 1, 1: 22}  # None, Snappy.
 # An old writer did not count the header of a dictionary; pyarrow reads so many bytes more.
 _UNCOUNTED_BYTES = 100
 # A header is looked for in so many bytes, and in more if it does not end in them.
@@ -30,6 +29,23 @@ _MOST_DEPTH, _MOST_BITS = 8, 64
 # Types of the compact protocol of Thrift.
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LISTS, _MAP, _STRUCT = 1, 2, 3, 7, 8, (9, 10), 11, 12
 _INTEGERS = (4, 5, 6)
+
+
+# At the end of a file: the size of the footer, and four letters.
+_END_BYTES, _SIZE_BYTES = 8, 4
+# Fields of the footer, of a row group, of a column and of its description.
+_GROUPS, _COLUMNS, _DESCRIPTION = 4, 1, 3
+_PATH, _CODEC, _NUM_VALUES, _SIZE, _FIRST_PAGE, _FIRST_DICTIONARY = 3, 4, 5, 7, 9, 11
+
+
+class Chunk(NamedTuple):
+  """What the footer says of a column of a row group: its path with dots, and the codec and bytes of its pages."""
+
+  path: str
+  codec: int
+  values: int
+  packed: int
+  start: int
 
 
 class _Page(NamedTuple):
@@ -42,7 +58,32 @@ class _Page(NamedTuple):
   header: int
 
 
-def check(path: str, source: BinaryIO, chunks: Iterable[parquet.ColumnChunkMetaData]) -> None:
+def read_chunks(source: BinaryIO) -> list[list[Chunk]]:
+  """Returns the columns of each row group. pyarrow would end the process over some damaged footers.
+
+  Args:
+    source: The file.
+
+  Raises:
+    ArrowInvalid: If the footer is damaged.
+  """
+  end = source.seek(-_END_BYTES, os.SEEK_END)
+  size = int.from_bytes(source.read(_SIZE_BYTES), 'little')
+  source.seek(max(end - size, 0))
+  try:
+    footer, _ = _read_struct(source.read(size), 0, 0)
+    return [[_chunk(column[_DESCRIPTION]) for column in group[_COLUMNS]] for group in footer[_GROUPS]]
+  except (IndexError, KeyError, TypeError, UnicodeDecodeError) as error:
+    raise pa.ArrowInvalid('a footer without a description of its columns') from error
+
+
+def _chunk(description: dict[int, Any]) -> Chunk:
+  codec, values, size, first = (description[field] for field in (_CODEC, _NUM_VALUES, _SIZE, _FIRST_PAGE))
+  start = min(first, description.get(_FIRST_DICTIONARY) or first)
+  return Chunk(b'.'.join(description[_PATH]).decode(), codec, values, size, max(start, 0))
+
+
+def check(path: str, source: BinaryIO, chunks: Sequence[Chunk]) -> None:
   """Raises a DamagedFile if the pages of a row group take too much memory.
 
   Args:
@@ -50,10 +91,9 @@ def check(path: str, source: BinaryIO, chunks: Iterable[parquet.ColumnChunkMetaD
     source: The file, of which the headers are read.
     chunks: Of the columns that are read.
   """
-  chunks = list(chunks)
   source.seek(0, os.SEEK_END)
   limit = max(MOST_BYTES, MOST_RATIO * source.tell())
-  most = sum(chunk.total_compressed_size * _RATIOS.get(chunk.compression, limit) for chunk in chunks)
+  most = sum(chunk.packed * _RATIOS.get(chunk.codec, limit) for chunk in chunks)
   if most > limit:
     most = sum(_measure(source, chunk) for chunk in chunks)
   if most > limit:
@@ -63,14 +103,12 @@ def check(path: str, source: BinaryIO, chunks: Iterable[parquet.ColumnChunkMetaD
     )
 
 
-def _measure(source: BinaryIO, chunk: parquet.ColumnChunkMetaData) -> int:
+def _measure(source: BinaryIO, chunk: Chunk) -> int:
   """Returns how many bytes the largest page of data and the dictionary of a column unpack to."""
-  position = chunk.data_page_offset
-  if chunk.dictionary_page_offset:
-    position = min(position, chunk.dictionary_page_offset)
-  stop = position + chunk.total_compressed_size + _UNCOUNTED_BYTES
+  position = chunk.start
+  stop = position + chunk.packed + _UNCOUNTED_BYTES
   largest: dict[bool, int] = {}
-  values = chunk.num_values
+  values = chunk.values
   while values > 0 and position < stop:
     page = _read_page(source, position)
     largest[page.is_dictionary] = max(page.unpacked, largest.get(page.is_dictionary, 0))
@@ -103,9 +141,9 @@ def _read_page(source: BinaryIO, position: int) -> _Page:
 
 
 def _read_struct(content: bytes, place: int, depth: int) -> tuple[dict[int, Any], int]:
-  """Returns the fields of a struct, the numbers and structs among them with their values, and where it ends."""
+  """Returns the fields of a struct, without those that are true or false, and where it ends."""
   if depth > _MOST_DEPTH:
-    raise pa.ArrowInvalid('a page with a header that is nested too deep')
+    raise pa.ArrowInvalid('a header that is nested too deep')
   fields: dict[int, Any] = {}
   field = 0
   while content[place]:
@@ -122,7 +160,7 @@ def _read_struct(content: bytes, place: int, depth: int) -> tuple[dict[int, Any]
 
 
 def _read_value(content: bytes, place: int, kind: int, depth: int) -> tuple[Any, int]:
-  """Returns a value, None if nobody asks for one of its type, and where it ends."""
+  """Returns a value, None for a byte or a float, and where it ends."""
   if kind in _INTEGERS:
     return _read_integer(content, place)
   if kind == _STRUCT:
@@ -131,22 +169,26 @@ def _read_value(content: bytes, place: int, kind: int, depth: int) -> tuple[Any,
     return None, place + (8 if kind == _DOUBLE else 1)
   if kind == _BINARY:
     size, place = _read_varint(content, place)
-    return None, place + size
+    if size > len(content) - place:
+      raise IndexError
+    return content[place : place + size], place + size
   if kind in _LISTS:
-    return None, _skip_list(content, place, depth)
-  raise pa.ArrowInvalid(f'a page with a field of type {kind} in its header')
+    return _read_list(content, place, depth)
+  raise pa.ArrowInvalid(f'a header with a field of type {kind}')
 
 
-def _skip_list(content: bytes, place: int, depth: int) -> int:
+def _read_list(content: bytes, place: int, depth: int) -> tuple[list[Any], int]:
   size, kind = divmod(content[place], 16)
   place += 1
   if size == 15:
     size, place = _read_varint(content, place)
+  values = []
   for _ in range(size):
-    _, place = _read_value(content, place, kind, depth)
+    value, place = _read_value(content, place, kind, depth)
+    values.append(value)
     if place >= len(content):
       raise IndexError
-  return place
+  return values, place
 
 
 def _read_integer(content: bytes, place: int) -> tuple[int, int]:

@@ -72,16 +72,35 @@ class ParquetPagesTest(parameterized.TestCase):
     file = io.BytesIO()
     arrow_parquet.write_table(pa.table(columns), file, row_group_size=30_000, data_page_size=1 << 16, **options)
     metadata = arrow_parquet.read_metadata(file)
-    for group in range(metadata.num_row_groups):
-      for column in range(metadata.num_columns):
+    groups = parquet_pages.read_chunks(file)
+    self.assertLen(groups, metadata.num_row_groups)
+    for group, own in enumerate(groups):
+      self.assertLen(own, metadata.num_columns)
+      for column, ours in enumerate(own):
         chunk = metadata.row_group(group).column(column)
+        found = (ours.path, ours.values, ours.packed)
+        self.assertEqual(found, (chunk.path_in_schema, chunk.num_values, chunk.total_compressed_size))
         pages = []
         with mock.patch.object(parquet_pages, '_read_page', wraps=parquet_pages._read_page) as read:
-          parquet_pages._measure(file, chunk)
+          parquet_pages._measure(file, ours)
           pages = [parquet_pages._read_page(*call.args) for call in list(read.call_args_list)]
         self.assertEqual(sum(page.header + page.packed for page in pages), chunk.total_compressed_size)
         self.assertEqual(sum(page.header + page.unpacked for page in pages), chunk.total_uncompressed_size)
         self.assertEqual(sum(page.values for page in pages), chunk.num_values)
+
+  def test_a_footer_that_ends_pyarrow_is_refused_or_read(self) -> None:
+    # As column() of pyarrow's metadata does, which aborts the process over sizes that contradict each other.
+    file = io.BytesIO()
+    arrow_parquet.write_table(pa.table({'list': [[1], [2, 3]]}), file)
+    whole = file.getvalue()
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], 'little')
+    refused = 0
+    for place in range(footer, len(whole) - 8):
+      try:
+        parquet_pages.read_chunks(io.BytesIO(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :]))
+      except pa.ArrowInvalid:
+        refused += 1
+    self.assertGreater(refused, 20)
 
   @parameterized.named_parameters(
       ('no_end', b'\x15\x00' * 40, 'has no end'),
