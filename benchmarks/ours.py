@@ -8,6 +8,7 @@ from models import functional_model
 from tff_tasks.aggregation import private_mean
 from tff_tasks.algorithms import client_work
 from tff_tasks.algorithms import fed_avg
+from tff_tasks.algorithms import learning_process
 from tff_tasks.population import client_data
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
@@ -24,11 +25,12 @@ class OurRounds:
     self._clients = workload.clients
     plan = plan_lib.PrivacyPlan(self._population, workload.clients, **{'quantization_bits': 0, **workload.plan})
     model, seed = functional_model.FunctionalModel(workload.build_model, 1), seeds.Seed.from_number(1)
-    process = fed_avg.build_learning_process(
+    process = learning_process.build_learning_process(
+        fed_avg.FedAvg(),
         model,
         workload.schema,
         client_work.LocalTraining(workloads.LEARNING_RATE, workload.batch_size, 1),
-        fed_avg.build_server_optimizer('sgd', 1.0),
+        learning_process.build_server_optimizer('sgd', 1.0),
         plan,
         seed,
     )

@@ -23,6 +23,8 @@ _TESTED_ELSEWHERE: dict[str, str] = {
     'pipelines/rows/rows.py': 'names; bounds_test.py and parsing_test.py give them values',
     'pipelines/featurizers/base.py': 'an interface; the featurizers are tested',
     'pipelines/readers/base.py': 'an interface; the readers are tested',
+    'tff_tasks/algorithms/base.py': 'a protocol; registry_test.py and the algorithms are tested',
+    'tff_tasks/algorithms/fed_avg.py': 'its parts; fed_prox_test.py and learning_process_test.py train with it',
     'tff_tasks/config.py': 'names without behaviour; train_test.py and program_test.py give them values',
     'tff_tasks/runtime/runtime.py': 'a protocol; mypy holds the runtimes to it',
 }

@@ -1,5 +1,6 @@
 """The flags of a run as one value. Nothing heavy is imported here."""
 
+from collections.abc import Sequence
 import dataclasses
 
 SERVER_OPTIMIZERS = ('sgd', 'momentum', 'adam', 'yogi', 'adagrad')
@@ -40,3 +41,10 @@ class Config:
   xla: str
   on_client_error: str
   branch_from: str | None = None
+  algorithm: str = 'fed_avg'
+  algorithm_options: Sequence[str] = ()
+
+  @property
+  def method(self) -> str:
+    """The algorithm with its options, as the ledger and the card name it: `fed_prox (mu=0.1)`."""
+    return f'{self.algorithm} ({", ".join(self.algorithm_options)})' if self.algorithm_options else self.algorithm

@@ -15,6 +15,7 @@ from absl import flags
 from common import cli
 from contracts import client_shards
 from tff_tasks import config as config_lib
+from tff_tasks.algorithms import registry as algorithms
 from tff_tasks.runtime import start_up
 
 _FLAGS = flags.FLAGS
@@ -32,6 +33,12 @@ flags.DEFINE_enum(
     'fixed: exactly so many clients, without replacement.',
 )  # fmt: skip
 
+flags.DEFINE_string(
+    'algorithm', 'fed_avg',
+    f'What a client computes and what the server does with the mean: {", ".join(algorithms.ALGORITHMS)}, or one of '
+    'your own as package.module:attribute (docs/extend.md).',
+)  # fmt: skip
+flags.DEFINE_list('algorithm_options', [], 'Options of the algorithm, such as mu=0.1 for fed_prox; several: a=1,b=2.')
 flags.DEFINE_float('client_learning_rate', None, 'Learning rate of local SGD.', lower_bound=0, required=True)
 flags.DEFINE_integer('client_batch_size', None, 'Examples of each local step.', lower_bound=1, required=True)
 flags.DEFINE_integer('client_epochs_per_round', 1, 'Passes of a client over its examples in a round.', lower_bound=1)
@@ -105,7 +112,8 @@ flags.DEFINE_enum(
 cli.group_flags({
     'Who takes part': ['total_rounds', 'clients_per_round', 'sampling'],
     'Work on the client': [
-        'client_learning_rate', 'client_batch_size', 'client_epochs_per_round', 'max_examples_per_client',
+        'algorithm', 'algorithm_options', 'client_learning_rate', 'client_batch_size', 'client_epochs_per_round',
+        'max_examples_per_client',
     ],
     'The server': ['server_optimizer', 'server_learning_rate', 'server_learning_rate_schedule', 'model_size'],
     'Privacy': ['clip_norm', 'noise_multiplier', 'target_epsilon', 'delta'],
@@ -144,11 +152,14 @@ def main() -> None:
   config = config_lib.Config(
       **{field.name: _FLAGS[field.name].value for field in dataclasses.fields(config_lib.Config)}
   )
+  if ':' not in config.algorithm:  # One of the user's own may import TensorFlow, which is started below.
+    algorithms.build(config.algorithm, config.algorithm_options)
   shards = client_shards.ClientShards(config.shards_dir)
   with cli.large_imports():
     start_up.start_tensorflow()
     from tff_tasks.training import run as run_lib
 
+  algorithms.build(config.algorithm, config.algorithm_options)
   run_lib.train(config, shards, _flagfile(), sys.stdout)
 
 

@@ -3,7 +3,7 @@
 In a declaration:
 
     [examples]
-    kind = "examples.extensions.time_of_day.TimeOfDay"
+    kind = "examples.extensions.time_of_day:TimeOfDay"
     hour = "hour"
     label = "activity"
     classes = ["walking", "sitting"]

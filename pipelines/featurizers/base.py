@@ -1,6 +1,6 @@
 """What turns the rows of clients into examples: one class per kind of example, none of which knows Beam or files.
 
-One of your own is a class such as this, in a module that can be imported (`kind = "my_package.my_module.Pairs"`). Its
+One of your own is a class such as this, in a module that can be imported (`kind = "my_package.my_module:Pairs"`). Its
 examples are a number and the one before it:
 
     import dataclasses

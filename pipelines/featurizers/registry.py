@@ -1,10 +1,8 @@
-"""The featurizers by the kind that a declaration names; one of one's own by the name of its class."""
+"""The featurizers by the kind that a declaration names; one of one's own as `package.module:Class`."""
 
-import difflib
-import importlib
 import inspect
-import re
 
+from common import loading
 from pipelines.featurizers import base
 from pipelines.featurizers import characters
 from pipelines.featurizers import image
@@ -22,8 +20,6 @@ KINDS: dict[str, type[base.Featurizer]] = {
     'windows': windows.Windows,
 }
 
-_CLASS = re.compile(r'[^\W\d]\w*(\.[^\W\d]\w*)+')
-
 
 def find(kind: str) -> type[base.Featurizer]:
   """Returns the featurizer that a declaration names, importing it.
@@ -31,27 +27,12 @@ def find(kind: str) -> type[base.Featurizer]:
   Raises:
     ValueError: If there is none, or it is not a featurizer.
   """
-  if kind not in KINDS and not _CLASS.fullmatch(kind):
-    meant = difflib.get_close_matches(kind, KINDS, n=1)
-    remedy = f'did you mean {meant[0]}?' if meant else 'write "package.module.Class" for one of your own.'
-    raise ValueError(f'Expected kind to be one of {", ".join(KINDS)}, found {kind!r}: {remedy}')
-  return KINDS[kind] if kind in KINDS else _check(kind, _import(kind))
-
-
-def _import(path: str) -> object:
-  module_name, _, class_name = path.rpartition('.')
-  try:
-    return getattr(importlib.import_module(module_name), class_name)
-  except (ImportError, AttributeError, SyntaxError) as error:
-    raise ValueError(
-        f'Expected a featurizer that can be imported, found {path!r} ({error}): write "package.module.Class", and '
-        'start from the folder that holds the package.'
-    ) from error
+  return KINDS[kind] if kind in KINDS else _check(kind, loading.find('kind', kind, KINDS))
 
 
 def name(kind: type[base.Featurizer]) -> str:
   """Returns what a declaration calls a featurizer."""
-  own = f'{kind.__module__}.{kind.__qualname__}'
+  own = f'{kind.__module__}:{kind.__qualname__}'
   return next((name for name, known in KINDS.items() if known is kind), own)
 
 
@@ -61,7 +42,5 @@ def _check(path: str, found: object) -> type[base.Featurizer]:
   missing = sorted(found.__abstractmethods__)
   if missing:
     raise ValueError(f'Expected a whole featurizer, found {path!r} without {", ".join(missing)}: add these to it.')
-  parameters = getattr(found, '__dataclass_params__', None)
-  if not parameters or not parameters.frozen:
-    raise ValueError(f'Expected a frozen dataclass, found {path!r}: add @dataclasses.dataclass(frozen=True) to it.')
+  loading.check_dataclass(path, found)
   return found

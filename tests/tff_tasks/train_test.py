@@ -22,6 +22,7 @@ _REQUIRED = {
     'shards_dir': 'nowhere', 'output_dir': 'run', 'total_rounds': 4, 'clients_per_round': 3,
     'client_learning_rate': 0.5, 'client_batch_size': 4, 'max_examples_per_client': 8, 'server_learning_rate': 0.01,
 }  # fmt: skip
+_PROX = {'algorithm': 'fed_prox', 'algorithm_options': 'mu=0.1'}
 _PRIVATE = {'noise_multiplier': 1.0, 'clip_norm': 0.3, 'delta': 1e-4}
 
 # Runs the program on a `tff_tasks.training.run` that only says what it was given, or fails as it is told.
@@ -98,6 +99,13 @@ class FlagsTest(parameterized.TestCase):
   def test_noise_is_a_finite_number(self, name: str) -> None:
     self._assert_refused(_flags(**_REQUIRED | {name: 'inf'}), 'Expected a finite number')
 
+  @parameterized.parameters(
+      ('fed_porx', '', 'did you mean fed_prox'), ('fed_prox', '', 'Expected the options mu of fed_prox'),
+      ('fed_prox', 'mu=x', 'Expected a number for option mu'), ('fed_avg', 'mu=1', 'among none for fed_avg'),
+  )  # fmt: skip
+  def test_algorithms_and_their_options(self, name: str, options: str, message: str) -> None:
+    self._assert_refused(_flags(**_REQUIRED | _PRIVATE, algorithm=name, algorithm_options=options), message)
+
   def test_shards_that_are_not_there(self) -> None:
     self._assert_refused(_flags(**_REQUIRED | _PRIVATE), 'Expected a finished data set in nowhere, found no manifest')
 
@@ -126,12 +134,17 @@ class MainTest(parameterized.TestCase):
     self.assertEqual(told['config'], told['config'] | given | {'model_size': 16, 'target_epsilon': None})
     self.assertEqual(told['shards'], self._shards)
 
+  def test_an_algorithm_of_the_users_own_is_refused_in_one_line(self) -> None:
+    done = self._main(algorithm='json:dumps')
+    self.assertEqual((done.returncode, done.stdout), (2, ''))
+    self.assertRegex(done.stderr, "^error: Expected a frozen dataclass, found 'json:dumps': .*\n$")
+
   def test_the_flags_of_the_run_start_the_same_run(self) -> None:
-    told = json.loads(self._main(noise_multiplier=None, target_epsilon=0.1, seed=-3, delta=1e-12).stdout)
+    told = json.loads(self._main(noise_multiplier=None, target_epsilon=0.1, seed=-3, delta=1e-12, **_PROX).stdout)
     flagfile = self.create_tempfile(content=told['flagfile']).full_path
     again = _run(['-c', _WITHOUT_TENSORFLOW], [f'--flagfile={flagfile}'])
     self.assertEqual(json.loads(again.stdout), told)
-    for flag in ('--runtime=local\n', '--xla=measured\n', '--on_client_error=stop\n'):
+    for flag in ('--algorithm_options=mu=0.1\n', '--runtime=local\n', '--xla=measured\n', '--on_client_error=stop\n'):
       self.assertIn(flag, told['flagfile'])
     self.assertNotIn('noise_multiplier', told['flagfile'])
 

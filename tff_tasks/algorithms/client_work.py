@@ -8,6 +8,7 @@ that no variable is created or assigned in a round.
 import collections
 from collections.abc import Callable, Sequence
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from tff_tasks.population import client_data
 from tff_tasks.runtime import xla
 
 Weights = Sequence[tf.Tensor]
+# (initial weights, weights, steps) -> steps: what an algorithm makes of the step that SGD would subtract from the
+# weights, which is the learning rate times the gradient.
+Adjust = Callable[[Weights, Weights, Weights], Weights]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +55,15 @@ def dataset_type(schema: schema_lib.Schema) -> tff.SequenceType:
   )
 
 
+def take_steps(initial: Weights, weights: Weights, steps: Weights) -> Weights:
+  """Returns the steps of plain SGD as they are."""
+  del initial, weights
+  return steps
+
+
+_take_steps = functools.partial(take_steps, ())
+
+
 @dataclasses.dataclass(frozen=True)
 class LocalSgd:
   """Local SGD on one client's dataset: a step a batch, the last batch of an epoch filled up with what does not count.
@@ -62,12 +75,14 @@ class LocalSgd:
     training: How.
     dataset: On what, as tensors.
     first_answer: `Schema.first_answer`.
+    adjust: What becomes of each step: `(weights, steps) -> steps`.
   """
 
   model: functional_model.FunctionalModel
   training: LocalTraining
   dataset: client_data.ClientDataset
   first_answer: int = 0
+  adjust: Callable[[Weights, Weights], Weights] = _take_steps
 
   def run(self, weights: Weights) -> tuple[list[tf.Tensor], task_lib.Sums]:
     """Returns the trained weights, and the sums of what each batch measured before its step."""
@@ -116,8 +131,9 @@ class LocalSgd:
       tape.watch(weights)
       logits = self.model(weights, features)
     sums, by_logits = task_lib.sums_and_gradient(labels, logits, self.first_answer)
-    changes = tape.gradient(logits, weights, output_gradients=self.training.learning_rate * by_logits)
-    trained = [weight - tf.convert_to_tensor(change) for weight, change in zip(weights, changes, strict=True)]
+    steps = tape.gradient(logits, weights, output_gradients=self.training.learning_rate * by_logits)
+    steps = self.adjust(weights, list(map(tf.convert_to_tensor, steps)))
+    trained = [weight - step for weight, step in zip(weights, steps, strict=True)]
     return trained, task_lib.Sums(*(a + b for a, b in zip(totals, sums, strict=True)))
 
 
@@ -136,8 +152,9 @@ def build_client_work(
     weights_type: tff.StructType,
     schema: schema_lib.Schema,
     training: LocalTraining,
+    adjust: Adjust = take_steps,
 ) -> tff.learning.templates.ClientWorkProcess:
-  """Builds the client work of FedAvg (McMahan et al. 2017, arXiv 1602.05629, algorithm 1).
+  """Builds the client work of algorithms whose clients run local SGD, each step adjusted.
 
   The update is `(delta=initial minus trained weights, rounding_seed)`; the measurements are sums over the cohort, less
   the clients whose loss is not finite.
@@ -149,7 +166,8 @@ def build_client_work(
     dataset = sequence.get_single_element()
     initial = list(model_weights.trainable)
     with xla.loops():
-      trained, sums = LocalSgd(model, training, dataset, schema.first_answer).run(initial)
+      sgd = LocalSgd(model, training, dataset, schema.first_answer, functools.partial(adjust, initial))
+      trained, sums = sgd.run(initial)
     delta = tuple(before - after for before, after in zip(initial, trained, strict=True))
     update = collections.OrderedDict(delta=delta, rounding_seed=dataset.seeds[1])
     measured = {name: tf.where(tf.math.is_finite(sums.loss), value, 0.0) for name, value in sums._asdict().items()}
@@ -169,3 +187,10 @@ def build_client_work(
     return tff.templates.MeasuredProcessOutput(state, result, tff.federated_sum(sums))
 
   return tff.learning.templates.ClientWorkProcess(initialize, next_round)
+
+
+def build_finalizer(
+    server_optimizer: tff.learning.optimizers.Optimizer, weights_type: tff.StructType
+) -> tff.learning.templates.FinalizerProcess:
+  """Builds the server's part: its optimizer takes the mean update as a gradient."""
+  return tff.learning.templates.build_apply_optimizer_finalizer(server_optimizer, weights_type)

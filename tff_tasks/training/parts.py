@@ -10,7 +10,8 @@ from contracts import schema as schema_lib
 from models import functional_model
 from tff_tasks import config as config_lib
 from tff_tasks.algorithms import client_work
-from tff_tasks.algorithms import fed_avg
+from tff_tasks.algorithms import learning_process
+from tff_tasks.algorithms import registry
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
 
@@ -70,15 +71,18 @@ def build_learning_process(
     plan: The privacy plan.
     seed: The seed of the run.
   """
+  # The plan does not depend on the algorithm: clip, grid and noise are for whatever update its clients send.
   training = client_work.LocalTraining(
       config.client_learning_rate,
       config.client_batch_size,
       config.client_epochs_per_round,
   )
-  server_optimizer = fed_avg.build_server_optimizer(
+  server_optimizer = learning_process.build_server_optimizer(
       config.server_optimizer,
       config.server_learning_rate,
       config.server_learning_rate_schedule,
       rounds,
   )
-  return fed_avg.build_learning_process(model, schema, training, server_optimizer, plan, seed)
+  return learning_process.build_learning_process(
+      registry.build(config.algorithm, config.algorithm_options), model, schema, training, server_optimizer, plan, seed
+  )

@@ -8,6 +8,7 @@ import numpy as np
 
 from contracts import released_model
 from contracts import schema as schema_lib
+from tff_tasks import config as config_lib
 from tff_tasks.privacy import ledger
 from tff_tasks.training import history as history_lib
 from tff_tasks.training import run_directory
@@ -18,13 +19,13 @@ class Releases:
   """The model and the ledger in a run directory.
 
   Attributes:
-    run_dir: The directory.
+    config: Of the run.
     schema: What the model was trained on.
     model_size: Width of its main layer.
     learned: What the data set was made with: its manifest's `learned`.
   """
 
-  run_dir: str
+  config: config_lib.Config
   schema: schema_lib.Schema
   model_size: int
   learned: Sequence[Mapping[str, Any]]
@@ -36,16 +37,17 @@ class Releases:
     entries = ledger.build_ledger(
         history.accounted, history.rounds_in_all, dimension, self.learned, self.schema.is_sequence
     )
+    entries['algorithm'] = self.config.method
     entries['not_covered'] += [
         f'the rounds that the run {run_id} goes through after this one branched from it: their epsilon adds up'
         for run_id in history.parents
     ]
-    released_model.save(model, run_directory.finite(entries), self.run_dir)
+    released_model.save(model, run_directory.finite(entries), self.config.output_dir)
 
   def are_of(self, history: history_lib.History) -> bool:
     """Returns whether the model and the ledger of the last round of a history are there, whole."""
     try:
-      model = released_model.load(self.run_dir)
+      model = released_model.load(self.config.output_dir)
     except ValueError:
       return False
     return (model.run, model.round_number) == (history.run, history.current.last_round)

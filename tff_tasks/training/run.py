@@ -115,7 +115,7 @@ class Run:
     self._evaluators: dict[str, evaluation.Evaluator] = {}
     self._rows = saved.rows if saved else metrics.Rows()
     self._begun: list[np.ndarray] = []  # The weights that this session began with.
-    self._releases = releasing.Releases(config.output_dir, shards.schema, self._model_size, self._learned)
+    self._releases = releasing.Releases(config, shards.schema, self._model_size, self._learned)
 
   def train(self) -> None:
     """Runs the missing rounds, then writes the figures and the report."""
@@ -245,6 +245,7 @@ class Run:
     figures = {
         'task': self._shards.schema.task,
         'data_set': self._shards.name,
+        'algorithm': self._config.method,
         'rounds': total_rounds,
         'total_rounds': total_rounds,
         'clients_per_round': plan.clients_per_round,

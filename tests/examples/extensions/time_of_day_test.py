@@ -18,7 +18,7 @@ id = "who"
 order = "when"
 
 [examples]
-kind = "examples.extensions.time_of_day.TimeOfDay"
+kind = "examples.extensions.time_of_day:TimeOfDay"
 hour = "hour"
 label = "activity"
 classes = ["sitting", "walking"]

@@ -58,7 +58,7 @@ _LEAST = f"""
 id = "user"
 
 [examples]
-kind = "{Own.__module__}.{Own.__name__}"
+kind = "{Own.__module__}:{Own.__name__}"
 inputs = ["x", "y"]
 """
 
@@ -134,7 +134,7 @@ tail_share = 0.5
       ('client.drop_duplicates=["z"]', '--override=.* Expected drop_duplicates to name the order or columns of the'),
       ('client.drop_duplicates=["user"]', '--override=.* Expected drop_duplicates to name the order or columns'),
       ('examples.inputs=["x", "user"]', '--override=.* Expected examples without the column of the client ids'),
-      ('examples.kind=json.dumps', '--override=examples.kind=json.dumps: Expected a featurizer, found'),
+      ('examples.kind=json:dumps', '--override=examples.kind=json:dumps: Expected a featurizer, found'),
       ('input.format=7', '--override=input.format=7: Expected input.format to be text'),
       ('input.format=""', '--override=input.format="": Expected a known format'),
   )
@@ -193,7 +193,7 @@ tail_share = 0.5
         {'id': 'user', 'order': None, 'order_type': 'integer', 'order_format': None, 'public_ids': False,
          'drop_duplicates': True},
     )
-    self.assertEqual(found['examples']['kind'], f'{__name__}.Own')
+    self.assertEqual(found['examples']['kind'], f'{__name__}:Own')
     self.assertEqual(found['examples']['inputs'], ['x', 'y'])
     self.assertEqual(found['examples']['scaling']['source'], 'none')
     self.assertEqual(found['limits'], {**dataclasses.asdict(bounds.Limits()), 'keep': 'latest'})

@@ -59,7 +59,7 @@ class RegistryTest(parameterized.TestCase):
     self.assertEqual(registry.name(registry.find(kind)), kind)
 
   def test_a_class_of_ones_own_is_found_by_its_name(self) -> None:
-    kind = f'{__name__}.Own'
+    kind = f'{__name__}:Own'
     self.assertIs(registry.find(kind), Own)
     self.assertEqual(registry.name(Own), kind)
 
@@ -69,7 +69,7 @@ class RegistryTest(parameterized.TestCase):
     folder = self.create_tempdir()
     folder.create_file('example_of_ones_own.py', code)
     with absltest.mock.patch('sys.path', [folder.full_path]):
-      kind = registry.find('example_of_ones_own.Pairs')
+      kind = registry.find('example_of_ones_own:Pairs')
     featurizer = kind(number='heart_rate', label='sport', classes=('none', 'running'))  # type: ignore[call-arg]
     given = (pa.array(['60', '70', '5', '90', '80']), pa.array(['none', 'none', 'running', 'running', 'none']))
     read = [column.kind.read(values).values for column, values in zip(featurizer.columns, given, strict=True)]
@@ -111,16 +111,17 @@ class RegistryTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ('character', "Expected kind to be one of characters, words, .*found 'character': did you mean characters?"),
-      ('zzz', 'Expected kind to be one of characters, words, .* "package.module.Class"'),
-      ('no_such_package.Own', r"Expected .* can be imported, found 'no_such_package.Own' \(No module named 'no_such_p"),
-      ('json.Own', r"Expected .* can be imported, found 'json.Own' \(module 'json' has no attribute 'Own'"),
+      ('zzz', 'Expected kind to be one of characters, words, .* "package.module:attribute"'),
+      ('no_such_package:Own', r"Expected .* can be imported, found 'no_such_package:Own' \(No module named 'no_such_p"),
+      ('json:Own', "Expected kind in json, found no attribute 'Own' there: define Own there"),
+      ('my.module.Own', 'Expected kind to be one of .*: write "my.module:Own" for one of your own'),
       ('.Own', "Expected kind to be one of .*found '.Own'"),
       ('a..b', "Expected kind to be one of .*found 'a..b'"),
-      ('json.dumps', "Expected a featurizer, found 'json.dumps': derive it from"),
-      (f'{__name__}.Stranger', "Expected a featurizer, found '.*Stranger': derive it from"),
-      (f'{__name__}.Partial', "Expected a whole .*'.*Partial' without columns, featurize, schema:"),
-      (f'{__name__}.Thawed', "Expected a frozen dataclass, found '.*Thawed': add @dataclasses"),
-      (f'{__name__}.Mutable', "Expected a frozen dataclass, found '.*Mutable': add @dataclasses"),
+      ('json:dumps', "Expected a featurizer, found 'json:dumps': derive it from"),
+      (f'{__name__}:Stranger', "Expected a featurizer, found '.*Stranger': derive it from"),
+      (f'{__name__}:Partial', "Expected a whole .*'.*Partial' without columns, featurize, schema:"),
+      (f'{__name__}:Thawed', "Expected a frozen dataclass, found '.*Thawed': add @dataclasses"),
+      (f'{__name__}:Mutable', "Expected a frozen dataclass, found '.*Mutable': add @dataclasses"),
   )
   def test_refuses_what_is_no_featurizer(self, kind: str, expected: str) -> None:
     with self.assertRaisesRegex(ValueError, expected):
@@ -130,7 +131,7 @@ class RegistryTest(parameterized.TestCase):
     folder = self.create_tempdir()
     folder.create_file('broken_module.py', 'def (')
     with absltest.mock.patch('sys.path', [folder.full_path]), self.assertRaisesRegex(ValueError, 'invalid syntax'):
-      registry.find('broken_module.Own')
+      registry.find('broken_module:Own')
 
 
 if __name__ == '__main__':

@@ -24,6 +24,7 @@ from tff_tasks import config
 from tff_tasks.aggregation import private_mean
 from tff_tasks.algorithms import client_work
 from tff_tasks.algorithms import fed_avg
+from tff_tasks.algorithms import learning_process
 from tff_tasks.population import client_data
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
@@ -54,9 +55,9 @@ def _build_model(size: int) -> functional_model.FunctionalModel:
 def _build_process(
     optimizer: str, plan: plan_lib.PrivacyPlan, rate: float = 0.5, epochs: int = 2, seed: seeds.Seed = _SEED
 ) -> tff.learning.templates.LearningProcess:
-  return fed_avg.build_learning_process(
-      _build_model(5), fakes.SCHEMA, client_work.LocalTraining(rate, 4, epochs),
-      fed_avg.build_server_optimizer(optimizer, 0.1, 'linear', 8), plan, seed,
+  return learning_process.build_learning_process(
+      fed_avg.FedAvg(), _build_model(5), fakes.SCHEMA, client_work.LocalTraining(rate, 4, epochs),
+      learning_process.build_server_optimizer(optimizer, 0.1, 'linear', 8), plan, seed,
   )  # fmt: skip
 
 
@@ -141,9 +142,10 @@ class LocalRuntimeTest(parameterized.TestCase):
         for number, size in enumerate((9, 3, 0, 6))
     ]  # fmt: skip
     shard_writing.write_data_set(folder, schema, [shard_writing.pack(clients)])
-    process = fed_avg.build_learning_process(
+    process = learning_process.build_learning_process(
+        fed_avg.FedAvg(),
         functional_model.FunctionalModel(functools.partial(handwriting.build_model, schema, 6), 1), schema,
-        client_work.LocalTraining(0.1, 4, 2), fed_avg.build_server_optimizer('sgd', 1.0), _PLAIN, _SEED,
+        client_work.LocalTraining(0.1, 4, 2), learning_process.build_server_optimizer('sgd', 1.0), _PLAIN, _SEED,
     )  # fmt: skip
     source = client_data.ClientDataSource(client_shards.ClientShards(folder), 4, 99, _SEED)
     results = []

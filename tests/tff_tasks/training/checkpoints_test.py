@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.tff_tasks import fakes
-from tff_tasks.algorithms import fed_avg
+from tff_tasks.algorithms import learning_process
 from tff_tasks.population import seeds
 from tff_tasks.training import checkpoints
 from tff_tasks.training import metrics
@@ -242,7 +242,7 @@ class CheckpointsTest(parameterized.TestCase):
     """The state of TFF's optimizers holds what they were built with."""
     spec = (tf.TensorSpec([2]),)
     begun, other = (
-        tf.nest.map_structure(np.asarray, fed_avg.build_server_optimizer(*arguments).initialize(spec))
+        tf.nest.map_structure(np.asarray, learning_process.build_server_optimizer(*arguments).initialize(spec))
         for arguments in (old, new)
     )
     weights = np.array([1, 2], np.float32)

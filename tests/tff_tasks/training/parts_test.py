@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from tests.tff_tasks import fakes
 from tff_tasks.algorithms import client_work
-from tff_tasks.algorithms import fed_avg
+from tff_tasks.algorithms import fed_prox
+from tff_tasks.algorithms import learning_process
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.training import parts
@@ -48,9 +49,11 @@ class BuildSeedTest(absltest.TestCase):
 class BuildLearningProcessTest(absltest.TestCase):
   def test_settings_reach_the_process(self) -> None:
     plan = parts.build_plan(fakes.CONFIG, len(fakes.SIZES))
-    with mock.patch.object(fed_avg, 'build_learning_process') as build:
-      parts.build_learning_process(fakes.CONFIG, 4, mock.sentinel.model, fakes.SCHEMA, plan, _SEED)
-    build_model, schema, training, server_optimizer, *rest = build.call_args.args
+    with mock.patch.object(learning_process, 'build_learning_process') as build:
+      config = dataclasses.replace(fakes.CONFIG, algorithm='fed_prox', algorithm_options=['mu=0.1'])
+      parts.build_learning_process(config, 4, mock.sentinel.model, fakes.SCHEMA, plan, _SEED)
+    algorithm, build_model, schema, training, server_optimizer, *rest = build.call_args.args
+    self.assertEqual(algorithm, fed_prox.FedProx(0.1))
     self.assertEqual((build_model, schema, rest), (mock.sentinel.model, fakes.SCHEMA, [plan, _SEED]))
     self.assertEqual(training, client_work.LocalTraining(learning_rate=0.5, batch_size=4, epochs=1))
     begin = server_optimizer.initialize(tf.TensorSpec([2]))
@@ -60,9 +63,9 @@ class BuildLearningProcessTest(absltest.TestCase):
   def test_a_linear_schedule_ends_with_the_rounds(self) -> None:
     linear = dataclasses.replace(fakes.CONFIG, server_learning_rate_schedule='linear', total_rounds=10)
     plan = parts.build_plan(linear, len(fakes.SIZES))
-    with mock.patch.object(fed_avg, 'build_learning_process') as build:
+    with mock.patch.object(learning_process, 'build_learning_process') as build:
       parts.build_learning_process(linear, 4, mock.sentinel.model, fakes.SCHEMA, plan, _SEED)
-    optimizer, weights = build.call_args.args[3], tf.zeros([2])
+    optimizer, weights = build.call_args.args[4], tf.zeros([2])
     state, rates = optimizer.initialize(tf.TensorSpec([2])), []
     for _ in range(4):
       state, _ = optimizer.next(state, weights, weights)

@@ -20,6 +20,7 @@ from models import functional_model
 from reporting import charts
 from tests.tff_tasks import fakes
 from tests.tff_tasks import runs
+from tff_tasks import config as config_lib
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.training import history as history_lib
 from tff_tasks.training import releasing
@@ -31,7 +32,12 @@ class ReleasesTest(absltest.TestCase):
   def setUp(self) -> None:
     super().setUp()
     self._run_dir = self.create_tempdir().full_path
-    self._releases = releasing.Releases(self._run_dir, fakes.SCHEMA, 5, [])
+    self._releases = releasing.Releases(self._config(self._run_dir), fakes.SCHEMA, 5, [])
+
+  def _config(self, run_dir: str) -> config_lib.Config:
+    return dataclasses.replace(
+        fakes.CONFIG, output_dir=run_dir, algorithm='fed_prox', algorithm_options=['mu=0.1', 'nu=2']
+    )
 
   def _release(self, history: history_lib.History) -> dict:
     self.assertFalse(self._releases.are_of(history))
@@ -44,6 +50,7 @@ class ReleasesTest(absltest.TestCase):
   def test_the_ledger_is_that_of_the_round(self) -> None:
     ledger = self._release(fakes.history().after(3))
     self.assertEqual((ledger['epsilon'], ledger['rounds']), (fakes.PLAN.epsilon(3), 3))
+    self.assertEqual(ledger['algorithm'], 'fed_prox (mu=0.1, nu=2)')
     self.assertNotIn('branched', ' '.join(ledger['not_covered']))
 
   def test_a_bigram_stands_in_the_ledger_of_a_sequence_alone(self) -> None:
@@ -52,8 +59,8 @@ class ReleasesTest(absltest.TestCase):
     text = schema_lib.Feature('characters', 'int32', (4,))
     characters = schema_lib.Schema('next_character', text, dataclasses.replace(text, name='next'), ('a', 'b'))
     for schema, has_bigram in ((table, False), (characters, True)):
-      self._releases = dataclasses.replace(self._releases, schema=schema, run_dir=self.create_tempdir().full_path)
-      self._run_dir = self._releases.run_dir
+      self._run_dir = self.create_tempdir().full_path
+      self._releases = dataclasses.replace(self._releases, schema=schema, config=self._config(self._run_dir))
       ledger = self._release(fakes.history().after(3))
       said = [*ledger['not_covered'], *(release['what'] for release in ledger['releases'])]
       self.assertLen([line for line in said if 'bigram' in line], 2 * has_bigram)

@@ -19,6 +19,7 @@ from tff_tasks import config
 from tff_tasks.aggregation import private_mean
 from tff_tasks.algorithms import client_work
 from tff_tasks.algorithms import fed_avg
+from tff_tasks.algorithms import learning_process
 from tff_tasks.population import client_data
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
@@ -37,9 +38,10 @@ def _build_process(
     plan: plan_lib.PrivacyPlan, size: int = 5, rate: float = 1.0
 ) -> tff.learning.templates.LearningProcess:
   build_model = functools.partial(next_character.build_model, fakes.SCHEMA, size)
-  return fed_avg.build_learning_process(
+  return learning_process.build_learning_process(
+      fed_avg.FedAvg(),
       functional_model.FunctionalModel(build_model, 1), fakes.SCHEMA, client_work.LocalTraining(0.5, 4, 1),
-      fed_avg.build_server_optimizer('sgd', rate), plan, _SEED,
+      learning_process.build_server_optimizer('sgd', rate), plan, _SEED,
   )  # fmt: skip
 
 
@@ -52,7 +54,7 @@ def _add_noise(plan: plan_lib.PrivacyPlan, state: Any) -> Any:
 class ServerOptimizerTest(parameterized.TestCase):
   def _steps(self, *arguments: Any, count: int = 3) -> list[float]:
     """Returns a weight that starts at 1 and is pushed down by an update of 1, step by step."""
-    optimizer = fed_avg.build_server_optimizer(*arguments)
+    optimizer = learning_process.build_server_optimizer(*arguments)
     state, weights = optimizer.initialize((tf.TensorSpec([1]),)), (tf.ones([1]),)
     found = []
     for _ in range(count):
@@ -75,7 +77,7 @@ class ServerOptimizerTest(parameterized.TestCase):
   @parameterized.parameters('adam', 'yogi', 'adagrad')
   def test_adapts_to_updates_as_small_as_clipped_ones(self, name: str) -> None:
     # An update of norm 0.3 over 20,000 weights: plain SGD at this rate would move by 2e-4 a step.
-    optimizer = fed_avg.build_server_optimizer(name, 0.1)
+    optimizer = learning_process.build_server_optimizer(name, 0.1)
     state, weights = optimizer.initialize((tf.TensorSpec([1]),)), (tf.ones([1]),)
     for _ in range(10):
       state, weights = optimizer.next(state, weights, (tf.fill([1], 2e-3),))
