@@ -88,26 +88,26 @@ class RegistryTest(parameterized.TestCase):
   @parameterized.parameters('Thawed', 'Mutable')
   def test_a_dataclass_is_made_frozen(self, name: str) -> None:
     with self.assertRaisesRegex(ValueError, 'add @dataclasses.dataclass.frozen=True. to it'):
-      registry.find(f'{__name__}.{name}')
+      registry.find(f'{__name__}:{name}')
     frozen: Any = dataclasses.dataclass(frozen=True)(type(name, globals()[name].__bases__, dict(vars(globals()[name]))))
     with absltest.mock.patch.dict(globals(), {name: frozen}):
-      self.assertIs(registry.find(f'{__name__}.{name}'), frozen)
+      self.assertIs(registry.find(f'{__name__}:{name}'), frozen)
 
   def test_what_a_featurizer_lacks_is_added(self) -> None:
     with self.assertRaisesRegex(ValueError, 'without .*: add these to it') as caught:
-      registry.find(f'{__name__}.Partial')
+      registry.find(f'{__name__}:Partial')
     missing = str(caught.exception).partition('without ')[2].partition(':')[0].split(', ')
     members = {one: vars(Thawed)[one] for one in missing}
     whole: Any = dataclasses.dataclass(frozen=True)(type('Partial', (Partial,), members))
     with absltest.mock.patch.dict(globals(), {'Partial': whole}):
-      self.assertIs(registry.find(f'{__name__}.Partial'), whole)
+      self.assertIs(registry.find(f'{__name__}:Partial'), whole)
 
   def test_another_class_is_derived_from_the_base(self) -> None:
     with self.assertRaisesRegex(ValueError, 'derive it from pipelines.featurizers.base.Featurizer'):
-      registry.find(f'{__name__}.Stranger')
+      registry.find(f'{__name__}:Stranger')
     derived: Any = dataclasses.dataclass(frozen=True)(type('Stranger', (Own, Stranger), {}))
     with absltest.mock.patch.dict(globals(), {'Stranger': derived}):
-      self.assertIs(registry.find(f'{__name__}.Stranger'), derived)
+      self.assertIs(registry.find(f'{__name__}:Stranger'), derived)
 
   @parameterized.parameters(
       ('character', "Expected kind to be one of characters, words, .*found 'character': did you mean characters?"),
