@@ -12,6 +12,8 @@ from tff_tasks.algorithms import base
 class FedProx:
   """FedAvg whose clients minimize their loss plus `mu / 2 * ||weights - initial weights||^2`.
 
+  TFF 0.87's FedProx has the term with the other sign, so its clients are driven away from the weights of the server.
+
   Attributes:
     mu: Strength of the proximal term; 0 is FedAvg.
   """

@@ -1,4 +1,4 @@
-"""Tests that FedProx is TFF's, and FedAvg without its proximal term."""
+"""Tests that FedProx is that of the paper, and FedAvg without its proximal term."""
 
 import collections
 import dataclasses
@@ -22,7 +22,7 @@ from tff_tasks.algorithms import fed_prox
 from tff_tasks.population import client_data
 from tff_tasks.runtime import tff as tff_runtime
 
-_MU = 2.0
+_MU, _RATE, _PASSES = 0.6, 0.5, 3
 
 
 class FedProxTest(parameterized.TestCase):
@@ -31,14 +31,27 @@ class FedProxTest(parameterized.TestCase):
     shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
     self._rounds = algorithm_rounds.Rounds(shards)
 
-  def test_equals_tffs(self) -> None:
-    """With one batch a pass, whose order does not matter, and three passes: the proximal term needs a second step."""
-    rounds = dataclasses.replace(self._rounds, training=client_work.LocalTraining(0.5, 24, 3))
+  def _whole_batches(self) -> tuple[algorithm_rounds.Rounds, list[client_data.ClientDataset]]:
+    """Returns rounds of one batch a pass, whose order does not matter, and their data.
+
+    Three passes: the proximal term is zero in the first step.
+    """
+    rounds = dataclasses.replace(self._rounds, training=client_work.LocalTraining(_RATE, 24, _PASSES))
     cohort = rounds.source.cohort(1, np.array(algorithm_rounds.COHORT))
-    datasets = [cohort.load(place) for place in range(len(cohort))]
+    return rounds, [cohort.load(place) for place in range(len(cohort))]
+
+  def test_minimizes_the_objective_of_the_paper(self) -> None:
+    rounds, datasets = self._whole_batches()
     ours, _ = rounds.run(fed_prox.FedProx(_MU), count=1)
-    algorithm_rounds.assert_close(ours, _run_tffs(datasets, _MU))
+    algorithm_rounds.assert_close(ours, _minimize(datasets, _MU))
     self.assertGreater(algorithm_rounds.distance(ours, rounds.run(fed_avg.FedAvg(), count=1)[0]), 1e-3)
+
+  def test_equals_tffs_but_for_the_sign_of_its_term(self) -> None:
+    """TFF 0.87 adds `mu * (initial - weights)` to the gradient, which drives clients away from the server's weights."""
+    rounds, datasets = self._whole_batches()
+    theirs = _run_tffs(datasets, _MU)
+    algorithm_rounds.assert_close(rounds.run(_Repelled(-_MU), count=1)[0], theirs)
+    self.assertGreater(algorithm_rounds.distance(rounds.run(fed_prox.FedProx(_MU), count=1)[0], theirs), 1e-3)
 
   @parameterized.parameters(True, False)
   def test_without_the_term_it_is_fed_avg_bit_for_bit(self, use_xla: bool) -> None:
@@ -71,9 +84,36 @@ class _MeanLoss(tf.keras.losses.Loss):
   """The mean over the labels that count."""
 
   def call(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    counts = labels != schema_lib.IGNORED_LABEL
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.boolean_mask(labels, counts), logits[counts])
-    return tf.reduce_mean(losses)
+    # TFF builds models in graphs where `!=` compares the tensors as objects.
+    counts = tf.cast(tf.not_equal(labels, schema_lib.IGNORED_LABEL), tf.float32)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(labels, 0), logits)
+    return tf.reduce_sum(losses * counts) / tf.reduce_sum(counts)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Repelled(fed_prox.FedProx):
+  """FedProx whose strength may be negative."""
+
+  def __post_init__(self) -> None:
+    pass
+
+
+def _minimize(datasets: list[client_data.ClientDataset], mu: float) -> list[np.ndarray]:
+  """Returns the mean of the clients' weights after gradient descent on loss + mu / 2 * ||weights - initial||^2."""
+  model, trained = next_character.build_model(fakes.SCHEMA, 5), []
+  initial = [tf.constant(weight) for weight in algorithm_rounds.build_model().initial_weights]
+  for features, labels in map(fakes.examples, datasets):
+    model.set_weights(initial)
+    for _ in range(_PASSES):
+      with tf.GradientTape() as tape:
+        pairs = zip(model.trainable_weights, initial, strict=True)
+        squares = [tf.reduce_sum((one - other) ** 2) for one, other in pairs]
+        objective = _MeanLoss()(labels.astype(np.int32), model(features)) + mu / 2 * tf.add_n(squares)
+      gradients = tape.gradient(objective, model.trainable_weights)
+      for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
+        weight.assign_sub(_RATE * tf.convert_to_tensor(gradient))
+    trained.append(model.get_weights())
+  return [np.mean(weights, axis=0) for weights in zip(*trained, strict=True)]
 
 
 def _run_tffs(datasets: list[client_data.ClientDataset], mu: float) -> list[np.ndarray]:
@@ -86,13 +126,13 @@ def _run_tffs(datasets: list[client_data.ClientDataset], mu: float) -> list[np.n
     return tff.learning.models.from_keras_model(keras_model, loss=_MeanLoss(), input_spec=element)
 
   process = tff.learning.algorithms.build_unweighted_fed_prox(
-      build_model, mu, tff.learning.optimizers.build_sgdm(0.5), tff.learning.optimizers.build_sgdm(1.0)
+      build_model, mu, tff.learning.optimizers.build_sgdm(_RATE), tff.learning.optimizers.build_sgdm(1.0)
   )
 
   def data(dataset: client_data.ClientDataset) -> tf.data.Dataset:
     features, labels = fakes.examples(dataset)
     batch = collections.OrderedDict(x=features.astype(np.float32), y=labels.astype(np.int32))
-    return tf.data.Dataset.from_tensors(batch).repeat(3)
+    return tf.data.Dataset.from_tensors(batch).repeat(_PASSES)
 
   runtime: Any = tff_runtime.TffRuntime(process)
   try:
