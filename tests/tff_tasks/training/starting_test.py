@@ -60,6 +60,7 @@ class FindTest(absltest.TestCase):
 
   def test_a_run_that_lost_released_rounds_gets_a_new_secret(self) -> None:
     begun = self._find()
+    os.makedirs(f'{self._config.output_dir}/operator')
     with open(f'{self._config.output_dir}/operator/metrics.csv', 'w') as file:
       file.write('round\n0\n3\n')
     start = self._find(self._save(begun, 2))
@@ -72,6 +73,7 @@ class FindTest(absltest.TestCase):
 
   def test_a_run_with_a_known_seed_promises_nothing_and_keeps_it(self) -> None:
     begun = self._find(seed=3)
+    os.makedirs(f'{self._config.output_dir}/operator')
     with open(f'{self._config.output_dir}/operator/metrics.csv', 'w') as file:
       file.write('round\n0\n3\n')
     start = self._find(self._save(begun, 2), seed=3)
