@@ -166,7 +166,7 @@ class MakeSetupTest(parameterized.TestCase):
     self.assertFalse((self.folder / 'pip.log').exists())
     self.assertEqual(
         (self.folder / 'uv.log').read_text(),
-        'pip install --python .venv/bin/python --no-deps --require-hashes -r requirements.txt\n',
+        'pip install --no-config --python .venv/bin/python --no-deps --require-hashes -r requirements.txt\n',
     )
 
   def test_pip_takes_over_where_uv_fails(self) -> None:

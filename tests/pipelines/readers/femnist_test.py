@@ -43,8 +43,8 @@ class FemnistTest(parameterized.TestCase):
     np.savez(self.path, **(_arrays() | changed))
     return reading.read(femnist.Femnist(), self.path, *_COLUMNS)
 
-  def test_the_readme_makes_the_file_from_what_leaf_writes(self) -> None:
-    readme = (layout.ROOT / 'README.md').read_text()
+  def test_the_docs_make_the_file_from_what_leaf_writes(self) -> None:
+    readme = (layout.ROOT / 'docs/train.md').read_text()
     lines = readme[readme.index('    import glob, json\n') :].split('\n\n')[0].split('\n')
     for part, users in (('train', {'w1': [0, 1], 'w0': [2]}), ('test', {'w0': [3]})):
       folder = self.path.parent / 'data' / part
