@@ -81,7 +81,7 @@ def save(model: ReleasedModel, ledger: Mapping[str, Any], run_dir: str) -> None:
   buffer = io.BytesIO()
   np.savez(buffer, header=np.array(json.dumps(header)), **arrays)
   run_directory.make(run_dir)
-  # The ledger first: whoever looks meanwhile is told of a round too many rather than of one too few.
+  # The ledger first: whoever reads meanwhile finds the cost of a round too many, not of one too few.
   files.write_atomically(os.path.join(run_dir, run_directory.LEDGER), text)
   files.write_atomically(os.path.join(run_dir, run_directory.MODEL), buffer.getvalue())
 

@@ -1,4 +1,4 @@
-"""The bytes of a shard: how Arrow is told of examples, where a batch has them in its file, and what they add up to."""
+"""The bytes of a shard: how Arrow sees examples, where a batch has them in its file, and what they add up to."""
 
 import itertools
 import json

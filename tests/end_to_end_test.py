@@ -167,12 +167,12 @@ class EndToEndTest(absltest.TestCase):
     self.assert_refused(self._train(run_dir, path), 'that cannot: client ', 'other content', 'error=skip')
     skipped = self._train(run_dir, path, '--on_client_error=skip')
     self.assertEqual((skipped.returncode, skipped.stderr), (0, ''))
-    told = [line.split()[2].rstrip(':') for line in skipped.stdout.splitlines() if line.startswith('Skipped client ')]
-    self.assertLen(set(told), len(told))
-    self.assertBetween(len(told), 1, 10)
-    self.assertContainsSubset(told, [shards.client_id('train', client) for client in clients])
+    ids = [line.split()[2].rstrip(':') for line in skipped.stdout.splitlines() if line.startswith('Skipped client ')]
+    self.assertLen(set(ids), len(ids))
+    self.assertBetween(len(ids), 1, 10)
+    self.assertContainsSubset(ids, [shards.client_id('train', client) for client in clients])
     figures = json.loads((pathlib.Path(run_dir) / 'operator/run.json').read_text())
-    self.assertGreaterEqual(figures['left_out_clients'], len(told))
+    self.assertGreaterEqual(figures['left_out_clients'], len(ids))
     self.assertIn('a client was skipped', (pathlib.Path(run_dir) / 'operator/report.html').read_text())
 
   def test_a_damaged_checkpoint(self) -> None:

@@ -1,11 +1,8 @@
-from collections.abc import Sequence
 import json
 import os
 import pathlib
-from typing import Any
 
 from absl.testing import absltest
-import apache_beam as beam
 from apache_beam.testing import test_pipeline
 import pyarrow as pa
 import pytest
@@ -13,15 +10,10 @@ import pytest
 from contracts import client_shards
 from contracts import guarantees
 from pipelines import statistics_step
-from pipelines import transforms
-from pipelines.declarations import declaration
-from pipelines.limits import bounds
-from pipelines.limits import splits
-from pipelines.readers import jsonl
 from pipelines.rows import rows as rows_lib
-from pipelines.shards import shard_building
 from pipelines.statistics import base
 from tests.pipelines import fakes
+from tests.pipelines import small_jobs
 
 
 class _SumOfTwoRows(base.Learner):
@@ -49,28 +41,11 @@ class _SumOfTwoRows(base.Learner):
 
 
 @pytest.mark.slow
-class LearnTest(absltest.TestCase):
+class LearnTest(small_jobs.SmallJobTestCase):
 
   def setUp(self) -> None:
     super().setUp()
-    self.folder = self.create_tempdir().full_path
     self._paths = [os.path.join(self.folder, name) for name in ('sum', 'clients')]
-
-  def _log(self, rows: Sequence[dict[str, Any]], name: str = 'log.jsonl') -> str:
-    path = pathlib.Path(self.folder, name)
-    path.write_text(''.join(json.dumps(row) + '\n' for row in rows))
-    return str(path)
-
-  def _declare(self, featurizer: fakes.Numbers) -> tuple[declaration.Declaration, shard_building.ShardBuilder]:
-    limits, held_out = bounds.Limits(min_examples_per_client=1), splits.Splits(test_users_share=0.4)
-    declared = declaration.Declaration(
-        'test', jsonl.JsonLines(), declaration.Client('user', 'time'), featurizer, limits, held_out
-    )
-    return declared, shard_building.ShardBuilder(featurizer, limits, held_out, ())
-
-  def _slices(self, pipeline: beam.Pipeline, paths: Sequence[str], declared: declaration.Declaration) -> Any:
-    rows = pipeline | transforms.ReadRows(paths, declared, fakes.KEY)
-    return rows, rows.elements | transforms.SpillRows(2, self.folder)
 
   def _result(self) -> tuple[int | None, dict[str, int]]:
     """Returns the sum, and the number of clients of each split."""
@@ -81,10 +56,10 @@ class LearnTest(absltest.TestCase):
   def test_learns_from_all_training_users_and_from_them_alone(self) -> None:
     users = [f'user {number}' for number in range(12)]
     rows = [(user, time, 10**place) for place, user in enumerate(users) for time in range(3)]
-    log = self._log([dict(zip(('user', 'time', 'number'), row, strict=True)) for row in rows])
-    declared, builder = self._declare(fakes.Numbers())
+    log = self.log([dict(zip(('user', 'time', 'number'), row, strict=True)) for row in rows])
+    declared, builder = self.declare(fakes.Numbers())
     with test_pipeline.TestPipeline(runner='FnApiRunner') as pipeline:
-      _, buckets = self._slices(pipeline, [log], declared)
+      _, buckets = self.slices(pipeline, [log], declared)
       buckets.elements | statistics_step.Learn(builder, _SumOfTwoRows(), *self._paths)
     total, clients = self._result()
     digits = str(total).zfill(len(users))[::-1]
@@ -95,21 +70,21 @@ class LearnTest(absltest.TestCase):
 
   def test_training_users_without_usable_rows_are_counted(self) -> None:
     users = [f'user {number}' for number in range(12)]
-    declared, builder = self._declare(fakes.Numbers())
+    declared, builder = self.declare(fakes.Numbers())
     found = []
     for value in (1, 'none'):
-      log = self._log([{'user': user, 'time': 0, 'number': value if user < 'user 5' else 1} for user in users])
+      log = self.log([{'user': user, 'time': 0, 'number': value if user < 'user 5' else 1} for user in users])
       with test_pipeline.TestPipeline(runner='FnApiRunner') as pipeline:
-        _, buckets = self._slices(pipeline, [log], declared)
+        _, buckets = self.slices(pipeline, [log], declared)
         buckets.elements | statistics_step.Learn(builder, _SumOfTwoRows(), *self._paths)
       found.append(self._result())
     self.assertLess(found[1][0] or 0, found[0][0] or 0)
     self.assertEqual(found[1][1]['train'], found[0][1]['train'])
 
   def test_learning_from_nobody(self) -> None:
-    declared, builder = self._declare(fakes.Numbers())
+    declared, builder = self.declare(fakes.Numbers())
     with test_pipeline.TestPipeline(runner='FnApiRunner') as pipeline:
-      _, buckets = self._slices(pipeline, [self._log([])], declared)
+      _, buckets = self.slices(pipeline, [self.log([])], declared)
       buckets.elements | statistics_step.Learn(builder, _SumOfTwoRows(), *self._paths)
     self.assertEqual(self._result(), (None, dict.fromkeys(client_shards.SPLITS, 0)))
 

@@ -15,15 +15,11 @@ import pytest
 
 from contracts import client_shards
 from pipelines import transforms
-from pipelines.declarations import declaration
-from pipelines.limits import bounds
-from pipelines.limits import splits
-from pipelines.readers import jsonl
 from pipelines.rows import client_ids
 from pipelines.rows import reports
 from pipelines.shards import output_folder
-from pipelines.shards import shard_building
 from tests.pipelines import fakes
+from tests.pipelines import small_jobs
 
 
 def _path(folder: str, shard: int) -> str:
@@ -31,30 +27,10 @@ def _path(folder: str, shard: int) -> str:
 
 
 @pytest.mark.slow
-class PipelineTest(absltest.TestCase):
-
-  def setUp(self) -> None:
-    super().setUp()
-    self.folder = self.create_tempdir().full_path
-
-  def _log(self, rows: Sequence[dict[str, Any]], name: str = 'log.jsonl') -> str:
-    path = pathlib.Path(self.folder, name)
-    path.write_text(''.join(json.dumps(row) + '\n' for row in rows))
-    return str(path)
-
-  def _declare(self, featurizer: fakes.Numbers) -> tuple[declaration.Declaration, shard_building.ShardBuilder]:
-    limits, held_out = bounds.Limits(min_examples_per_client=1), splits.Splits(test_users_share=0.4)
-    declared = declaration.Declaration(
-        'test', jsonl.JsonLines(), declaration.Client('user', 'time'), featurizer, limits, held_out
-    )
-    return declared, shard_building.ShardBuilder(featurizer, limits, held_out, ())
-
-  def _slices(self, pipeline: beam.Pipeline, paths: Sequence[str], declared: declaration.Declaration) -> Any:
-    rows = pipeline | transforms.ReadRows(paths, declared, fakes.KEY)
-    return rows, rows.elements | transforms.SpillRows(2, self.folder)
+class PipelineTest(small_jobs.SmallJobTestCase):
 
   def test_a_damaged_file_is_a_problem_and_the_others_are_read(self) -> None:
-    whole = self._log([{'user': 'ann', 'time': 0, 'number': 1}])
+    whole = self.log([{'user': 'ann', 'time': 0, 'number': 1}])
     cut = pathlib.Path(self.folder, 'cut.gz')
     cut.write_bytes(b'\x1f\x8b\x08 and no more')
     result = self._result([whole, str(cut)])
@@ -62,11 +38,11 @@ class PipelineTest(absltest.TestCase):
     self.assertRegex(result['problems'][0], r'^Expected a readable file, found .*cut.gz damaged')
 
   def _result(self, paths: Sequence[str]) -> dict[str, Any]:
-    declared, builder = self._declare(fakes.Numbers())
+    declared, builder = self.declare(fakes.Numbers())
     folder = os.path.join(self.folder, 'output')
     os.makedirs(folder, exist_ok=True)
     with test_pipeline.TestPipeline(runner='FnApiRunner') as pipeline:
-      rows, buckets = self._slices(pipeline, paths, declared)
+      rows, buckets = self.slices(pipeline, paths, declared)
       written = buckets.elements | transforms.WriteShards(builder, functools.partial(_path, folder))
       (rows.reports, buckets.reports, written) | beam.Flatten() | transforms.WriteResult(folder)
     return json.loads(pathlib.Path(folder, output_folder.RESULT_NAME).read_text())
@@ -86,13 +62,13 @@ class PipelineTest(absltest.TestCase):
         self.assertEqual(found, {**whole, client: 0} if client in whole else whole)
 
   def _count_training_examples(self, rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    self._result([self._log(rows)])
+    self._result([self.log(rows)])
     index = pa.ipc.open_file(os.path.join(self.folder, 'output', 'index.arrow')).read_all().to_pylist()
     return {entry['client_id'].hex(): entry['examples'] for entry in index if entry['split'] == 'train'}
 
   def test_the_result_says_all_that_a_manifest_needs(self) -> None:
     rows = [{'user': user, 'time': 0, 'number': 1} for user in 'abcdef']
-    result = self._result([self._log([*rows, {'user': 'a'}, {}])])
+    result = self._result([self.log([*rows, {'user': 'a'}, {}])])
     self.assertEqual(
         [count for count in result['counts'] if count[0] not in (reports.OBSERVED, reports.NAMES)],
         [['quarantined', 'no_client_id', 1], ['quarantined', 'no_order', 1], ['read', '', 8], ['used', '', 6]],
@@ -102,7 +78,7 @@ class PipelineTest(absltest.TestCase):
     self.assertEqual({entry.get('shard') for entry in result['files'].values()}, {0, 1, None})
 
   def test_a_folder_that_cannot_be_written_is_a_problem(self) -> None:
-    _, builder = self._declare(fakes.Numbers())
+    _, builder = self.declare(fakes.Numbers())
     nowhere = os.path.join(self.folder, 'nowhere', 'shard')
     writer = transforms._WriteShards(builder, lambda _: nowhere)
     rows = fakes.make_rows(('ann', 0, 1))

@@ -25,7 +25,7 @@ _REQUIRED = {
 _PROX = {'algorithm': 'fed_prox', 'algorithm_options': 'mu=0.1'}
 _PRIVATE = {'noise_multiplier': 1.0, 'clip_norm': 0.3, 'delta': 1e-4}
 
-# Runs the program on a `tff_tasks.training.run` that only says what it was given, or fails as it is told.
+# Runs the program on a `tff_tasks.training.run` that only says what it was given, or fails if that is asked.
 _WITHOUT_TENSORFLOW = """
 import dataclasses, json, sys
 from unittest import mock
@@ -35,8 +35,8 @@ def train(config, shards, flagfile, stream):
     raise OSError(28, 'No space left on device', 'full')
   if config.output_dir == 'mistaken':
     raise ValueError('Expected one thing,\\nfound another.')
-  told = {'config': dataclasses.asdict(config), 'shards': shards.path, 'flagfile': flagfile}
-  print(json.dumps(told), file=stream)
+  started = {'config': dataclasses.asdict(config), 'shards': shards.path, 'flagfile': flagfile}
+  print(json.dumps(started), file=stream)
 
 sys.modules['tensorflow'] = mock.Mock()
 sys.modules['tff_tasks.runtime.contexts'] = mock.Mock()
@@ -129,10 +129,10 @@ class MainTest(parameterized.TestCase):
   def test_flags_are_the_settings(self) -> None:
     done = self._main(quantization_bits=4, sampling='fixed', model_size=16)
     self.assertEqual((done.returncode, done.stderr), (0, ''))
-    told = json.loads(done.stdout)
+    started = json.loads(done.stdout)
     given = _REQUIRED | _PRIVATE | {'shards_dir': self._shards, 'quantization_bits': 4, 'sampling': 'fixed'}
-    self.assertEqual(told['config'], told['config'] | given | {'model_size': 16, 'target_epsilon': None})
-    self.assertEqual(told['shards'], self._shards)
+    self.assertEqual(started['config'], started['config'] | given | {'model_size': 16, 'target_epsilon': None})
+    self.assertEqual(started['shards'], self._shards)
 
   def test_an_algorithm_of_the_users_own_is_refused_in_one_line(self) -> None:
     done = self._main(algorithm='json:dumps')
@@ -140,13 +140,13 @@ class MainTest(parameterized.TestCase):
     self.assertRegex(done.stderr, "^error: Expected a frozen dataclass, found 'json:dumps': .*\n$")
 
   def test_the_flags_of_the_run_start_the_same_run(self) -> None:
-    told = json.loads(self._main(noise_multiplier=None, target_epsilon=0.1, seed=-3, delta=1e-12, **_PROX).stdout)
-    flagfile = self.create_tempfile(content=told['flagfile']).full_path
+    started = json.loads(self._main(noise_multiplier=None, target_epsilon=0.1, seed=-3, delta=1e-12, **_PROX).stdout)
+    flagfile = self.create_tempfile(content=started['flagfile']).full_path
     again = _run(['-c', _WITHOUT_TENSORFLOW], [f'--flagfile={flagfile}'])
-    self.assertEqual(json.loads(again.stdout), told)
+    self.assertEqual(json.loads(again.stdout), started)
     for flag in ('--algorithm_options=mu=0.1\n', '--runtime=local\n', '--xla=measured\n', '--on_client_error=stop\n'):
-      self.assertIn(flag, told['flagfile'])
-    self.assertNotIn('noise_multiplier', told['flagfile'])
+      self.assertIn(flag, started['flagfile'])
+    self.assertNotIn('noise_multiplier', started['flagfile'])
 
   @parameterized.parameters(
       ('full', "^error: .*No space left on device: 'full'\n$"),

@@ -20,8 +20,8 @@ class Rounds:
     cohort: Returns the cohort of a round; asked once a round, and one round ahead.
     add_noise: Returns the state that a round begins with, its noise in it.
     check: Given a round, the state before it and what it gave; raises if the run cannot go on from there.
-    measure: Returns the figures of a finished round (0: the initial state); told whether to evaluate, and whether the
-      round will be saved.
+    measure: Returns the figures of a finished round (0: the initial state); its arguments say whether to evaluate,
+      and whether the round will be saved.
     tick: Called after each finished round with its number.
     save: Given a round, its state and the figures of all rounds since the last call; keeps them, so that the run can
       go on from there, and only then shows figures to anyone. A round that is not saved may be run again with the same

@@ -61,7 +61,7 @@ def build_learning_process(
     plan: plan_lib.PrivacyPlan,
     seed: seeds.Seed,
 ) -> tff.learning.templates.LearningProcess:
-  """Returns the learning process of the config; see `algorithms.build_learning_process`.
+  """Returns the learning process of the config; see `learning_process.build_learning_process`.
 
   Args:
     config: What to do.

@@ -188,9 +188,9 @@ class LocalRuntimeTest(parameterized.TestCase):
       self.assertStartsWith(
           runtime.choice, 'Clients train compiled by XLA: ' if is_xla_faster else 'Clients train without XLA: '
       )
-    with contextlib.closing(local.LocalRuntime(process, is_xla_faster)) as told:
-      expected, *_ = told.next(told.initialize(), cohort)
-      self.assertEqual(told.choice, '')
+    with contextlib.closing(local.LocalRuntime(process, is_xla_faster)) as fixed:
+      expected, *_ = fixed.next(fixed.initialize(), cohort)
+      self.assertEqual(fixed.choice, '')
     for one, other in zip(tf.nest.flatten(state), tf.nest.flatten(expected), strict=True):
       np.testing.assert_array_equal(one, other)
 

@@ -1,4 +1,4 @@
-"""Tests of what is said of clients that a round left out, and that the run ends on them unless told otherwise."""
+"""Tests of what is said of clients that a round left out, and that the run ends on them unless it may skip them."""
 
 import os
 import tempfile
@@ -19,7 +19,7 @@ _SIZES = (2,) * 40
 
 
 def _errors(*clients: int) -> list[client_data.ClientError]:
-  return [client_data.ClientError(client, f'Expected bytes, found {client}: mend them.') for client in clients]
+  return [client_data.ClientError(client, f'Expected bytes, found {client}: repair them.') for client in clients]
 
 
 class LeftOutTest(parameterized.TestCase):
@@ -44,7 +44,7 @@ class LeftOutTest(parameterized.TestCase):
     self.assertEqual(
         str(caught.exception),
         f'Expected every client of a round to take part, found 1 that cannot: client '
-        f'{self.shards.client_id("train", 3)}: Expected bytes, found 3: mend them; repeat the command when that is '
+        f'{self.shards.client_id("train", 3)}: Expected bytes, found 3: repair them; repeat the command when that is '
         'repaired, or with --on_client_error=skip to skip such clients.',
     )
     self.assertEmpty(self._said)
@@ -55,7 +55,7 @@ class LeftOutTest(parameterized.TestCase):
       self._left_out(is_skipped=False).take(_errors(*(number % len(_SIZES) for number in range(count))))
     self.assertIn(f'found {count:,} that cannot: client ', str(caught.exception))
     self.assertEqual(str(caught.exception).count('Expected bytes'), 3)
-    self.assertIn(f'mend them{more}; repeat the command', str(caught.exception))
+    self.assertIn(f'repair them{more}; repeat the command', str(caught.exception))
 
   def test_skipped_clients_are_told_once(self) -> None:
     skipped = self._left_out(is_skipped=True)
@@ -64,7 +64,7 @@ class LeftOutTest(parameterized.TestCase):
     self.assertEmpty(self._said)
     skipped.tell()
     skipped.tell()
-    expected = [f'Skipped client {self.shards.client_id("train", client)}: Expected bytes, found {client}: mend them.'
+    expected = [f'Skipped client {self.shards.client_id("train", client)}: Expected bytes, found {client}: repair them.'
                 for client in (3, 5, 6)]  # fmt: skip
     self.assertEqual(self._said, expected)
 
