@@ -29,6 +29,7 @@ test: test-fast
 
 test-fast: $(installed)
 	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	$(pytest) -m 'not slow'
 

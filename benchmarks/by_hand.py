@@ -41,8 +41,8 @@ _ACTIVITIES = pa.array(['Walking', 'Jogging', 'Upstairs', 'Downstairs', 'Sitting
 _BLOCK_BYTES = 16 << 20
 # large_string: Arrow's plain strings end at 2 GB.
 _COLUMNS = {
-    'text': {'text': pa.large_string()},
-    'motion': {**dict.fromkeys(_AXES, pa.float64()), 'activity': pa.string()},
+  'text': {'text': pa.large_string()},
+  'motion': {**dict.fromkeys(_AXES, pa.float64()), 'activity': pa.string()},
 }
 
 
@@ -141,7 +141,7 @@ def main() -> None:
   clock = Clock()
   schema = pa.schema({'user_id': pa.string(), 'ts': pa.int64(), **_COLUMNS[_SHAPE.value]})
   table = json.read_json(
-      _INPUT.value, json.ReadOptions(block_size=_BLOCK_BYTES), json.ParseOptions(explicit_schema=schema)
+    _INPUT.value, json.ReadOptions(block_size=_BLOCK_BYTES), json.ParseOptions(explicit_schema=schema)
   )
   clock.lap('read')
   users, starts, order = sort_by_user(table)

@@ -23,10 +23,10 @@ _BEFORE_RECORD = 12
 _AFTER_RECORD = 4
 
 SCHEMA = schema_lib.Schema(
-    'next_character',
-    schema_lib.Feature('characters', 'uint8', (LENGTH,)),
-    schema_lib.Feature('next_characters', 'int8', (LENGTH,)),
-    ('?',) * CLASSES,
+  'next_character',
+  schema_lib.Feature('characters', 'uint8', (LENGTH,)),
+  schema_lib.Feature('next_characters', 'int8', (LENGTH,)),
+  ('?',) * CLASSES,
 )
 
 Examples = tuple[np.ndarray, np.ndarray]

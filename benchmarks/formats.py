@@ -59,7 +59,7 @@ def compare(rounds: int) -> list[str]:
 
 
 def _measure(
-    form: choices.Format, folder: str, content: shard_writing.ShardContent, chosen: Sequence[int]
+  form: choices.Format, folder: str, content: shard_writing.ShardContent, chosen: Sequence[int]
 ) -> tuple[float, float, float, float, float]:
   written, _ = _timed(form.write, folder, content)
   sizes = [_forget_cached(path) for path in pathlib.Path(folder).iterdir()]
@@ -99,10 +99,10 @@ def _open_and_read(folder: str) -> list[str]:
   clients = np.random.default_rng(1).choice(shards.num_clients('train'), 10_000).tolist()
   first, again = ([_timed(shards.read, 'train', client)[0] * 1e6 for client in clients] for _ in range(2))
   return [
-      f'open    {seconds:.2f} s, {opened - before:.0f} MB more in memory',
-      f'first   {statistics.median(first):.0f} µs a client, {np.quantile(first, 0.99):.0f} µs for one in 100',
-      f'again   {statistics.median(again):.0f} µs a client, {np.quantile(again, 0.99):.0f} µs for one in 100',
-      f'then    {_resident() - before:.0f} MB more in memory than before, after {len(clients):,} clients',
+    f'open    {seconds:.2f} s, {opened - before:.0f} MB more in memory',
+    f'first   {statistics.median(first):.0f} µs a client, {np.quantile(first, 0.99):.0f} µs for one in 100',
+    f'again   {statistics.median(again):.0f} µs a client, {np.quantile(again, 0.99):.0f} µs for one in 100',
+    f'then    {_resident() - before:.0f} MB more in memory than before, after {len(clients):,} clients',
   ]
 
 

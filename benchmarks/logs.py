@@ -49,9 +49,9 @@ _ACTIVITIES = pa.array(['Walking', 'Jogging', 'Upstairs', 'Downstairs', 'Sitting
 _ACTIVITY_SHARES = (0.39, 0.30, 0.11, 0.09, 0.06, 0.05)
 _ACTIVITY_LASTS = 6 * 3_600_000
 # Of each activity: where the three axes rest, and how far they swing, in m/s².
-_REST = np.array([
-    (0.4, 9.8, 0.2), (-0.2, 7.0, -0.4), (0.3, 8.6, 0.5), (0.3, 8.8, 0.5), (1.5, 2.8, 5.2), (0.9, 9.4, 0.7)
-])
+_REST = np.array(
+  [(0.4, 9.8, 0.2), (-0.2, 7.0, -0.4), (0.3, 8.6, 0.5), (0.3, 8.8, 0.5), (1.5, 2.8, 5.2), (0.9, 9.4, 0.7)]
+)
 _SWING = np.array([3.0, 6.0, 3.6, 3.4, 0.3, 0.2])
 
 
@@ -111,8 +111,8 @@ def draw_motion(users: np.ndarray, times: np.ndarray, stream: np.random.Generato
   phase = times / 1000 * (2 * np.pi)
   noise = stream.standard_normal((len(users), 3))
   axes = [
-      _REST[activities, axis] + _SWING[activities] * (np.sin(phase * (axis + 1)) + 0.3 * noise[:, axis])
-      for axis in range(3)
+    _REST[activities, axis] + _SWING[activities] * (np.sin(phase * (axis + 1)) + 0.3 * noise[:, axis])
+    for axis in range(3)
   ]
   columns = {name: pa.array(np.round(values, 4)) for name, values in zip('xyz', axes, strict=True)}
   return columns | {'activity': _ACTIVITIES.take(pa.array(activities))}

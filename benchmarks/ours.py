@@ -19,20 +19,20 @@ class OurRounds:
   """Rounds of one runtime on cohorts that are drawn anew each time; the next one is known while a round runs."""
 
   def __init__(
-      self, workload: workloads.Workload, shards: client_shards.ClientShards, runtime: str, use_xla: bool | None
+    self, workload: workloads.Workload, shards: client_shards.ClientShards, runtime: str, use_xla: bool | None
   ) -> None:
     self._population = shards.num_clients('train')
     self._clients = workload.clients
     plan = plan_lib.PrivacyPlan(self._population, workload.clients, **{'quantization_bits': 0, **workload.plan})
     model, seed = functional_model.FunctionalModel(workload.build_model, 1), seeds.Seed.from_number(1)
     process = learning_process.build_learning_process(
-        fed_avg.FedAvg(),
-        model,
-        workload.schema,
-        client_work.LocalTraining(workloads.LEARNING_RATE, workload.batch_size, 1),
-        learning_process.build_server_optimizer('sgd', 1.0),
-        plan,
-        seed,
+      fed_avg.FedAvg(),
+      model,
+      workload.schema,
+      client_work.LocalTraining(workloads.LEARNING_RATE, workload.batch_size, 1),
+      learning_process.build_server_optimizer('sgd', 1.0),
+      plan,
+      seed,
     )
     self._noise = private_mean.RoundNoise(plan, sum(weight.size for weight in model.initial_weights), seed)
     self._source = client_data.ClientDataSource(shards, workload.batch_size, workload.examples, seed)

@@ -51,9 +51,9 @@ def build_sides(shape: str, log: str) -> dict[str, list[str]]:
   """Returns the command of each side, to which the folder to make has to be added."""
   ours = ['pipelines.preprocess', f'--dataset={_HERE / shape}.toml', f'--input={log}']
   return {
-      _BY_HAND: ['benchmarks.by_hand', f'--shape={shape}', f'--input={log}'],
-      'Direct runner': ours,
-      'Direct runner, 2 workers': [*ours, '--direct_num_workers=2', '--direct_running_mode=multi_processing'],
+    _BY_HAND: ['benchmarks.by_hand', f'--shape={shape}', f'--input={log}'],
+    'Direct runner': ours,
+    'Direct runner, 2 workers': [*ours, '--direct_num_workers=2', '--direct_running_mode=multi_processing'],
   }
 
 
@@ -112,13 +112,15 @@ def compare(sides: dict[str, list[str]], folder: str, repeats: int) -> list[dict
   rows = []
   for name, taken in runs.items():
     seconds, cpu_seconds, peak = (statistics.median(values) for values in zip(*taken, strict=True))
-    rows.append({
+    rows.append(
+      {
         'side': name,
         'seconds': round(seconds, 1),
         'ratio': round(seconds / baseline, 2),
         'cpu_seconds': round(cpu_seconds, 1),
         'peak_mb': round(peak),
-    })
+      }
+    )
   return rows
 
 

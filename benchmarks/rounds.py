@@ -27,20 +27,22 @@ from benchmarks import turns
 from common import cli
 
 _WORKLOADS = {
-    'W1': 'W1 logistic regression',
-    'W2': 'W2 small CNN',
-    'W3': 'W3 CNN, 1.66 M weights',
-    'W4': 'W4 GRU 128, next character',
-    'W5': 'W5 = W2 with central DP',
-    'W5Q': 'W5Q = W5 with 8-bit updates',
+  'W1': 'W1 logistic regression',
+  'W2': 'W2 small CNN',
+  'W3': 'W3 CNN, 1.66 M weights',
+  'W4': 'W4 GRU 128, next character',
+  'W5': 'W5 = W2 with central DP',
+  'W5Q': 'W5Q = W5 with 8-bit updates',
 }
 _STOCK = ('tff_best', 'tff_tutorial')
 
 _WORKLOAD = flags.DEFINE_enum('workload', 'W2', list(_WORKLOADS), 'What the clients train.')
 _RUNTIME = flags.DEFINE_enum(
-    'runtime', 'local', ['local', 'tff', *_STOCK],
-    "local, tff: ours; tff_best, tff_tutorial: TFF's own learning process, tuned and as in its tutorials.",
-)  # fmt: skip
+  'runtime',
+  'local',
+  ['local', 'tff', *_STOCK],
+  "local, tff: ours; tff_best, tff_tutorial: TFF's own learning process, tuned and as in its tutorials.",
+)
 _ALL = flags.DEFINE_bool('all', False, 'Print the table of all workloads, with local, tff_best and tff_tutorial.')
 _TURNS = flags.DEFINE_integer('turns', 5, 'Turns of each side.', lower_bound=1)
 _XLA = flags.DEFINE_bool('xla', None, 'Whether XLA compiles our clients; measured if unset.')
@@ -63,14 +65,14 @@ def compare(workload_name: str, runtime: str, use_xla: bool | None, num_turns: i
     answers = turns.take_turns([bare, ours], num_turns)
   bare_rate, rate = (workload.clients / statistics.median(answer.seconds for answer in side) for side in answers)
   return {
-      'workload': workload_name,
-      'runtime': runtime,
-      'xla': answers[1][-1].xla,
-      'clients_per_s': round(rate, 1),
-      'bare_clients_per_s': round(bare_rate, 1),
-      'ratio': round(rate / bare_rate, 2),
-      'peak_rss_mb': round(answers[1][-1].peak_rss_mb),
-      'first_round_s': round(ours.first.seconds, 1),
+    'workload': workload_name,
+    'runtime': runtime,
+    'xla': answers[1][-1].xla,
+    'clients_per_s': round(rate, 1),
+    'bare_clients_per_s': round(bare_rate, 1),
+    'ratio': round(rate / bare_rate, 2),
+    'peak_rss_mb': round(answers[1][-1].peak_rss_mb),
+    'first_round_s': round(ours.first.seconds, 1),
   }
 
 

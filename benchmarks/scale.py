@@ -82,11 +82,13 @@ def describe(costs: Mapping[int, Cost], memory: Mapping[int, float]) -> str:
   growth = costs[max(costs)].peak_mb / costs[min(costs)].peak_mb
   last = max(memory)
   warm = min(count for count in memory if count >= _WARM_UP)
-  return '\n'.join([
+  return '\n'.join(
+    [
       f'a round takes {1e3 * offset:.2f} ms and {1e6 * slope:.1f} us a client, all sizes within {far:.0%} of that',
       f'peak memory of the largest cohort over that of the smallest: {growth:.2f}',
       f'memory from round {warm} to round {last}: {memory[last] / memory[warm] - 1:+.2%} of {memory[warm]:.0f} MB',
-  ])
+    ]
+  )
 
 
 def draw(costs: Mapping[int, Cost], memory: Mapping[int, float], path: str) -> None:

@@ -23,7 +23,7 @@ from tff_tasks.runtime import start_up
 
 _WORKLOAD = flags.DEFINE_string('workload', None, 'A name of benchmarks.workloads.', required=True)
 _RUNTIME = flags.DEFINE_enum(
-    'runtime', None, ['bare', 'local', 'tff', 'tff_best', 'tff_tutorial'], 'What runs the rounds.', required=True
+  'runtime', None, ['bare', 'local', 'tff', 'tff_best', 'tff_tutorial'], 'What runs the rounds.', required=True
 )
 _SHARDS_DIR = flags.DEFINE_string('shards_dir', None, 'Where the clients are.', required=True)
 _CLIENTS = flags.DEFINE_integer('clients', None, "Clients a round; the workload's number if unset.", lower_bound=1)
@@ -117,10 +117,10 @@ def _answer(answers: TextIO, started: float, rounds: Rounds) -> None:
   seconds = time.perf_counter() - started
   processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
   answer = {
-      'seconds': seconds,
-      'xla': rounds.use_xla,
-      'rss_mb': sum(process.memory_info().rss for process in processes) / _MB,
-      'peak_rss_mb': sum(_peak_bytes(process.pid) for process in processes) / _MB,
+    'seconds': seconds,
+    'xla': rounds.use_xla,
+    'rss_mb': sum(process.memory_info().rss for process in processes) / _MB,
+    'peak_rss_mb': sum(_peak_bytes(process.pid) for process in processes) / _MB,
   }
   print(json.dumps(answer), file=answers)
 

@@ -89,16 +89,16 @@ class Spent(NamedTuple):
 
 
 _PHASES = {
-    'ours': (
-        Phase('imports, flags, data, building', 'Starting'),
-        Phase('the initial model measured and saved, round 1', 'round 1/'),
-        Phase('final figures, report', 'Report:'),
-    ),
-    'TFF as in its tutorials': (
-        Phase('imports', 'imported'),
-        Phase('building', 'built'),
-        Phase('initial model, round 1', 'round 1'),
-    ),
+  'ours': (
+    Phase('imports, flags, data, building', 'Starting'),
+    Phase('the initial model measured and saved, round 1', 'round 1/'),
+    Phase('final figures, report', 'Report:'),
+  ),
+  'TFF as in its tutorials': (
+    Phase('imports', 'imported'),
+    Phase('building', 'built'),
+    Phase('initial model, round 1', 'round 1'),
+  ),
 }
 
 
@@ -140,9 +140,15 @@ def _process(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
   """Starts a program in a session of its own, and ends what is left of that afterwards: TFF's server may be."""
   environment = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'}
   with subprocess.Popen(
-      command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True, cwd=_ROOT,
-      env=environment, start_new_session=True,
-  ) as process:  # fmt: skip
+    command,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.DEVNULL,
+    stdin=subprocess.DEVNULL,
+    text=True,
+    cwd=_ROOT,
+    env=environment,
+    start_new_session=True,
+  ) as process:
     try:
       yield process
     finally:

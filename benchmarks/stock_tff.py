@@ -55,7 +55,7 @@ class TunedRounds:
         array.tofile(os.path.join(self._folder.name, name + kind))
     process = _build_process(workload, tff.learning.LoopImplementation.DATASET_ITERATOR, unroll=True)
     self._process = tff.simulation.compose_dataset_computation_with_learning_process(
-        _build_reader(workload, self._folder.name), process
+      _build_reader(workload, self._folder.name), process
     )
     self._state = self._process.initialize()
 
@@ -86,18 +86,18 @@ def _build_reader(workload: workloads.Workload, folder: str) -> tff.Computation:
 
 
 def _build_process(
-    workload: workloads.Workload,
-    loop: tff.learning.LoopImplementation = tff.learning.LoopImplementation.DATASET_REDUCE,
-    *,
-    unroll: bool,
+  workload: workloads.Workload,
+  loop: tff.learning.LoopImplementation = tff.learning.LoopImplementation.DATASET_REDUCE,
+  *,
+  unroll: bool,
 ) -> tff.learning.templates.LearningProcess:
   """Builds FedAvg as TFF offers it; with a noise multiplier, with its aggregator of a fixed clip.
 
   That is `tff.learning.dp_aggregator` without its adaptive parts: the bare loop and ours have none.
   """
   spec = collections.OrderedDict(
-      (kind, tf.TensorSpec((None, *feature.shape), feature.dtype))
-      for kind, feature in zip('xy', (workload.schema.feature, workload.schema.label), strict=True)
+    (kind, tf.TensorSpec((None, *feature.shape), feature.dtype))
+    for kind, feature in zip('xy', (workload.schema.feature, workload.schema.label), strict=True)
   )
 
   def build_model() -> tff.learning.models.VariableModel:
@@ -105,21 +105,21 @@ def _build_process(
     for layer in model.layers:
       layer.unroll = unroll  # Of use to recurrent layers alone.
     return tff.learning.models.from_keras_model(
-        model,
-        input_spec=spec,
-        loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[tf.keras.metrics.SparseCategoricalAccuracy()],
+      model,
+      input_spec=spec,
+      loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+      metrics=[tf.keras.metrics.SparseCategoricalAccuracy()],
     )
 
   optimizers = (
-      tff.learning.optimizers.build_sgdm(workloads.LEARNING_RATE),
-      tff.learning.optimizers.build_sgdm(1.0),
+    tff.learning.optimizers.build_sgdm(workloads.LEARNING_RATE),
+    tff.learning.optimizers.build_sgdm(1.0),
   )
   if not workload.plan:
     return tff.learning.algorithms.build_weighted_fed_avg(build_model, *optimizers, loop_implementation=loop)
   aggregator = tff.aggregators.DifferentiallyPrivateFactory.gaussian_fixed(
-      workload.plan['noise_multiplier'], workload.clients, workload.plan['clip_norm']
+    workload.plan['noise_multiplier'], workload.clients, workload.plan['clip_norm']
   )
   return tff.learning.algorithms.build_unweighted_fed_avg(
-      build_model, *optimizers, model_aggregator=aggregator, loop_implementation=loop
+    build_model, *optimizers, model_aggregator=aggregator, loop_implementation=loop
   )

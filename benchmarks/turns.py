@@ -64,7 +64,7 @@ def open_side(*arguments: str) -> Iterator[Side]:
   command = [sys.executable, '-m', 'benchmarks.side', *arguments]
   with tempfile.TemporaryFile() as errors:
     process = subprocess.Popen(
-        command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, bufsize=1
+      command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, bufsize=1
     )
     try:
       yield Side(process, errors)

@@ -44,13 +44,13 @@ def build_workload(name: str) -> Workload:
   pictures = _vectors((28, 28, 1))
   private = {'clip_norm': 0.5, 'noise_multiplier': 1.0, 'delta': 1e-3}
   return {
-      'W1': Workload(100, 100, 20, _vectors((784,)), lambda: _build_logistic(784)),
-      'W2': Workload(100, 100, 20, pictures, _build_small_cnn),
-      'W3': Workload(20, 100, 20, pictures, _build_large_cnn),
-      'W4': Workload(20, 40, 10, _text(80, 90), _build_gru),
-      'W5': Workload(100, 100, 20, pictures, _build_small_cnn, private),
-      'W5Q': Workload(100, 100, 20, pictures, _build_small_cnn, {**private, 'quantization_bits': 8}),
-      'small': Workload(100, 50, 10, _vectors((32,)), lambda: _build_logistic(32)),
+    'W1': Workload(100, 100, 20, _vectors((784,)), lambda: _build_logistic(784)),
+    'W2': Workload(100, 100, 20, pictures, _build_small_cnn),
+    'W3': Workload(20, 100, 20, pictures, _build_large_cnn),
+    'W4': Workload(20, 40, 10, _text(80, 90), _build_gru),
+    'W5': Workload(100, 100, 20, pictures, _build_small_cnn, private),
+    'W5Q': Workload(100, 100, 20, pictures, _build_small_cnn, {**private, 'quantization_bits': 8}),
+    'small': Workload(100, 50, 10, _vectors((32,)), lambda: _build_logistic(32)),
   }[name]
 
 
@@ -59,18 +59,21 @@ def _build_logistic(inputs: int) -> tf.keras.Model:
 
 
 def _build_small_cnn() -> tf.keras.Model:
-  return tf.keras.Sequential([
+  return tf.keras.Sequential(
+    [
       tf.keras.Input((28, 28, 1)),
       layers.Conv2D(8, 3, 2, activation='relu'),
       layers.Conv2D(16, 3, 2, activation='relu'),
       layers.Flatten(),
       layers.Dense(10),
-  ])
+    ]
+  )
 
 
 def _build_large_cnn() -> tf.keras.Model:
   """Builds the CNN of McMahan et al. 2017 (arXiv 1602.05629), 1.66 million weights."""
-  return tf.keras.Sequential([
+  return tf.keras.Sequential(
+    [
       tf.keras.Input((28, 28, 1)),
       layers.Conv2D(32, 5, padding='same', activation='relu'),
       layers.MaxPooling2D(),
@@ -79,16 +82,19 @@ def _build_large_cnn() -> tf.keras.Model:
       layers.Flatten(),
       layers.Dense(512, activation='relu'),
       layers.Dense(10),
-  ])
+    ]
+  )
 
 
 def _build_gru() -> tf.keras.Model:
-  return tf.keras.Sequential([
+  return tf.keras.Sequential(
+    [
       tf.keras.Input((80,), dtype='int32'),
       layers.Embedding(90, 8),
       layers.RNN(layers.GRUCell(128), return_sequences=True),
       layers.Dense(90),
-  ])
+    ]
+  )
 
 
 def _vectors(shape: tuple[int, ...]) -> schema_lib.Schema:
@@ -106,10 +112,10 @@ def write_clients(schema: schema_lib.Schema, sizes: np.ndarray, folder: str) -> 
   stream = np.random.default_rng(0)
   starts = np.concatenate([[0], np.cumsum(sizes)])
   features, labels = (
-      stream.random((starts[-1], *feature.shape), dtype=np.float32)
-      if feature.dtype == 'float32'
-      else stream.integers(0, schema.num_classes, (starts[-1], *feature.shape), dtype=np.int32)
-      for feature in (schema.feature, schema.label)
+    stream.random((starts[-1], *feature.shape), dtype=np.float32)
+    if feature.dtype == 'float32'
+    else stream.integers(0, schema.num_classes, (starts[-1], *feature.shape), dtype=np.int32)
+    for feature in (schema.feature, schema.label)
   )
   client_ids = pa.array([b'%016d' % number for number in range(len(sizes))], pa.binary(shard_format.ID_BYTES))
   splits = np.zeros(len(sizes), np.int8)

@@ -17,13 +17,13 @@ from common import cli
 _DISTRIBUTION = 'pocketfed'
 # Run, not imported: `python -m` does the same, and a program that is not asked for costs nothing.
 PROGRAMS = {
-    'preprocess': ('pipelines.preprocess', 'turns raw logs into client shards'),
-    'inspect': ('pipelines.inspect', 'shows what client shards hold'),
-    'train': ('tff_tasks.train', 'trains a model on client shards in federated rounds'),
-    'evaluate': ('tff_tasks.evaluate', 'evaluates the model of a run on client shards'),
-    'export': ('export.to_tflite', 'exports the model of a run as checked TFLite files'),
-    'package': ('pipelines.package', 'packs the code for Beam workers that are set up by hand'),
-    'quickstart': ('examples.quickstart', 'goes the whole way on the embedded data'),
+  'preprocess': ('pipelines.preprocess', 'turns raw logs into client shards'),
+  'inspect': ('pipelines.inspect', 'shows what client shards hold'),
+  'train': ('tff_tasks.train', 'trains a model on client shards in federated rounds'),
+  'evaluate': ('tff_tasks.evaluate', 'evaluates the model of a run on client shards'),
+  'export': ('export.to_tflite', 'exports the model of a run as checked TFLite files'),
+  'package': ('pipelines.package', 'packs the code for Beam workers that are set up by hand'),
+  'quickstart': ('examples.quickstart', 'goes the whole way on the embedded data'),
 }
 
 

@@ -31,8 +31,8 @@ def find(what: str, name: str, built_in: Mapping[str, Any]) -> Any:
     module = importlib.import_module(module_name)
   except (ImportError, SyntaxError) as error:
     raise ValueError(
-        f'Expected {what} that can be imported, found {name!r} ({error}): write "{FORM}", and start from the folder '
-        f'that holds the package; built in are {", ".join(built_in)}.'
+      f'Expected {what} that can be imported, found {name!r} ({error}): write "{FORM}", and start from the folder '
+      f'that holds the package; built in are {", ".join(built_in)}.'
     ) from error
   if not hasattr(module, attribute):
     near = difflib.get_close_matches(attribute, vars(module), n=1)

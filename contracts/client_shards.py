@@ -70,8 +70,8 @@ class ClientShards:
     bounds = np.searchsorted(self.index['split'].indices.to_numpy(), np.arange(len(SPLITS) + 1))
     parts = [self.index.slice(start, stop - start) for start, stop in itertools.pairwise(bounds)]
     self._clients = {
-        split: ClientIndex(shard_format.id_bytes(part['client_id']), part['examples'].to_numpy())
-        for split, part in zip(SPLITS, parts, strict=True)
+      split: ClientIndex(shard_format.id_bytes(part['client_id']), part['examples'].to_numpy())
+      for split, part in zip(SPLITS, parts, strict=True)
     }
     self._places = {split: shard_format.Places.of(part) for split, part in zip(SPLITS, parts, strict=True)}
     self._example_bytes = [shard_format.example_bytes(feature) for feature in self._features]
@@ -200,8 +200,8 @@ class ClientShards:
         os.close(file)
     except FileNotFoundError as error:
       raise ValueError(
-          f'Expected the {self._shard_names[shard]} that was in {self.path}, found no such file: the data set has '
-          'changed meanwhile, open it again.'
+        f'Expected the {self._shard_names[shard]} that was in {self.path}, found no such file: the data set has '
+        'changed meanwhile, open it again.'
       ) from error
     except (pa.ArrowException, OSError, EOFError, KeyError, ValueError) as error:
       if getattr(error, 'errno', None) in _NOT_THE_FILE:
@@ -232,9 +232,7 @@ def read_manifest(path: str) -> dict[str, Any]:
       return parse_manifest(path, file.read())
   except (FileNotFoundError, NotADirectoryError) as error:
     remedy = 'copy it to a local disk first' if '://' in path else 'make it with pipelines.preprocess'
-    raise ValueError(
-        f'Expected a finished data set in {path}, found no {MANIFEST_NAME}: {remedy}.'
-    ) from error
+    raise ValueError(f'Expected a finished data set in {path}, found no {MANIFEST_NAME}: {remedy}.') from error
 
 
 def parse_manifest(path: str, content: bytes) -> dict[str, Any]:
@@ -251,6 +249,6 @@ def parse_manifest(path: str, content: bytes) -> dict[str, Any]:
 
 def _damaged(path: str, name: str, found: str) -> ValueError:
   return ValueError(
-      f'Expected the {name} that the data set in {path} was made with, found {found}: '
-      'delete the folder and run pipelines.preprocess again.'
+    f'Expected the {name} that the data set in {path} was made with, found {found}: '
+    'delete the folder and run pipelines.preprocess again.'
   )

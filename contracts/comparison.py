@@ -45,8 +45,8 @@ def describe_ranking(run: Mapping[str, Any]) -> str | None:
   if top is None or reciprocal is None:
     return None
   return (
-      f'The true answer is among the first 10 of the model {top:.1%} of the time; the mean reciprocal rank is '
-      f'{reciprocal:.3f}.'
+    f'The true answer is among the first 10 of the model {top:.1%} of the time; the mean reciprocal rank is '
+    f'{reciprocal:.3f}.'
   )
 
 

@@ -44,14 +44,14 @@ def read_cost(entry: Mapping[str, Any], remedy: str) -> Cost:
   what, unit, adjacency = (entry.get(key) for key in ('what', 'unit', 'adjacency'))
   if (unit, adjacency) != (UNIT, ADJACENCY):
     raise ValueError(
-        f'Expected the cost of {what!r} for unit {UNIT!r} and adjacency {ADJACENCY!r}, found {unit!r} and '
-        f'{adjacency!r}, which cannot be added to the cost of training: {remedy}.'
+      f'Expected the cost of {what!r} for unit {UNIT!r} and adjacency {ADJACENCY!r}, found {unit!r} and '
+      f'{adjacency!r}, which cannot be added to the cost of training: {remedy}.'
     )
   epsilon, delta = entry.get('epsilon'), entry.get('delta')
   if not (_is_number(epsilon) and _is_number(delta) and epsilon >= 0 and 0 <= delta < 1):
     raise ValueError(
-        f'Expected a finite epsilon >= 0 and 0 <= delta < 1 as the cost of {what!r}, found {epsilon!r} and {delta!r}: '
-        f'{remedy}.'
+      f'Expected a finite epsilon >= 0 and 0 <= delta < 1 as the cost of {what!r}, found {epsilon!r} and {delta!r}: '
+      f'{remedy}.'
     )
   return Cost(epsilon, delta)
 

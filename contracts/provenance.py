@@ -22,8 +22,8 @@ def read(manifest: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
   entries = manifest.get('learned')
   if not isinstance(entries, list):
     raise ValueError(
-        f'Expected the manifest of {path} to say what was learned from its users, found nothing: what it cost them is '
-        'not known; preprocess again.'
+      f'Expected the manifest of {path} to say what was learned from its users, found nothing: what it cost them is '
+      'not known; preprocess again.'
     )
   return entries
 
@@ -37,8 +37,8 @@ def price(entry: Mapping[str, Any]) -> guarantees.Cost:
   source = entry.get('source')
   if source not in _SOURCES:
     raise ValueError(
-        f'Expected what the data set was made with to be {", ".join(_SOURCES)}, found {entry.get("what")!r} from '
-        f'{source!r}: whatever it cost the users is not known; preprocess without it.'
+      f'Expected what the data set was made with to be {", ".join(_SOURCES)}, found {entry.get("what")!r} from '
+      f'{source!r}: whatever it cost the users is not known; preprocess without it.'
     )
   return guarantees.read_cost(entry, 'preprocess again') if source == 'dp' else guarantees.NOTHING
 
@@ -57,11 +57,11 @@ def names(entries: Sequence[Mapping[str, Any]]) -> list[str]:
 def releases(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
   """Returns the entries as the ledger lists releases."""
   return [
-      {
-          'what': entry['what'],
-          'mechanism': _SOURCES[entry['source']] or entry['mechanism'],
-          'private': True,
-          **price(entry)._asdict(),
-      }
-      for entry in entries
+    {
+      'what': entry['what'],
+      'mechanism': _SOURCES[entry['source']] or entry['mechanism'],
+      'private': True,
+      **price(entry)._asdict(),
+    }
+    for entry in entries
   ]

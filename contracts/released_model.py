@@ -69,13 +69,13 @@ def save(model: ReleasedModel, ledger: Mapping[str, Any], run_dir: str) -> None:
   named = {**ledger, 'round': model.round_number, 'run': list(model.run), 'model': model.digest}
   text = sealed_json.dumps(named).encode()
   header = {
-      'format': FORMAT,
-      'schema': model.schema.to_json(),
-      'model_size': model.model_size,
-      'round_number': model.round_number,
-      'run': list(model.run),
-      'sha256': model.digest,
-      'ledger': hashlib.sha256(text).hexdigest(),
+    'format': FORMAT,
+    'schema': model.schema.to_json(),
+    'model_size': model.model_size,
+    'round_number': model.round_number,
+    'run': list(model.run),
+    'sha256': model.digest,
+    'ledger': hashlib.sha256(text).hexdigest(),
   }
   arrays = {f'weight_{index:03d}': weight for index, weight in enumerate(model.weights)}
   buffer = io.BytesIO()
@@ -109,8 +109,8 @@ def load_with_ledger(run_dir: str) -> tuple[ReleasedModel, dict[str, Any]]:
     raise ValueError(f'Expected a privacy ledger at {path}, found a damaged file ({error}): {_REMEDY}.') from error
   if (hashlib.sha256(text).hexdigest(), ledger.get('model')) != (checksum, model.digest):
     raise ValueError(
-        f'Expected the model and the privacy ledger in {run_dir} to be released together, found the model of round '
-        f'{model.round_number} and a ledger of round {ledger.get("round")}: {_REMEDY}.'
+      f'Expected the model and the privacy ledger in {run_dir} to be released together, found the model of round '
+      f'{model.round_number} and a ledger of round {ledger.get("round")}: {_REMEDY}.'
     )
   return model, ledger
 
@@ -151,6 +151,6 @@ def _load_model(path: str) -> tuple[ReleasedModel, str]:
   except _DAMAGED as error:
     raise ValueError(f'Expected a released model at {path}, found a damaged file ({error}): {_REMEDY}.') from error
   raise ValueError(
-      f'Expected a released model of format {FORMAT} at {path}, found one of an earlier version of this program: train '
-      'again in another --output_dir.'
+    f'Expected a released model of format {FORMAT} at {path}, found one of an earlier version of this program: train '
+    'again in another --output_dir.'
   )

@@ -32,14 +32,28 @@ PARITY = 'parity.json'
 
 _FLOAT = (float, int)
 _VARIANT = {
-    'path': str, 'bytes': int, 'sha256': str, 'summary': str, 'argmax_agreement': _FLOAT,
-    'max_logit_difference': _FLOAT, 'accuracy': _FLOAT, 'examples': int, 'positions': int,
-    'stored?': {str: int},
-}  # fmt: skip
+  'path': str,
+  'bytes': int,
+  'sha256': str,
+  'summary': str,
+  'argmax_agreement': _FLOAT,
+  'max_logit_difference': _FLOAT,
+  'accuracy': _FLOAT,
+  'examples': int,
+  'positions': int,
+  'stored?': {str: int},
+}
 _PARITY = {
-    'source': str, 'task': str, 'variants': {str: _VARIANT}, 'failed': {str: str}, 'keras_accuracy': _FLOAT,
-    'majority_accuracy?': _FLOAT, 'examples': int, 'positions': int, 'seconds': _FLOAT,
-}  # fmt: skip
+  'source': str,
+  'task': str,
+  'variants': {str: _VARIANT},
+  'failed': {str: str},
+  'keras_accuracy': _FLOAT,
+  'majority_accuracy?': _FLOAT,
+  'examples': int,
+  'positions': int,
+  'seconds': _FLOAT,
+}
 # What stands before the id of the run in it.
 RUN = '# run: '
 
@@ -65,8 +79,8 @@ def check_version(run_dir: str) -> None:
   """
   if any(os.path.exists(os.path.join(run_dir, name)) for name in _EARLIER):
     raise ValueError(
-        f'Expected a run directory with folders {PUBLIC}, {OPERATOR} and {SECRET} at {run_dir}, found one of an '
-        'earlier version of this program: train again in another --output_dir.'
+      f'Expected a run directory with folders {PUBLIC}, {OPERATOR} and {SECRET} at {run_dir}, found one of an '
+      'earlier version of this program: train again in another --output_dir.'
     )
 
 
@@ -86,8 +100,8 @@ def read_flags(run_dir: str) -> list[tuple[str, str]]:
     return []
   except UnicodeDecodeError as error:
     raise ValueError(
-        f'Expected a flag file at {path}, found other bytes ({error}): repeat the training command, which writes it '
-        'again.'
+      f'Expected a flag file at {path}, found other bytes ({error}): repeat the training command, which writes it '
+      'again.'
     ) from error
   flags = [(name, value) for name, _, value in (line.partition('=') for line in lines)]
   return [(name, WITHHELD if _WITHHELD.search(name) else value) for name, value in flags]
@@ -188,7 +202,7 @@ def read_metrics(run_dir: str) -> dict[str, list[float]]:
     return {}
   except (ValueError, csv.Error) as error:
     raise ValueError(
-        f'Expected numbers in {path}, found others ({error}): repeat the training command, which writes it again.'
+      f'Expected numbers in {path}, found others ({error}): repeat the training command, which writes it again.'
     ) from error
 
 

@@ -19,9 +19,15 @@ UNKNOWN_LABEL = -2
 # features only: neither is ever an answer.
 SPECIAL_CLASSES = ('<pad>', '<unknown>')
 
-_DTYPES = frozenset({
-    'bool', 'float16', 'float32', 'float64', *(f'{kind}{bits}' for kind in ('int', 'uint') for bits in (8, 16, 32, 64)),
-})  # fmt: skip
+_DTYPES = frozenset(
+  {
+    'bool',
+    'float16',
+    'float32',
+    'float64',
+    *(f'{kind}{bits}' for kind in ('int', 'uint') for bits in (8, 16, 32, 64)),
+  }
+)
 _MOST_AXES = 8
 # Of one example: far beyond what a phone can take.
 _MOST_VALUES = 1 << 30
@@ -88,7 +94,7 @@ class Schema:
     """
     try:
       feature, label = (
-          Feature(value[key]['name'], value[key]['dtype'], tuple(value[key]['shape'])) for key in ('feature', 'label')
+        Feature(value[key]['name'], value[key]['dtype'], tuple(value[key]['shape'])) for key in ('feature', 'label')
       )
       schema = cls(value['task'], feature, label, tuple(value['classes']))
       problem = next((f'dtype or shape of {array.name}' for array in (feature, label) if not _is_valid(array)), None)

@@ -46,8 +46,8 @@ def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def arrow_schema(schema: schema_lib.Schema) -> pa.Schema:
   """Returns the schema of a shard: a column of lists for the features and one for the labels, and ours as metadata."""
   fields = [
-      pa.field(feature.name, pa.list_(pa.from_numpy_dtype(np.dtype(feature.dtype)), feature.size))
-      for feature in (schema.feature, schema.label)
+    pa.field(feature.name, pa.list_(pa.from_numpy_dtype(np.dtype(feature.dtype)), feature.size))
+    for feature in (schema.feature, schema.label)
   ]
   return pa.schema(fields, {_SCHEMA_KEY: json.dumps(schema.to_json(), sort_keys=True).encode()})
 
@@ -98,11 +98,11 @@ def checksums(features: np.ndarray, labels: np.ndarray, bounds: np.ndarray) -> n
   """
   feature_bytes, label_bytes = (array.reshape(-1).view(np.uint8).data for array in (features, labels))
   of_features, of_labels = (
-      itertools.pairwise((np.asarray(bounds) * array.itemsize * math.prod(array.shape[1:])).tolist())
-      for array in (features, labels)
+    itertools.pairwise((np.asarray(bounds) * array.itemsize * math.prod(array.shape[1:])).tolist())
+    for array in (features, labels)
   )
   found = (
-      isal_zlib.crc32(label_bytes[start:stop], isal_zlib.crc32(feature_bytes[first:last]))
-      for (first, last), (start, stop) in zip(of_features, of_labels, strict=True)
+    isal_zlib.crc32(label_bytes[start:stop], isal_zlib.crc32(feature_bytes[first:last]))
+    for (first, last), (start, stop) in zip(of_features, of_labels, strict=True)
   )
   return np.fromiter(found, np.uint32, len(bounds) - 1)

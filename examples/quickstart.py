@@ -23,14 +23,21 @@ from contracts import run_directory
 
 _OUTPUT_DIR = flags.DEFINE_string('output_dir', 'runs/quickstart', 'Where shards, run, model and summary.json go.')
 _TOTAL_ROUNDS = flags.DEFINE_integer(
-    'total_rounds', None, 'Fewer rounds than the preset, to see the way without waiting for the model.', lower_bound=1
+  'total_rounds', None, 'Fewer rounds than the preset, to see the way without waiting for the model.', lower_bound=1
 )
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _SUMMARY = (
-    'accuracy', 'accuracy_per_user', 'baseline', 'baseline_accuracy', 'coverage', 'epsilon', 'delta', 'rounds',
-    'clients_per_round',
-)  # fmt: skip
+  'accuracy',
+  'accuracy_per_user',
+  'baseline',
+  'baseline_accuracy',
+  'coverage',
+  'epsilon',
+  'delta',
+  'rounds',
+  'clients_per_round',
+)
 _VARIANT = ('path', 'bytes', 'argmax_agreement', 'max_logit_difference', 'accuracy')
 
 
@@ -39,21 +46,28 @@ def main() -> None:
   shards, run, model = (os.path.join(_OUTPUT_DIR.value, name) for name in ('shards', 'run', 'model'))
   rounds = [f'--total_rounds={_TOTAL_ROUNDS.value}'] if _TOTAL_ROUNDS.value else []
   seconds = {
-      'preprocess': _step(
-          '1/3  Raw logs to client shards, with Apache Beam',
-          'pipelines.preprocess', f'--dataset={_ours("configs/datasets/shakespeare_characters.toml")}',
-          f'--input={_ours("examples/shakespeare/utterances.jsonl.gz")}', f'--output_dir={shards}',
-      ),
-      'train': _step(
-          '2/3  Federated rounds: DP-FedAvg with quantized updates',
-          'tff_tasks.train', f'--flagfile={_ours("configs/shakespeare_quickstart.flags")}', f'--shards_dir={shards}',
-          f'--output_dir={run}', *rounds,
-      ),
-      'export': _step(
-          '3/3  TFLite files, checked on the device runtime',
-          'export.to_tflite', f'--run_dir={run}', f'--output_dir={model}',
-      ),
-  }  # fmt: skip
+    'preprocess': _step(
+      '1/3  Raw logs to client shards, with Apache Beam',
+      'pipelines.preprocess',
+      f'--dataset={_ours("configs/datasets/shakespeare_characters.toml")}',
+      f'--input={_ours("examples/shakespeare/utterances.jsonl.gz")}',
+      f'--output_dir={shards}',
+    ),
+    'train': _step(
+      '2/3  Federated rounds: DP-FedAvg with quantized updates',
+      'tff_tasks.train',
+      f'--flagfile={_ours("configs/shakespeare_quickstart.flags")}',
+      f'--shards_dir={shards}',
+      f'--output_dir={run}',
+      *rounds,
+    ),
+    'export': _step(
+      '3/3  TFLite files, checked on the device runtime',
+      'export.to_tflite',
+      f'--run_dir={run}',
+      f'--output_dir={model}',
+    ),
+  }
   summary = summarize(run, model, seconds)
   path = os.path.join(_OUTPUT_DIR.value, 'summary.json')
   files.write_atomically(path, json.dumps(summary, indent=1) + '\n')
@@ -72,12 +86,12 @@ def summarize(run_dir: str, model_dir: str, seconds: dict[str, float]) -> dict[s
   run = run_directory.read_json(run_dir, run_directory.FIGURES)
   variants = run_directory.read_parity(model_dir)['variants']
   return {
-      **{name: run[name] for name in _SUMMARY},
-      'seconds': {**seconds, 'train': max(run['seconds'], seconds['train'])},
-      'tflite': {
-          name: {**{key: variant[key] for key in _VARIANT}, 'path': os.path.join(model_dir, variant['path'])}
-          for name, variant in variants.items()
-      },
+    **{name: run[name] for name in _SUMMARY},
+    'seconds': {**seconds, 'train': max(run['seconds'], seconds['train'])},
+    'tflite': {
+      name: {**{key: variant[key] for key in _VARIANT}, 'path': os.path.join(model_dir, variant['path'])}
+      for name, variant in variants.items()
+    },
   }
 
 
@@ -85,19 +99,19 @@ def describe(summary: dict[str, Any], run: dict[str, Any], privacy: dict[str, An
   """Returns the same figures for people."""
   best = summary['tflite']['dynamic_range']
   lines = [
-      f'Model      {best["path"]}  ({best["bytes"] / 1000:.0f} kB; float32 beside it)',
-      f'Accuracy   {summary["accuracy"]:.1%} of the next characters of held-out users, '
-      f'{summary["accuracy_per_user"]:.1%} as a mean over them',
-      f'Baseline   {comparison.name_baselines(run)}',
-      *([f'           {comparison.judge(run)}'] if comparison.judge(run) else []),
-      f'Coverage   {summary["coverage"]:.1%} of the next characters are ones that the model can give',
-      f'Privacy    {_describe_privacy(summary, privacy)}',
-      f'           {privacy["scaling"]}',
+    f'Model      {best["path"]}  ({best["bytes"] / 1000:.0f} kB; float32 beside it)',
+    f'Accuracy   {summary["accuracy"]:.1%} of the next characters of held-out users, '
+    f'{summary["accuracy_per_user"]:.1%} as a mean over them',
+    f'Baseline   {comparison.name_baselines(run)}',
+    *([f'           {comparison.judge(run)}'] if comparison.judge(run) else []),
+    f'Coverage   {summary["coverage"]:.1%} of the next characters are ones that the model can give',
+    f'Privacy    {_describe_privacy(summary, privacy)}',
+    f'           {privacy["scaling"]}',
   ]
   lines += [
-      f'Agreement  {name}: the same character as Keras at {variant["argmax_agreement"]:.2%} of positions, '
-      f'logits within {variant["max_logit_difference"]:.2g}'
-      for name, variant in summary['tflite'].items()
+    f'Agreement  {name}: the same character as Keras at {variant["argmax_agreement"]:.2%} of positions, '
+    f'logits within {variant["max_logit_difference"]:.2g}'
+    for name, variant in summary['tflite'].items()
   ]
   return '\n'.join([*lines, f'Report     {os.path.join(run_dir, run_directory.REPORT)}', f'Summary    {path}'])
 

@@ -35,8 +35,11 @@ _CARD = 'MODEL_CARD.md'
 _CONTENTS = (preprocessing.CLASSES, preprocessing.FILE_NAME, _CARD, model_folder.PARITY)
 # The files of the run that an export reads.
 _FILES_OF_RUN = (
-    run_directory.MODEL, run_directory.LEDGER, run_directory.FIGURES, run_directory.CONFIG_NAME,
-)  # fmt: skip
+  run_directory.MODEL,
+  run_directory.LEDGER,
+  run_directory.FIGURES,
+  run_directory.CONFIG_NAME,
+)
 
 
 def export(run_dir: str, shards: client_shards.ClientShards, staging: str, limits: guard.Limits) -> dict[str, Any]:
@@ -73,7 +76,7 @@ def _snapshot(run_dir: str) -> Iterator[str]:
 
 
 def _export(
-    snapshot: str, run_dir: str, shards: client_shards.ClientShards, staging: str, limits: guard.Limits
+  snapshot: str, run_dir: str, shards: client_shards.ClientShards, staging: str, limits: guard.Limits
 ) -> dict[str, Any]:
   started = time.monotonic()
   examples = parity.held_out_examples(shards)
@@ -94,17 +97,26 @@ def _export(
     failed = {name: reason.replace(snapshot, run_dir) for name, reason in failed.items()}
   itself = parity.compare(examples.labels, reference.logits, reference.logits, shards.schema.first_answer)
   record = {
-      'source': source_of(snapshot, shards), 'task': shards.schema.task, 'variants': variants, 'failed': failed,
-      'keras_accuracy': itself.accuracy, 'majority_accuracy': itself.majority_accuracy, 'examples': itself.examples,
-      'positions': itself.positions,
-      'seconds': time.monotonic() - started,
-  }  # fmt: skip
+    'source': source_of(snapshot, shards),
+    'task': shards.schema.task,
+    'variants': variants,
+    'failed': failed,
+    'keras_accuracy': itself.accuracy,
+    'majority_accuracy': itself.majority_accuracy,
+    'examples': itself.examples,
+    'positions': itself.positions,
+    'seconds': time.monotonic() - started,
+  }
   if variants:
     model = {
-        'task': shards.schema.task, 'data_set': shards.name, 'run': files.short_name(run_dir),
-        'round': reference.round_number, 'weights': reference.num_weights,
-        'num_classes': shards.schema.num_classes, 'signature': check.signature,
-    }  # fmt: skip
+      'task': shards.schema.task,
+      'data_set': shards.name,
+      'run': files.short_name(run_dir),
+      'round': reference.round_number,
+      'weights': reference.num_weights,
+      'num_classes': shards.schema.num_classes,
+      'signature': check.signature,
+    }
     _describe(snapshot, model, shards, record, staging)
   return record
 
@@ -127,12 +139,12 @@ class _Check:
   """Compares files with the output of the Keras model."""
 
   def __init__(
-      self,
-      schema: schema_lib.Schema,
-      examples: parity.Examples,
-      reference: parity.Reference,
-      staging: str,
-      limits: guard.Limits,
+    self,
+    schema: schema_lib.Schema,
+    examples: parity.Examples,
+    reference: parity.Reference,
+    staging: str,
+    limits: guard.Limits,
   ) -> None:
     self._schema = schema
     self._examples = examples
@@ -166,9 +178,7 @@ class _Check:
     files.write_atomically(path, content)
     try:
       answers = guard.call(self._limits, parity.tflite_answers, path, self._examples.features)
-      figures = parity.compare(
-          self._examples.labels, answers.logits, self._reference.logits, self._schema.first_answer
-      )
+      figures = parity.compare(self._examples.labels, answers.logits, self._reference.logits, self._schema.first_answer)
       broken = parity.disagreement(figures, variant.bounds)
       if broken:
         raise guard.Failed(broken)
@@ -177,40 +187,40 @@ class _Check:
       raise
     self.signature = answers.signature
     return {
-        'path': os.path.basename(path),
-        **files.describe(path),
-        'summary': tflite.summarize(name, answers.stored),
-        'stored': answers.stored,
-        'argmax_agreement': figures.argmax_agreement,
-        'max_logit_difference': figures.max_logit_difference,
-        'accuracy': figures.accuracy,
-        'examples': figures.examples,
-        'positions': figures.positions,
+      'path': os.path.basename(path),
+      **files.describe(path),
+      'summary': tflite.summarize(name, answers.stored),
+      'stored': answers.stored,
+      'argmax_agreement': figures.argmax_agreement,
+      'max_logit_difference': figures.max_logit_difference,
+      'accuracy': figures.accuracy,
+      'examples': figures.examples,
+      'positions': figures.positions,
     }
 
 
 def _describe(
-    snapshot: str,
-    model: Mapping[str, Any],
-    shards: client_shards.ClientShards,
-    record: Mapping[str, Any],
-    staging: str,
+  snapshot: str,
+  model: Mapping[str, Any],
+  shards: client_shards.ClientShards,
+  record: Mapping[str, Any],
+  staging: str,
 ) -> None:
   steps = preprocessing.describe(shards.manifest, model['signature'])
   card = model_card.render(
-      model,
-      steps,
-      record,
-      run_directory.read_json(snapshot, run_directory.LEDGER),
-      run_directory.read_figures(snapshot),
-      run_directory.read_flags(snapshot),
-      {'Python': platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+    model,
+    steps,
+    record,
+    run_directory.read_json(snapshot, run_directory.LEDGER),
+    run_directory.read_figures(snapshot),
+    run_directory.read_flags(snapshot),
+    {'Python': platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
   )
   contents = {
-      preprocessing.CLASSES: json.dumps(shards.schema.classes, ensure_ascii=False, indent=1) + '\n',
-      preprocessing.FILE_NAME: json.dumps(steps, ensure_ascii=False, indent=1, allow_nan=False) + '\n',
-      _CARD: card,
-      model_folder.PARITY: sealed_json.dumps(record),
+    preprocessing.CLASSES: json.dumps(shards.schema.classes, ensure_ascii=False, indent=1) + '\n',
+    preprocessing.FILE_NAME: json.dumps(steps, ensure_ascii=False, indent=1, allow_nan=False) + '\n',
+    _CARD: card,
+    model_folder.PARITY: sealed_json.dumps(record),
   }
   for name, content in contents.items():
     files.write_atomically(os.path.join(staging, name), content)

@@ -63,15 +63,19 @@ class Call:
       pickle.dump((function, arguments), request)
       request.seek(0)
       self._process = subprocess.Popen(
-          [sys.executable, '-c', 'from export import guard; guard.answer()'],
-          stdin=request, stdout=self._result, stderr=self._log, env=_environment(), start_new_session=True,
-      )  # fmt: skip
+        [sys.executable, '-c', 'from export import guard; guard.answer()'],
+        stdin=request,
+        stdout=self._result,
+        stderr=self._log,
+        env=_environment(),
+        start_new_session=True,
+      )
 
   def __enter__(self) -> 'Call':
     return self
 
   def __exit__(
-      self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
   ) -> None:
     self._kill()
     self._result.close()

@@ -15,13 +15,13 @@ _TEMPLATE = 'model_card.md.j2'
 
 
 def render(
-    model: Mapping[str, Any],
-    steps: Mapping[str, Any],
-    parity: Mapping[str, Any],
-    privacy: Mapping[str, Any],
-    run: Mapping[str, Any],
-    flags: Sequence[tuple[str, str]],
-    versions: Mapping[str, str],
+  model: Mapping[str, Any],
+  steps: Mapping[str, Any],
+  parity: Mapping[str, Any],
+  privacy: Mapping[str, Any],
+  run: Mapping[str, Any],
+  flags: Sequence[tuple[str, str]],
+  versions: Mapping[str, str],
 ) -> str:
   """Returns the text of MODEL_CARD.md.
 
@@ -36,15 +36,24 @@ def render(
     versions: Package name to version.
   """
   environment = jinja2.Environment(
-      loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=False, undefined=jinja2.StrictUndefined,
-      trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-  )  # fmt: skip
+    loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
+    autoescape=False,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+  )
   environment.filters.update(cell=_cell, delta=guarantees.format_delta, epsilon=guarantees.format_epsilon)
   return environment.get_template(_TEMPLATE).render(
-      model=model, names=_PRIVACY_NAMES, parity=parity, privacy=privacy, run=run, versions=versions,
-      usage=usage.describe(steps['examples']),
-      comparison=comparison.describe(run),
-      flags=[(name, value) for name, value in flags if not name.endswith(_PATHS)],
+    model=model,
+    names=_PRIVACY_NAMES,
+    parity=parity,
+    privacy=privacy,
+    run=run,
+    versions=versions,
+    usage=usage.describe(steps['examples']),
+    comparison=comparison.describe(run),
+    flags=[(name, value) for name, value in flags if not name.endswith(_PATHS)],
   )
 
 

@@ -43,7 +43,7 @@ def stage(output_dir: str) -> Iterator[str]:
       raise ValueError(f'Expected no other export into {output_dir}, found one running: wait for it.') from error
     except OSError as error:
       raise ValueError(
-          f'Expected a folder that can be written at {output_dir}, found {error.strerror}: choose another --output_dir.'
+        f'Expected a folder that can be written at {output_dir}, found {error.strerror}: choose another --output_dir.'
       ) from error
     stack.callback(shutil.rmtree, staging, ignore_errors=True)
     try:
@@ -52,7 +52,7 @@ def stage(output_dir: str) -> Iterator[str]:
       if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         raise
       raise ValueError(
-          f'Expected free disk space for {output_dir}, found {error.strerror}: delete files that you do not need.'
+        f'Expected free disk space for {output_dir}, found {error.strerror}: delete files that you do not need.'
       ) from error
 
 
@@ -94,8 +94,8 @@ def refuse_foreign(output_dir: str, names: Iterable[str]) -> None:
     foreign = [] if PARITY in listed else [_CHECKSUMS]
   if foreign:
     raise ValueError(
-        f'Expected only files of an export in {output_dir}, found a {foreign[0]} that no export wrote or that was '
-        'changed: move it away, or choose another --output_dir.'
+      f'Expected only files of an export in {output_dir}, found a {foreign[0]} that no export wrote or that was '
+      'changed: move it away, or choose another --output_dir.'
     )
 
 
@@ -112,7 +112,7 @@ def is_current(output_dir: str, source: str) -> bool:
   record = run_directory.read_parity(output_dir)
   is_whole = record.get('source') == source and not record['failed']
   return is_whole and all(
-      os.path.exists(os.path.join(output_dir, name)) and _is_ours(output_dir, name) for _, name in sums
+    os.path.exists(os.path.join(output_dir, name)) and _is_ours(output_dir, name) for _, name in sums
   )
 
 
@@ -120,7 +120,7 @@ def _is_ours(output_dir: str, name: str) -> bool:
   """Returns whether a file is as an export wrote it, or does not exist."""
   path = os.path.join(output_dir, name)
   return not os.path.lexists(path) or (
-      os.path.isfile(path) and (files.describe(path)['sha256'], name) in _checksums(output_dir)
+    os.path.isfile(path) and (files.describe(path)['sha256'], name) in _checksums(output_dir)
   )
 
 

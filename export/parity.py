@@ -89,8 +89,8 @@ def held_out_examples(shards: client_shards.ClientShards) -> Examples:
   total = int(sizes.sum())
   if not total:
     raise ValueError(
-        f'Expected examples of held-out users in {shards.path}, found none: preprocess with a larger '
-        'test_users_share, and train on these shards.'
+      f'Expected examples of held-out users in {shards.path}, found none: preprocess with a larger '
+      'test_users_share, and train on these shards.'
     )
   schema = shards.schema
   limit = max(1, min(_MAX_EXAMPLES, _MAX_LOGITS // (schema.label.size * schema.num_classes)))
@@ -142,8 +142,8 @@ def tflite_answers(path: str, features: np.ndarray) -> Answers:
   for row in range(min(_REPEATED, len(inputs))):
     if not np.array_equal(answer(row), logits[row], equal_nan=True):
       raise ValueError(
-          'Expected the same answer to the same example in every call, found another one: the file keeps a state '
-          'between calls, as a fused LSTM does; build the model with unroll=True'
+        'Expected the same answer to the same example in every call, found another one: the file keeps a state '
+        'between calls, as a fused LSTM does; build the model with unroll=True'
       )
   ends = (('input', input_name, given), ('output', output_name, returned))
   signature = [(kind, name, np.dtype(end['dtype']).name, tuple(end['shape'].tolist())) for kind, name, end in ends]
@@ -186,14 +186,14 @@ def compare(labels: np.ndarray, logits: np.ndarray, reference: np.ndarray, first
   truth, logits, reference = labels[counts], logits[counts], reference[counts]
   answers, expected = (first_answer + scores[:, first_answer:].argmax(-1) for scores in (logits, reference))
   return Figures(
-      argmax_agreement=float((answers == expected).mean()),
-      max_logit_difference=float(np.abs(logits - reference).max()),
-      accuracy=float((answers == truth).mean()),
-      reference_accuracy=float((expected == truth).mean()),
-      majority_accuracy=float(np.unique(truth, return_counts=True)[1].max() / len(truth)),
-      largest_logit=float(np.abs(reference).max()),
-      examples=len(labels),
-      positions=len(truth),
+    argmax_agreement=float((answers == expected).mean()),
+    max_logit_difference=float(np.abs(logits - reference).max()),
+    accuracy=float((answers == truth).mean()),
+    reference_accuracy=float((expected == truth).mean()),
+    majority_accuracy=float(np.unique(truth, return_counts=True)[1].max() / len(truth)),
+    largest_logit=float(np.abs(reference).max()),
+    examples=len(labels),
+    positions=len(truth),
   )
 
 
@@ -201,8 +201,8 @@ def disagreement(figures: Figures, bounds: Bounds) -> str | None:
   """Returns how the file exceeds its bounds, or `None` if it is within them."""
   if figures.argmax_agreement < bounds.min_agreement:
     return (
-        f'Expected the same answer as Keras at {bounds.min_agreement:.1%} of positions, '
-        f'found {figures.argmax_agreement:.2%}'
+      f'Expected the same answer as Keras at {bounds.min_agreement:.1%} of positions, '
+      f'found {figures.argmax_agreement:.2%}'
     )
   share = bounds.max_relative_difference
   allowed = math.inf if share is None else share * figures.largest_logit
@@ -217,8 +217,8 @@ def _check_schema(trained: schema_lib.Schema, given: schema_lib.Schema) -> None:
   differing = [name for name in names if getattr(trained, name) != getattr(given, name)]
   if differing:
     raise ValueError(
-        f'Expected shards of the schema that the model was trained on, found another {" and ".join(differing)}: '
-        'pass the --shards_dir of the training run.'
+      f'Expected shards of the schema that the model was trained on, found another {" and ".join(differing)}: '
+      'pass the --shards_dir of the training run.'
     )
 
 
@@ -226,6 +226,6 @@ def _check_weights(model: released_model.ReleasedModel) -> None:
   broken = sum(int(np.size(weight) - np.isfinite(weight).sum()) for weight in model.weights)
   if broken:
     raise ValueError(
-        f'Expected finite weights in the released model, found {broken} that are NaN or infinite: the training '
-        'diverged, train again with a smaller learning rate.'
+      f'Expected finite weights in the released model, found {broken} that are NaN or infinite: the training '
+      'diverged, train again with a smaller learning rate.'
     )

@@ -9,61 +9,64 @@ FILE_NAME = 'preprocessing.json'
 CLASSES = 'classes.json'
 
 _NUMBERS_ARE = (
-    'a column that is named alone, or with what replaces a missing number and the length of its list; '
-    'true is 1, false 0'
+  'a column that is named alone, or with what replaces a missing number and the length of its list; true is 1, false 0'
 )
 # In this order; pipelines/rows/normal_form.py says it in full.
 _NORMAL_FORM = [
-    'without characters that have no glyph, such as zero-width spaces',
-    'Unicode form NFKC',
-    'without white space and control characters at both ends',
-    'a whole number as its digits: 17.0 and 1.7E1 as 17',
-    'a UUID in lower case',
+  'without characters that have no glyph, such as zero-width spaces',
+  'Unicode form NFKC',
+  'without white space and control characters at both ends',
+  'a whole number as its digits: 17.0 and 1.7E1 as 17',
+  'a UUID in lower case',
 ]
 _SEQUENCE = dict(zip(('padding', 'unknown'), schema_lib.SPECIAL_CLASSES, strict=True))
 _TEXT = {'unicode_normalization': 'NFC', **_SEQUENCE}
 # The rules that no declaration can change, by kind of example; the tests hold them to what `pipelines` does.
 _RULES: dict[str, dict[str, Any]] = {
-    'characters': {**_TEXT, 'character': 'a Unicode code point'},
-    'words': {
-        **_TEXT,
-        'tokenization': {
-            'lower_case': 'each character by itself, by the simple case mapping of Unicode',
-            # As ICU, Java, Swift and RE2 read it.
-            'token_of_its_own': r"[^\s\p{L}\p{M}\p{N}'’]",
-            'split_at': 'white space',
-        },
+  'characters': {**_TEXT, 'character': 'a Unicode code point'},
+  'words': {
+    **_TEXT,
+    'tokenization': {
+      'lower_case': 'each character by itself, by the simple case mapping of Unicode',
+      # As ICU, Java, Swift and RE2 read it.
+      'token_of_its_own': r"[^\s\p{L}\p{M}\p{N}'’]",
+      'split_at': 'white space',
     },
-    'table': {
-        # Those of a category are 1 at the index of its value and 0 elsewhere.
-        'features': (
-            'the numbers in their order, then the indices of each category: one for each value, one for any other '
-            'value if other is true, one for none if missing is true'
-        ),
-        'numbers_are': _NUMBERS_ARE,
-    },
-    'windows': {'numbers_are': _NUMBERS_ARE},
-    'items': {
-        **_SEQUENCE,
-        'item': 'a text or a whole number, one a row',
-        'normal_form': _NORMAL_FORM,
-    },
+  },
+  'table': {
+    # Those of a category are 1 at the index of its value and 0 elsewhere.
+    'features': (
+      'the numbers in their order, then the indices of each category: one for each value, one for any other '
+      'value if other is true, one for none if missing is true'
+    ),
+    'numbers_are': _NUMBERS_ARE,
+  },
+  'windows': {'numbers_are': _NUMBERS_ARE},
+  'items': {
+    **_SEQUENCE,
+    'item': 'a text or a whole number, one a row',
+    'normal_form': _NORMAL_FORM,
+  },
 }
 _CATEGORIES = {
-    'values_are': (
-        'text: a whole number as its digits, a boolean as true or false; one that is not listed is compared again in '
-        'normal_form, with True as true and FALSE as false'
-    ),
-    'normal_form': _NORMAL_FORM,
+  'values_are': (
+    'text: a whole number as its digits, a boolean as true or false; one that is not listed is compared again in '
+    'normal_form, with True as true and FALSE as false'
+  ),
+  'normal_form': _NORMAL_FORM,
 }
 # What follows each text, unless the declaration says end_token = false.
 _AFTER_EACH_TEXT = {'characters': '\n', 'words': '<end>'}
 _SCALED = ('table', 'windows')
 # The key of the declaration whose content is in classes.json, by kind of example.
 _IN_CLASSES = {
-    'characters': 'alphabet', 'words': 'vocabulary', 'items': 'vocabulary',
-    'table': 'classes', 'windows': 'classes', 'image': 'classes',
-}  # fmt: skip
+  'characters': 'alphabet',
+  'words': 'vocabulary',
+  'items': 'vocabulary',
+  'table': 'classes',
+  'windows': 'classes',
+  'image': 'classes',
+}
 
 
 def describe(manifest: Mapping[str, Any], signature: Sequence[tuple[str, str, str, tuple[int, ...]]]) -> dict[str, Any]:
@@ -87,12 +90,12 @@ def describe(manifest: Mapping[str, Any], signature: Sequence[tuple[str, str, st
   if examples.get('categories') and kind == 'table':
     examples |= _CATEGORIES
   return {
-      'task': schema.task,
-      'input': {'name': name, 'dtype': dtype, 'shape': shape},
-      'classes': CLASSES,
-      # The answer is the largest output from this class on.
-      'first_answer': schema.first_answer,
-      'examples': {**examples, **_RULES.get(kind, {})},
+    'task': schema.task,
+    'input': {'name': name, 'dtype': dtype, 'shape': shape},
+    'classes': CLASSES,
+    # The answer is the largest output from this class on.
+    'first_answer': schema.first_answer,
+    'examples': {**examples, **_RULES.get(kind, {})},
   }
 
 

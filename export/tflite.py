@@ -67,8 +67,8 @@ def dynamic_range(model: 'tf.keras.Model') -> bytes:
 # when the weights change by 1e-7 of their size.
 REFERENCE = 'float32'
 VARIANTS = {
-    REFERENCE: Variant(float32, parity.Bounds(0.999, 1e-4), 'full precision'),
-    'dynamic_range': Variant(dynamic_range, parity.Bounds(0.8, None), 'small, the default for phones'),
+  REFERENCE: Variant(float32, parity.Bounds(0.999, 1e-4), 'full precision'),
+  'dynamic_range': Variant(dynamic_range, parity.Bounds(0.8, None), 'small, the default for phones'),
 }
 
 

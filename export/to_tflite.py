@@ -23,13 +23,13 @@ from reporting import report
 _RUN_DIR = flags.DEFINE_string('run_dir', None, 'Run directory of tff_tasks.train.', required=True)
 _OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Model folder to write.', required=True)
 _SHARDS_DIR = flags.DEFINE_string(
-    'shards_dir', None, 'Data set with the held-out users to check on; by default the one that the run was trained on.'
+  'shards_dir', None, 'Data set with the held-out users to check on; by default the one that the run was trained on.'
 )
 _MEMORY_MB = flags.DEFINE_integer(
-    'conversion_memory_mb', 4096, 'Memory limit of the conversion of one file, in MB.', lower_bound=1024
+  'conversion_memory_mb', 4096, 'Memory limit of the conversion of one file, in MB.', lower_bound=1024
 )
 _SECONDS = flags.DEFINE_float(
-    'conversion_seconds', 300, 'Time limit of the conversion of one file, in seconds.', lower_bound=1
+  'conversion_seconds', 300, 'Time limit of the conversion of one file, in seconds.', lower_bound=1
 )
 
 
@@ -64,16 +64,16 @@ def summarize(record: Mapping[str, Any], output_dir: str) -> str:
   """Returns the figures of an export as a plain table."""
   positions = '' if record['positions'] == record['examples'] else f' ({record["positions"]:,} positions)'
   lines = [
-      f'Exported {record["task"]} to {output_dir} in {record["seconds"]:.0f} s.',
-      f'Checked on {record["examples"]:,} examples{positions} of held-out users, '
-      f'where Keras has an accuracy of {record["keras_accuracy"]:.2%}, always giving the most frequent answer one of '
-      f'{record["majority_accuracy"]:.2%}.',
-      f'{"file":<40}{"size":>10}{"agreement":>11}{"difference":>12}{"accuracy":>10}',
+    f'Exported {record["task"]} to {output_dir} in {record["seconds"]:.0f} s.',
+    f'Checked on {record["examples"]:,} examples{positions} of held-out users, '
+    f'where Keras has an accuracy of {record["keras_accuracy"]:.2%}, always giving the most frequent answer one of '
+    f'{record["majority_accuracy"]:.2%}.',
+    f'{"file":<40}{"size":>10}{"agreement":>11}{"difference":>12}{"accuracy":>10}',
   ]
   for variant in record['variants'].values():
     lines.append(
-        f'{variant["path"]:<40}{variant["bytes"] / 1000:>7,.0f} kB{variant["argmax_agreement"]:>11.2%}'
-        f'{variant["max_logit_difference"]:>12.2g}{variant["accuracy"]:>10.2%}'
+      f'{variant["path"]:<40}{variant["bytes"] / 1000:>7,.0f} kB{variant["argmax_agreement"]:>11.2%}'
+      f'{variant["max_logit_difference"]:>12.2g}{variant["accuracy"]:>10.2%}'
     )
   lines += [f'{variant["path"]}: {variant["summary"]}' for variant in record['variants'].values()]
   return '\n'.join(lines)
@@ -88,8 +88,8 @@ def _open_shards() -> client_shards.ClientShards:
   shards = client_shards.ClientShards(shards_dir)
   if shards.fingerprint != run_directory.read_data(_RUN_DIR.value):
     raise ValueError(
-        f'Expected the data that {_RUN_DIR.value} was trained on, found other shards in {shards_dir}, whose '
-        'held-out users may be training users of the model: pass the --shards_dir of the run.'
+      f'Expected the data that {_RUN_DIR.value} was trained on, found other shards in {shards_dir}, whose '
+      'held-out users may be training users of the model: pass the --shards_dir of the run.'
     )
   return shards
 
@@ -98,8 +98,8 @@ def _check_output(task: str) -> None:
   found = run_directory.read_parity(_OUTPUT_DIR.value).get('task', task)
   if found != task:
     raise ValueError(
-        f'Expected an empty folder or an earlier export of {task} at {_OUTPUT_DIR.value}, found one of {found}: choose '
-        'another --output_dir.'
+      f'Expected an empty folder or an earlier export of {task} at {_OUTPUT_DIR.value}, found one of {found}: choose '
+      'another --output_dir.'
     )
 
 

@@ -70,5 +70,5 @@ def _check_deterministic(model: tf.keras.Model) -> None:
   random = sorted({node.op for node in nodes if node.op.startswith('Random')})
   if random:
     raise ValueError(
-        f'Expected a model that trains the same way twice, found {", ".join(random)}: leave out Dropout and noise.'
+      f'Expected a model that trains the same way twice, found {", ".join(random)}: leave out Dropout and noise.'
     )

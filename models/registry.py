@@ -11,8 +11,8 @@ from models.tasks import next_item
 from models.tasks import next_word
 
 _TASKS = {
-    entry.name: entry
-    for entry in (next_character.TASK, next_word.TASK, next_item.TASK, handwriting.TASK, classification.TASK)
+  entry.name: entry
+  for entry in (next_character.TASK, next_word.TASK, next_item.TASK, handwriting.TASK, classification.TASK)
 }
 
 
@@ -27,9 +27,7 @@ def get_task(name: str) -> task.Task:
   return _TASKS[name]
 
 
-def rebuild(
-    model: released_model.ReleasedModel, unroll: bool = False, batch_size: int | None = None
-) -> tf.keras.Model:
+def rebuild(model: released_model.ReleasedModel, unroll: bool = False, batch_size: int | None = None) -> tf.keras.Model:
   """Returns the Keras model of a released one, with its weights; see `Task.build_model` for the other arguments."""
   built = get_task(model.schema.task).build_model(model.schema, model.model_size, unroll, batch_size)
   built.set_weights(list(model.weights))

@@ -23,8 +23,8 @@ class Metric(NamedTuple):
 
 # Of tasks whose device shows a list: ten answers are about a screen. The other is the mean reciprocal rank.
 RANKING = (
-    Metric('top_10_accuracy', lambda rank: tf.cast(rank <= 10, tf.float32)),
-    Metric('mean_reciprocal_rank', lambda rank: 1 / rank),
+  Metric('top_10_accuracy', lambda rank: tf.cast(rank <= 10, tf.float32)),
+  Metric('mean_reciprocal_rank', lambda rank: 1 / rank),
 )
 
 
@@ -74,7 +74,7 @@ def sums(labels: tf.Tensor, logits: tf.Tensor, first_answer: int = 0) -> Sums:
 
 
 def sums_of_metrics(
-    metrics: Sequence[Metric], labels: tf.Tensor, logits: tf.Tensor, first_answer: int = 0
+  metrics: Sequence[Metric], labels: tf.Tensor, logits: tf.Tensor, first_answer: int = 0
 ) -> list[tf.Tensor]:
   """Returns the sum of each metric over the labels of each example that count: float32 `[batch]`.
 

@@ -18,7 +18,7 @@ from common import printable
 _SHARDS = flags.DEFINE_string('shards', None, 'The folder that pipelines.preprocess made.', required=True)
 _VERIFY = flags.DEFINE_bool('verify', False, 'Check every file and every client; exit code 2 if one is damaged.')
 _CLIENT = flags.DEFINE_string(
-    'client', None, 'The client to show: its place among the training clients, from 0, or the start of its hashed id.'
+  'client', None, 'The client to show: its place among the training clients, from 0, or the start of its hashed id.'
 )
 _OUTPUT = flags.DEFINE_string('output', None, 'The HTML page to write; by default beside the folder, as SHARDS.html.')
 

@@ -48,9 +48,15 @@ _PACKED_RATIO = 8
 
 _TOTAL_NAME, _CLIENTS_NAME, _REPORT_NAME = 'total.arrow', 'clients.json', 'report.json'
 _MAKES_EXAMPLES = (
-    'contracts', 'pipelines/declarations', 'pipelines/featurizers', 'pipelines/limits', 'pipelines/readers',
-    'pipelines/rows', 'pipelines/shards', 'pipelines/statistics',
-)  # fmt: skip
+  'contracts',
+  'pipelines/declarations',
+  'pipelines/featurizers',
+  'pipelines/limits',
+  'pipelines/readers',
+  'pipelines/rows',
+  'pipelines/shards',
+  'pipelines/statistics',
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,15 +131,17 @@ class _Origin:
     # No names: logs may be kept in a file a user.
     digest = hashlib.sha256(''.join(file['sha256'] for file in files).encode()).hexdigest()
     return {
-        'declaration': self._job.declaration.to_json(),
-        'num_shards': self.num_shards,
-        'client_id_key': self._job.key.fingerprint,
-        'input': {
-            'files': len(files), 'bytes': sum(file['bytes'] for file in files), 'sha256': digest,
-            **self._describe_folders(digest),
-        },
-        'code_version': _code_version(self._job.declaration),
-    }  # fmt: skip
+      'declaration': self._job.declaration.to_json(),
+      'num_shards': self.num_shards,
+      'client_id_key': self._job.key.fingerprint,
+      'input': {
+        'files': len(files),
+        'bytes': sum(file['bytes'] for file in files),
+        'sha256': digest,
+        **self._describe_folders(digest),
+      },
+      'code_version': _code_version(self._job.declaration),
+    }
 
   def _describe_folders(self, digest: str) -> dict[str, str]:
     """Returns an entry for the columns that stand in the names of folders, if there are any."""
@@ -149,9 +157,7 @@ def _unpacked_bytes(path: str) -> int:
   return storage.size(path) * (_PACKED_RATIO if path.endswith(_PACKED) else 1)
 
 
-def _make(
-    job: Job, origin: _Origin, spill_folder: str, options: pipeline_options.PipelineOptions
-) -> dict[str, Any]:
+def _make(job: Job, origin: _Origin, spill_folder: str, options: pipeline_options.PipelineOptions) -> dict[str, Any]:
   start = time.monotonic()
   with futures.ThreadPoolExecutor(1) as thread, tempfile.TemporaryDirectory() as folder:
     packaging.add_to(options, folder)
@@ -169,19 +175,19 @@ def _make(
       origin.is_cancelled.set()
       raise
     details = {
-        **described.result(),
-        **accounting.to_json(report),
-        'warnings': [
-            *row_remedies.suggest(report, learned.declaration),
-            *accounting.warn(result['splits']),
-            *quality.warn(report, learned.declaration),
-        ],
-        'splits': result['splits'],
-        'files': result['files'],
-        'index': shard_writing.INDEX_NAME,
-        'limits': dataclasses.asdict(job.declaration.limits),
-        'learned': [*learned.declaration.featurizer.provenance, *entries],
-        'forgotten': [],
+      **described.result(),
+      **accounting.to_json(report),
+      'warnings': [
+        *row_remedies.suggest(report, learned.declaration),
+        *accounting.warn(result['splits']),
+        *quality.warn(report, learned.declaration),
+      ],
+      'splits': result['splits'],
+      'files': result['files'],
+      'index': shard_writing.INDEX_NAME,
+      'limits': dataclasses.asdict(job.declaration.limits),
+      'learned': [*learned.declaration.featurizer.provenance, *entries],
+      'forgotten': [],
     }
   storage.remove_folder(spill_folder)
   details['seconds'] = round(time.monotonic() - start, 2)
@@ -190,7 +196,7 @@ def _make(
 
 
 def _learn(
-    job: Job, num_shards: int, spill_folder: str, options: pipeline_options.PipelineOptions
+  job: Job, num_shards: int, spill_folder: str, options: pipeline_options.PipelineOptions
 ) -> tuple[Job, list[dict[str, Any]]]:
   """Returns the job with what has to be learned filled in, and the manifest entries of what that cost.
 
@@ -207,9 +213,9 @@ def _learn(
   builder = shard_building.ShardBuilder.of(job.declaration)
   buckets.elements | 'Learn' >> statistics_step.Learn(builder, learner, total_path, clients_path)
   (
-      (rows.reports, buckets.reports)
-      | 'ReportsOfRows' >> beam.Flatten()
-      | 'WriteReport' >> transforms.WriteReport(report_path)
+    (rows.reports, buckets.reports)
+    | 'ReportsOfRows' >> beam.Flatten()
+    | 'WriteReport' >> transforms.WriteReport(report_path)
   )
   running.run(pipeline)
   # Before anything is released: what ends the job, or what training refuses, must not cost an epsilon.
@@ -225,9 +231,7 @@ def _learn(
   return dataclasses.replace(job, declaration=declaration), [release.entry]
 
 
-def _write_shards(
-    job: Job, num_shards: int, spill_folder: str, options: pipeline_options.PipelineOptions
-) -> None:
+def _write_shards(job: Job, num_shards: int, spill_folder: str, options: pipeline_options.PipelineOptions) -> None:
   output_dir = storage.absolute(job.output_dir)
   name_shard = functools.partial(_shard_path, output_dir, num_shards)
   pipeline = beam.Pipeline(options=options)
@@ -235,15 +239,15 @@ def _write_shards(
   builder = shard_building.ShardBuilder.of(job.declaration)
   written = buckets.elements | 'WriteShards' >> transforms.WriteShards(builder, name_shard)
   (
-      (rows.reports, buckets.reports, written)
-      | 'AllReports' >> beam.Flatten()
-      | 'WriteResult' >> transforms.WriteResult(output_dir)
+    (rows.reports, buckets.reports, written)
+    | 'AllReports' >> beam.Flatten()
+    | 'WriteResult' >> transforms.WriteResult(output_dir)
   )
   running.run(pipeline)
 
 
 def _spill(
-    pipeline: beam.Pipeline, job: Job, num_shards: int, spill_folder: str
+  pipeline: beam.Pipeline, job: Job, num_shards: int, spill_folder: str
 ) -> tuple[transforms.Output, transforms.Output]:
   # Workers may have another working directory.
   paths = [storage.absolute(path) for path in job.paths]
@@ -259,8 +263,8 @@ def _take_result(output_dir: str) -> dict[str, Any]:
   path = storage.join(output_dir, output_folder.RESULT_NAME)
   if output_folder.RESULT_NAME not in storage.list_names(output_dir):
     raise ValueError(
-        f'Expected the workers to write their result into {output_dir}, found none: free disk space there, or '
-        'choose an --output_dir that all workers share.'
+      f'Expected the workers to write their result into {output_dir}, found none: free disk space there, or '
+      'choose an --output_dir that all workers share.'
     )
   result = json.loads(storage.read(path))
   storage.remove(path)

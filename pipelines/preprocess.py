@@ -19,53 +19,69 @@ from common import cli
 from common import printable
 
 _DATASET = flags.DEFINE_string(
-    'dataset', None, 'The declaration: a TOML file that says what the logs hold and what to make of it. Examples are '
-    'in configs/datasets.'
-)  # fmt: skip
+  'dataset',
+  None,
+  'The declaration: a TOML file that says what the logs hold and what to make of it. Examples are in configs/datasets.',
+)
 _INPUT = flags.DEFINE_multi_string(
-    'input', [], 'Files, globs or folders, with commas between them, on any filesystem that Beam knows: JSON lines, '
-    'CSV, TSV, Parquet, Avro, TFRecord of tf.train.Example; text plain or gzip, zstd, bzip2, xz, lz4, zip; may be '
-    'given again. In folders and globs, names that begin with . or _ are skipped.'
-)  # fmt: skip
+  'input',
+  [],
+  'Files, globs or folders, with commas between them, on any filesystem that Beam knows: JSON lines, '
+  'CSV, TSV, Parquet, Avro, TFRecord of tf.train.Example; text plain or gzip, zstd, bzip2, xz, lz4, zip; may be '
+  'given again. In folders and globs, names that begin with . or _ are skipped.',
+)
 _OUTPUT_DIR = flags.DEFINE_string(
-    'output_dir', None, 'The folder to make: shards, index and manifest. All workers have to see it.'
+  'output_dir', None, 'The folder to make: shards, index and manifest. All workers have to see it.'
 )
 _KEY_FILE = flags.DEFINE_string(
-    'client_id_key_file', None, 'File with the secret key of the hash that replaces user ids, 16 bytes or more; else '
-    'POCKETFED_CLIENT_ID_KEY is read. Not needed where the declaration says public_ids = true.'
-)  # fmt: skip
+  'client_id_key_file',
+  None,
+  'File with the secret key of the hash that replaces user ids, 16 bytes or more; else '
+  'POCKETFED_CLIENT_ID_KEY is read. Not needed where the declaration says public_ids = true.',
+)
 _OVERRIDE = flags.DEFINE_multi_string(
-    'override', [], 'Replaces a value of the declaration, as in limits.keep=latest; may be given again.'
+  'override', [], 'Replaces a value of the declaration, as in limits.keep=latest; may be given again.'
 )
 _MAX_BAD_ROWS = flags.DEFINE_string(
-    'max_bad_rows', '10%', 'With more rows that cannot be used the job fails: a share of all rows, or a whole number. '
-    'Duplicates do not count.'
+  'max_bad_rows',
+  '10%',
+  'With more rows that cannot be used the job fails: a share of all rows, or a whole number. Duplicates do not count.',
 )
 _NUM_SHARDS = flags.DEFINE_integer(
-    'num_shards', 0, 'Files to make, of which two must fit into the memory of a worker; 0: one for about every 32 MiB '
-    'of rows, but no more than a thousand.', lower_bound=0, upper_bound=99_999
-)  # fmt: skip
+  'num_shards',
+  0,
+  'Files to make, of which two must fit into the memory of a worker; 0: one for about every 32 MiB '
+  'of rows, but no more than a thousand.',
+  lower_bound=0,
+  upper_bound=99_999,
+)
 _DESCRIBE = flags.DEFINE_bool(
-    'describe', False, 'Only print what would be made of the input (if it is large, of its first rows), checked as the '
-    'job does it: exit code 2 if the job would fail.'
-)  # fmt: skip
+  'describe',
+  False,
+  'Only print what would be made of the input (if it is large, of its first rows), checked as the '
+  'job does it: exit code 2 if the job would fail.',
+)
 _FORGET = flags.DEFINE_string(
-    'forget', None, 'File with user ids, one a line, as the logs have them: removes these users from the finished data '
-    'set in output_dir.'
-)  # fmt: skip
+  'forget',
+  None,
+  'File with user ids, one a line, as the logs have them: removes these users from the finished data '
+  'set in output_dir.',
+)
 
-cli.group_flags({
+cli.group_flags(
+  {
     'What to read': [_INPUT, _DATASET, _OVERRIDE],
     'Whose it is': [_KEY_FILE],
     'What to write': [_OUTPUT_DIR, _NUM_SHARDS],
     'Care': [_DESCRIBE, _MAX_BAD_ROWS, _FORGET],
-})
+  }
+)
 
 _SPLIT_MEANINGS = {
-    'train': 'to learn from',
-    'tail': 'the held-out part of the same users',
-    'validation': 'held-out users, to choose by',
-    'test': 'held-out users',
+  'train': 'to learn from',
+  'tail': 'the held-out part of the same users',
+  'validation': 'held-out users, to choose by',
+  'test': 'held-out users',
 }
 
 
@@ -73,7 +89,7 @@ _SPLIT_MEANINGS = {
 def _has_task(values: Mapping[str, Any]) -> bool:
   if any(values['input']) and values['forget']:
     raise flags.ValidationError(
-        'Expected either --input=FILES, to make a data set, or --forget=FILE, to remove users from one.'
+      'Expected either --input=FILES, to make a data set, or --forget=FILE, to remove users from one.'
     )
   return any(values['input']) or bool(values['forget'])
 
@@ -84,7 +100,7 @@ def _has_declaration(values: Mapping[str, Any]) -> bool:
 
 
 @flags.multi_flags_validator(
-    [_FORGET, _DATASET, _OVERRIDE, _DESCRIBE], 'Expected --forget with --output_dir and the key, and nothing else.'
+  [_FORGET, _DATASET, _OVERRIDE, _DESCRIBE], 'Expected --forget with --output_dir and the key, and nothing else.'
 )
 def _forgets_only(values: Mapping[str, Any]) -> bool:
   return not values['forget'] or not any(value for name, value in values.items() if name != 'forget')
@@ -160,24 +176,24 @@ def _forget(beam_arguments: Sequence[str]) -> None:
   key = client_ids.read_key(_KEY_FILE.value, manifest['declaration']['client']['public_ids'])
   if key.fingerprint != manifest['client_id_key']:
     raise ValueError(
-        'Expected the key of client ids that the data set was made with, found another: give that key in '
-        '--client_id_key_file.'
+      'Expected the key of client ids that the data set was made with, found another: give that key in '
+      '--client_id_key_file.'
     )
   names = _read_names(_FORGET.value)
   asked = client_ids.hash_names(names, key.secret)
   unknown = forgetting.find_unknown(_OUTPUT_DIR.value, asked)
   outcome = forgetting.forget(_OUTPUT_DIR.value, asked)
   print(
-      f'Forgot {outcome.clients:,} users: {outcome.rows:,} rows, {len(outcome.shards)} shards written anew in '
-      f'{_OUTPUT_DIR.value}. The logs still have them.',
-      *outcome.warnings,
-      sep='\n',
+    f'Forgot {outcome.clients:,} users: {outcome.rows:,} rows, {len(outcome.shards)} shards written anew in '
+    f'{_OUTPUT_DIR.value}. The logs still have them.',
+    *outcome.warnings,
+    sep='\n',
   )
   lines = [line for line in unknown if names[line].strip()]
   if lines:
     print(
-        f'Not in the data set, perhaps forgotten before: {len(lines):,} of the ids in {_FORGET.value}, first that of '
-        f'line {lines[0] + 1}.'
+      f'Not in the data set, perhaps forgotten before: {len(lines):,} of the ids in {_FORGET.value}, first that of '
+      f'line {lines[0] + 1}.'
     )
 
 
@@ -226,10 +242,12 @@ def _describe(manifest: Mapping[str, Any]) -> str:
 
   rows = manifest['rows']
   lines = [
-      f'rows   {rows["read"]:,} read = {rows["used"]:,} used + {_total("bounded", manifest["bounded_by"])} + '
-      + _total('quarantined', rows['quarantined']),
-      'users  ' + _total('kept without examples', manifest['empty_clients']) + ', '
-      + _total('held out and set aside', manifest['clients_set_aside']),
+    f'rows   {rows["read"]:,} read = {rows["used"]:,} used + {_total("bounded", manifest["bounded_by"])} + '
+    + _total('quarantined', rows['quarantined']),
+    'users  '
+    + _total('kept without examples', manifest['empty_clients'])
+    + ', '
+    + _total('held out and set aside', manifest['clients_set_aside']),
   ]
   for split, meaning in _SPLIT_MEANINGS.items():
     counts = manifest['splits'][split]

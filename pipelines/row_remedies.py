@@ -19,10 +19,10 @@ def suggest(report: reports.Report, declaration: declarations.Declaration) -> li
   refused = {reason: rows for reason, rows in report.reasons(reports.QUARANTINED).items() if rows >= least}
   found = report.reasons(reports.FOUND)
   return [
-      *_suggest_order(refused, found, declaration.client),
-      *_suggest_decimal(refused, found, declaration),
-      *_suggest_encoding(refused, declaration),
-      *_suggest_values(refused, found, declaration),
+    *_suggest_order(refused, found, declaration.client),
+    *_suggest_decimal(refused, found, declaration),
+    *_suggest_encoding(refused, declaration),
+    *_suggest_values(refused, found, declaration),
   ]
 
 
@@ -35,7 +35,7 @@ def _suggest_order(refused: dict[str, int], found: dict[str, int], client: decla
 
 
 def _suggest_decimal(
-    refused: dict[str, int], found: dict[str, int], declaration: declarations.Declaration
+  refused: dict[str, int], found: dict[str, int], declaration: declarations.Declaration
 ) -> Iterator[str]:
   names = [column.name for column in declaration.featurizer.columns if refused.get(f'not_a_number:{column.name}')]
   like = [name for name in names if found.get(f'{name}={columns.OTHER_DECIMALS}')]
@@ -59,7 +59,7 @@ def _suggest_encoding(refused: dict[str, int], declaration: declarations.Declara
 
 
 def _suggest_values(
-    refused: dict[str, int], found: dict[str, int], declaration: declarations.Declaration
+  refused: dict[str, int], found: dict[str, int], declaration: declarations.Declaration
 ) -> Iterator[str]:
   """Yields what is declared and what was found instead where a value is none of a column's."""
   categories = [category.column for category in getattr(declaration.featurizer, 'categories', ())]

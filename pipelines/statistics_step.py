@@ -26,9 +26,7 @@ class Learn(beam.PTransform):
   repeat a step, and noise that is drawn twice is paid for twice.
   """
 
-  def __init__(
-      self, builder: shard_building.ShardBuilder, learner: base.Learner, total_path: str, clients_path: str
-  ):
+  def __init__(self, builder: shard_building.ShardBuilder, learner: base.Learner, total_path: str, clients_path: str):
     super().__init__()
     self._builder = builder
     self._learner = learner
@@ -36,20 +34,20 @@ class Learn(beam.PTransform):
     self._clients_path = clients_path
 
   def expand(
-      self, input_or_inputs: beam.PCollection[tuple[int, Iterable[spill.Slice]]]
+    self, input_or_inputs: beam.PCollection[tuple[int, Iterable[spill.Slice]]]
   ) -> tuple[beam.PCollection[None], beam.PCollection[None]]:
     contributed = input_or_inputs | 'Contribute' >> beam.ParDo(_Contribute(self._builder, self._learner)).with_outputs(
-        _CLIENTS, main='contributions'
+      _CLIENTS, main='contributions'
     )
     total = (
-        contributed['contributions']
-        | 'AddUp' >> beam.CombineGlobally(_AddUp(self._learner))
-        | 'WriteTotal' >> beam.Map(_write_total, self._learner, self._total_path)
+      contributed['contributions']
+      | 'AddUp' >> beam.CombineGlobally(_AddUp(self._learner))
+      | 'WriteTotal' >> beam.Map(_write_total, self._learner, self._total_path)
     )
     clients = (
-        contributed[_CLIENTS]
-        | 'CountClients' >> beam.CombineGlobally(_add_numbers)
-        | 'WriteClients' >> beam.Map(_write_json, self._clients_path)
+      contributed[_CLIENTS]
+      | 'CountClients' >> beam.CombineGlobally(_add_numbers)
+      | 'WriteClients' >> beam.Map(_write_json, self._clients_path)
     )
     return total, clients
 

@@ -59,14 +59,14 @@ class ReadRows(beam.PTransform):
 
   def expand(self, input_or_inputs: beam.pvalue.PBegin) -> Output:
     parts = (
-        input_or_inputs
-        | 'Files' >> beam.Create(list(enumerate(self._paths)))
-        | 'CutIntoParts' >> beam.ParDo(_CutIntoParts(self._declaration.reader)).with_outputs(REPORTS, main='parts')
+      input_or_inputs
+      | 'Files' >> beam.Create(list(enumerate(self._paths)))
+      | 'CutIntoParts' >> beam.ParDo(_CutIntoParts(self._declaration.reader)).with_outputs(REPORTS, main='parts')
     )
     rows = (
-        parts['parts']
-        | 'SpreadParts' >> beam.Reshuffle()
-        | 'ReadParts' >> beam.ParDo(_ReadParts(self._declaration, self._key)).with_outputs(REPORTS, main='rows')
+      parts['parts']
+      | 'SpreadParts' >> beam.Reshuffle()
+      | 'ReadParts' >> beam.ParDo(_ReadParts(self._declaration, self._key)).with_outputs(REPORTS, main='rows')
     )
     return Output(rows['rows'], (parts[REPORTS], rows[REPORTS]) | 'ReadReports' >> beam.Flatten())
 
@@ -81,7 +81,7 @@ class SpillRows(beam.PTransform):
 
   def expand(self, input_or_inputs: beam.PCollection[NamedRows]) -> Output:
     spilled = input_or_inputs | 'Spill' >> beam.ParDo(_Spill(self._num_buckets, self._folder)).with_outputs(
-        REPORTS, main='slices'
+      REPORTS, main='slices'
     )
     return Output(spilled['slices'] | 'GroupByBucket' >> beam.GroupByKey(), spilled[REPORTS])
 
@@ -99,13 +99,13 @@ class WriteShards(beam.PTransform):
     self._writer = _WriteShards(builder, name)
 
   def expand(
-      self, input_or_inputs: beam.PCollection[tuple[int, Iterable[spill.Slice]]]
+    self, input_or_inputs: beam.PCollection[tuple[int, Iterable[spill.Slice]]]
   ) -> beam.PCollection[reports.Report]:
     return (
-        input_or_inputs
-        # A bucket is gathered while another is written: two cores have something to do, and memory holds two.
-        | 'BatchBuckets' >> beam.BatchElements(min_batch_size=_BUCKETS_PER_BATCH, max_batch_size=_BUCKETS_PER_BATCH)
-        | 'WriteShards' >> beam.ParDo(self._writer)
+      input_or_inputs
+      # A bucket is gathered while another is written: two cores have something to do, and memory holds two.
+      | 'BatchBuckets' >> beam.BatchElements(min_batch_size=_BUCKETS_PER_BATCH, max_batch_size=_BUCKETS_PER_BATCH)
+      | 'WriteShards' >> beam.ParDo(self._writer)
     )
 
 
@@ -118,9 +118,9 @@ class WriteResult(beam.PTransform):
 
   def expand(self, input_or_inputs: beam.PCollection[reports.Report]) -> beam.PCollection[None]:
     return (
-        input_or_inputs
-        | 'MergeReports' >> beam.CombineGlobally(reports.MergeReports())
-        | 'WriteIndex' >> beam.Map(_write_result, self._output_dir)
+      input_or_inputs
+      | 'MergeReports' >> beam.CombineGlobally(reports.MergeReports())
+      | 'WriteIndex' >> beam.Map(_write_result, self._output_dir)
     )
 
 
@@ -133,9 +133,9 @@ class WriteReport(beam.PTransform):
 
   def expand(self, input_or_inputs: beam.PCollection[reports.Report]) -> beam.PCollection[None]:
     return (
-        input_or_inputs
-        | 'MergeReports' >> beam.CombineGlobally(reports.MergeReports())
-        | 'WriteReport' >> beam.Map(_write_report, self._path)
+      input_or_inputs
+      | 'MergeReports' >> beam.CombineGlobally(reports.MergeReports())
+      | 'WriteReport' >> beam.Map(_write_report, self._path)
     )
 
 
@@ -226,7 +226,7 @@ def _write_result(report: reports.Report, output_dir: str) -> None:
   name = shard_writing.INDEX_NAME
   with contextlib.suppress(OSError):  # No room even for this: who started the job finds no result, and says so.
     splits = shard_writing.count_splits(
-        shard_writing.write_index(output_dir, report.index, open_file=storage.open_atomically)
+      shard_writing.write_index(output_dir, report.index, open_file=storage.open_atomically)
     )
     written = report.files | {name: storage.describe(storage.join(output_dir, name))}
     result = report.to_json() | {'splits': splits, 'files': written}

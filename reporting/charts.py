@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 _SIZE = (5.0, 2.9)  # Inches of 72 units: near the size it is shown at, so that text keeps its size on a phone.
 # Colours that nothing else has, exchanged for the page's own ones in the text of the drawing.
 _COLORS = {
-    'ink': '#010101', 'grid': '#020202', 'series-1': '#030303', 'series-2': '#040404', 'series-3': '#050505',
-}  # fmt: skip
+  'ink': '#010101',
+  'grid': '#020202',
+  'series-1': '#030303',
+  'series-2': '#040404',
+  'series-3': '#050505',
+}
 _MARGIN = 0.02  # Of the axis, beside the first and the last round.
 _FEW_POINTS = 40  # Up to here every measurement is marked by a dot.
 _WIDE_SHARE = 0.05  # From this span on whole percents tell the ticks apart.
@@ -98,9 +102,16 @@ def _set_scales(axes: 'axes_lib.Axes', rounds: Sequence[float], chart: Chart) ->
 def _style(axes: 'axes_lib.Axes') -> None:
   columns = 2 if len(axes.get_lines()) > 3 else 3  # Four would not fit.
   axes.legend(
-      loc='lower left', bbox_to_anchor=(-0.01, 1.0), ncols=columns, frameon=False, labelcolor=_COLORS['ink'],
-      handlelength=1.4, columnspacing=1.4, borderpad=0.2, borderaxespad=0.2,
-  )  # fmt: skip
+    loc='lower left',
+    bbox_to_anchor=(-0.01, 1.0),
+    ncols=columns,
+    frameon=False,
+    labelcolor=_COLORS['ink'],
+    handlelength=1.4,
+    columnspacing=1.4,
+    borderpad=0.2,
+    borderaxespad=0.2,
+  )
   axes.grid(axis='y', color=_COLORS['grid'], lw=0.8)
   axes.set_axisbelow(True)
   axes.spines[['top', 'right', 'left']].set_visible(False)

@@ -51,21 +51,26 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
   """
   run, privacy = run_directory.read_figures(run_dir), run_directory.read_json(run_dir, run_directory.LEDGER)
   environment = jinja2.Environment(
-      loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=True, trim_blocks=True, lstrip_blocks=True
   )
   environment.filters.update(
-      percent=_percent, number=_number, size=_size, duration=_duration, epsilon=_epsilon, delta=_delta,
-      flags=_mark_flags,
+    percent=_percent,
+    number=_number,
+    size=_size,
+    duration=_duration,
+    epsilon=_epsilon,
+    delta=_delta,
+    flags=_mark_flags,
   )
   page = environment.get_template(_TEMPLATE).render(
-      name=files.short_name(run_dir),
-      run=run,
-      compared=comparison.describe(run),
-      verdict=comparison.judge(run),
-      privacy=privacy,
-      parity=run_directory.read_parity(model_dir) if model_dir else {},
-      flags=run_directory.read_flags(run_dir),
-      charts=_draw_charts(run_directory.read_metrics(run_dir), privacy, run),
+    name=files.short_name(run_dir),
+    run=run,
+    compared=comparison.describe(run),
+    verdict=comparison.judge(run),
+    privacy=privacy,
+    parity=run_directory.read_parity(model_dir) if model_dir else {},
+    flags=run_directory.read_flags(run_dir),
+    charts=_draw_charts(run_directory.read_metrics(run_dir), privacy, run),
   )
   run_directory.make(run_dir)
   path = os.path.join(run_dir, run_directory.REPORT)
@@ -89,16 +94,14 @@ def _checksum(page: str) -> str:
 
 
 def _draw_charts(
-    metrics: Mapping[str, Sequence[float]], privacy: Mapping[str, Any], run: Mapping[str, Any]
+  metrics: Mapping[str, Sequence[float]], privacy: Mapping[str, Any], run: Mapping[str, Any]
 ) -> list[Chart]:
   rounds = metrics.get('round', ())
 
   def lines(**labels: str) -> list[charts.Series]:
     return [charts.Series(label, metrics.get(name, [math.nan] * len(rounds))) for name, label in labels.items()]
 
-  def chart(
-      title: str, text: str, series: Sequence[charts.Series], note: str | None = None, **options: Any
-  ) -> Chart:
+  def chart(title: str, text: str, series: Sequence[charts.Series], note: str | None = None, **options: Any) -> Chart:
     name = title.lower().replace(' ', '-')
     # Safe to mark: drawn from numbers and from the words below.
     return Chart(title, text, markupsafe.Markup(charts.draw(name, rounds, charts.Chart(series, **options))), note)
@@ -106,30 +109,44 @@ def _draw_charts(
   clip_norm, baseline = privacy.get('clip_norm'), run.get('eval_baseline_accuracy')
   eval_split = run.get('eval_split', 'test')
   return [
-      chart(
-          'Accuracy', f'Training users as they learn, and users who took no part ({eval_split} split).',
-          lines(accuracy='training', eval_accuracy='held-out', eval_accuracy_per_user='held-out, by user'),
-          _explain_gap(metrics), unit='percent', limit=None if baseline is None else (run['baseline'], baseline),
-      ),
-      chart('Loss', 'Cross entropy in nats; lower is better.', lines(loss='training', eval_loss='held-out')),
-      chart(
-          'Privacy spent', 'Epsilon of all models so far; lower protects more.',
-          lines(epsilon='epsilon'), from_zero=True,
-      ),
-      chart(
-          'Traffic per client', 'Bytes that one client sends up and receives in a round.',
-          lines(bytes_up_per_client='up', bytes_down_per_client='down'), unit='bytes', from_zero=True,
-      ),
-      chart(
-          'Update norms', 'L2 norm of what clients send, before it is clipped.',
-          lines(update_norm_mean='mean', update_norm_max='largest'),
-          limit=None if clip_norm is None else ('clip', clip_norm), from_zero=True,
-      ),
-      chart(
-          'Clipped updates', 'Share of clients whose update was longer than the clip.',
-          lines(clipped_share='clipped'), _explain_clipping(metrics), unit='percent', from_zero=True,
-      ),
-  ]  # fmt: skip
+    chart(
+      'Accuracy',
+      f'Training users as they learn, and users who took no part ({eval_split} split).',
+      lines(accuracy='training', eval_accuracy='held-out', eval_accuracy_per_user='held-out, by user'),
+      _explain_gap(metrics),
+      unit='percent',
+      limit=None if baseline is None else (run['baseline'], baseline),
+    ),
+    chart('Loss', 'Cross entropy in nats; lower is better.', lines(loss='training', eval_loss='held-out')),
+    chart(
+      'Privacy spent',
+      'Epsilon of all models so far; lower protects more.',
+      lines(epsilon='epsilon'),
+      from_zero=True,
+    ),
+    chart(
+      'Traffic per client',
+      'Bytes that one client sends up and receives in a round.',
+      lines(bytes_up_per_client='up', bytes_down_per_client='down'),
+      unit='bytes',
+      from_zero=True,
+    ),
+    chart(
+      'Update norms',
+      'L2 norm of what clients send, before it is clipped.',
+      lines(update_norm_mean='mean', update_norm_max='largest'),
+      limit=None if clip_norm is None else ('clip', clip_norm),
+      from_zero=True,
+    ),
+    chart(
+      'Clipped updates',
+      'Share of clients whose update was longer than the clip.',
+      lines(clipped_share='clipped'),
+      _explain_clipping(metrics),
+      unit='percent',
+      from_zero=True,
+    ),
+  ]
 
 
 def _explain_gap(metrics: Mapping[str, Sequence[float]]) -> str | None:
@@ -138,9 +155,9 @@ def _explain_gap(metrics: Mapping[str, Sequence[float]]) -> str | None:
   if training is None or held_out is None or training > held_out - _GAP:
     return None
   return (
-      'Training lies below held-out because it is measured while clients train, on each batch before its step, from '
-      'the model that the round began with; held-out is measured with the model that the round gave. Where both curves '
-      'are flat and the gap stays, the local steps are too large: lower --client_learning_rate.'
+    'Training lies below held-out because it is measured while clients train, on each batch before its step, from '
+    'the model that the round began with; held-out is measured with the model that the round gave. Where both curves '
+    'are flat and the gap stays, the local steps are too large: lower --client_learning_rate.'
   )
 
 
@@ -150,9 +167,9 @@ def _explain_clipping(metrics: Mapping[str, Sequence[float]]) -> str | None:
   if clipped is None or clipped < _ALL:
     return None
   return (
-      'Every update was longer than the clip: only its direction counts, and --clip_norm alone sets how far a client '
-      'moves the model. If the loss falls slowly, raise --clip_norm (the noise grows with it) or '
-      '--server_learning_rate; if the norms grow from round to round, lower --client_learning_rate.'
+    'Every update was longer than the clip: only its direction counts, and --clip_norm alone sets how far a client '
+    'moves the model. If the loss falls slowly, raise --clip_norm (the noise grows with it) or '
+    '--server_learning_rate; if the norms grow from round to round, lower --client_learning_rate.'
   )
 
 

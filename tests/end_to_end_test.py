@@ -18,11 +18,21 @@ from tests import layout
 from tests.tff_tasks import fakes
 
 _TRAIN = (
-    '--total_rounds=6', '--clients_per_round=12', '--client_learning_rate=1.0', '--client_batch_size=4',
-    '--max_examples_per_client=4', '--server_learning_rate=0.02', '--model_size=8', '--clip_norm=0.3',
-    '--noise_multiplier=1.0', '--delta=1e-4', '--rounds_per_eval=3', '--rounds_per_checkpoint=2', '--seed=1',
-    '--xla=no',  # Measured anew, it could be another choice in each run, and with it other last bits.
-)  # fmt: skip
+  '--total_rounds=6',
+  '--clients_per_round=12',
+  '--client_learning_rate=1.0',
+  '--client_batch_size=4',
+  '--max_examples_per_client=4',
+  '--server_learning_rate=0.02',
+  '--model_size=8',
+  '--clip_norm=0.3',
+  '--noise_multiplier=1.0',
+  '--delta=1e-4',
+  '--rounds_per_eval=3',
+  '--rounds_per_checkpoint=2',
+  '--seed=1',
+  '--xla=no',  # Measured anew, it could be another choice in each run, and with it other last bits.
+)
 
 # Runs the trainer, and kills it like a power cut when it saves round N: before anything of the checkpoint is on the
 # disk, while it is written, or when it is complete but the run does not know yet.
@@ -61,18 +71,27 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
 _PREPROCESS = (
-    '-m', 'pipelines.preprocess', '--dataset=configs/datasets/shakespeare_characters.toml',
-    '--input=examples/shakespeare/utterances.jsonl.gz', '--num_shards=8',
-)  # fmt: skip
+  '-m',
+  'pipelines.preprocess',
+  '--dataset=configs/datasets/shakespeare_characters.toml',
+  '--input=examples/shakespeare/utterances.jsonl.gz',
+  '--num_shards=8',
+)
 # Without what the tests themselves run under.
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != 'TF_CPP_MIN_LOG_LEVEL'}
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
   return subprocess.run(
-      [sys.executable, *command], cwd=layout.ROOT, capture_output=True, text=True, timeout=250, check=False,
-      stdin=subprocess.DEVNULL, env={**_ENVIRONMENT, 'PYTHONPATH': str(layout.ROOT)},
-  )  # fmt: skip
+    [sys.executable, *command],
+    cwd=layout.ROOT,
+    capture_output=True,
+    text=True,
+    timeout=250,
+    check=False,
+    stdin=subprocess.DEVNULL,
+    env={**_ENVIRONMENT, 'PYTHONPATH': str(layout.ROOT)},
+  )
 
 
 class EndToEndTest(absltest.TestCase):
@@ -88,8 +107,8 @@ class EndToEndTest(absltest.TestCase):
     cls.folder.mkdir(parents=True)
     cls.addClassCleanup(shutil.rmtree, cls.folder)
     for command in (
-        (*_PREPROCESS, f'--output_dir={cls.shards}', '--override=examples.window_length=20'),
-        ('-m', 'tff_tasks.train', *_TRAIN, f'--shards_dir={cls.shards}', f'--output_dir={cls.run_dir}'),
+      (*_PREPROCESS, f'--output_dir={cls.shards}', '--override=examples.window_length=20'),
+      ('-m', 'tff_tasks.train', *_TRAIN, f'--shards_dir={cls.shards}', f'--output_dir={cls.run_dir}'),
     ):
       result = _run(*command)
       if result.returncode:
@@ -97,7 +116,7 @@ class EndToEndTest(absltest.TestCase):
 
   def _train(self, run_dir: str, shards: str | None = None, *flags: str) -> subprocess.CompletedProcess[str]:
     return _run(
-        '-m', 'tff_tasks.train', *_TRAIN, f'--shards_dir={shards or self.shards}', f'--output_dir={run_dir}', *flags
+      '-m', 'tff_tasks.train', *_TRAIN, f'--shards_dir={shards or self.shards}', f'--output_dir={run_dir}', *flags
     )
 
   def _metrics(self, run_dir: str) -> list[list[str]]:
@@ -197,9 +216,14 @@ class EndToEndTest(absltest.TestCase):
     self.assertEqual(result.returncode, 0, result.stderr)
     self.assert_refused(self._train(self.run_dir, shards), 'other shards')
     self.assert_refused(
-        _run('-m', 'export.to_tflite', f'--run_dir={self.run_dir}', f'--shards_dir={shards}',
-             f'--output_dir={self.folder / "no_model"}')
-    )  # fmt: skip
+      _run(
+        '-m',
+        'export.to_tflite',
+        f'--run_dir={self.run_dir}',
+        f'--shards_dir={shards}',
+        f'--output_dir={self.folder / "no_model"}',
+      )
+    )
 
   def test_nowhere_to_write(self) -> None:
     for run_dir in ('/proc/run', os.path.join(self.shards, 'manifest.json')):
@@ -218,9 +242,9 @@ class EndToEndTest(absltest.TestCase):
   def test_impossible_plans(self) -> None:
     run_dir = str(self.folder / 'impossible')
     for change, word in (
-        ('--clients_per_round=5000', 'clients_per_round'),
-        ('--delta=0.5', 'delta'),
-        ('--clip_norm=0', 'clip_norm'),
+      ('--clients_per_round=5000', 'clients_per_round'),
+      ('--delta=0.5', 'delta'),
+      ('--clip_norm=0', 'clip_norm'),
     ):
       arguments = (*_TRAIN, change, f'--shards_dir={self.shards}', f'--output_dir={run_dir}')
       self.assert_refused(_run('-m', 'tff_tasks.train', *arguments), word)

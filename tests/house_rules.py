@@ -9,14 +9,14 @@ from tests import layout
 _HOME = {'apache_beam': 'pipelines', 'tensorflow_federated': 'tff_tasks'}
 # What each folder may import besides itself: downwards only. Folders that are not here may import all.
 _BELOW = {
-    'common': (),
-    'contracts': ('common',),
-    'pipelines': ('common', 'contracts'),
-    'models': ('common', 'contracts'),
-    'reporting': ('common', 'contracts'),
-    'tff_tasks': ('common', 'contracts', 'models', 'reporting'),
-    'export': ('common', 'contracts', 'models', 'reporting'),
-    'examples': ('common', 'contracts', 'models', 'pipelines', 'tff_tasks'),
+  'common': (),
+  'contracts': ('common',),
+  'pipelines': ('common', 'contracts'),
+  'models': ('common', 'contracts'),
+  'reporting': ('common', 'contracts'),
+  'tff_tasks': ('common', 'contracts', 'models', 'reporting'),
+  'export': ('common', 'contracts', 'models', 'reporting'),
+  'examples': ('common', 'contracts', 'models', 'pipelines', 'tff_tasks'),
 }
 # They are read by programs that must start quickly.
 _WITHOUT_TENSORFLOW = ('common', 'contracts', 'reporting')
@@ -46,14 +46,14 @@ def check_imports(sources: Sequence[layout.Source]) -> list[str]:
 def _check_doors(source: layout.Source, imports: Iterable[str]) -> list[str]:
   open_doors = (source.folder, *_BELOW[source.folder])
   complaints = [
-      f'{source.path} imports {name}: {source.folder} may import only {", ".join(open_doors)}.'
-      for name in imports
-      if name.split('.')[0] not in open_doors
+    f'{source.path} imports {name}: {source.folder} may import only {", ".join(open_doors)}.'
+    for name in imports
+    if name.split('.')[0] not in open_doors
   ]
   complaints += [
-      f'{source.path} imports {name}: only {_HOME[name]} does.'
-      for name in source.foreign_imports & _HOME.keys()
-      if source.folder != _HOME[name]
+    f'{source.path} imports {name}: only {_HOME[name]} does.'
+    for name in source.foreign_imports & _HOME.keys()
+    if source.folder != _HOME[name]
   ]
   if 'tensorflow' in source.foreign_imports and source.folder in _WITHOUT_TENSORFLOW:
     complaints.append(f'{source.path} imports tensorflow: {source.folder} does not.')
@@ -69,9 +69,7 @@ def check_circles(sources: Iterable[layout.Source]) -> list[str]:
   folders: dict[str, set[str]] = {}
   for name, imports in files.items():
     folders.setdefault(_package(name), set()).update(map(_package, imports))
-  return [
-      f'{" -> ".join(circle)} is a circle.' for graph in (files, folders) for circle in _find_circles(graph)
-  ]
+  return [f'{" -> ".join(circle)} is a circle.' for graph in (files, folders) for circle in _find_circles(graph)]
 
 
 def _package(module: str) -> str:
@@ -95,9 +93,9 @@ def check_mirror(paths: Iterable[str], tests_of_all: Iterable[str], tested_elsew
   excused = {layout.test_path(path): path for path in tested_elsewhere}
   needless = excused.keys() - (expected.keys() - tests)
   return [
-      *(f'{expected[test]} has no {test}.' for test in expected.keys() - tests - excused.keys()),
-      *(f'{test} tests no file of that name.' for test in tests - expected.keys() - set(tests_of_all)),
-      *(f'{excused[test]} is excused, but is gone or has {test}.' for test in needless),
+    *(f'{expected[test]} has no {test}.' for test in expected.keys() - tests - excused.keys()),
+    *(f'{test} tests no file of that name.' for test in tests - expected.keys() - set(tests_of_all)),
+    *(f'{excused[test]} is excused, but is gone or has {test}.' for test in needless),
   ]
 
 
@@ -146,11 +144,11 @@ def _check_listing(build: layout.BuildFile, paths: Iterable[str]) -> list[str]:
   names = [target.name for target in build.targets]
   listed = [path for target in build.targets for path in target.srcs]
   return [
-      *(f'{rule} is not loaded.' for rule in {target.rule for target in build.targets} - build.loaded),
-      *(f'{name} names {names.count(name)} targets.' for name in set(names) if names.count(name) > 1),
-      *(f'{name} names a target and a folder.' for name in set(names) & set(layout.OUR_FOLDERS)),
-      *(f'{path} stands in {listed.count(path)} targets.' for path in paths if listed.count(path) != 1),
-      *(f'{path} is listed and does not exist.' for path in set(listed) - set(paths)),
+    *(f'{rule} is not loaded.' for rule in {target.rule for target in build.targets} - build.loaded),
+    *(f'{name} names {names.count(name)} targets.' for name in set(names) if names.count(name) > 1),
+    *(f'{name} names a target and a folder.' for name in set(names) & set(layout.OUR_FOLDERS)),
+    *(f'{path} stands in {listed.count(path)} targets.' for path in paths if listed.count(path) != 1),
+    *(f'{path} is listed and does not exist.' for path in set(listed) - set(paths)),
   ]
 
 
@@ -168,7 +166,7 @@ def _check_rule(target: layout.Target, files: Sequence[layout.Source]) -> list[s
 
 
 def _dependencies(
-    source: layout.Source, modules: Mapping[str, layout.Source], owners: Mapping[str, str]
+  source: layout.Source, modules: Mapping[str, layout.Source], owners: Mapping[str, str]
 ) -> Iterable[str]:
   for name in source.our_imports(modules):
     yield owners.get(modules[name].path, f'the target of {modules[name].path}')

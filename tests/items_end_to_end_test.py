@@ -12,10 +12,20 @@ from tests import layout
 
 _PLACES = 6
 _TRAIN = (
-    '--total_rounds=2', '--clients_per_round=20', '--client_learning_rate=1.0', '--client_batch_size=4',
-    '--max_examples_per_client=4', '--server_learning_rate=0.02', '--model_size=8', '--clip_norm=0.3',
-    '--noise_multiplier=1.0', '--delta=1e-4', '--rounds_per_eval=2', '--seed=1', '--xla=no',
-)  # fmt: skip
+  '--total_rounds=2',
+  '--clients_per_round=20',
+  '--client_learning_rate=1.0',
+  '--client_batch_size=4',
+  '--max_examples_per_client=4',
+  '--server_learning_rate=0.02',
+  '--model_size=8',
+  '--clip_norm=0.3',
+  '--noise_multiplier=1.0',
+  '--delta=1e-4',
+  '--rounds_per_eval=2',
+  '--seed=1',
+  '--xla=no',
+)
 
 
 def _log() -> str:
@@ -35,7 +45,7 @@ def _log() -> str:
 class ItemsEndToEndTest(absltest.TestCase):
   def _run(self, *command: str) -> str:
     result = subprocess.run(
-        [sys.executable, *command], cwd=layout.ROOT, capture_output=True, text=True, timeout=250, check=False
+      [sys.executable, *command], cwd=layout.ROOT, capture_output=True, text=True, timeout=250, check=False
     )
     self.assertEqual(result.returncode, 0, result.stderr)
     return result.stdout
@@ -47,11 +57,17 @@ class ItemsEndToEndTest(absltest.TestCase):
     (folder / 'visits.jsonl').write_text(_log())
     # At this price a place of all 72 training users is always published (a chance of 1e-9 that it is not).
     self._run(
-        '-m', 'pipelines.preprocess', '--dataset=configs/datasets/place_visits.toml', f'--output_dir={shards}',
-        f'--input={folder / "visits.jsonl"}', f'--client_id_key_file={folder / "key"}', '--num_shards=2',
-        '--override=examples.vocabulary.epsilon=20', '--override=examples.vocabulary.items_per_client=6',
-        '--override=examples.window_length=5',
-    )  # fmt: skip
+      '-m',
+      'pipelines.preprocess',
+      '--dataset=configs/datasets/place_visits.toml',
+      f'--output_dir={shards}',
+      f'--input={folder / "visits.jsonl"}',
+      f'--client_id_key_file={folder / "key"}',
+      '--num_shards=2',
+      '--override=examples.vocabulary.epsilon=20',
+      '--override=examples.vocabulary.items_per_client=6',
+      '--override=examples.window_length=5',
+    )
     schema = json.loads((shards / 'manifest.json').read_text())['schema']
     self.assertEqual(schema['classes'][:2], ['<pad>', '<unknown>'])
     self.assertCountEqual(schema['classes'][2:], [str(place + 17) for place in range(_PLACES)])

@@ -14,12 +14,12 @@ OUR_FOLDERS = (*HOUSE, 'benchmarks', 'tests')
 
 # The distributions that are not named like what one imports from them.
 _DISTRIBUTIONS = {
-    'PIL': 'pillow',
-    'absl': 'absl-py',
-    'google': 'protobuf',
-    'grpc': 'grpcio',
-    'pydp': 'python-dp',
-    'yaml': 'pyyaml',
+  'PIL': 'pillow',
+  'absl': 'absl-py',
+  'google': 'protobuf',
+  'grpc': 'grpcio',
+  'pydp': 'python-dp',
+  'yaml': 'pyyaml',
 }
 _IF_RUN = "__name__ == '__main__'"
 _MADE_BY_TOOLS = ('.', '__pycache__', 'bazel-', 'build', 'pocketfed.egg-info', 'runs')

@@ -12,21 +12,30 @@ from tests import house_rules
 from tests import layout
 
 _TESTS_OF_ALL = tuple(
-    f'tests/{name}_test.py'
-    for name in (
-        'terminal', 'end_to_end', 'items_end_to_end', 'layout', 'mains', 'pipelines/flink', 'pipelines/folders',
-        'pipelines/readers/fuzz', 'setup', 'tff_tasks/remedies', 'tiers',
-    )
+  f'tests/{name}_test.py'
+  for name in (
+    'terminal',
+    'end_to_end',
+    'items_end_to_end',
+    'layout',
+    'mains',
+    'pipelines/flink',
+    'pipelines/folders',
+    'pipelines/readers/fuzz',
+    'setup',
+    'tff_tasks/remedies',
+    'tiers',
+  )
 )
 # Files without a test file of their own, and what tests them.
 _TESTED_ELSEWHERE: dict[str, str] = {
-    'pipelines/rows/rows.py': 'names; bounds_test.py and parsing_test.py give them values',
-    'pipelines/featurizers/base.py': 'an interface; the featurizers are tested',
-    'pipelines/readers/base.py': 'an interface; the readers are tested',
-    'tff_tasks/algorithms/base.py': 'a protocol; registry_test.py and the algorithms are tested',
-    'tff_tasks/algorithms/fed_avg.py': 'its parts; fed_prox_test.py and learning_process_test.py train with it',
-    'tff_tasks/config.py': 'names without behaviour; train_test.py and program_test.py give them values',
-    'tff_tasks/runtime/runtime.py': 'a protocol; mypy holds the runtimes to it',
+  'pipelines/rows/rows.py': 'names; bounds_test.py and parsing_test.py give them values',
+  'pipelines/featurizers/base.py': 'an interface; the featurizers are tested',
+  'pipelines/readers/base.py': 'an interface; the readers are tested',
+  'tff_tasks/algorithms/base.py': 'a protocol; registry_test.py and the algorithms are tested',
+  'tff_tasks/algorithms/fed_avg.py': 'its parts; fed_prox_test.py and learning_process_test.py train with it',
+  'tff_tasks/config.py': 'names without behaviour; train_test.py and program_test.py give them values',
+  'tff_tasks/runtime/runtime.py': 'a protocol; mypy holds the runtimes to it',
 }
 
 _MEDIAN_FUNCTION_LINES = 12
@@ -95,13 +104,13 @@ def _source(path: str, text: str) -> layout.Source:
 
 _RUN = "if __name__ == '__main__':\n  main()\n"
 _NEIGHBOURS = (
-    _source('contracts/schema.py', ''),
-    _source('pipelines/job.py', ''),
-    _source('pipelines/preprocess.py', _RUN),
-    _source('tff_tasks/loop.py', ''),
-    _source('models/task.py', ''),
-    _source('reporting/report.py', ''),
-    _source('export/parity.py', ''),
+  _source('contracts/schema.py', ''),
+  _source('pipelines/job.py', ''),
+  _source('pipelines/preprocess.py', _RUN),
+  _source('tff_tasks/loop.py', ''),
+  _source('models/task.py', ''),
+  _source('reporting/report.py', ''),
+  _source('export/parity.py', ''),
 )
 
 
@@ -109,39 +118,39 @@ class RulesTest(parameterized.TestCase):
   """The rules against files that keep or break them."""
 
   @parameterized.parameters(
-      ('export/a.py', 'import tensorflow_federated as tff'),
-      ('tff_tasks/a.py', 'import apache_beam.io'),
-      ('models/a.py', 'from apache_beam import io'),
-      ('contracts/a.py', 'import tensorflow as tf'),
-      ('pipelines/a.py', 'def f():\n  import tensorflow_federated'),
-      ('export/a.py', 'from tff_tasks import loop'),
-      ('tff_tasks/a.py', 'from pipelines import job'),
-      ('tff_tasks/a.py', 'from export import parity'),
-      ('tff_tasks/a.py', 'import pipelines.job'),
-      ('models/a.py', 'from contracts import schema as a\nfrom pipelines import job'),
-      ('contracts/a.py', 'from pipelines import job'),
-      ('pipelines/a.py', 'from pipelines import preprocess'),
-      ('tests/end_to_end_test.py', 'from pipelines import preprocess'),
-      ('export/a.py', 'from absl import flags'),
+    ('export/a.py', 'import tensorflow_federated as tff'),
+    ('tff_tasks/a.py', 'import apache_beam.io'),
+    ('models/a.py', 'from apache_beam import io'),
+    ('contracts/a.py', 'import tensorflow as tf'),
+    ('pipelines/a.py', 'def f():\n  import tensorflow_federated'),
+    ('export/a.py', 'from tff_tasks import loop'),
+    ('tff_tasks/a.py', 'from pipelines import job'),
+    ('tff_tasks/a.py', 'from export import parity'),
+    ('tff_tasks/a.py', 'import pipelines.job'),
+    ('models/a.py', 'from contracts import schema as a\nfrom pipelines import job'),
+    ('contracts/a.py', 'from pipelines import job'),
+    ('pipelines/a.py', 'from pipelines import preprocess'),
+    ('tests/end_to_end_test.py', 'from pipelines import preprocess'),
+    ('export/a.py', 'from absl import flags'),
   )
   def test_refuses_an_import(self, path: str, text: str) -> None:
     self.assertLen(house_rules.check_imports((*_NEIGHBOURS, _source(path, text))), 1)
 
   @parameterized.parameters(
-      ('pipelines/a.py', 'import apache_beam\nfrom pipelines import job'),
-      ('tff_tasks/a.py', 'import tensorflow_federated\nfrom tff_tasks import loop\nfrom reporting import report'),
-      ('export/a.py', 'from models import task\nfrom contracts import schema as schema_lib'),
-      ('tests/pipelines/preprocess_test.py', 'from pipelines import preprocess'),
-      ('export/a.py', f'from absl import flags\n{_RUN}'),
-      ('common/cli.py', 'from absl import flags'),
+    ('pipelines/a.py', 'import apache_beam\nfrom pipelines import job'),
+    ('tff_tasks/a.py', 'import tensorflow_federated\nfrom tff_tasks import loop\nfrom reporting import report'),
+    ('export/a.py', 'from models import task\nfrom contracts import schema as schema_lib'),
+    ('tests/pipelines/preprocess_test.py', 'from pipelines import preprocess'),
+    ('export/a.py', f'from absl import flags\n{_RUN}'),
+    ('common/cli.py', 'from absl import flags'),
   )
   def test_allows_an_import(self, path: str, text: str) -> None:
     self.assertEmpty(house_rules.check_imports((*_NEIGHBOURS, _source(path, text))))
 
   @parameterized.parameters(
-      ({'models/a.py': 'from models import b', 'models/b.py': 'from models import a'},),
-      ({'models/x/a.py': 'from models.y import a', 'models/y/a.py': '', 'models/y/b.py': 'from models.x import a'},),
-      ({'models/a.py': 'from models.x import a', 'models/x/a.py': '', 'models/x/b.py': 'from models import a'},),
+    ({'models/a.py': 'from models import b', 'models/b.py': 'from models import a'},),
+    ({'models/x/a.py': 'from models.y import a', 'models/y/a.py': '', 'models/y/b.py': 'from models.x import a'},),
+    ({'models/a.py': 'from models.x import a', 'models/x/a.py': '', 'models/x/b.py': 'from models import a'},),
   )
   def test_finds_a_circle(self, texts: dict[str, str]) -> None:
     self.assertNotEmpty(house_rules.check_circles([_source(path, text) for path, text in texts.items()]))
@@ -151,11 +160,11 @@ class RulesTest(parameterized.TestCase):
     self.assertEmpty(house_rules.check_circles([_source(path, text) for path, text in texts.items()]))
 
   @parameterized.parameters(
-      (['models/a.py'], ()),
-      (['tests/models/a_test.py'], ()),
-      (['tests/a_test.py'], ()),
-      (['models/a.py', 'tests/models/a_test.py'], ['models/a.py']),
-      ([], ['models/a.py']),
+    (['models/a.py'], ()),
+    (['tests/models/a_test.py'], ()),
+    (['tests/a_test.py'], ()),
+    (['models/a.py', 'tests/models/a_test.py'], ['models/a.py']),
+    ([], ['models/a.py']),
   )
   def test_tests_must_mirror(self, paths: Sequence[str], tested_elsewhere: Sequence[str]) -> None:
     self.assertLen(house_rules.check_mirror(paths, ['tests/all_test.py'], tested_elsewhere), 1)
@@ -180,9 +189,9 @@ class RulesTest(parameterized.TestCase):
 
 
 _FILES = (
-    _source('models/task.py', 'from absl import logging\nimport os'),
-    _source('models/train.py', f'from models import task\n{_RUN}'),
-    _source('tests/models/train_test.py', f'from models import train\n{_RUN}'),
+  _source('models/task.py', 'from absl import logging\nimport os'),
+  _source('models/train.py', f'from models import task\n{_RUN}'),
+  _source('tests/models/train_test.py', f'from models import train\n{_RUN}'),
 )
 _BUILD = """
 load("@rules_python//python:defs.bzl", "py_binary", "py_library", "py_test")
@@ -204,16 +213,16 @@ class BuildRulesTest(parameterized.TestCase):
     self.assertEmpty(house_rules.check_build(_BUILD, _FILES))
 
   @parameterized.parameters(
-      (', "py_test")', ')', 'py_test is not loaded.'),
-      ('name = "task"', 'name = "models"', 'models names a target and a folder.'),
-      ('name = "train"', 'name = "task"', 'task names 2 targets.'),
-      ('["models/task.py"]', '["models/task.py", "models/gone.py"]', 'models/gone.py is listed and does not exist.'),
-      ('["models/task.py"]', '[]', 'models/task.py stands in 0 targets.'),
-      ('deps = ["@pypi//absl_py"]', 'deps = []', 'task lacks the dep "@pypi//absl_py".'),
-      ('deps = [":task"]', 'deps = [":task", "@pypi//six"]', 'train does not need the dep "@pypi//six".'),
-      ('py_test(', 'py_library(', 'train_test should be a py_test with main = "tests/models/train_test.py"'),
-      ('    main = "tests/models/train_test.py",\n', '', 'train_test should be a py_test with main'),
-      ('py_library(', 'py_binary(', 'task is a py_binary with nothing to run.'),
+    (', "py_test")', ')', 'py_test is not loaded.'),
+    ('name = "task"', 'name = "models"', 'models names a target and a folder.'),
+    ('name = "train"', 'name = "task"', 'task names 2 targets.'),
+    ('["models/task.py"]', '["models/task.py", "models/gone.py"]', 'models/gone.py is listed and does not exist.'),
+    ('["models/task.py"]', '[]', 'models/task.py stands in 0 targets.'),
+    ('deps = ["@pypi//absl_py"]', 'deps = []', 'task lacks the dep "@pypi//absl_py".'),
+    ('deps = [":task"]', 'deps = [":task", "@pypi//six"]', 'train does not need the dep "@pypi//six".'),
+    ('py_test(', 'py_library(', 'train_test should be a py_test with main = "tests/models/train_test.py"'),
+    ('    main = "tests/models/train_test.py",\n', '', 'train_test should be a py_test with main'),
+    ('py_library(', 'py_binary(', 'task is a py_binary with nothing to run.'),
   )
   def test_refuses_a_build(self, old: str, new: str, expected: str) -> None:
     self.assertIn(old, _BUILD)

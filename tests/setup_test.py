@@ -20,7 +20,7 @@ from tests import layout
 _NAME = re.compile('[a-z0-9-]+')
 _PIN = re.compile(r'^([a-z0-9-]+)==(\S+) \\$', re.MULTILINE)
 _PINS_WITH_HASHES = re.compile(
-    r'(#.*\n)+--only-binary :all:\n\n([a-z0-9-]+==\S+( \\\n    --hash=sha256:[0-9a-f]{64})+\n)+'
+  r'(#.*\n)+--only-binary :all:\n\n([a-z0-9-]+==\S+( \\\n    --hash=sha256:[0-9a-f]{64})+\n)+'
 )
 _RUFF = pathlib.Path(sys.executable).with_name('ruff')
 
@@ -85,9 +85,13 @@ class InstallTest(absltest.TestCase):
     (elsewhere / 'export').mkdir(parents=True, exist_ok=True)  # A folder of the user's own, by a name of ours.
     (elsewhere / 'export/__init__.py').write_text('raise ImportError("not ours")')
     return subprocess.run(
-        [sys.executable, str(self.target / 'bin/pocketfed'), *arguments], cwd=elsewhere, capture_output=True, text=True,
-        env={**os.environ, 'PYTHONPATH': str(self.target)}, check=False,
-    )  # fmt: skip
+      [sys.executable, str(self.target / 'bin/pocketfed'), *arguments],
+      cwd=elsewhere,
+      capture_output=True,
+      text=True,
+      env={**os.environ, 'PYTHONPATH': str(self.target)},
+      check=False,
+    )
 
   def test_works_from_any_folder(self) -> None:
     version = tomllib.loads(_read('pyproject.toml'))['project']['version']
@@ -114,7 +118,7 @@ class MakeSetupTest(parameterized.TestCase):
       shutil.copy(layout.ROOT / name, self.folder)
 
   def _setup(
-      self, platform: str = 'Python 3.11 on Linux x86_64', pip_code: int = 0, uv: str = ''
+    self, platform: str = 'Python 3.11 on Linux x86_64', pip_code: int = 0, uv: str = ''
   ) -> subprocess.CompletedProcess[str]:
     python = self.folder / 'python'
     python.write_text(_FAKE_PYTHON.format(platform=platform, pip_code=pip_code))
@@ -124,11 +128,11 @@ class MakeSetupTest(parameterized.TestCase):
   def _make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {'PATH': os.environ['PATH']}
     return subprocess.run(
-        ['make', 'setup', *arguments], cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+      ['make', 'setup', *arguments], cwd=self.folder, env=environment, capture_output=True, text=True, check=False
     )
 
   @parameterized.parameters(
-      ('Python 3.9 on Linux x86_64',), ('Python 3.12 on Linux x86_64',), ('Python 3.11 on Darwin arm64',)
+    ('Python 3.9 on Linux x86_64',), ('Python 3.12 on Linux x86_64',), ('Python 3.11 on Darwin arm64',)
   )
   def test_another_python_is_one_line(self, platform: str) -> None:
     result = self._setup(platform)
@@ -165,8 +169,8 @@ class MakeSetupTest(parameterized.TestCase):
     self.assertEqual(self._setup(uv=str(uv)).returncode, 0)
     self.assertFalse((self.folder / 'pip.log').exists())
     self.assertEqual(
-        (self.folder / 'uv.log').read_text(),
-        'pip install --no-config --python .venv/bin/python --no-deps --require-hashes -r requirements.txt\n',
+      (self.folder / 'uv.log').read_text(),
+      'pip install --no-config --python .venv/bin/python --no-deps --require-hashes -r requirements.txt\n',
     )
 
   def test_pip_takes_over_where_uv_fails(self) -> None:

@@ -29,10 +29,19 @@ window_length = 8
 """
 # Of rounds that take no time, and that no figures are worked out for.
 _TRAINING = (
-    '--total_rounds=50000', '--clients_per_round=2', '--client_learning_rate=0.1', '--client_batch_size=4',
-    '--max_examples_per_client=4', '--server_learning_rate=0.01', '--clip_norm=1', '--noise_multiplier=0',
-    '--rounds_per_eval=1000', '--rounds_per_checkpoint=1000', '--model_size=4', '--xla=no',
-)  # fmt: skip
+  '--total_rounds=50000',
+  '--clients_per_round=2',
+  '--client_learning_rate=0.1',
+  '--client_batch_size=4',
+  '--max_examples_per_client=4',
+  '--server_learning_rate=0.01',
+  '--clip_norm=1',
+  '--noise_multiplier=0',
+  '--rounds_per_eval=1000',
+  '--rounds_per_checkpoint=1000',
+  '--model_size=4',
+  '--xla=no',
+)
 # A reader of logs that never ends, as a large input is: what is sent arrives while the job is at work.
 _SLOW = """
 import pathlib, runpy, sys, time

@@ -46,7 +46,7 @@ def slow_files() -> frozenset[pathlib.Path]:
   """Returns the slow tests of this project."""
   paths = [path for path in layout.find_files() if path.endswith('.py')]
   return frozenset(
-      layout.ROOT / path for path in find_slow_files({path: (layout.ROOT / path).read_text() for path in paths})
+    layout.ROOT / path for path in find_slow_files({path: (layout.ROOT / path).read_text() for path in paths})
   )
 
 

@@ -11,15 +11,15 @@ from tests import layout
 from tests import tiers
 
 _FILES = {
-    'models/heavy.py': 'import os\nimport tensorflow as tf\n',
-    'models/lazy.py': 'def f():\n  import tensorflow as tf\n',
-    'models/__init__.py': '',
-    'export/guard.py': 'import subprocess\n',
-    'tests/helper.py': 'import subprocess\n',
-    'tests/heavy_test.py': 'from models import heavy\n',
-    'tests/lazy_test.py': 'from models import lazy\n',
-    'tests/guard_test.py': 'from export import guard\n',
-    'tests/process_test.py': 'from tests import helper\n',
+  'models/heavy.py': 'import os\nimport tensorflow as tf\n',
+  'models/lazy.py': 'def f():\n  import tensorflow as tf\n',
+  'models/__init__.py': '',
+  'export/guard.py': 'import subprocess\n',
+  'tests/helper.py': 'import subprocess\n',
+  'tests/heavy_test.py': 'from models import heavy\n',
+  'tests/lazy_test.py': 'from models import lazy\n',
+  'tests/guard_test.py': 'from export import guard\n',
+  'tests/process_test.py': 'from tests import helper\n',
 }
 # A test of each kind, and the outcomes that pytest should count.
 _TESTS = """
@@ -51,9 +51,9 @@ class TiersTest(parameterized.TestCase):
     self.assertNoCommonElements({'tests/layout_test.py', 'tests/contracts/schema_test.py'}, slow)
 
   @parameterized.parameters(
-      ('import', 'tensorflow.python', 'found tensorflow.python: mark it'),
-      ('subprocess.Popen', 'ls', 'found subprocess.Popen: mark it'),
-      ('os.fork', None, 'found os.fork: mark it'),
+    ('import', 'tensorflow.python', 'found tensorflow.python: mark it'),
+    ('subprocess.Popen', 'ls', 'found subprocess.Popen: mark it'),
+    ('os.fork', None, 'found os.fork: mark it'),
   )
   def test_a_fast_test_is_refused_what_is_slow(self, event: str, argument: object, message: str) -> None:
     self.assertIn(message, tiers.refusal(event, argument) or '')

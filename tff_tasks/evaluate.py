@@ -16,12 +16,14 @@ from tff_tasks.runtime import start_up
 
 _RUN_DIR = flags.DEFINE_string('run_dir', None, 'Run directory of tff_tasks.train.', required=True)
 _SHARDS_DIR = flags.DEFINE_string(
-    'shards_dir', None, 'Client shards of the schema of the run, made by pipelines.preprocess.', required=True
+  'shards_dir', None, 'Client shards of the schema of the run, made by pipelines.preprocess.', required=True
 )
 _SPLIT = flags.DEFINE_enum(
-    'split', 'test', list(client_shards.SPLITS),
-    'test, validation: held-out users; tail: held-out examples of training users; train: what they trained on.',
-)  # fmt: skip
+  'split',
+  'test',
+  list(client_shards.SPLITS),
+  'test, validation: held-out users; tail: held-out examples of training users; train: what they trained on.',
+)
 _JSON = flags.DEFINE_boolean('json', False, 'Prints the figures as JSON.')
 
 
@@ -37,13 +39,13 @@ def main() -> None:
     print(json.dumps(run_directory.finite(figures), indent=1))
     return
   print(
-      f'Round {figures["round"]} of {figures["task"]} on {figures["clients"]:,} {figures["split"]} users of '
-      f'{figures["data_set"]} ({figures["examples"]:,} examples):',
-      f'accuracy {figures["accuracy"]:.1%}, as a mean over users {figures["accuracy_per_user"]:.1%}, loss '
-      f'{figures["loss"]:.3f}.',
-      *comparison.describe(figures),
-      'These figures are exact: keep them with the operator, or count them as a release.',
-      sep='\n',
+    f'Round {figures["round"]} of {figures["task"]} on {figures["clients"]:,} {figures["split"]} users of '
+    f'{figures["data_set"]} ({figures["examples"]:,} examples):',
+    f'accuracy {figures["accuracy"]:.1%}, as a mean over users {figures["accuracy_per_user"]:.1%}, loss '
+    f'{figures["loss"]:.3f}.',
+    *comparison.describe(figures),
+    'These figures are exact: keep them with the operator, or count them as a release.',
+    sep='\n',
   )
 
 

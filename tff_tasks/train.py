@@ -25,110 +25,147 @@ flags.DEFINE_string('output_dir', None, 'Run directory. If this run is in it alr
 
 flags.DEFINE_integer('total_rounds', None, 'Rounds to train for.', lower_bound=1, required=True)
 flags.DEFINE_integer(
-    'clients_per_round', None, 'Clients of a round: expected (poisson) or exact (fixed).', lower_bound=1, required=True
+  'clients_per_round', None, 'Clients of a round: expected (poisson) or exact (fixed).', lower_bound=1, required=True
 )
 flags.DEFINE_enum(
-    'sampling', 'poisson', list(config_lib.SAMPLINGS),
-    'poisson: each client takes part in a round with the same probability, drawn in secret; epsilon is much smaller. '
-    'fixed: exactly so many clients, without replacement.',
-)  # fmt: skip
+  'sampling',
+  'poisson',
+  list(config_lib.SAMPLINGS),
+  'poisson: each client takes part in a round with the same probability, drawn in secret; epsilon is much smaller. '
+  'fixed: exactly so many clients, without replacement.',
+)
 
 flags.DEFINE_string(
-    'algorithm', 'fed_avg',
-    f'What a client computes and what the server does with the mean: {", ".join(algorithms.ALGORITHMS)}, or one of '
-    'your own as package.module:attribute (docs/extend.md).',
-)  # fmt: skip
+  'algorithm',
+  'fed_avg',
+  f'What a client computes and what the server does with the mean: {", ".join(algorithms.ALGORITHMS)}, or one of '
+  'your own as package.module:attribute (docs/extend.md).',
+)
 flags.DEFINE_list('algorithm_options', [], 'Options of the algorithm, such as mu=0.1 for fed_prox; several: a=1,b=2.')
 flags.DEFINE_float('client_learning_rate', None, 'Learning rate of local SGD.', lower_bound=0, required=True)
 flags.DEFINE_integer('client_batch_size', None, 'Examples of each local step.', lower_bound=1, required=True)
 flags.DEFINE_integer('client_epochs_per_round', 1, 'Passes of a client over its examples in a round.', lower_bound=1)
 flags.DEFINE_integer(
-    'max_examples_per_client', None, 'Most examples a client trains on in a round, drawn anew each round.',
-    lower_bound=1, required=True,
-)  # fmt: skip
+  'max_examples_per_client',
+  None,
+  'Most examples a client trains on in a round, drawn anew each round.',
+  lower_bound=1,
+  required=True,
+)
 
 flags.DEFINE_enum(
-    'server_optimizer', 'adam', list(config_lib.SERVER_OPTIMIZERS), 'Optimizer that applies the mean update.'
+  'server_optimizer', 'adam', list(config_lib.SERVER_OPTIMIZERS), 'Optimizer that applies the mean update.'
 )
 flags.DEFINE_float('server_learning_rate', None, 'Learning rate of the server optimizer.', lower_bound=0, required=True)
 flags.DEFINE_enum(
-    'server_learning_rate_schedule', 'constant', list(config_lib.SCHEDULES),
-    'linear: constant in the first half of the rounds, then linearly down to zero.',
-)  # fmt: skip
+  'server_learning_rate_schedule',
+  'constant',
+  list(config_lib.SCHEDULES),
+  'linear: constant in the first half of the rounds, then linearly down to zero.',
+)
 flags.DEFINE_integer('model_size', None, "Width of the model's main layer; by default the task's own.", lower_bound=1)
 
 flags.DEFINE_float('clip_norm', None, 'L2 bound of a client update. Quantization and noise need one.', lower_bound=0)
 flags.DEFINE_integer(
-    'quantization_bits', 8,
-    'Bits of each coordinate of an uploaded update, 2 to 16; 0: 32 bits (floats, or integers if there is noise).',
-    lower_bound=0, upper_bound=16,
-)  # fmt: skip
+  'quantization_bits',
+  8,
+  'Bits of each coordinate of an uploaded update, 2 to 16; 0: 32 bits (floats, or integers if there is noise).',
+  lower_bound=0,
+  upper_bound=16,
+)
 flags.DEFINE_float(
-    'noise_multiplier', None,
-    'Standard deviation of the noise on the sum of updates, over the bound of one (after rounding); 0: not private.',
-    lower_bound=0,
-)  # fmt: skip
+  'noise_multiplier',
+  None,
+  'Standard deviation of the noise on the sum of updates, over the bound of one (after rounding); 0: not private.',
+  lower_bound=0,
+)
 flags.DEFINE_float(
-    'target_epsilon', None,
-    'Instead of --noise_multiplier: finds the noise for this epsilon, which includes what the data set has spent; 0 '
-    'switches off the target of a preset.', lower_bound=0,
-)  # fmt: skip
+  'target_epsilon',
+  None,
+  'Instead of --noise_multiplier: finds the noise for this epsilon, which includes what the data set has spent; 0 '
+  'switches off the target of a preset.',
+  lower_bound=0,
+)
 flags.DEFINE_float(
-    'delta', None, 'Of (epsilon, delta); includes what the data set has spent. Below 1 / training clients.',
-    lower_bound=0, upper_bound=1,
-)  # fmt: skip
+  'delta',
+  None,
+  'Of (epsilon, delta); includes what the data set has spent. Below 1 / training clients.',
+  lower_bound=0,
+  upper_bound=1,
+)
 
 flags.DEFINE_string(
-    'branch_from', None,
-    'Run directory of another run, to go on from the model of its last round in a new --output_dir, with fresh noise, '
-    "fresh cohorts and the server's optimizer anew. Data and --model_size have to be the same, --total_rounds larger; "
-    'other flags may differ. Rounds are counted on, and the promise is for those of both runs.',
+  'branch_from',
+  None,
+  'Run directory of another run, to go on from the model of its last round in a new --output_dir, with fresh noise, '
+  "fresh cohorts and the server's optimizer anew. Data and --model_size have to be the same, --total_rounds larger; "
+  'other flags may differ. Rounds are counted on, and the promise is for those of both runs.',
 )
 flags.DEFINE_integer('rounds_per_eval', 10, 'Rounds between evaluations on held-out users.', lower_bound=1)
 flags.DEFINE_integer('rounds_per_checkpoint', 10, 'Rounds between checkpoints.', lower_bound=1)
 flags.DEFINE_integer(
-    'seed', None,
-    'For tests and benchmarks: makes a run repeatable, with --xla=yes or no to the last bit. Whoever knows it can undo '
-    'the noise, so nothing is promised (epsilon is null). Without it, the operating system draws a secret seed.',
-)  # fmt: skip
+  'seed',
+  None,
+  'For tests and benchmarks: makes a run repeatable, with --xla=yes or no to the last bit. Whoever knows it can undo '
+  'the noise, so nothing is promised (epsilon is null). Without it, the operating system draws a secret seed.',
+)
 flags.DEFINE_enum(
-    'runtime', 'local', list(config_lib.RUNTIMES),
-    "local: threads of this process; tff: TFF's own runtime, the reference. Its server runs in a network namespace of "
-    'its own. Where the system permits none, the run says so at its start, and the server listens on all interfaces '
-    'without authentication: then use it only where nobody else reaches the ports of this machine.',
-)  # fmt: skip
+  'runtime',
+  'local',
+  list(config_lib.RUNTIMES),
+  "local: threads of this process; tff: TFF's own runtime, the reference. Its server runs in a network namespace of "
+  'its own. Where the system permits none, the run says so at its start, and the server listens on all interfaces '
+  'without authentication: then use it only where nobody else reaches the ports of this machine.',
+)
 flags.DEFINE_enum(
-    'xla', 'measured', list(config_lib.XLA),
-    "Whether XLA compiles the clients' work; measured: whichever is faster on a client of the first round. TFF's "
-    'runtime has no such choice.',
-)  # fmt: skip
+  'xla',
+  'measured',
+  list(config_lib.XLA),
+  "Whether XLA compiles the clients' work; measured: whichever is faster on a client of the first round. TFF's "
+  'runtime has no such choice.',
+)
 flags.DEFINE_enum(
-    'on_client_error', 'stop', list(config_lib.ON_CLIENT_ERROR),
-    'What to do about a client whose data cannot be used or whose update is not finite. stop: end the run before the '
-    'round counts; skip: go on without the client, and count it in metrics.csv.',
-)  # fmt: skip
+  'on_client_error',
+  'stop',
+  list(config_lib.ON_CLIENT_ERROR),
+  'What to do about a client whose data cannot be used or whose update is not finite. stop: end the run before the '
+  'round counts; skip: go on without the client, and count it in metrics.csv.',
+)
 
 
-cli.group_flags({
+cli.group_flags(
+  {
     'Who takes part': ['total_rounds', 'clients_per_round', 'sampling'],
     'Work on the client': [
-        'algorithm', 'algorithm_options', 'client_learning_rate', 'client_batch_size', 'client_epochs_per_round',
-        'max_examples_per_client',
+      'algorithm',
+      'algorithm_options',
+      'client_learning_rate',
+      'client_batch_size',
+      'client_epochs_per_round',
+      'max_examples_per_client',
     ],
     'The server': ['server_optimizer', 'server_learning_rate', 'server_learning_rate_schedule', 'model_size'],
     'Privacy': ['clip_norm', 'noise_multiplier', 'target_epsilon', 'delta'],
     'The upload': ['quantization_bits'],
     'The run': [
-        'shards_dir', 'output_dir', 'branch_from', 'rounds_per_eval', 'rounds_per_checkpoint', 'seed', 'runtime', 'xla',
-        'on_client_error',
+      'shards_dir',
+      'output_dir',
+      'branch_from',
+      'rounds_per_eval',
+      'rounds_per_checkpoint',
+      'seed',
+      'runtime',
+      'xla',
+      'on_client_error',
     ],
-})  # fmt: skip
+  }
+)
 
 
 @flags.multi_flags_validator(
-    ['noise_multiplier', 'target_epsilon'],
-    'Expected one of --noise_multiplier and --target_epsilon: --noise_multiplier=0 trains without privacy; over a '
-    'preset with a target, add --target_epsilon=0.',
+  ['noise_multiplier', 'target_epsilon'],
+  'Expected one of --noise_multiplier and --target_epsilon: --noise_multiplier=0 trains without privacy; over a '
+  'preset with a target, add --target_epsilon=0.',
 )
 def _is_one_noise_flag_set(values: dict[str, float | None]) -> bool:
   return (values['noise_multiplier'] is None) == bool(values['target_epsilon'])
@@ -150,7 +187,7 @@ def _is_finite(value: float | None) -> bool:
 def main() -> None:
   """Trains, or resumes, and writes the report."""
   config = config_lib.Config(
-      **{field.name: _FLAGS[field.name].value for field in dataclasses.fields(config_lib.Config)}
+    **{field.name: _FLAGS[field.name].value for field in dataclasses.fields(config_lib.Config)}
   )
   if ':' not in config.algorithm:  # One of the user's own may import TensorFlow, which is started below.
     algorithms.build(config.algorithm, config.algorithm_options)

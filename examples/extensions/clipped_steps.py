@@ -31,6 +31,6 @@ class ClippedSteps:
       return tf.clip_by_global_norm(steps, longest_step)[0]
 
     return base.Parts(
-        client_work.build_client_work(model, weights_type, schema, training, clip),
-        client_work.build_finalizer(server_optimizer, weights_type),
+      client_work.build_client_work(model, weights_type, schema, training, clip),
+      client_work.build_finalizer(server_optimizer, weights_type),
     )

@@ -38,10 +38,10 @@ class TimeOfDay(base.Featurizer):
   @property
   def schema(self) -> schema_lib.Schema:
     return schema_lib.Schema(
-        task='classification',
-        feature=schema_lib.Feature('features', 'float32', (2,)),
-        label=labels.feature('label', self.classes),
-        classes=self.classes,
+      task='classification',
+      feature=schema_lib.Feature('features', 'float32', (2,)),
+      label=labels.feature('label', self.classes),
+      classes=self.classes,
     )
 
   @property

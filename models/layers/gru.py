@@ -45,7 +45,7 @@ class _Factors(NamedTuple):
 
 @tf.custom_gradient
 def gru(
-    inputs: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor
+  inputs: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
   """Runs a GRU (Cho et al. 2014, arXiv 1406.1078) from a state of zeros.
 
@@ -112,12 +112,12 @@ def _is_plain_gru(layer: tf.Module) -> bool:
   cell = layer.cell
   others = (layer.go_backwards, layer.return_state, layer.stateful, layer.time_major, layer.zero_output_for_mask)
   return (
-      not any(others)
-      and not (cell.dropout or cell.recurrent_dropout)
-      and cell.reset_after
-      and cell.use_bias
-      and cell.activation is tf.keras.activations.tanh
-      and cell.recurrent_activation is tf.keras.activations.sigmoid
+    not any(others)
+    and not (cell.dropout or cell.recurrent_dropout)
+    and cell.reset_after
+    and cell.use_bias
+    and cell.activation is tf.keras.activations.tanh
+    and cell.recurrent_activation is tf.keras.activations.sigmoid
   )
 
 
@@ -142,7 +142,7 @@ def _forward(products: tf.Tensor, recurrent_kernel: tf.Tensor, bias_of_candidate
   empty = (tf.TensorArray(products.dtype, steps, element_shape=shape) for shape in shapes)
   _, *written = _loop(steps, step, (tf.zeros_like(products[0, :, :units]), *empty))
   return _States(
-      *(tf.ensure_shape(array.stack(), [steps, *shape]) for array, shape in zip(written, shapes, strict=True))
+    *(tf.ensure_shape(array.stack(), [steps, *shape]) for array, shape in zip(written, shapes, strict=True))
   )
 
 
@@ -157,7 +157,7 @@ def _differentiate(states: _States, before: tf.Tensor) -> _Factors:
 
 
 def _backward(
-    by_outputs: tf.Tensor, states: _States, factors: _Factors, recurrent_kernel: tf.Tensor
+  by_outputs: tf.Tensor, states: _States, factors: _Factors, recurrent_kernel: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
   """Runs the steps from the last to the first.
 
@@ -187,7 +187,7 @@ def _backward(
 
 
 def _gradients(
-    rows: tf.Tensor, kernel: tf.Tensor, before: tf.Tensor, by_products: tf.Tensor, by_candidates: tf.Tensor
+  rows: tf.Tensor, kernel: tf.Tensor, before: tf.Tensor, by_products: tf.Tensor, by_candidates: tf.Tensor
 ) -> tuple[tf.Tensor, ...]:
   """Returns the gradients by the inputs, the kernel, the recurrent kernel and the bias."""
   steps, _, units = before.shape

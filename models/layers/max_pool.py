@@ -50,9 +50,9 @@ def run_layers(model: tf.keras.Model) -> None:
 
 def _is_two_by_two(layer: tf.Module) -> bool:
   return (
-      type(layer) is tf.keras.layers.MaxPooling2D
-      and (layer.pool_size, layer.strides) == ((2, 2), (2, 2))
-      and (layer.padding, layer.data_format) == ('valid', 'channels_last')
+    type(layer) is tf.keras.layers.MaxPooling2D
+    and (layer.pool_size, layer.strides) == ((2, 2), (2, 2))
+    and (layer.padding, layer.data_format) == ('valid', 'channels_last')
   )
 
 

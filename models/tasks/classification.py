@@ -7,7 +7,7 @@ from models import task
 
 
 def build_model(
-    schema: schema_lib.Schema, model_size: int, unroll: bool = False, batch_size: int | None = None
+  schema: schema_lib.Schema, model_size: int, unroll: bool = False, batch_size: int | None = None
 ) -> tf.keras.Model:
   """Builds [two convolutions over time with pooling, if there is a time ->] dense of `model_size` units -> logits.
 

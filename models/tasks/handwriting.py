@@ -10,7 +10,7 @@ _MIN_SIZE = 10
 
 
 def build_model(
-    schema: schema_lib.Schema, model_size: int, unroll: bool = False, batch_size: int | None = None
+  schema: schema_lib.Schema, model_size: int, unroll: bool = False, batch_size: int | None = None
 ) -> tf.keras.Model:
   """Builds two convolutions with pooling -> dense of `model_size` units -> a logit per character.
 

@@ -10,7 +10,7 @@ _EMBEDDING_SIZE = 16
 
 
 def build_model(
-    schema: schema_lib.Schema, model_size: int, unroll: bool = False, batch_size: int | None = None
+  schema: schema_lib.Schema, model_size: int, unroll: bool = False, batch_size: int | None = None
 ) -> tf.keras.Model:
   """Builds embedding -> GRU of `model_size` units -> a logit per character."""
   return recurrent.build_model(schema, model_size, _EMBEDDING_SIZE, unroll, batch_size)

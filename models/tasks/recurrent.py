@@ -6,7 +6,7 @@ from contracts import schema as schema_lib
 
 
 def build_model(
-    schema: schema_lib.Schema, model_size: int, embedding_size: int, unroll: bool, batch_size: int | None
+  schema: schema_lib.Schema, model_size: int, embedding_size: int, unroll: bool, batch_size: int | None
 ) -> tf.keras.Model:
   """Builds embedding -> GRU of `model_size` units -> a logit per class, at every position.
 

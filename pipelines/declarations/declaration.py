@@ -69,7 +69,6 @@ class Client:
     if self.drop_duplicates == ():
       raise ValueError('Expected columns in drop_duplicates, found none: write true or false.')
 
-
   @functools.cached_property
   def order_pattern(self) -> str | None:
     """The pattern of `order_format`."""
@@ -101,12 +100,12 @@ class Declaration:
     formats = {kind: name for name, kind in reader_registry.FORMATS.items()}
     reader, kind = type(self.reader), featurizer_registry.name(type(self.featurizer))
     return {
-        'name': self.name,
-        'input': {'format': formats.get(reader, reader.__name__), **_to_json(self.reader)},
-        'client': _to_json(self.client),
-        'examples': {'kind': kind, **_to_json(self.featurizer)},
-        'limits': _to_json(self.limits),
-        'splits': _to_json(self.splits),
+      'name': self.name,
+      'input': {'format': formats.get(reader, reader.__name__), **_to_json(self.reader)},
+      'client': _to_json(self.client),
+      'examples': {'kind': kind, **_to_json(self.featurizer)},
+      'limits': _to_json(self.limits),
+      'splits': _to_json(self.splits),
     }
 
 
@@ -124,12 +123,12 @@ def read(path: str, overrides: Sequence[str], input_paths: Sequence[str]) -> Dec
   document = documents.read(path, overrides)
   options.check_keys(document, (), _TABLES)
   declaration = Declaration(
-      name=os.path.splitext(os.path.basename(path))[0],
-      reader=options.build(_find_reader(document, input_paths), document, ('input',), ['format']),
-      client=options.build(Client, document, ('client',)),
-      featurizer=options.build(_find_featurizer(document), document, ('examples',), ['kind']),
-      limits=options.build(bounds.Limits, document, ('limits',)),
-      splits=options.build(splits_lib.Splits, document, ('splits',)),
+    name=os.path.splitext(os.path.basename(path))[0],
+    reader=options.build(_find_reader(document, input_paths), document, ('input',), ['format']),
+    client=options.build(Client, document, ('client',)),
+    featurizer=options.build(_find_featurizer(document), document, ('examples',), ['kind']),
+    limits=options.build(bounds.Limits, document, ('limits',)),
+    splits=options.build(splits_lib.Splits, document, ('splits',)),
   )
   _check_columns(declaration, document)
   return declaration
@@ -165,40 +164,40 @@ def _check_columns(declaration: Declaration, document: documents.Document) -> No
     below = document.paths_below(('examples',))
     place = next((path for path in below if document.get(path) == client.id), ('examples',))
     raise document.mistake(
-        place,
-        f'Expected examples without the column of the client ids, found {client.id!r}: remove it, as examples must '
-        'not identify their client.',
+      place,
+      f'Expected examples without the column of the client ids, found {client.id!r}: remove it, as examples must '
+      'not identify their client.',
     )
   known = [*([client.order] if client.order else []), *names]
   for name in () if isinstance(client.drop_duplicates, bool) else client.drop_duplicates:
     if name not in known:
       raise document.mistake(
-          ('client', 'drop_duplicates'),
-          f'Expected drop_duplicates to name the order or columns of the examples, found {name!r}: '
-          f'{options.suggest(name, known)}',
+        ('client', 'drop_duplicates'),
+        f'Expected drop_duplicates to name the order or columns of the examples, found {name!r}: '
+        f'{options.suggest(name, known)}',
       )
   if not isinstance(client.drop_duplicates, bool):
     for name in bounds.deciding_columns(declaration.featurizer):
       if name not in client.drop_duplicates:
         raise document.mistake(
-            ('client', 'drop_duplicates'),
-            f'Expected drop_duplicates to name {name!r} too, found it left out: add it, or write true or false, for '
-            'what a row counts for depends on it.',
+          ('client', 'drop_duplicates'),
+          f'Expected drop_duplicates to name {name!r} too, found it left out: add it, or write true or false, for '
+          'what a row counts for depends on it.',
         )
   lists = [column.name for column in declaration.featurizer.columns if isinstance(column.kind, number_columns.Numbers)]
   if lists and declaration.reader.decimal != '.':
     raise document.mistake(
-        ('input', 'decimal'),
-        f'Expected numbers with a point where a column has lists of them, found decimal = "," and the lists of '
-        f'{lists[0]!r}: a comma may stand between two numbers of a list. Write points in the file and leave decimal '
-        'out, or give each number a column of its own.',
+      ('input', 'decimal'),
+      f'Expected numbers with a point where a column has lists of them, found decimal = "," and the lists of '
+      f'{lists[0]!r}: a comma may stand between two numbers of a list. Write points in the file and leave decimal '
+      'out, or give each number a column of its own.',
     )
   splits = declaration.splits
   if declaration.featurizer.examples_overlap and splits.tail == 'random' and splits.tail_share:
     raise document.mistake(
-        ('splits', 'tail'),
-        'Expected tail = "last" for examples that overlap, found "random", whose examples would stand in others to '
-        'train on: write tail = "last", or a stride of at least the length.',
+      ('splits', 'tail'),
+      'Expected tail = "last" for examples that overlap, found "random", whose examples would stand in others to '
+      'train on: write tail = "last", or a stride of at least the length.',
     )
 
 

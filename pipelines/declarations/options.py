@@ -26,10 +26,10 @@ class _Form(NamedTuple):
 
 
 _FORMS: dict[type, _Form] = {
-    str: _Form('text', 'texts', '"text"'),
-    bool: _Form('true or false', 'true or false', 'true'),
-    int: _Form('an integer', 'integers', '12'),
-    float: _Form('a number', 'numbers', '0.5'),
+  str: _Form('text', 'texts', '"text"'),
+  bool: _Form('true or false', 'true or false', 'true'),
+  int: _Form('an integer', 'integers', '12'),
+  float: _Form('a number', 'numbers', '0.5'),
 }
 
 

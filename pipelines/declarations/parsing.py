@@ -61,7 +61,7 @@ class BlockRows(NamedTuple):
 
 
 def read_block(
-    block: readers.Block, part: readers.Part, declaration: declarations.Declaration, key: bytes
+  block: readers.Block, part: readers.Part, declaration: declarations.Declaration, key: bytes
 ) -> BlockRows:
   """Reads the rows of a block.
 
@@ -82,8 +82,8 @@ def read_block(
   else:
     order = pa.array(np.asarray(block.positions, np.int64) + (part.file << _FILE_BITS))
   values = {
-      column.name: refusals.take(f':{column.name}', _read(column, raw, declaration.reader.decimal))
-      for column in declaration.featurizer.columns
+    column.name: refusals.take(f':{column.name}', _read(column, raw, declaration.reader.decimal))
+    for column in declaration.featurizer.columns
   }
   refused = refusals.refused
   rest = [_column(raw, rows.REST).cast(pa.uint32())] if client.compares_all else []

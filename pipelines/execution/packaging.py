@@ -43,8 +43,8 @@ def write_wheel(folder: str) -> str:
   version = f'0+{_digest(repr(sorted(files.items())).encode()).hex()[:16]}'
   about = f'{_NAME}-{version}.dist-info'
   files |= {
-      f'{about}/METADATA': _metadata(version).encode(),
-      f'{about}/WHEEL': b'Wheel-Version: 1.0\nGenerator: pocketfed\nRoot-Is-Purelib: true\nTag: py3-none-any\n',
+    f'{about}/METADATA': _metadata(version).encode(),
+    f'{about}/WHEEL': b'Wheel-Version: 1.0\nGenerator: pocketfed\nRoot-Is-Purelib: true\nTag: py3-none-any\n',
   }
   record = ''.join(f'{name},sha256={_encode(_digest(content))},{len(content)}\n' for name, content in files.items())
   files[f'{about}/RECORD'] = f'{record}{about}/RECORD,,\n'.encode()

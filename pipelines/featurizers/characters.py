@@ -50,12 +50,12 @@ class Characters(sequence.Sequence):
     classes = (*_SPECIAL, *self.alphabet.require(self.column))
     label = labels.dtype_of(len(classes))
     return schema_lib.Schema(
-        task='next_character',
-        feature=schema_lib.Feature(
-            'characters', 'uint8' if len(classes) <= _UINT8_CODES else label, (self.window_length,)
-        ),
-        label=schema_lib.Feature('next_characters', label, (self.window_length,)),
-        classes=classes,
+      task='next_character',
+      feature=schema_lib.Feature(
+        'characters', 'uint8' if len(classes) <= _UINT8_CODES else label, (self.window_length,)
+      ),
+      label=schema_lib.Feature('next_characters', label, (self.window_length,)),
+      classes=classes,
     )
 
   @property

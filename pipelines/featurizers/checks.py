@@ -85,8 +85,8 @@ def _check_values(schema: schema_lib.Schema, made: base.Examples) -> Iterator[_M
   are_special = bool(first) and ((made.labels >= 0) & (made.labels < first)).any()
   if are_special or not (least >= schema_lib.UNKNOWN_LABEL and most < schema.num_classes):
     expected = (
-        f'labels in [{first}, {schema.num_classes}), {schema_lib.UNKNOWN_LABEL} where the answer is no class, or '
-        f'{schema_lib.IGNORED_LABEL} where there is none,'
+      f'labels in [{first}, {schema.num_classes}), {schema_lib.UNKNOWN_LABEL} where the answer is no class, or '
+      f'{schema_lib.IGNORED_LABEL} where there is none,'
     )
     yield _Mistake(expected, 'others', 'a label is a place among the classes of its schema.')
   extremes = [made.features.min(initial=0), made.features.max(initial=0)] if _is_float(made.features) else []

@@ -68,10 +68,10 @@ class Classification(base.Featurizer):
   def make_schema(self, shape: tuple[int, ...]) -> schema_lib.Schema:
     """Returns the schema of examples with features of that shape."""
     return schema_lib.Schema(
-        task='classification',
-        feature=schema_lib.Feature('features', 'float32', shape),
-        label=labels.feature('label', self.classes),
-        classes=self.classes,
+      task='classification',
+      feature=schema_lib.Feature('features', 'float32', shape),
+      label=labels.feature('label', self.classes),
+      classes=self.classes,
     )
 
   def read_numbers(self, table: pa.Table) -> np.ndarray:

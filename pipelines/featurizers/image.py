@@ -42,16 +42,16 @@ class Image(base.Featurizer):
     checks.check_columns(self.columns)
     if min(self.height, self.width) < _MIN_SIZE:
       raise ValueError(
-          f'Expected images of at least {_MIN_SIZE}x{_MIN_SIZE}, found {self.height}x{self.width}: enlarge them.'
+        f'Expected images of at least {_MIN_SIZE}x{_MIN_SIZE}, found {self.height}x{self.width}: enlarge them.'
       )
 
   @property
   def schema(self) -> schema_lib.Schema:
     return schema_lib.Schema(
-        task='handwriting',
-        feature=schema_lib.Feature('image', 'uint8', (self.height, self.width)),
-        label=labels.feature('character', self.classes),
-        classes=self.classes,
+      task='handwriting',
+      feature=schema_lib.Feature('image', 'uint8', (self.height, self.width)),
+      label=labels.feature('character', self.classes),
+      classes=self.classes,
     )
 
   @property
@@ -70,9 +70,7 @@ class Image(base.Featurizer):
     if self.invert:
       np.subtract(255, features, out=features)
     places = np.arange(rows.table.num_rows)
-    return base.Examples(
-        features, labels.read(rows.table[self.label], self.schema.label), rows.starts, places, places
-    )
+    return base.Examples(features, labels.read(rows.table[self.label], self.schema.label), rows.starts, places, places)
 
 
 def _pixels(images: pa.FixedSizeBinaryArray) -> np.ndarray:

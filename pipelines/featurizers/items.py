@@ -36,10 +36,10 @@ class Items(sequence.Sequence):
     classes = (*packing.SPECIAL, *self.vocabulary.require(self.column))
     dtype = labels.dtype_of(len(classes))
     return schema_lib.Schema(
-        task='next_item',
-        feature=schema_lib.Feature('items', dtype, (self.window_length,)),
-        label=schema_lib.Feature('next_items', dtype, (self.window_length,)),
-        classes=classes,
+      task='next_item',
+      feature=schema_lib.Feature('items', dtype, (self.window_length,)),
+      label=schema_lib.Feature('next_items', dtype, (self.window_length,)),
+      classes=classes,
     )
 
   @property
@@ -51,5 +51,5 @@ class Items(sequence.Sequence):
     codes = packing.encode(rows.table[self.column].combine_chunks(), schema.classes, packing.SPECIAL)
     row_starts = np.arange(len(codes) + 1)
     return packing.pack_windows(
-        codes.astype(schema.feature.dtype), row_starts, rows.starts, self.window_length, schema.label.dtype
+      codes.astype(schema.feature.dtype), row_starts, rows.starts, self.window_length, schema.label.dtype
     )

@@ -30,11 +30,11 @@ def encode(entries: pa.Array, classes: Sequence[str], special: Sequence[str]) ->
 
 
 def pack_windows(
-    codes: np.ndarray,
-    row_starts: np.ndarray,
-    client_starts: np.ndarray,
-    window_length: int,
-    label_dtype: str,
+  codes: np.ndarray,
+  row_starts: np.ndarray,
+  client_starts: np.ndarray,
+  window_length: int,
+  label_dtype: str,
 ) -> base.Examples:
   """Cuts the codes of each client into windows of `window_length`, without a loop over clients or codes.
 
@@ -68,13 +68,13 @@ def pack_windows(
   features[short] = np.where(beyond, PAD_CODE, features[short])
   labels[short] = np.where(beyond, schema_lib.IGNORED_LABEL, labels[short])
   return base.Examples(
-      features=features,
-      labels=labels,
-      starts=starts,
-      first_row=_row_of(row_starts, begins),
-      last_row=_row_of(row_starts, begins + lengths),
-      unknown=np.count_nonzero(features == UNKNOWN_CODE, axis=1),
-      positions=lengths,
+    features=features,
+    labels=labels,
+    starts=starts,
+    first_row=_row_of(row_starts, begins),
+    last_row=_row_of(row_starts, begins + lengths),
+    unknown=np.count_nonzero(features == UNKNOWN_CODE, axis=1),
+    positions=lengths,
   )
 
 

@@ -12,12 +12,12 @@ from pipelines.featurizers import windows
 from pipelines.featurizers import words
 
 KINDS: dict[str, type[base.Featurizer]] = {
-    'characters': characters.Characters,
-    'words': words.Words,
-    'items': items.Items,
-    'table': table.Table,
-    'image': image.Image,
-    'windows': windows.Windows,
+  'characters': characters.Characters,
+  'words': words.Words,
+  'items': items.Items,
+  'table': table.Table,
+  'image': image.Image,
+  'windows': windows.Windows,
 }
 
 

@@ -101,7 +101,7 @@ class Alphabet(vocabulary.Vocabulary):
     if found == NEWLINE:
       return ValueError('Expected characters without the newline, found it: remove it, it always has a code.')
     return ValueError(
-        f'Expected characters of one code point each, found {found!r:.80} of {len(found)}: write them all as one text.'
+      f'Expected characters of one code point each, found {found!r:.80} of {len(found)}: write them all as one text.'
     )
 
 

@@ -55,11 +55,11 @@ class Windows(classification.Classification):
     first_rows = (np.arange(starts[-1]) - np.repeat(starts[:-1], counts)) * self.stride
     first_rows += np.repeat(rows.starts[:-1], counts)
     return base.Examples(
-        features=_gather(self.read_numbers(rows.table), first_rows, self.length),
-        labels=_most_frequent(self.read_labels(rows.table), first_rows, self.length),
-        starts=starts,
-        first_row=first_rows,
-        last_row=first_rows + self.length - 1,
+      features=_gather(self.read_numbers(rows.table), first_rows, self.length),
+      labels=_most_frequent(self.read_labels(rows.table), first_rows, self.length),
+      starts=starts,
+      first_row=first_rows,
+      last_row=first_rows + self.length - 1,
     )
 
 

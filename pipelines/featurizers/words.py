@@ -41,10 +41,10 @@ class Words(sequence.Sequence):
     classes = (*self._special, *self.vocabulary.require(self.column))
     dtype = labels.dtype_of(len(classes))
     return schema_lib.Schema(
-        task='next_word',
-        feature=schema_lib.Feature('words', dtype, (self.window_length,)),
-        label=schema_lib.Feature('next_words', dtype, (self.window_length,)),
-        classes=classes,
+      task='next_word',
+      feature=schema_lib.Feature('words', dtype, (self.window_length,)),
+      label=schema_lib.Feature('next_words', dtype, (self.window_length,)),
+      classes=classes,
     )
 
   @property

@@ -64,9 +64,11 @@ class _Rows(NamedTuple):
 
 
 def describe(
-    declaration: declarations.Declaration, paths: Sequence[str], max_bad_rows: accounting.MaxBadRows,
-    key: client_ids.Key | None = None,
-) -> Description:  # fmt: skip
+  declaration: declarations.Declaration,
+  paths: Sequence[str],
+  max_bad_rows: accounting.MaxBadRows,
+  key: client_ids.Key | None = None,
+) -> Description:
   """Returns the schema, one example, and what is limited, held out and learned, of all rows of a small input.
 
   Args:
@@ -101,9 +103,11 @@ def describe(
 
 
 def _warn(
-    declaration: declarations.Declaration, rows: _Rows, clients: dict[str, int],
-    splits: dict[str, dict[str, int]] | None,
-) -> Iterator[str]:  # fmt: skip
+  declaration: declarations.Declaration,
+  rows: _Rows,
+  clients: dict[str, int],
+  splits: dict[str, dict[str, int]] | None,
+) -> Iterator[str]:
   """Yields what the job would warn of, besides what the examples say."""
   yield from row_remedies.suggest(rows.report, declaration)
   if rows.knows_splits and splits is not None:
@@ -131,7 +135,7 @@ def _read_rows(declaration: declarations.Declaration, paths: Sequence[str], key:
 
 
 def _read_blocks(
-    declaration: declarations.Declaration, paths: Sequence[str]
+  declaration: declarations.Declaration, paths: Sequence[str]
 ) -> Iterator[tuple[str, readers.Block, readers.Part]]:
   """Yields the blocks of all files, with what they are of: the first of some files, or the one that there is."""
   columns = parsing.raw_columns(declaration)
@@ -144,15 +148,18 @@ def _read_blocks(
 def _count_splits(content: shard_writing.ShardContent) -> dict[str, dict[str, int]]:
   examples = np.diff(content.starts)
   return {
-      split: {'clients': int(np.count_nonzero(mask)), 'examples': int(examples[mask].sum())}
-      for split, mask in ((split, content.splits == place) for place, split in enumerate(client_shards.SPLITS))
+    split: {'clients': int(np.count_nonzero(mask)), 'examples': int(examples[mask].sum())}
+    for split, mask in ((split, content.splits == place) for place, split in enumerate(client_shards.SPLITS))
   }
 
 
 def _find_problem(
-    declaration: declarations.Declaration, rows: _Rows, limit: accounting.MaxBadRows, clients: dict[str, int],
-    splits: dict[str, dict[str, int]] | None,
-) -> str | None:  # fmt: skip
+  declaration: declarations.Declaration,
+  rows: _Rows,
+  limit: accounting.MaxBadRows,
+  clients: dict[str, int],
+  splits: dict[str, dict[str, int]] | None,
+) -> str | None:
   """Returns the message with which the job would end, checking what the job checks."""
   learner = declaration.featurizer.learner
   try:
@@ -199,7 +206,7 @@ def _describe_schema(schema: schema_lib.Schema) -> Iterator[str]:
 
 
 def _describe_example(
-    declaration: declarations.Declaration, bucket: shard_building.Bucket, report: reports.Report
+  declaration: declarations.Declaration, bucket: shard_building.Bucket, report: reports.Report
 ) -> Iterator[str]:
   if not bucket.rows.table.num_rows:
     yield _entry('example', 'none: there are no usable rows')
@@ -229,10 +236,10 @@ def _describe_limits(limits: bounds.Limits) -> Iterator[str]:
 def _describe_splits(splits: splits_lib.Splits) -> Iterator[str]:
   held_out = {'last': 'the last', 'random': 'a random'}[splits.tail]
   yield _entry(
-      'splits',
-      f'{_percent(splits.test_users_share)} of the users are held out for test, '
-      f'{_percent(splits.validation_users_share)} for validation; {held_out} {_percent(splits.tail_share)} of the '
-      "others' examples",
+    'splits',
+    f'{_percent(splits.test_users_share)} of the users are held out for test, '
+    f'{_percent(splits.validation_users_share)} for validation; {held_out} {_percent(splits.tail_share)} of the '
+    "others' examples",
   )
   if not splits.test_users_share:
     yield _entry('warning', 'test_users_share = 0 holds nobody out: training refuses such a data set')

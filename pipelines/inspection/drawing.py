@@ -40,8 +40,8 @@ def list_bars(labels: Sequence[str], counts: Sequence[int]) -> list[str]:
   widths = (max(map(len, labels)), len(f'{max(counts):,}'))
   unit = max(1, *counts) / _TEXT_WIDTH
   return [
-      f'{label:>{widths[0]}}  {count:>{widths[1]},} {"#" * math.ceil(count / unit)}'.rstrip()
-      for label, count in zip(labels, counts, strict=True)
+    f'{label:>{widths[0]}}  {count:>{widths[1]},} {"#" * math.ceil(count / unit)}'.rstrip()
+    for label, count in zip(labels, counts, strict=True)
   ]
 
 

@@ -101,7 +101,7 @@ class Figures(NamedTuple):
 def measure(shards: client_shards.ClientShards) -> Figures:
   """Measures a data set; looks at the examples of at most `MOST_SAMPLED` clients a split, always the same ones."""
   spreads = {
-      split: _spread(shards.clients(split).examples) for split in client_shards.SPLITS if shards.num_examples(split)
+    split: _spread(shards.clients(split).examples) for split in client_shards.SPLITS if shards.num_examples(split)
   }
   name = files.short_name(shards.path)
   sizes = count_by_size(_with_examples(shards, 'train'))
@@ -109,9 +109,9 @@ def measure(shards: client_shards.ClientShards) -> Figures:
   counts = {split: [count for count, _ in of_clients] for split, of_clients in found.items()}
   skew = _measure_skew(counts['train'], shards.schema) if 'train' in counts else None
   labels = LabelCounts(
-      {split: len(of_clients) for split, of_clients in counts.items()},
-      {split: np.sum(of_clients, axis=0, dtype=np.int64) for split, of_clients in counts.items()},
-      {split: sum(unknown for _, unknown in of_clients) for split, of_clients in found.items()},
+    {split: len(of_clients) for split, of_clients in counts.items()},
+    {split: np.sum(of_clients, axis=0, dtype=np.int64) for split, of_clients in counts.items()},
+    {split: sum(unknown for _, unknown in of_clients) for split, of_clients in found.items()},
   )
   return Figures(name, shards.name, shards.schema, shards.manifest, spreads, sizes, skew, labels)
 
@@ -134,8 +134,8 @@ def _count_labels(shards: client_shards.ClientShards, split: str) -> list[tuple[
     clients = np.sort(np.random.default_rng(_SEED).choice(clients, MOST_SAMPLED, replace=False))
   labels = (shards.read(split, int(client))[1] for client in clients)
   return [
-      (label_skew.count_labels(shards.schema, some), int(np.count_nonzero(some == schema_lib.UNKNOWN_LABEL)))
-      for some in labels
+    (label_skew.count_labels(shards.schema, some), int(np.count_nonzero(some == schema_lib.UNKNOWN_LABEL)))
+    for some in labels
   ]
 
 
@@ -153,9 +153,14 @@ def _with_examples(shards: client_shards.ClientShards, split: str) -> np.ndarray
 def _spread(all_examples: np.ndarray) -> Spread:
   examples = all_examples[all_examples > 0]
   return Spread(
-      len(examples), int(examples.sum()), int(examples.min()), float(np.median(examples)), float(examples.mean()),
-      int(examples.max()), len(all_examples) - len(examples)
-  )  # fmt: skip
+    len(examples),
+    int(examples.sum()),
+    int(examples.min()),
+    float(np.median(examples)),
+    float(examples.mean()),
+    int(examples.max()),
+    len(all_examples) - len(examples),
+  )
 
 
 def verify(shards: client_shards.ClientShards) -> int:
@@ -189,8 +194,8 @@ def find_client(shards: client_shards.ClientShards, wanted: str) -> str:
   found = sorted({shards.client_id(*place) for place in _places(shards, wanted.lower())})
   if len(found) != 1:
     raise ValueError(
-        f'Expected --client to be a number below {number} or the beginning of one hashed id, found {wanted!r}, which '
-        f'{len(found) or "no"} clients have: give {"more of its digits" if found else "another"}.'
+      f'Expected --client to be a number below {number} or the beginning of one hashed id, found {wanted!r}, which '
+      f'{len(found) or "no"} clients have: give {"more of its digits" if found else "another"}.'
     )
   return found[0]
 

@@ -18,10 +18,10 @@ NOT_PRIVATE = 'These figures are exact: they are for the operator of the data se
 
 _TEMPLATE = 'inspection.html.j2'
 _SPLIT_MEANINGS = {
-    'train': 'to learn from',
-    'tail': "held-out part of the same users' examples",
-    'validation': 'held-out users, to choose by',
-    'test': 'held-out users, for the final measurement',
+  'train': 'to learn from',
+  'tail': "held-out part of the same users' examples",
+  'validation': 'held-out users, to choose by',
+  'test': 'held-out users, for the final measurement',
 }
 _LABELS_LISTED = 20
 # What a page says of an entry of the manifest's `learned`; the rest (every word of a vocabulary) stays there.
@@ -39,15 +39,15 @@ class Chart(NamedTuple):
 def describe(figures: inspection.Figures) -> str:
   """Returns the figures as text."""
   blocks = [
-      [_headline(figures)],
-      _describe_splits(figures),
-      ['Training users by their number of examples:', *_list_sizes(figures.sizes)] if figures.sizes.counts else [],
-      _describe_labels(figures),
-      _describe_skew(figures.skew) if figures.skew else [],
-      _describe_rows(figures),
-      _describe_origin(figures.manifest),
-      [f'Warning: {warning}' for warning in figures.manifest.get('warnings', [])],
-      [NOT_PRIVATE],
+    [_headline(figures)],
+    _describe_splits(figures),
+    ['Training users by their number of examples:', *_list_sizes(figures.sizes)] if figures.sizes.counts else [],
+    _describe_labels(figures),
+    _describe_skew(figures.skew) if figures.skew else [],
+    _describe_rows(figures),
+    _describe_origin(figures.manifest),
+    [f'Warning: {warning}' for warning in figures.manifest.get('warnings', [])],
+    [NOT_PRIVATE],
   ]
   return '\n\n'.join('\n'.join(block) for block in blocks if block)
 
@@ -56,8 +56,8 @@ def _headline(figures: inspection.Figures) -> str:
   schema = figures.schema
   total = sum(spread.examples for spread in figures.spreads.values())
   return (
-      f'{figures.data_set} in {figures.name}: {figures.users:,} users, {total:,} examples for {schema.task} '
-      f'({_form(schema.feature)} -> {_form(schema.label)}, {schema.num_classes:,} classes)'
+    f'{figures.data_set} in {figures.name}: {figures.users:,} users, {total:,} examples for {schema.task} '
+    f'({_form(schema.feature)} -> {_form(schema.label)}, {schema.num_classes:,} classes)'
   )
 
 
@@ -78,7 +78,7 @@ def _align(rows: list[tuple[str, ...]]) -> list[str]:
   """Returns the rows of a table as lines, all columns but the first and the last to the right."""
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   return [
-      '  '.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:-1], widths[1:-1]), row[-1]]).rstrip() for row in rows
+    '  '.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:-1], widths[1:-1]), row[-1]]).rstrip() for row in rows
   ]
 
 
@@ -106,8 +106,8 @@ def explain_majority(figures: inspection.Figures) -> list[str]:
     return [beat]
   total = int(counts.sum()) + unknown
   coverage = (
-      f'Coverage: {(total - unknown) / total:.1%} of the {total:,} true answers of the test users are ones that a '
-      'model can give; accuracy is measured on these alone.'
+    f'Coverage: {(total - unknown) / total:.1%} of the {total:,} true answers of the test users are ones that a '
+    'model can give; accuracy is measured on these alone.'
   )
   return [beat, coverage]
 
@@ -143,19 +143,19 @@ def _describe_skew(skew: label_skew.Skew) -> list[str]:
   filled = np.flatnonzero(skew.histogram)
   shown = slice(filled[0], filled[-1] + 1)
   return [
-      f'Training users by the share of their most frequent label ({skew.clients:,} looked at):',
-      *drawing.list_bars(ranges[shown], skew.histogram[shown]),
-      f'A tenth of them are below {low}, half below {middle}, nine tenths below {high}; over all their examples '
-      f'{skew.overall_top!r} has {skew.overall_top_share:.0%}.',
-      f'A user has {skew.classes_seen:g} different labels (median). {explain_distance(skew)}',
+    f'Training users by the share of their most frequent label ({skew.clients:,} looked at):',
+    *drawing.list_bars(ranges[shown], skew.histogram[shown]),
+    f'A tenth of them are below {low}, half below {middle}, nine tenths below {high}; over all their examples '
+    f'{skew.overall_top!r} has {skew.overall_top_share:.0%}.',
+    f'A user has {skew.classes_seen:g} different labels (median). {explain_distance(skew)}',
   ]
 
 
 def explain_distance(skew: label_skew.Skew) -> str:
   """Returns a sentence or two on the distance between the labels of one user and those of all."""
   return (
-      f"The distribution of a user's labels is {skew.distance:.2f} (total variation, mean) from that of all; "
-      f'{skew.distance_by_chance:.2f} would be chance.'
+    f"The distribution of a user's labels is {skew.distance:.2f} (total variation, mean) from that of all; "
+    f'{skew.distance_by_chance:.2f} would be chance.'
   )
 
 
@@ -163,9 +163,9 @@ def _describe_rows(figures: inspection.Figures) -> list[str]:
   rows = figures.manifest['rows']
   quarantined = sum(rows['quarantined'].values())
   return [
-      f'Rows: {rows["read"]:,} read = {rows["used"]:,} used + {rows["bounded"]:,} removed by a limit + '
-      f'{quarantined:,} quarantined',
-      *drawing.list_bars(list(figures.dropped), list(figures.dropped.values())),
+    f'Rows: {rows["read"]:,} read = {rows["used"]:,} used + {rows["bounded"]:,} removed by a limit + '
+    f'{quarantined:,} quarantined',
+    *drawing.list_bars(list(figures.dropped), list(figures.dropped.values())),
   ]
 
 
@@ -181,11 +181,11 @@ def _describe_origin(manifest: Mapping[str, Any]) -> list[str]:
 def _reasons(manifest: Mapping[str, Any]) -> list[tuple[str, dict[str, int]]]:
   """Returns what was left out or noted, and how many for which reason."""
   return [
-      ('Rows quarantined', manifest['rows']['quarantined']),
-      ('Rows removed by a limit', manifest.get('bounded_by', {})),
-      ('Training users without examples', manifest.get('empty_clients', {})),
-      ('Held-out users set aside', manifest.get('clients_set_aside', {})),
-      ('Noted', manifest.get('notes', {})),
+    ('Rows quarantined', manifest['rows']['quarantined']),
+    ('Rows removed by a limit', manifest.get('bounded_by', {})),
+    ('Training users without examples', manifest.get('empty_clients', {})),
+    ('Held-out users set aside', manifest.get('clients_set_aside', {})),
+    ('Noted', manifest.get('notes', {})),
   ]
 
 
@@ -208,16 +208,26 @@ def write_page(figures: inspection.Figures, path: str) -> None:
     OSError: If it cannot be written.
   """
   environment = jinja2.Environment(
-      loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-      undefined=jinja2.StrictUndefined,
-  )  # fmt: skip
+    loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+  )
   environment.filters.update(number='{:,}'.format, entry=name_entry)
   page = environment.get_template(_TEMPLATE).render(
-      figures=figures, charts=_draw_charts(figures), meanings=_SPLIT_MEANINGS, learned=learned(figures.manifest),
-      reasons=_reasons(figures.manifest), note=NOT_PRIVATE, form=_form, labels=list_labels(figures),
-      majority=explain_majority(figures), empty=explain_empty(figures),
-      labels_title=title_labels(figures),
-  )  # fmt: skip
+    figures=figures,
+    charts=_draw_charts(figures),
+    meanings=_SPLIT_MEANINGS,
+    learned=learned(figures.manifest),
+    reasons=_reasons(figures.manifest),
+    note=NOT_PRIVATE,
+    form=_form,
+    labels=list_labels(figures),
+    majority=explain_majority(figures),
+    empty=explain_empty(figures),
+    labels_title=title_labels(figures),
+  )
   files.write_atomically(path, printable.show(page))
 
 
@@ -228,8 +238,8 @@ def _draw_charts(figures: inspection.Figures) -> list[Chart]:
     charts.append(Chart('Examples per user', 'Training users by their number of examples.', sizes))
   if figures.skew:
     text = (
-        f'{figures.skew.clients:,} training users by the share that their most frequent label has. '
-        f'{explain_distance(figures.skew)}'
+      f'{figures.skew.clients:,} training users by the share that their most frequent label has. '
+      f'{explain_distance(figures.skew)}'
     )
     shares = drawing.draw_shares(label_skew.SHARES, figures.skew.histogram, "share of a user's examples", 'users')
     charts.append(Chart('Label skew between users', text, shares))

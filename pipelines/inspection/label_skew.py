@@ -50,14 +50,14 @@ def measure(counts: np.ndarray, classes: Sequence[str]) -> Skew:
   stream = np.random.default_rng(_SEED)
   drawn = np.stack([stream.multinomial(total, overall) for total in totals])
   return Skew(
-      clients=len(counts),
-      top_shares=tuple(np.quantile(top_shares, QUANTILES).tolist()),
-      histogram=tuple(np.histogram(top_shares, SHARES)[0].tolist()),
-      overall_top=classes[overall.argmax()],
-      overall_top_share=float(overall.max()),
-      classes_seen=float(np.median(np.count_nonzero(counts, axis=1))),
-      distance=_mean_distance(counts, overall),
-      distance_by_chance=_mean_distance(drawn, overall),
+    clients=len(counts),
+    top_shares=tuple(np.quantile(top_shares, QUANTILES).tolist()),
+    histogram=tuple(np.histogram(top_shares, SHARES)[0].tolist()),
+    overall_top=classes[overall.argmax()],
+    overall_top_share=float(overall.max()),
+    classes_seen=float(np.median(np.count_nonzero(counts, axis=1))),
+    distance=_mean_distance(counts, overall),
+    distance_by_chance=_mean_distance(drawn, overall),
   )
 
 

@@ -50,8 +50,8 @@ class Limits:
         raise ValueError(f'Expected {name} >= 1, found {getattr(self, name)}.')
     if self.min_examples_per_client > self.max_examples_per_client:
       raise ValueError(
-          f'Expected min_examples_per_client <= max_examples_per_client, found {self.min_examples_per_client} and '
-          f'{self.max_examples_per_client}.'
+        f'Expected min_examples_per_client <= max_examples_per_client, found {self.min_examples_per_client} and '
+        f'{self.max_examples_per_client}.'
       )
     if self.keep not in KEEPS:
       raise ValueError(f'Expected keep to be {", ".join(KEEPS)}, found {self.keep!r}.')
@@ -156,7 +156,7 @@ class Bounds:
     return before
 
   def _without_duplicates(
-      self, rows: pa.Table, clients: np.ndarray, queue: np.ndarray, removed: dict[str, int]
+    self, rows: pa.Table, clients: np.ndarray, queue: np.ndarray, removed: dict[str, int]
   ) -> np.ndarray:
     """Returns the queue without the places of rows that the client has twice."""
     suspect = np.full(len(queue), bool(self.identity))

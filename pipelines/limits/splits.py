@@ -39,7 +39,7 @@ class Splits:
     held_out = self.test_users_share + self.validation_users_share
     if held_out >= 1:
       raise ValueError(
-          f'Expected test_users_share + validation_users_share < 1, found {held_out:g}: leave users to train on.'
+        f'Expected test_users_share + validation_users_share < 1, found {held_out:g}: leave users to train on.'
       )
     if self.tail not in TAILS:
       raise ValueError(f'Expected tail to be {" or ".join(TAILS)}, found {self.tail!r}.')
@@ -53,9 +53,12 @@ class Splits:
       ids: uint8 `[clients, 16]`.
     """
     key = self.key.encode()
-    places = np.frombuffer(
+    places = (
+      np.frombuffer(
         b''.join(hashlib.blake2b(client.tobytes(), digest_size=8, key=key).digest() for client in ids), '>u8'
-    ) / 2.0**64
+      )
+      / 2.0**64
+    )
     edges = [self.test_users_share, self.test_users_share + self.validation_users_share]
     splits = [client_shards.SPLITS.index(split) for split in ('test', 'validation', 'train')]
     return np.array(splits)[np.searchsorted(edges, places, side='right')]
@@ -77,14 +80,14 @@ class Splits:
       return place >= np.repeat(counts - sizes, counts)
     key = self.key.encode()
     masks = [
-        bounds.chosen(client.tobytes(), b'tail', count, size, key)
-        for client, count, size in zip(ids, counts.tolist(), sizes.tolist(), strict=True)
+      bounds.chosen(client.tobytes(), b'tail', count, size, key)
+      for client, count, size in zip(ids, counts.tolist(), sizes.tolist(), strict=True)
     ]
     return np.concatenate([np.zeros(0, bool), *masks])
 
 
 def ends_before_tail(
-    clients: np.ndarray, in_tail: np.ndarray, first_row: np.ndarray, last_row: np.ndarray
+  clients: np.ndarray, in_tail: np.ndarray, first_row: np.ndarray, last_row: np.ndarray
 ) -> np.ndarray:
   """Returns which examples draw only on rows before those of their client's tail: bool `[examples]`.
 

@@ -22,8 +22,13 @@ from pipelines.readers import values
 _RECORDS_BYTES = 4 << 20
 # What fastavro raises over damaged content: it has no one name for it.
 _ERRORS = (
-    ValueError, LookupError, TypeError, ArithmeticError, pa.ArrowException, fastavro.schema.SchemaParseException,
-)  # fmt: skip
+  ValueError,
+  LookupError,
+  TypeError,
+  ArithmeticError,
+  pa.ArrowException,
+  fastavro.schema.SchemaParseException,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,10 +83,12 @@ def _take(records: Iterator[Any], number: int, columns: Sequence[str]) -> list[l
   if len(own) == len(columns):
     return [[lookup.take(record, column) for column in own] for record in itertools.islice(records, number)]
   return [
-      [lookup.take(record, column) if column != fingerprints.REST else fingerprints.of_row(record, own)
-       for column in columns]
-      for record in itertools.islice(records, number)
-  ]  # fmt: skip
+    [
+      lookup.take(record, column) if column != fingerprints.REST else fingerprints.of_row(record, own)
+      for column in columns
+    ]
+    for record in itertools.islice(records, number)
+  ]
 
 
 def _names_of(schema: Any, records: dict[str, Any]) -> lookup.Names:

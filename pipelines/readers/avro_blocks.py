@@ -141,9 +141,9 @@ def _decompress(codec: str, content: bytes) -> bytes:
     found = pa.CompressedInputStream(pa.BufferReader(content), 'zstd').read(_BLOCK_BYTES + 1)
   else:
     unpacker: Any = {
-        'deflate': lambda: zlib.decompressobj(-zlib.MAX_WBITS),
-        'bzip2': bz2.BZ2Decompressor,
-        'xz': lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY),
+      'deflate': lambda: zlib.decompressobj(-zlib.MAX_WBITS),
+      'bzip2': bz2.BZ2Decompressor,
+      'xz': lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY),
     }[codec]()
     found = unpacker.decompress(content, _BLOCK_BYTES + 1)
     if len(found) <= _BLOCK_BYTES and not unpacker.eof:

@@ -8,36 +8,36 @@ HEAD_BYTES = 1 << 12
 
 PARQUET, AVRO = b'PAR1', b'Obj\x01'
 _MAGIC = {
-    PARQUET: 'a Parquet file',
-    AVRO: 'an Avro file',
-    b'PK\x03\x04': 'a zip archive',
-    b'PK\x05\x06': 'an empty zip archive',
-    b'\x1f\x8b\x08': 'a gzip file',
-    b'\x28\xb5\x2f\xfd': 'a zstd file',
-    b'BZh': 'a bzip2 file',
-    b'\xfd7zXZ\x00': 'an xz file',
-    b'\x04\x22\x4d\x18': 'an lz4 file',
-    b'\x1f\x9d': 'a file of the program compress (.Z)',
-    b'\x1f\xa0': 'a file of the program compress (.Z)',
-    b'\xff\x06\x00\x00sNaPpY': 'a framed snappy file',
-    b'7z\xbc\xaf\x27\x1c': 'a 7z archive',
-    b'Rar!\x1a\x07': 'a rar archive',
-    b'\x89PNG\r\n\x1a\n': 'a PNG image',
-    b'\xff\xd8\xff': 'a JPEG image',
-    b'GIF8': 'a GIF image',
-    b'%PDF-': 'a PDF document',
-    b'SQLite format 3\x00': 'an SQLite database',
-    b'ORC': 'an ORC file',
-    b'ARROW1': 'an Arrow file',
-    b'FEA1': 'a Feather file',
-    b'\x93NUMPY': 'a NumPy array',
-    b'\x89HDF\r\n\x1a\n': 'an HDF5 file',
-    b'SEQ\x06': 'a Hadoop sequence file',
-    b'\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1': 'an old Office document',
-    b'\x7fELF': 'a program',
-    b'\x00\x00\x08\x03': 'IDX images',
-    b'\x00\x00\x08\x01': 'IDX labels',
-    b'\x00\x00\x0c\x02': 'IDX labels',
+  PARQUET: 'a Parquet file',
+  AVRO: 'an Avro file',
+  b'PK\x03\x04': 'a zip archive',
+  b'PK\x05\x06': 'an empty zip archive',
+  b'\x1f\x8b\x08': 'a gzip file',
+  b'\x28\xb5\x2f\xfd': 'a zstd file',
+  b'BZh': 'a bzip2 file',
+  b'\xfd7zXZ\x00': 'an xz file',
+  b'\x04\x22\x4d\x18': 'an lz4 file',
+  b'\x1f\x9d': 'a file of the program compress (.Z)',
+  b'\x1f\xa0': 'a file of the program compress (.Z)',
+  b'\xff\x06\x00\x00sNaPpY': 'a framed snappy file',
+  b'7z\xbc\xaf\x27\x1c': 'a 7z archive',
+  b'Rar!\x1a\x07': 'a rar archive',
+  b'\x89PNG\r\n\x1a\n': 'a PNG image',
+  b'\xff\xd8\xff': 'a JPEG image',
+  b'GIF8': 'a GIF image',
+  b'%PDF-': 'a PDF document',
+  b'SQLite format 3\x00': 'an SQLite database',
+  b'ORC': 'an ORC file',
+  b'ARROW1': 'an Arrow file',
+  b'FEA1': 'a Feather file',
+  b'\x93NUMPY': 'a NumPy array',
+  b'\x89HDF\r\n\x1a\n': 'an HDF5 file',
+  b'SEQ\x06': 'a Hadoop sequence file',
+  b'\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1': 'an old Office document',
+  b'\x7fELF': 'a program',
+  b'\x00\x00\x08\x03': 'IDX images',
+  b'\x00\x00\x08\x01': 'IDX labels',
+  b'\x00\x00\x0c\x02': 'IDX labels',
 }
 _TAR = (257, b'ustar')
 _JSON_ARRAY = re.compile(rb'(\xef\xbb\xbf)?\s*\[\s*\{')
@@ -48,7 +48,7 @@ _CRC_MASK = 0xA282EAD8
 
 def name(head: bytes) -> str | None:
   """Returns what a file with these first bytes is, such as `a PNG image`, or None if they do not say it."""
-  if head[_TAR[0]:].startswith(_TAR[1]):
+  if head[_TAR[0] :].startswith(_TAR[1]):
     return 'a tar archive'
   if is_tfrecord(head):
     return 'a TFRecord file'

@@ -46,7 +46,7 @@ class Parser:
   """
 
   def __init__(
-      self, parse_options: Mapping[str, Any], null_values: Sequence[str], names: Sequence[str], columns: Sequence[str]
+    self, parse_options: Mapping[str, Any], null_values: Sequence[str], names: Sequence[str], columns: Sequence[str]
   ):
     own = fingerprints.without(columns)
     self._columns = columns
@@ -56,12 +56,12 @@ class Parser:
     self._names = names
     self._parse_options = arrow_csv.ParseOptions(invalid_row_handler=self._skip_row, **parse_options)
     self._convert_options = arrow_csv.ConvertOptions(
-        include_columns=[*own, *self._rest],
-        column_types={column: pa.string() for column in [*own, *self._rest]},
-        check_utf8=False,
-        null_values=null_values,
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
+      include_columns=[*own, *self._rest],
+      column_types={column: pa.string() for column in [*own, *self._rest]},
+      check_utf8=False,
+      null_values=null_values,
+      strings_can_be_null=True,
+      quoted_strings_can_be_null=False,
     )
     # One item a row, because pyarrow calls from several threads: whether it was the last line.
     self._skipped: list[bool] = []
@@ -165,9 +165,9 @@ class Parser:
 
   def _options(self, block_bytes: int) -> dict[str, Any]:
     return {
-        'read_options': arrow_csv.ReadOptions(block_size=block_bytes, column_names=self._names),
-        'parse_options': self._parse_options,
-        'convert_options': self._convert_options,
+      'read_options': arrow_csv.ReadOptions(block_size=block_bytes, column_names=self._names),
+      'parse_options': self._parse_options,
+      'convert_options': self._convert_options,
     }
 
   def _skip_row(self, row: arrow_csv.InvalidRow) -> str:

@@ -60,7 +60,7 @@ class Csv(base.Reader):
       raise ValueError(f'Expected decimal to be "." or ",", found {self.decimal!r}: write decimal = ",".')
     if len(self.escape) > 1 or not self.escape.isascii() or self.escape in _LINE_ENDS or self.escape in self._signs:
       raise ValueError(
-          f'Expected an escape of one ASCII character or none, found {self.escape!r}: write escape = "\\\\".'
+        f'Expected an escape of one ASCII character or none, found {self.escape!r}: write escape = "\\\\".'
       )
     if len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter in '\r\n':
       raise ValueError(f'Expected a delimiter of one ASCII character, found {self.delimiter!r}: give one such as ",".')
@@ -96,7 +96,7 @@ class Csv(base.Reader):
   def _read_lines(self, parser: csv_parser.Parser, part: base.Part, first_row: int) -> Iterator[base.Block]:
     with self._open(part) as text:
       for lines in streams.read_lines(text, part):
-        rows = lines.text[max(first_row - lines.start, 0):]
+        rows = lines.text[max(first_row - lines.start, 0) :]
         yield from parser.read_lines(lines._replace(text=encodings.to_utf8(rows, text.encoding)))
 
   def _read_rows(self, parser: csv_parser.Parser, part: base.Part, first_row: int) -> Iterator[base.Block]:
@@ -128,10 +128,10 @@ class Csv(base.Reader):
 
   def _parse_options(self) -> dict[str, Any]:
     return {
-        'delimiter': self.delimiter,
-        'quote_char': self.quote or False,
-        'escape_char': self.escape or False,
-        'newlines_in_values': self._spans_lines,
+      'delimiter': self.delimiter,
+      'quote_char': self.quote or False,
+      'escape_char': self.escape or False,
+      'newlines_in_values': self._spans_lines,
     }
 
   def _read_header(self, head: bytes, encoding: str) -> tuple[Sequence[str] | None, int]:
@@ -140,7 +140,7 @@ class Csv(base.Reader):
     if self.column_names:
       return self.column_names, ends[min(self.skip_lines, len(ends)) - 1] if self.skip_lines else 0
     quoting: dict[str, Any] = {'quotechar': self.quote} if self.quote else {'quoting': csv.QUOTE_NONE}
-    starts = [0, *ends][self.skip_lines:]
+    starts = [0, *ends][self.skip_lines :]
     texts = (head[start:end] for start, end in itertools.pairwise(starts))
     lines = (text.decode('utf-8-sig' if encoding == encodings.UTF8 else encoding, errors='replace') for text in texts)
     reader = csv.reader(lines, delimiter=self.delimiter, escapechar=self.escape or None, **quoting)
@@ -158,9 +158,9 @@ class Tsv(Csv):
 
 def _open_quote(path: str) -> base.DamagedFile:
   return base.DamagedFile(
-      f'Expected every quote in {path} to be closed, found one that is not: get a whole copy of it if its end is '
-      'missing, write quote = "" in [input] if quotes mean nothing there, or newlines_in_values = false to refuse only '
-      'such a row.'
+    f'Expected every quote in {path} to be closed, found one that is not: get a whole copy of it if its end is '
+    'missing, write quote = "" in [input] if quotes mean nothing there, or newlines_in_values = false to refuse only '
+    'such a row.'
   )
 
 
@@ -170,15 +170,15 @@ def _check_columns(path: str, columns: Sequence[str], found: Sequence[str]) -> N
   other = next((sign for sign in _DELIMITERS if len(found) == 1 and missing in found[0].split(sign)), None)
   if other:
     raise base.MissingColumn(
-        f'Expected a column {missing!r} in {path}, found it in a line with {other!r} between the names: write '
-        f'delimiter = {json.dumps(other)} in [input].',
-        found,
+      f'Expected a column {missing!r} in {path}, found it in a line with {other!r} between the names: write '
+      f'delimiter = {json.dumps(other)} in [input].',
+      found,
     )
   if missing is not None and not any(column in found for column in columns):
     raise base.MissingColumn(
-        f'Expected a column {missing!r} in the first line of {path}, found {len(found)} others, which are not shown as '
-        'they may be values: name a column as that line does, or give column_names for a file without a header, or '
-        'skip_lines.',
-        found,
+      f'Expected a column {missing!r} in the first line of {path}, found {len(found)} others, which are not shown as '
+      'they may be values: name a column as that line does, or give column_names for a file without a header, or '
+      'skip_lines.',
+      found,
     )
   lookup.check(path, columns, found)

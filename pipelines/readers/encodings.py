@@ -8,11 +8,11 @@ UTF8 = 'utf-8'
 _EXAMPLES = 'utf-8, latin-1, cp1252, utf-16'
 # A file that begins with one of these is in that encoding, whatever is declared; that of UTF-32 begins like UTF-16's.
 _MARKS = {
-    codecs.BOM_UTF8: UTF8,
-    codecs.BOM_UTF32_LE: 'utf-32',
-    codecs.BOM_UTF32_BE: 'utf-32',
-    codecs.BOM_UTF16_LE: 'utf-16',
-    codecs.BOM_UTF16_BE: 'utf-16',
+  codecs.BOM_UTF8: UTF8,
+  codecs.BOM_UTF32_LE: 'utf-32',
+  codecs.BOM_UTF32_BE: 'utf-32',
+  codecs.BOM_UTF16_LE: 'utf-16',
+  codecs.BOM_UTF16_BE: 'utf-16',
 }
 # Their lines do not end where a byte is a newline's, or what a byte means depends on bytes far before it.
 _STATEFUL = ('utf-7', 'hz', 'iso2022', 'idna', 'punycode', 'unicode', 'raw', 'mbcs', 'oem', 'undefined')
@@ -61,7 +61,7 @@ def looks_wide(head: bytes) -> str | None:
     return None
   for offset, name in ((1, 'utf-16-le'), (0, 'utf-16-be')):
     half = head[offset::2]
-    if half.count(0) > len(half) * 2 // 3 and 0 not in head[1 - offset::2]:
+    if half.count(0) > len(half) * 2 // 3 and 0 not in head[1 - offset :: 2]:
       return name
   return None
 

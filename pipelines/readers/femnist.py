@@ -31,9 +31,18 @@ _ARRAY_BYTES = 256 << 20
 _NAME_BYTES = 1 << 12
 # What NumPy raises over a damaged header, and zipfile over a damaged archive.
 _ERRORS = (
-    ValueError, LookupError, TypeError, SyntaxError, RecursionError, NotImplementedError, RuntimeError, OverflowError,
-    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+  ValueError,
+  LookupError,
+  TypeError,
+  SyntaxError,
+  RecursionError,
+  NotImplementedError,
+  RuntimeError,
+  OverflowError,
+  tokenize.TokenError,
+  zipfile.BadZipFile,
+  zlib.error,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,10 +123,10 @@ def _make_tables(archive: zipfile.ZipFile, part: str, writer_names: str, order: 
   for start in range(0, len(images), _IMAGES_PER_BLOCK):
     rows = slice(start, min(start + _IMAGES_PER_BLOCK, len(images)))
     found = {
-        'writer': pa.array(names[writers[rows]]),
-        'order': pa.array(np.arange(order + rows.start, order + rows.stop)),
-        'image': values.pack_images(images.read(rows.stop - rows.start)),
-        'character': pa.array(_CHARACTERS[labels[rows]]),
+      'writer': pa.array(names[writers[rows]]),
+      'order': pa.array(np.arange(order + rows.start, order + rows.stop)),
+      'image': values.pack_images(images.read(rows.stop - rows.start)),
+      'character': pa.array(_CHARACTERS[labels[rows]]),
     }
     yield pa.table(found)
   images.close()

@@ -66,7 +66,7 @@ class _Arrays:
   def __init__(self, file: packed.Stream, path: str, magic: bytes, dtype: np.dtype):
     if not file.head.startswith(magic):
       raise streams.wrong_content(
-          path, f'IDX of type {magic[2]} in {magic[3]} dimensions', contents.name_any(file.head)
+        path, f'IDX of type {magic[2]} in {magic[3]} dimensions', contents.name_any(file.head)
       )
     self._file, self._path, self._dtype = file, path, dtype
     file.read(len(magic))
@@ -132,9 +132,9 @@ def _make_table(images: np.ndarray, labels: np.ndarray, order: int, path: str) -
   if len(labels) < len(images):
     raise streams.damaged(path, 'more images than labels')
   found = {
-      'writer': pa.array(labels[:, _WRITER].astype(np.int64)),
-      'order': pa.array(np.arange(order, order + len(images))),
-      'image': values.pack_images(images),
-      'digit': pa.array(labels[:, _CLASS].astype(np.uint8)),
+    'writer': pa.array(labels[:, _WRITER].astype(np.int64)),
+    'order': pa.array(np.arange(order, order + len(images))),
+    'image': values.pack_images(images),
+    'digit': pa.array(labels[:, _CLASS].astype(np.uint8)),
   }
   return pa.table(found)

@@ -63,9 +63,7 @@ def fingerprint(paths: Sequence[str], is_cancelled: Callable[[], bool] = lambda:
     futures.CancelledError: If `is_cancelled` says so.
   """
   try:
-    return [
-        {'name': filesystems.FileSystems.split(path)[1]} | storage.describe(path, is_cancelled) for path in paths
-    ]
+    return [{'name': filesystems.FileSystems.split(path)[1]} | storage.describe(path, is_cancelled) for path in paths]
   except OSError as error:
     raise ValueError(f'Expected readable files, found {error}: give files or a glob such as FOLDER/*.jsonl.') from error
 
@@ -96,7 +94,7 @@ def _match_folders(pattern: str) -> list[str]:
 def _split(pattern: str, paths: Iterable[str]) -> Inputs:
   """Tells those meant from those skipped, by the names below the folder or in place of the wildcards."""
   wildcard = _WILDCARDS.search(pattern)
-  folder, _, begins = pattern[:wildcard.start()].rpartition('/') if wildcard else (pattern, '', '')
+  folder, _, begins = pattern[: wildcard.start()].rpartition('/') if wildcard else (pattern, '', '')
   # What a glob names itself, as `_*` does, is meant.
   first = 1 if begins.startswith(_HIDDEN) else 0
   found = Inputs([], [])

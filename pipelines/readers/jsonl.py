@@ -150,7 +150,7 @@ class _Parser:
   def _guess_schema(self, text: bytes, ends: np.ndarray) -> pa.Schema | None:
     """Returns types that fit some of the lines, or None if none would. Left alone, pyarrow takes dates for times."""
     sampled = np.unique(np.linspace(0, len(ends) - 1, _SAMPLED_LINES, dtype=np.int64))
-    lines = [text[ends[line - 1] + 1 if line else 0:ends[line]] for line in sampled]
+    lines = [text[ends[line - 1] + 1 if line else 0 : ends[line]] for line in sampled]
     rows = [row for row in map(_parse_line, lines) if isinstance(row, dict)]
     self._names.add_rows(rows)
     self._has_rest |= self._is_rest_wanted and any(fingerprints.has_rest(row, self._columns) for row in rows)
@@ -218,8 +218,8 @@ def _make_struct(fields: Mapping[str, Any]) -> pa.StructType:
 def _flatten(table: pa.Table, columns: Sequence[str]) -> pa.Table:
   """Returns the columns with the values of nested keys where they have none of their own."""
   arrays = [
-      compute.coalesce(table[column], lookup.take_column(table, column.split('.'))) if '.' in column else table[column]
-      for column in columns
+    compute.coalesce(table[column], lookup.take_column(table, column.split('.'))) if '.' in column else table[column]
+    for column in columns
   ]
   return pa.Table.from_arrays(arrays, list(columns))
 

@@ -42,7 +42,7 @@ def check(path: str, columns: Sequence[str], found: Sequence[str], nested: Seque
     for name, number in [(head, found.count(head)), *((name, inner.count(name)) for name in inner)]:
       if number > 1:
         raise base.DamagedFile(
-            f'Expected one column {name!r} in {path}, found {number} of that name: rename or remove the others.'
+          f'Expected one column {name!r} in {path}, found {number} of that name: rename or remove the others.'
         )
     if column not in found and column not in nested:
       raise base.MissingColumn(describe_missing(column, path, [*found, *nested]), [*found, *nested])

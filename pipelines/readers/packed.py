@@ -19,8 +19,13 @@ from pipelines.readers import contents
 # What the libraries raise over damaged content; NotImplementedError is a method that zipfile does not know.
 # Its stub takes the error of isal for an object.
 ERRORS: tuple[type[Exception], ...] = (
-    EOFError, OSError, zlib.error, cast(Any, igzip_lib.IsalError), lzma.LZMAError, zipfile.BadZipFile,
-)  # fmt: skip
+  EOFError,
+  OSError,
+  zlib.error,
+  cast(Any, igzip_lib.IsalError),
+  lzma.LZMAError,
+  zipfile.BadZipFile,
+)
 
 _INPUT_BYTES = 1 << 18
 # What `xz -9` needs is half of it: a file may ask for 4 GB.
@@ -39,9 +44,9 @@ class _Kind(NamedTuple):
 
 
 _MEMBERS = (
-    _Kind(b'\x1f\x8b\x08', lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)),
-    _Kind(b'BZh', bz2.BZ2Decompressor),
-    _Kind(b'\xfd7zXZ\x00', lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)),
+  _Kind(b'\x1f\x8b\x08', lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)),
+  _Kind(b'BZh', bz2.BZ2Decompressor),
+  _Kind(b'\xfd7zXZ\x00', lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)),
 )
 _ZLIB = _Kind(b'\x78', lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_ZLIB))
 # The second begins what the parallel `pzstd` writes.
@@ -161,8 +166,8 @@ def _open_member(file: BinaryIO, path: str) -> Any:
   names = ', '.join(member.filename for member in members[:_SHOWN_NAMES]) or 'none'
   more = ', …' if len(members) > _SHOWN_NAMES else ''
   raise base.DamagedFile(
-      f'Expected one file in the zip archive {path}, found {len(members)} ({names}{more}): unpack it and name the '
-      'files, or the folder that they are in.'
+    f'Expected one file in the zip archive {path}, found {len(members)} ({names}{more}): unpack it and name the '
+    'files, or the folder that they are in.'
   )
 
 

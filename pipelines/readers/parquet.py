@@ -59,7 +59,7 @@ class Parquet(base.Reader):
       paths = [lookup.find_path(column, names) for column in own]
       rest = list(_list_rest(content.schema_arrow, own)) if len(own) < len(columns) else []
       counts = [content.metadata.row_group(group).num_rows for group in range(content.metadata.num_row_groups)]
-      position = sum(counts[:part.start])
+      position = sum(counts[: part.start])
       groups = range(part.start, part.stop if part.stop is not None else len(counts))
       batches = _read_batches(file, groups, [*paths, *rest])
       for table in _gather(_unwrap(batch, columns, paths, rest) for batch in batches):
@@ -93,7 +93,7 @@ def _check_pages(file: _File, group: int, paths: Iterable[Sequence[str]]) -> Non
 
 
 def _read_measured(
-    file: _File, group: int, columns: Sequence[str], batch_rows: Iterator[int]
+  file: _File, group: int, columns: Sequence[str], batch_rows: Iterator[int]
 ) -> Iterator[pa.RecordBatch]:
   """Yields batches of so many rows: a large value makes those around it small, and no others."""
   batches = None
@@ -167,7 +167,7 @@ def _fixed_bytes(kind: pa.DataType) -> int | None:
 
 
 def _unwrap(
-    batch: pa.RecordBatch, columns: Sequence[str], paths: Sequence[Sequence[str]], rest: Sequence[Sequence[str]]
+  batch: pa.RecordBatch, columns: Sequence[str], paths: Sequence[Sequence[str]], rest: Sequence[Sequence[str]]
 ) -> pa.RecordBatch:
   own = zip(fingerprints.without(columns), paths, strict=True)
   arrays = {column: casts.unwrap(lookup.take_column(batch, path)) for column, path in own}

@@ -98,8 +98,8 @@ def check(path: str, source: BinaryIO, chunks: Sequence[Chunk]) -> None:
     most = sum(_measure(source, chunk) for chunk in chunks)
   if most > limit:
     raise base.DamagedFile(
-        f'Expected the pages of a row group to take at most {limit >> 20:,} MiB of memory, found {most >> 20:,} MiB in '
-        f'{path}: write it again with smaller pages, with pyarrow by data_page_size and write_batch_size.'
+      f'Expected the pages of a row group to take at most {limit >> 20:,} MiB of memory, found {most >> 20:,} MiB in '
+      f'{path}: write it again with smaller pages, with pyarrow by data_page_size and write_batch_size.'
     )
 
 

@@ -24,9 +24,9 @@ def find(path: str) -> Folders:
   """Returns the columns that the folders of a path name, and their value."""
   pairs = (folder.partition('=') for folder in storage.absolute(path).split('/')[:-1] if '=' in folder)
   return {
-      urllib.parse.unquote(name): None if value == _NULL else urllib.parse.unquote(value)
-      for name, _, value in pairs
-      if name
+    urllib.parse.unquote(name): None if value == _NULL else urllib.parse.unquote(value)
+    for name, _, value in pairs
+    if name
   }
 
 
@@ -103,7 +103,7 @@ def _find_lacking(reader: base.Reader, part: base.Part, columns: Sequence[str]) 
 
 
 def _add(
-    block: base.Block, columns: Sequence[str], given: Mapping[str, str | None], others: Mapping[str, str | None]
+  block: base.Block, columns: Sequence[str], given: Mapping[str, str | None], others: Mapping[str, str | None]
 ) -> base.Block:
   table = block.table
   arrays = {column: table[column] for column in table.column_names}

@@ -18,26 +18,26 @@ from pipelines.readers import streams
 from pipelines.readers import tfrecord
 
 FORMATS: dict[str, type[base.Reader]] = {
-    'avro': avro.Avro,
-    'csv': delimited.Csv,
-    'femnist': femnist.Femnist,
-    'idx': idx.Idx,
-    'jsonl': jsonl.JsonLines,
-    'parquet': parquet.Parquet,
-    'tfrecord': tfrecord.TfRecord,
-    'tsv': delimited.Tsv,
+  'avro': avro.Avro,
+  'csv': delimited.Csv,
+  'femnist': femnist.Femnist,
+  'idx': idx.Idx,
+  'jsonl': jsonl.JsonLines,
+  'parquet': parquet.Parquet,
+  'tfrecord': tfrecord.TfRecord,
+  'tsv': delimited.Tsv,
 }
 
 _PACKED = r'(\.(gz|gzip|zst|zstd|bz2|xz|lz4|zip))?$'
 _NAMES = {
-    'avro': r'\.avro$',
-    'csv': rf'\.csv{_PACKED}',
-    'femnist': r'femnist.*\.npz$',
-    'idx': rf'-idx\d-(int|ubyte){_PACKED}',
-    'jsonl': rf'\.(jsonl|ndjson|json){_PACKED}',
-    'parquet': r'\.(parquet|pq)$',
-    'tfrecord': rf'\.tfrecords?(-\d+-of-\d+)?{_PACKED}',
-    'tsv': rf'\.(tsv|tab){_PACKED}',
+  'avro': r'\.avro$',
+  'csv': rf'\.csv{_PACKED}',
+  'femnist': r'femnist.*\.npz$',
+  'idx': rf'-idx\d-(int|ubyte){_PACKED}',
+  'jsonl': rf'\.(jsonl|ndjson|json){_PACKED}',
+  'parquet': r'\.(parquet|pq)$',
+  'tfrecord': rf'\.tfrecords?(-\d+-of-\d+)?{_PACKED}',
+  'tsv': rf'\.(tsv|tab){_PACKED}',
 }
 _TEXT = ('csv', 'tsv')
 _MAGIC = {contents.PARQUET: 'parquet', contents.AVRO: 'avro', b'\x00\x00\x0c\x02': 'idx'}
@@ -84,7 +84,7 @@ def _look(path: str, named: str | None) -> str:
     formats = ', '.join(FORMATS)
     content = f' ({name})' if name else ''
     raise ValueError(
-        f'Expected a file that says its format, found {os.path.basename(path)}{content}: set format in [input] to '
-        f'{formats}.'
+      f'Expected a file that says its format, found {os.path.basename(path)}{content}: set format in [input] to '
+      f'{formats}.'
     )
   return text

@@ -25,10 +25,19 @@ ROW_TOO_LARGE = 'row_too_large'
 _CHUNK_BYTES = 1 << 20
 _BYTE_ORDER_MARK = b'\xef\xbb\xbf'
 # Errors of the system that say nothing about the content.
-_NOT_THE_CONTENT = frozenset({
-    errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+_NOT_THE_CONTENT = frozenset(
+  {
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
     errno.ENOSPC,
-})  # fmt: skip
+  }
+)
 
 
 class Lines(NamedTuple):
@@ -83,9 +92,7 @@ def open_text(path: str, encoding: str, what: str) -> Iterator[Text]:
     is_in = encodings.find(stream.head, encoding)
     wide = encodings.looks_wide(stream.head) if is_in == encodings.UTF8 else None
     if wide:
-      raise base.DamagedFile(
-          f'Expected text in UTF-8 in {path}, found UTF-16: write encoding = "{wide}" in [input].'
-      )
+      raise base.DamagedFile(f'Expected text in UTF-8 in {path}, found UTF-16: write encoding = "{wide}" in [input].')
     if encodings.is_wide(is_in):
       yield Text(encodings.Utf8Stream(stream, is_in), encodings.UTF8)
     else:
@@ -95,7 +102,7 @@ def open_text(path: str, encoding: str, what: str) -> Iterator[Text]:
 def wrong_content(path: str, what: str, found: str) -> base.DamagedFile:
   """Returns the error for a file that is something else than it should be."""
   return base.DamagedFile(
-      f'Expected {what} in {path}, found {found}: give other files, or set format in [input] to what they are.'
+    f'Expected {what} in {path}, found {found}: give other files, or set format in [input] to what they are.'
   )
 
 
@@ -149,7 +156,7 @@ def read_lines(text: Text, part: base.Part) -> Iterator[Lines]:
 
 
 def _read_range(
-    file: packed.Stream | encodings.Utf8Stream, start: int, stop: int | None
+  file: packed.Stream | encodings.Utf8Stream, start: int, stop: int | None
 ) -> Iterator[tuple[int, bytes]]:
   """Yields pieces, with their places: from the first line that begins at `start` or later up to this for `stop`."""
   position = max(start - 1, 0)
@@ -162,7 +169,7 @@ def _read_range(
     if is_inside:
       is_last = stop is not None and position + len(piece) >= stop
       end = _first_end(piece, max(stop - 1 - position, 0)) if stop is not None and is_last else 0
-      yield position + begin, piece[begin:end or len(piece)]
+      yield position + begin, piece[begin : end or len(piece)]
       if end:
         return
     position += len(piece)
@@ -209,7 +216,7 @@ def drop_empty_lines(text: bytes) -> bytes:
     return text
   characters = np.frombuffer(text, np.uint8)
   is_end = characters == ord('\n')
-  is_empty = is_end & np.append(True, is_end[:-1])[:len(is_end)]
+  is_empty = is_end & np.append(True, is_end[:-1])[: len(is_end)]
   return characters[~is_empty].tobytes()
 
 

@@ -88,7 +88,7 @@ def _find_end(held: bytes) -> tuple[int, int]:
   """Returns where the last whole frame ends, and the length of the record after it, or 0 if it is not there."""
   place = length = 0
   while place + _HEADER_BYTES <= len(held):
-    length = int.from_bytes(held[place:place + 8], 'little')
+    length = int.from_bytes(held[place : place + 8], 'little')
     if place + length + _FRAME_BYTES > len(held):
       return place, length
     place += length + _FRAME_BYTES

@@ -54,9 +54,9 @@ def read_key(path: str | None, is_public: bool) -> Key:
   if len(content) < _MIN_KEY_BYTES:
     found = f'{len(content)} bytes' if content else 'none'
     raise ValueError(
-        f'Expected a secret key of at least {_MIN_KEY_BYTES} bytes for the client ids, found {found}: give '
-        f'--client_id_key_file=FILE or {KEY_VARIABLE} (head -c 32 /dev/urandom | base64 > FILE makes one; keep it), or '
-        'declare public_ids = true.'
+      f'Expected a secret key of at least {_MIN_KEY_BYTES} bytes for the client ids, found {found}: give '
+      f'--client_id_key_file=FILE or {KEY_VARIABLE} (head -c 32 /dev/urandom | base64 > FILE makes one; keep it), or '
+      'declare public_ids = true.'
     )
   return _make_key(content)
 
@@ -90,9 +90,9 @@ def read_ids(values: pa.Array) -> columns.Values:
   blank, too_long, changed = (np.append(mask, False)[rows] for mask in (blank, too_long, changed))
   reasons = {'no_client_id': missing | blank, 'not_a_client_id': lost & ~missing, 'client_id_too_long': too_long}
   return columns.Values(
-      pa.DictionaryArray.from_arrays(encoded.indices, ids),
-      {reason: mask for reason, mask in reasons.items() if mask.any()},
-      {NORMALIZED: changed} if changed.any() else {},
+    pa.DictionaryArray.from_arrays(encoded.indices, ids),
+    {reason: mask for reason, mask in reasons.items() if mask.any()},
+    {NORMALIZED: changed} if changed.any() else {},
   )
 
 

@@ -108,9 +108,7 @@ def parse(declared: Sequence[str | NumberColumn], missing: float | None = None) 
     missing: Stands in for what is missing in columns that do not say it themselves.
   """
   named = (NumberColumn(column) if isinstance(column, str) else column for column in declared)
-  return tuple(
-      dataclasses.replace(column, missing=missing) if column.missing is None else column for column in named
-  )
+  return tuple(dataclasses.replace(column, missing=missing) if column.missing is None else column for column in named)
 
 
 def names(number_columns: Sequence[NumberColumn]) -> tuple[str, ...]:

@@ -41,9 +41,9 @@ def read_order(values: pa.Array, order_type: str, pattern: str | None = None) ->
   wrong = casts.to_mask(order.is_null()) & ~missing & ~ambiguous
   refused = {NO_ORDER: missing, f'order_not_{order_type}': wrong, AMBIGUOUS: ambiguous}
   return columns.Values(
-      pc.fill_null(order, 0),
-      {reason: mask for reason, mask in refused.items() if mask.any()},
-      found=_describe_wrong(values, wrong, order_type),
+    pc.fill_null(order, 0),
+    {reason: mask for reason, mask in refused.items() if mask.any()},
+    found=_describe_wrong(values, wrong, order_type),
   )
 
 

@@ -11,9 +11,19 @@ from pipelines.rows import zones
 SECOND = 1_000_000  # In microseconds.
 
 _MONTHS = (
-    'january', 'february', 'march', 'april', 'may', 'june', 'july', 'august', 'september', 'october', 'november',
-    'december',
-)  # fmt: skip
+  'january',
+  'february',
+  'march',
+  'april',
+  'may',
+  'june',
+  'july',
+  'august',
+  'september',
+  'october',
+  'november',
+  'december',
+)
 _MONTH_NAMES = [*_MONTHS, *(month[:3] for month in _MONTHS), 'sept']
 _PIVOT = 69  # Of years of two digits, the first of the last century: as in POSIX.
 
@@ -35,7 +45,7 @@ def assemble(parts: Mapping[str, pa.Array]) -> tuple[np.ndarray, np.ndarray]:
   stop = (start + 1).astype('M8[D]').astype(np.int64)
   is_good = (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1) & (days < stop)
   hour, minute, second = (
-      _integers(parts[name]) if name in parts else np.zeros_like(year) for name in ('hour', 'minute', 'second')
+    _integers(parts[name]) if name in parts else np.zeros_like(year) for name in ('hour', 'minute', 'second')
   )
   if 'half' in parts:
     half = pc.ascii_lower(parts['half'])

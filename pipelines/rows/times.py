@@ -22,13 +22,11 @@ from pipelines.rows import time_forms
 from pipelines.rows import time_parts
 
 # What the years 1 to 9999 are, in microseconds.
-_FIRST, _LAST = (
-    pa.scalar(time, pa.timestamp('us')).value for time in (datetime.datetime.min, datetime.datetime.max)
-)
+_FIRST, _LAST = (pa.scalar(time, pa.timestamp('us')).value for time in (datetime.datetime.min, datetime.datetime.max))
 
 _DIGITS = r'^(?P<sign>[+-]?)(?P<whole>[0-9]{1,19})(?:\.(?P<fraction>[0-9]*))?$'
 _DATE_OF_DIGITS = (
-    r'^(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(([01][0-9]|2[0-3])[0-5][0-9]([0-5][0-9])?)?$'
+  r'^(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(([01][0-9]|2[0-3])[0-5][0-9]([0-5][0-9])?)?$'
 )
 # From so many of each unit on, digits are of the next one: it has so many microseconds, or is a thousandth of one.
 _UNITS = ((10**11, time_parts.SECOND), (10**14, 1_000), (10**17, 1), (None, 0))
@@ -133,8 +131,7 @@ class _Found:
     found, ambiguous = parse(days.dictionary)
     places = days.indices.to_numpy()
     hour, minute, second = (
-        pc.utf8_slice_codeunits(text, place + start, place + start + 2).cast(pa.int64()).to_numpy()
-        for start in (0, 3, 6)
+      pc.utf8_slice_codeunits(text, place + start, place + start + 2).cast(pa.int64()).to_numpy() for start in (0, 3, 6)
     )
     # What is refused here has another look later.
     is_good = casts.to_mask(found.is_valid())[places] & ~ambiguous[places] & (hour < 24) & (minute < 60) & (second < 60)

@@ -19,9 +19,29 @@ _MICROSECONDS = 1_000_000
 _OFFSET = re.compile('(?:utc|gmt)?([+-])([0-9]{2}):?([0-5][0-9])?', re.IGNORECASE)
 # In hours. Others such as IST have several meanings. Those of America are RFC 2822's.
 _FIXED = {
-    '': 0, 'Z': 0, 'UT': 0, 'UTC': 0, 'GMT': 0, 'WET': 0, 'WEST': 1, 'BST': 1, 'CET': 1, 'CEST': 2, 'EET': 2, 'EEST': 3,
-    'MSK': 3, 'JST': 9, 'EST': -5, 'EDT': -4, 'CST': -6, 'CDT': -5, 'MST': -7, 'MDT': -6, 'PST': -8, 'PDT': -7,
-}  # fmt: skip
+  '': 0,
+  'Z': 0,
+  'UT': 0,
+  'UTC': 0,
+  'GMT': 0,
+  'WET': 0,
+  'WEST': 1,
+  'BST': 1,
+  'CET': 1,
+  'CEST': 2,
+  'EET': 2,
+  'EEST': 3,
+  'MSK': 3,
+  'JST': 9,
+  'EST': -5,
+  'EDT': -4,
+  'CST': -6,
+  'CDT': -5,
+  'MST': -7,
+  'MDT': -6,
+  'PST': -8,
+  'PDT': -7,
+}
 _EPOCH = datetime.datetime(1970, 1, 1)
 
 

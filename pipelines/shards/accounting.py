@@ -20,9 +20,9 @@ from pipelines.rows import reports
 _FEW_CLIENTS = 100
 
 _REMEDIES = {
-    readers.LINES_JOINED: 'lines within quotes, which are part of the row before them; if that is wrong, write '
-    'quote = "" in [input] if quotes mean nothing there, or newlines_in_values = false',
-    readers.BACKSLASHES: r'if a backslash before a quote says that the quote is text, write escape = "\\" in [input]',
+  readers.LINES_JOINED: 'lines within quotes, which are part of the row before them; if that is wrong, write '
+  'quote = "" in [input] if quotes mean nothing there, or newlines_in_values = false',
+  readers.BACKSLASHES: r'if a backslash before a quote says that the quote is text, write escape = "\\" in [input]',
 }
 
 
@@ -43,16 +43,16 @@ class MaxBadRows:
 def to_json(report: reports.Report) -> dict[str, Any]:
   """Returns what the manifest says of the rows and users."""
   return {
-      'rows': {
-          'read': report.total(reports.READ),
-          'used': report.total(reports.USED),
-          'bounded': report.total(reports.BOUNDED),
-          'quarantined': report.reasons(reports.QUARANTINED),
-      },
-      'bounded_by': report.reasons(reports.BOUNDED),
-      'empty_clients': report.reasons(reports.EMPTY),
-      'clients_set_aside': report.reasons(reports.SET_ASIDE),
-      'notes': report.reasons(reports.NOTES),
+    'rows': {
+      'read': report.total(reports.READ),
+      'used': report.total(reports.USED),
+      'bounded': report.total(reports.BOUNDED),
+      'quarantined': report.reasons(reports.QUARANTINED),
+    },
+    'bounded_by': report.reasons(reports.BOUNDED),
+    'empty_clients': report.reasons(reports.EMPTY),
+    'clients_set_aside': report.reasons(reports.SET_ASIDE),
+    'notes': report.reasons(reports.NOTES),
   }
 
 
@@ -73,13 +73,13 @@ def check_before_learning(clients: Mapping[str, int], cost: guarantees.Cost) -> 
   check_splits({split: {'clients': number, 'examples': number} for split, number in clients.items()})
   if not clients['test']:
     raise ValueError(
-        f'Expected held-out users to measure on before anything is learned from users, found none beside '
-        f'{clients["train"]:,} users to train on: declare a larger test_users_share, or give more users.'
+      f'Expected held-out users to measure on before anything is learned from users, found none beside '
+      f'{clients["train"]:,} users to train on: declare a larger test_users_share, or give more users.'
     )
   if cost.delta >= 1 / clients['train']:
     raise ValueError(
-        f'Expected a delta below 1 / training clients = {1 / clients["train"]:.3g} for what is learned from the users, '
-        f'found {cost.delta:g}: a larger one would allow to publish a client; declare a smaller one.'
+      f'Expected a delta below 1 / training clients = {1 / clients["train"]:.3g} for what is learned from the users, '
+      f'found {cost.delta:g}: a larger one would allow to publish a client; declare a smaller one.'
     )
 
 
@@ -93,8 +93,8 @@ def warn_of_few(clients: int, what: str) -> list[str]:
   if not 0 < clients < _FEW_CLIENTS:
     return []
   return [
-      f'Only {clients:,} {what}: delta has to be below 1 / training clients, and noise that protects one of so few '
-      f'leaves little to learn. Private training takes some {_FEW_CLIENTS:,} or more.'
+    f'Only {clients:,} {what}: delta has to be below 1 / training clients, and noise that protects one of so few '
+    f'leaves little to learn. Private training takes some {_FEW_CLIENTS:,} or more.'
   ]
 
 
@@ -105,8 +105,8 @@ def warn_of_refusals(splits: Mapping[str, Mapping[str, int]]) -> list[str]:
     warnings.append('No training client with examples: nothing can be learned from this data set.')
   if not splits['test']['examples']:
     warnings.append(
-        'No test client: no model can be measured on this data set, and training refuses it. Declare a larger '
-        'test_users_share, or give more users.'
+      'No test client: no model can be measured on this data set, and training refuses it. Declare a larger '
+      'test_users_share, or give more users.'
     )
   return warnings
 
@@ -119,8 +119,8 @@ def describe_reasons(reasons: Mapping[str, int]) -> str:
 def describe_notes(notes: Mapping[str, int]) -> list[str]:
   """Returns a line for each note, with what to do about it."""
   return [
-      f'{note} {number:,}' + (f': {_REMEDIES[note]}' if note in _REMEDIES else '')
-      for note, number in sorted(notes.items())
+    f'{note} {number:,}' + (f': {_REMEDIES[note]}' if note in _REMEDIES else '')
+    for note, number in sorted(notes.items())
   ]
 
 
@@ -137,12 +137,16 @@ def check_rows(report: reports.Report, limit: MaxBadRows, declaration: declarati
   _check_columns(report, declaration)
   _check_times(refused.get(ordering.AMBIGUOUS, 0), declaration.client)
   if bad > limit.of(read):
-    raise ValueError(' '.join([
-        f'Expected at most {limit.text} bad rows, found {bad:,} of {read:,} ({describe_reasons(refused)}): check the '
-        'columns and their types, or raise --max_bad_rows, with which the job leaves such rows out and counts them as '
-        'quarantined.',
-        *row_remedies.suggest(report, declaration),
-    ]))
+    raise ValueError(
+      ' '.join(
+        [
+          f'Expected at most {limit.text} bad rows, found {bad:,} of {read:,} ({describe_reasons(refused)}): check the '
+          'columns and their types, or raise --max_bad_rows: the job then counts such rows as quarantined and goes on '
+          'without them.',
+          *row_remedies.suggest(report, declaration),
+        ]
+      )
+    )
 
 
 def check(report: reports.Report, limit: MaxBadRows, declaration: declarations.Declaration) -> None:
@@ -152,14 +156,14 @@ def check(report: reports.Report, limit: MaxBadRows, declaration: declarations.D
   accounted = sum(report.total(kind) for kind in (reports.USED, reports.BOUNDED, reports.QUARANTINED))
   if accounted != read:
     raise ValueError(
-        f'Expected to account for all {read:,} rows, found {accounted:,}: did anything else write to the output_dir? '
-        'Run it again.'
+      f'Expected to account for all {read:,} rows, found {accounted:,}: did anything else write to the output_dir? '
+      'Run it again.'
     )
   if not report.total(reports.USED):
     found = {**report.reasons(reports.QUARANTINED), **report.reasons(reports.BOUNDED)}
     raise ValueError(
-        f'Expected at least one user with {declaration.limits.min_examples_per_client} examples, found none in '
-        f'{read:,} rows ({describe_reasons(found)}): check the columns and limits.'
+      f'Expected at least one user with {declaration.limits.min_examples_per_client} examples, found none in '
+      f'{read:,} rows ({describe_reasons(found)}): check the columns and limits.'
     )
 
 
@@ -167,8 +171,8 @@ def _check_times(ambiguous: int, client: declarations.Client) -> None:
   """Raises a ValueError if any time can be read in two ways: without such rows, whole days would be missing."""
   if ambiguous:
     raise ValueError(
-        f'Expected times that can be read in one way only, found {ambiguous:,} such as 05/06/2015 or 20150605 in '
-        f'{client.order!r}: write order_format in [client], such as "%d/%m/%Y", "%m/%d/%Y %I:%M %p" or "%Y%m%d".'
+      f'Expected times that can be read in one way only, found {ambiguous:,} such as 05/06/2015 or 20150605 in '
+      f'{client.order!r}: write order_format in [client], such as "%d/%m/%Y", "%m/%d/%Y %I:%M %p" or "%Y%m%d".'
     )
 
 

@@ -70,8 +70,7 @@ def forget(path: str, client_ids: Collection[bytes]) -> Outcome:
       return _forget(client_shards.ClientShards(path), asked)
   except OSError as error:
     raise ValueError(
-        f'Expected a data set that can be written at {path}, found {error.strerror}: correct that and repeat the '
-        'command.'
+      f'Expected a data set that can be written at {path}, found {error.strerror}: correct that and repeat the command.'
     ) from error
 
 
@@ -145,12 +144,12 @@ def _account(manifest: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
   date = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
   entry = {'clients': outcome.clients, 'asked': outcome.asked, 'shards': outcome.shards, 'date': date}
   return {
-      'rows': {
-          **rows,
-          'used': rows['used'] - outcome.rows,
-          'quarantined': {**quarantined, FORGOTTEN: quarantined.get(FORGOTTEN, 0) + outcome.rows},
-      },
-      'forgotten': [*manifest.get('forgotten', []), entry],
+    'rows': {
+      **rows,
+      'used': rows['used'] - outcome.rows,
+      'quarantined': {**quarantined, FORGOTTEN: quarantined.get(FORGOTTEN, 0) + outcome.rows},
+    },
+    'forgotten': [*manifest.get('forgotten', []), entry],
   }
 
 

@@ -94,8 +94,8 @@ def _lock_file(output_dir: str) -> Iterator[None]:
 
 def _held(output_dir: str, way_out: str) -> ValueError:
   return ValueError(
-      f'Expected an output_dir that no other job is writing, found one at work in {output_dir}: wait for it or choose '
-      f'another --output_dir{way_out}'
+    f'Expected an output_dir that no other job is writing, found one at work in {output_dir}: wait for it or choose '
+    f'another --output_dir{way_out}'
   )
 
 
@@ -105,8 +105,8 @@ def _explaining(output_dir: str) -> Iterator[None]:
     yield
   except OSError as error:
     raise ValueError(
-        f'Expected a folder that can be written at {output_dir}, found {storage.explain(error)}: choose another '
-        '--output_dir.'
+      f'Expected a folder that can be written at {output_dir}, found {storage.explain(error)}: choose another '
+      '--output_dir.'
     ) from error
 
 
@@ -148,8 +148,8 @@ def _matches(patterns: Iterable[re.Pattern[str]], name: str) -> bool:
 
 def _occupied(output_dir: str, found: str) -> ValueError:
   return ValueError(
-      f'Expected an empty output_dir or one made with the same declaration from the same input, found {found} in '
-      f'{output_dir}: choose another --output_dir or delete it.'
+    f'Expected an empty output_dir or one made with the same declaration from the same input, found {found} in '
+    f'{output_dir}: choose another --output_dir or delete it.'
   )
 
 

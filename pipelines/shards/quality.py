@@ -37,22 +37,22 @@ def warn(report: reports.Report, declaration: declarations.Declaration) -> list[
   """
   observed = report.reasons(reports.OBSERVED)
   return [
-      *_warn_of_unknown(report.reasons(reports.NOTES), observed, declaration),
-      *_warn_of_tail(observed, declaration),
-      *_warn_of_one_class(observed, declaration),
-      *_warn_of_numbers(observed),
+    *_warn_of_unknown(report.reasons(reports.NOTES), observed, declaration),
+    *_warn_of_tail(observed, declaration),
+    *_warn_of_one_class(observed, declaration),
+    *_warn_of_numbers(observed),
   ]
 
 
 def _warn_of_unknown(
-    notes: dict[str, int], observed: dict[str, int], declaration: declarations.Declaration
+  notes: dict[str, int], observed: dict[str, int], declaration: declarations.Declaration
 ) -> Iterator[str]:
   vocabulary = declaration.featurizer.vocabulary_in_use
   unknown, positions = notes.get(OUTSIDE_VOCABULARY, 0), observed.get(POSITIONS, 0)
   if vocabulary and unknown and unknown >= _MOST_UNKNOWN * positions:
     yield (
-        f'{unknown / positions:.1%} of the {vocabulary.UNIT} are outside of the {vocabulary.NAME}: the model cannot '
-        f'tell them apart and never answers with them. {vocabulary.remedy()}'
+      f'{unknown / positions:.1%} of the {vocabulary.UNIT} are outside of the {vocabulary.NAME}: the model cannot '
+      f'tell them apart and never answers with them. {vocabulary.remedy()}'
     )
 
 
@@ -64,9 +64,10 @@ def _warn_of_tail(observed: dict[str, int], declaration: declarations.Declaratio
       counts.setdefault(split, {})[int(place)] = number
   train = counts.get('train', {})
   lost = {
-      place: number for place, number in counts.get('tail', {}).items()
-      if number >= _MOST_IN_TAIL * (number + train.get(place, 0))
-  }  # fmt: skip
+    place: number
+    for place, number in counts.get('tail', {}).items()
+    if number >= _MOST_IN_TAIL * (number + train.get(place, 0))
+  }
   if not lost:
     return
   classes = declaration.featurizer.schema.classes
@@ -79,8 +80,8 @@ def _warn_of_tail(observed: dict[str, int], declaration: declarations.Declaratio
   elif declaration.splits.tail == 'random':
     remedy = 'Write a smaller tail_share in [splits].'
   yield (
-      f'The held-out tail has all or most examples of {", ".join(named[:_CLASSES_SHOWN])}{more}, and training learns '
-      f'little or nothing of them. {remedy}'
+    f'The held-out tail has all or most examples of {", ".join(named[:_CLASSES_SHOWN])}{more}, and training learns '
+    f'little or nothing of them. {remedy}'
   )
 
 
@@ -88,18 +89,19 @@ def _warn_of_one_class(observed: dict[str, int], declaration: declarations.Decla
   found = {int(reason.split(':')[2]) for reason in observed if reason.startswith(_LABEL)}
   if len(found) == 1:
     yield (
-        f'All examples are of one class, {declaration.featurizer.schema.classes[found.pop()]!r}: there is nothing to '
-        'learn. Check the column of the label and its classes.'
+      f'All examples are of one class, {declaration.featurizer.schema.classes[found.pop()]!r}: there is nothing to '
+      'learn. Check the column of the label and its classes.'
     )
 
 
 def _warn_of_numbers(observed: dict[str, int]) -> Iterator[str]:
   counted = {reason: number for reason, number in observed.items() if reason.startswith(_UNSCALED)}
-  far = [reason.removeprefix(_UNSCALED) for reason, number in counted.items()
-         if number > _MOST_UNSCALED * observed[ROWS]]  # fmt: skip
+  far = [
+    reason.removeprefix(_UNSCALED) for reason, number in counted.items() if number > _MOST_UNSCALED * observed[ROWS]
+  ]
   if far:
     yield (
-        f'The numbers in {", ".join(map(repr, far))} are far from 1 in size and not scaled, which makes training slow '
-        'or impossible. Add [examples.scaling] with source = "declared" and the mean and stddev of each column, '
-        '"public" or "dp".'
+      f'The numbers in {", ".join(map(repr, far))} are far from 1 in size and not scaled, which makes training slow '
+      'or impossible. Add [examples.scaling] with source = "declared" and the mean and stddev of each column, '
+      '"public" or "dp".'
     )

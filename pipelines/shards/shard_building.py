@@ -129,7 +129,7 @@ class ShardBuilder:
     return ids[is_training]
 
   def _observe(
-      self, bucket: Bucket, made: featurizers.Examples, kept: np.ndarray, split: np.ndarray, report: reports.Report
+    self, bucket: Bucket, made: featurizers.Examples, kept: np.ndarray, split: np.ndarray, report: reports.Report
   ) -> None:
     """Counts what quality.py judges: values outside of the vocabulary, labels by split, numbers that are not scaled."""
     if made.unknown is not None:
@@ -148,9 +148,14 @@ class ShardBuilder:
           report.count(reports.OBSERVED, quality.label(name, found), int(counts[found]))
 
   def _account(
-      self, bucket: Bucket, made: featurizers.Examples, chosen: np.ndarray, keep: np.ndarray, is_enough: np.ndarray,
-      report: reports.Report,
-  ) -> np.ndarray:  # fmt: skip
+    self,
+    bucket: Bucket,
+    made: featurizers.Examples,
+    chosen: np.ndarray,
+    keep: np.ndarray,
+    is_enough: np.ndarray,
+    report: reports.Report,
+  ) -> np.ndarray:
     """Counts the rows, and returns how many of them each client uses: int64 `[clients]`."""
     starts = bucket.rows.starts
     used = _covered(made.first_row[keep], made.last_row[keep], int(starts[-1]))
@@ -164,9 +169,7 @@ class ShardBuilder:
     report.count(reports.BOUNDED, OVERLAPS_TAIL, int(np.count_nonzero(of_enough & within & ~used)))
     return np.add.reduceat(used, starts[:-1], dtype=np.int64)
 
-  def _split(
-      self, ids: np.ndarray, made: featurizers.Examples, chosen: np.ndarray
-  ) -> tuple[np.ndarray, np.ndarray]:
+  def _split(self, ids: np.ndarray, made: featurizers.Examples, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the split of each example, and which ones may stay: all but those to train on that overlap a tail."""
     sizes, counts = np.diff(made.starts), _count(chosen, made.starts)
     split = np.repeat(self.splits.of_users(ids), sizes)
@@ -186,9 +189,14 @@ class ShardBuilder:
 
 
 def _content(
-    ids: np.ndarray, counts: np.ndarray, rows_used: np.ndarray, made: featurizers.Examples, kept: np.ndarray,
-    split: np.ndarray, empty: np.ndarray,
-) -> shard_writing.ShardContent:  # fmt: skip
+  ids: np.ndarray,
+  counts: np.ndarray,
+  rows_used: np.ndarray,
+  made: featurizers.Examples,
+  kept: np.ndarray,
+  split: np.ndarray,
+  empty: np.ndarray,
+) -> shard_writing.ShardContent:
   """Returns the examples `kept`, so many of each client, and entries of the `empty` ids, sorted as a shard wants it."""
   splits, with_examples = len(client_shards.SPLITS), len(ids)
   ids = np.concatenate([ids, empty])
@@ -201,12 +209,12 @@ def _content(
   of_client = in_order[entries // splits]
   rows_used = np.pad(rows_used, (0, len(empty)))
   return shard_writing.ShardContent(
-      client_ids.from_bytes(ids[of_client]),
-      entries % splits,
-      np.append(np.searchsorted(entry[order], entries), len(entry)),
-      np.take(made.features, kept[order], axis=0),
-      np.take(made.labels, kept[order], axis=0),
-      np.where(np.diff(entries // splits, prepend=-1) > 0, rows_used[of_client], 0),
+    client_ids.from_bytes(ids[of_client]),
+    entries % splits,
+    np.append(np.searchsorted(entry[order], entries), len(entry)),
+    np.take(made.features, kept[order], axis=0),
+    np.take(made.labels, kept[order], axis=0),
+    np.where(np.diff(entries // splits, prepend=-1) > 0, rows_used[of_client], 0),
   )
 
 

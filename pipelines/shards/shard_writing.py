@@ -28,7 +28,8 @@ OUR_FILES = re.compile(r'(shard-\d+-of-\d+(\.g\d+)?\.arrow|index(\.g\d+)?\.arrow
 
 # Large enough that neither writing nor opening is slow, small enough that a reader of all batches needs little memory.
 _BATCH_BYTES = 8_000_000
-_INDEX_SCHEMA = pa.schema([
+_INDEX_SCHEMA = pa.schema(
+  [
     ('client_id', pa.binary(shard_format.ID_BYTES)),
     ('split', pa.dictionary(pa.int8(), pa.string())),
     ('shard', pa.int32()),
@@ -37,7 +38,8 @@ _INDEX_SCHEMA = pa.schema([
     ('examples', pa.int64()),
     ('rows', pa.int64()),
     ('checksum', pa.uint32()),
-])
+  ]
+)
 
 # Opens a new file that is whole when it appears under its name.
 OpenFile = Callable[[str], contextlib.AbstractContextManager[BinaryIO]]
@@ -95,12 +97,12 @@ def pack(clients: Iterable[ClientExamples]) -> ShardContent:
     rows[place] = sum(len(entry.features) for entry in of_client)
     place += len(of_client)
   return ShardContent(
-      pa.array([entry.client_id for entry in entries], pa.binary(shard_format.ID_BYTES)),
-      np.array([client_shards.SPLITS.index(entry.split) for entry in entries], np.int8),
-      starts,
-      np.concatenate([entry.features for entry in entries]),
-      np.concatenate([entry.labels for entry in entries]),
-      rows,
+    pa.array([entry.client_id for entry in entries], pa.binary(shard_format.ID_BYTES)),
+    np.array([client_shards.SPLITS.index(entry.split) for entry in entries], np.int8),
+    starts,
+    np.concatenate([entry.features for entry in entries]),
+    np.concatenate([entry.labels for entry in entries]),
+    rows,
   )
 
 
@@ -120,8 +122,8 @@ def write_shard(file: BinaryIO, shard: int, schema: schema_lib.Schema, content: 
     for first, stop in itertools.pairwise(firsts):
       starts = content.starts[first : stop + 1]
       features, labels = (
-          np.ascontiguousarray(array[starts[0] : starts[-1]], feature.dtype)
-          for array, feature in ((content.features, schema.feature), (content.labels, schema.label))
+        np.ascontiguousarray(array[starts[0] : starts[-1]], feature.dtype)
+        for array, feature in ((content.features, schema.feature), (content.labels, schema.label))
       )
       columns = [_to_arrow(features, schema.feature), _to_arrow(labels, schema.label)]
       writer.write_batch(pa.record_batch(columns, schema=arrow_schema))
@@ -135,7 +137,7 @@ def describe_shard(path: str, shard: int) -> dict[str, Any]:
 
 
 def write_index(
-    output_dir: str, tables: Iterable[pa.Table], name: str = INDEX_NAME, open_file: OpenFile = files.open_atomically
+  output_dir: str, tables: Iterable[pa.Table], name: str = INDEX_NAME, open_file: OpenFile = files.open_atomically
 ) -> pa.Table:
   """Writes the index of all shards, sorted by split and client id, and returns it.
 
@@ -159,15 +161,15 @@ def count_splits(index: pa.Table) -> dict[str, dict[str, int]]:
   """Returns the number of clients and examples of each split, and how many of the training clients are `empty`."""
   rows = {split: index.filter(pc.equal(index['split'], split)) for split in client_shards.SPLITS}
   counts = {
-      split: {'clients': table.num_rows, 'examples': pc.sum(table['examples'], min_count=0).as_py()}
-      for split, table in rows.items()
+    split: {'clients': table.num_rows, 'examples': pc.sum(table['examples'], min_count=0).as_py()}
+    for split, table in rows.items()
   }
   counts['train']['empty'] = pc.sum(pc.equal(rows['train']['examples'], 0), min_count=0).as_py()
   return counts
 
 
 def write_manifest(
-    output_dir: str, schema: schema_lib.Schema, details: dict[str, Any], open_file: OpenFile = files.open_atomically
+  output_dir: str, schema: schema_lib.Schema, details: dict[str, Any], open_file: OpenFile = files.open_atomically
 ) -> dict[str, Any]:
   """Writes the manifest, the last file of a data set, and returns it.
 
@@ -198,10 +200,10 @@ def write_data_set(output_dir: str, schema: schema_lib.Schema, contents: Sequenc
   described[INDEX_NAME] = files.describe(os.path.join(output_dir, INDEX_NAME))
   used = pc.sum(index['rows'], min_count=0).as_py()
   details = {
-      'index': INDEX_NAME,
-      'files': described,
-      'splits': count_splits(index),
-      'rows': {'read': used, 'used': used, 'bounded': 0, 'quarantined': {}},
+    'index': INDEX_NAME,
+    'files': described,
+    'splits': count_splits(index),
+    'rows': {'read': used, 'used': used, 'bounded': 0, 'quarantined': {}},
   }
   return write_manifest(output_dir, schema, details)
 
@@ -220,14 +222,14 @@ def _index_rows(content: ShardContent, shard: int, firsts: np.ndarray, checksums
   entries = len(content.rows)
   batches = np.repeat(np.arange(len(firsts) - 1), np.diff(firsts))
   columns = [
-      content.client_ids,
-      pa.DictionaryArray.from_arrays(np.asarray(content.splits, np.int8), list(client_shards.SPLITS)),
-      np.full(entries, shard),
-      batches,
-      content.starts[:-1] - content.starts[firsts[batches]],
-      np.diff(content.starts),
-      content.rows,
-      checksums,
+    content.client_ids,
+    pa.DictionaryArray.from_arrays(np.asarray(content.splits, np.int8), list(client_shards.SPLITS)),
+    np.full(entries, shard),
+    batches,
+    content.starts[:-1] - content.starts[firsts[batches]],
+    np.diff(content.starts),
+    content.rows,
+    checksums,
   ]
   arrays = [pa.array(column).cast(field.type) for column, field in zip(columns, _INDEX_SCHEMA, strict=True)]
   return pa.Table.from_arrays(arrays, schema=_INDEX_SCHEMA)

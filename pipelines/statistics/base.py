@@ -93,8 +93,8 @@ def check_entry(entry: Mapping[str, Any]) -> None:
   what, source = entry.get('what'), entry.get('source')
   if not isinstance(what, str) or source not in _SOURCES:
     raise ValueError(
-        f'Expected what was learned and a source of {", ".join(_SOURCES)}, found {what!r} and {source!r}: correct '
-        'the entry of the release.'
+      f'Expected what was learned and a source of {", ".join(_SOURCES)}, found {what!r} and {source!r}: correct '
+      'the entry of the release.'
     )
   if source != 'dp':
     return

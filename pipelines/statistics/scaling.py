@@ -75,21 +75,21 @@ class Scaling:
     """Returns the declared scaling with the figures of its file, if it has one; its path is relative to `folder`."""
     if self.mean and self.source != 'declared':
       raise ValueError(
-          f'Expected a mean with source "declared" alone, found one with {self.source!r}: remove mean and stddev.'
+        f'Expected a mean with source "declared" alone, found one with {self.source!r}: remove mean and stddev.'
       )
     if self.source != 'public':
       return self
     content, sha256 = public_files.read(folder, self.file, self.sha256)
     mean, stddev = _measure(self.file, content)
     return dataclasses.replace(
-        self, names=tuple(mean), mean=tuple(mean.values()), stddev=tuple(stddev.values()), sha256=sha256
+      self, names=tuple(mean), mean=tuple(mean.values()), stddev=tuple(stddev.values()), sha256=sha256
     )
 
   def check(self, columns: Sequence[str]) -> None:
     """Raises a ValueError if the scaling is not for these columns; for the `__post_init__` of a featurizer."""
     if self.names and self.names != tuple(columns):
       raise ValueError(
-          f'Expected the columns {", ".join(columns)} in the file of the scaling, found {", ".join(self.names)}.'
+        f'Expected the columns {", ".join(columns)} in the file of the scaling, found {", ".join(self.names)}.'
       )
     for name in ('mean', 'lower'):
       given = getattr(self, name)
@@ -200,14 +200,14 @@ class ScalingLearner(base.Learner):
 
   def _entry(self, stddev: float, clients: float) -> dict[str, Any]:
     return base.paid_entry(
-        f'mean and standard deviation of {", ".join(column.column for column in number_columns.parse(self.columns))}',
-        'Gaussian noise on the sums over clients of their means of limited values and of their squares',
-        self.cost,
+      f'mean and standard deviation of {", ".join(column.column for column in number_columns.parse(self.columns))}',
+      'Gaussian noise on the sums over clients of their means of limited values and of their squares',
+      self.cost,
     ) | {
-        'lower': list(self.scaling.lower),
-        'upper': list(self.scaling.upper),
-        'noise_stddev': stddev,
-        'noisy_clients': clients,
+      'lower': list(self.scaling.lower),
+      'upper': list(self.scaling.upper),
+      'noise_stddev': stddev,
+      'noisy_clients': clients,
     }
 
 
@@ -218,15 +218,15 @@ def _measure(name: str, content: bytes) -> tuple[dict[str, float], dict[str, flo
     columns = [column.cast(pa.float64()) for column in table.columns]
   except pa.ArrowInvalid as error:
     raise ValueError(
-        f'Expected a file of numbers under a header, found another in {name} ({error}): write a line of column names, '
-        'then numbers alone.'
+      f'Expected a file of numbers under a header, found another in {name} ({error}): write a line of column names, '
+      'then numbers alone.'
     ) from error
   mean = {column: pc.mean(values).as_py() for column, values in zip(table.column_names, columns, strict=True)}
   stddev = {column: pc.stddev(values).as_py() for column, values in zip(table.column_names, columns, strict=True)}
   for column, value in stddev.items():
     if not value or not 0 < value < math.inf:
       raise ValueError(
-          f'Expected columns of numbers that vary in the file {name}, found {column!r}: remove it from the file and '
-          'from the columns to scale.'
+        f'Expected columns of numbers that vary in the file {name}, found {column!r}: remove it from the file and '
+        'from the columns to scale.'
       )
   return mean, stddev

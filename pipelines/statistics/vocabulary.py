@@ -103,7 +103,7 @@ class Vocabulary(abc.ABC):
     """Returns the declared vocabulary with the entries of its file, if it has one; its path is relative to `folder`."""
     if self.entries and self.source != 'declared':
       raise ValueError(
-          f'Expected {self.UNIT} with source "declared" alone, found some with {self.source!r}: remove them.'
+        f'Expected {self.UNIT} with source "declared" alone, found some with {self.source!r}: remove them.'
       )
     if self.source != 'public':
       return self
@@ -112,7 +112,7 @@ class Vocabulary(abc.ABC):
       text = unicodedata.normalize('NFC', content.decode('utf-8-sig'))
     except UnicodeDecodeError as error:
       raise ValueError(
-          f'Expected a file of UTF-8 text, found other bytes in {self.file}: convert it to UTF-8.'
+        f'Expected a file of UTF-8 text, found other bytes in {self.file}: convert it to UTF-8.'
       ) from error
     entries = self.cut_file(text).unique()
     entries = entries.filter(pa.array(self.is_allowed(entries)))[: self.most]
@@ -160,8 +160,8 @@ class Vocabulary(abc.ABC):
     if self.source == 'dp':
       return f'Write a larger epsilon, max_{self.UNIT} or {self.UNIT}_per_client in {table}, or take a public file.'
     return (
-        f'Write more {self.UNIT} in {table} with source = "declared", or take them from a public file with source = '
-        '"public", or learn them from the users at a price with source = "dp".'
+      f'Write more {self.UNIT} in {table} with source = "declared", or take them from a public file with source = '
+      '"public", or learn them from the users at a price with source = "dp".'
     )
 
   @abc.abstractmethod
@@ -207,9 +207,7 @@ class VocabularyLearner(base.Learner):
     kept = np.flatnonzero(is_allowed[entries])
     table = pa.table({'client': clients[kept], 'entry': entries[kept], 'place': kept})
     pairs = table.group_by(['client', 'entry'], use_threads=False).aggregate([([], 'count_all'), ('place', 'min')])
-    client, entry, count, place = (
-        pairs[name].to_numpy() for name in ('client', 'entry', 'count_all', 'place_min')
-    )
+    client, entry, count, place = (pairs[name].to_numpy() for name in ('client', 'entry', 'count_all', 'place_min'))
     order = np.lexsort((place, -count, client))
     client = client[order]
     rank = np.arange(len(client)) - np.searchsorted(client, client)
@@ -227,18 +225,18 @@ class VocabularyLearner(base.Learner):
     problem = ''
     if not entries:
       problem = (
-          f'Expected {unit} that more than {selection.threshold:.0f} users have, found none, at a cost of epsilon '
-          f'{asked.epsilon:g}: set a larger epsilon, or declare the {unit}, or read them from a public file.'
+        f'Expected {unit} that more than {selection.threshold:.0f} users have, found none, at a cost of epsilon '
+        f'{asked.epsilon:g}: set a larger epsilon, or declare the {unit}, or read them from a public file.'
       )
     entry = base.paid_entry(
-        f'{asked.NAME}: the most frequent {unit} of {self.column}',
-        f'Gaussian noise on the number of clients that have one of the {unit}, those above a threshold',
-        self.cost,
+      f'{asked.NAME}: the most frequent {unit} of {self.column}',
+      f'Gaussian noise on the number of clients that have one of the {unit}, those above a threshold',
+      self.cost,
     ) | {
-        f'{unit}_per_client': asked.per_client,
-        'noise_stddev': selection.stddev,
-        'threshold': selection.threshold,
-        unit: len(entries),
+      f'{unit}_per_client': asked.per_client,
+      'noise_stddev': selection.stddev,
+      'threshold': selection.threshold,
+      unit: len(entries),
     }
     return base.Release(entries, entry, problem)
 

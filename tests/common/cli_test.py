@@ -31,33 +31,36 @@ def _heed_interrupts() -> None:
 
 
 class CliTest(parameterized.TestCase):
-
   def _run(
-      self, *arguments: str, body: str = '', start: str = 'run(plain)', encoding: str = 'utf-8', **environment: str
+    self, *arguments: str, body: str = '', start: str = 'run(plain)', encoding: str = 'utf-8', **environment: str
   ) -> subprocess.CompletedProcess[str]:
     path = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), 'program.py')
     pathlib.Path(path).write_text(_PROGRAM.format(body=body, start=start))
     return subprocess.run(
-        [sys.executable, path, *arguments], capture_output=True, encoding=encoding, check=False,
-        env={'PYTHONPATH': _ROOT, **environment}, preexec_fn=_heed_interrupts,
-    )  # fmt: skip
+      [sys.executable, path, *arguments],
+      capture_output=True,
+      encoding=encoding,
+      check=False,
+      env={'PYTHONPATH': _ROOT, **environment},
+      preexec_fn=_heed_interrupts,
+    )
 
   def test_a_good_run_ends_with_0(self) -> None:
     done = self._run('--window_length=3')
     self.assertEqual((done.returncode, done.stdout, done.stderr), (0, 'size 3\n', ''))
 
   @parameterized.parameters(
-      ('--window_length=0', 'window_length=0'),
-      ('--window_length=x', 'window_length=x'),
-      ('--windw_length=3', 'Did you mean: window_length'),
-      ('--flagfile=/nowhere.flags', 'nowhere.flags'),
-      ('extra', "found 'extra'"),
+    ('--window_length=0', 'window_length=0'),
+    ('--window_length=x', 'window_length=x'),
+    ('--windw_length=3', 'Did you mean: window_length'),
+    ('--flagfile=/nowhere.flags', 'nowhere.flags'),
+    ('extra', "found 'extra'"),
   )
   def test_a_wrong_flag_is_one_line_and_2(self, argument: str, message: str) -> None:
     self._check_mistake(self._run(argument), message)
 
   @parameterized.parameters(
-      ("raise ValueError('Expected 1,\\nfound 2.')", 'Expected 1, found 2.'), ("open('/nowhere')", "'/nowhere'")
+    ("raise ValueError('Expected 1,\\nfound 2.')", 'Expected 1, found 2.'), ("open('/nowhere')", "'/nowhere'")
   )
   def test_a_users_mistake_is_one_line_and_2(self, body: str, message: str) -> None:
     self._check_mistake(self._run(body=body.replace('\n', '\\n')), message)
@@ -68,7 +71,7 @@ class CliTest(parameterized.TestCase):
     self.assertIn('Traceback', done.stderr)
 
   @parameterized.parameters(
-      (signal.SIGTERM, ''), (signal.SIGHUP, ''), (signal.SIGINT, 'Interrupted: type the same command to go on.\n')
+    (signal.SIGTERM, ''), (signal.SIGHUP, ''), (signal.SIGINT, 'Interrupted: type the same command to go on.\n')
   )
   def test_a_signal_ends_the_program_even_if_a_library_wraps_it(self, sent: signal.Signals, message: str) -> None:
     for library in ('pass', 'raise RuntimeError(str(error)) from error'):
@@ -103,8 +106,8 @@ class CliTest(parameterized.TestCase):
 
   def test_help_lists_flags_by_topic_and_marks_what_is_required(self) -> None:
     define = (
-        "group_flags({'Shape': [_SIZE]}); flags.DEFINE_string('path', None, 'File of words, one a line.', "
-        "required=True); cli.run(plain)\n#"
+      "group_flags({'Shape': [_SIZE]}); flags.DEFINE_string('path', None, 'File of words, one a line.', "
+      'required=True); cli.run(plain)\n#'
     )
     done = self._run('-h', start=define)
     self.assertRegex(done.stdout, r'(?s)Shape:\n  --window_length: .*Other:\n  --path: File of words, .*\(required\)')
@@ -118,9 +121,12 @@ class CliTest(parameterized.TestCase):
     pathlib.Path(path).write_text(_PROGRAM.format(body=f'{ready}; {body}; sys.stdout.flush()', start='run(plain)'))
     output = subprocess.STDOUT if 'stderr' in body else subprocess.PIPE
     with subprocess.Popen(
-        [sys.executable, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output,
-        env={'PYTHONPATH': _ROOT},
-    ) as program:  # fmt: skip
+      [sys.executable, path],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      stderr=output,
+      env={'PYTHONPATH': _ROOT},
+    ) as program:
       assert program.stdin is not None
       assert program.stdout is not None
       program.stdout.close()
@@ -134,10 +140,10 @@ class CliTest(parameterized.TestCase):
     self._check_mistake(self._run(body='raise BrokenPipeError(32, "Broken pipe", "/its/name")'), '/its/name')
 
   @parameterized.parameters(
-      ('raise MemoryError', 'MemoryError'),
-      ('import numpy; numpy.empty(1 << 55)', 'Unable to allocate'),
-      ('import pyarrow; pyarrow.allocate_buffer(1 << 60)', 'malloc'),
-      ("raise type('ResourceExhaustedError', (Exception,), {})('OOM when\\nallocating')", 'OOM when)'),
+    ('raise MemoryError', 'MemoryError'),
+    ('import numpy; numpy.empty(1 << 55)', 'Unable to allocate'),
+    ('import pyarrow; pyarrow.allocate_buffer(1 << 60)', 'malloc'),
+    ("raise type('ResourceExhaustedError', (Exception,), {})('OOM when\\nallocating')", 'OOM when)'),
   )
   def test_too_little_memory_is_one_line(self, body: str, message: str) -> None:
     done = self._run(body=body)
@@ -157,8 +163,10 @@ class CliTest(parameterized.TestCase):
   def test_a_misspelt_flag_is_named_rather_than_the_one_that_is_missing(self, start: str) -> None:
     start = f"group_flags({{}}); flags.DEFINE_string('input', None, 'Files.', required=True); cli.{start}"
     self.assertRegex(self._run('--inptu=x', start=start).stderr, r'^error: .*inptu.*[Dd]id you mean:? (--)?input ?[?]')
-    self._check_mistake(self._run('--runner=x', '--nowindow', start=start.replace('(plain)', '(print)')), 'input'
-                        if 'foreign' in start else 'runner')  # fmt: skip
+    self._check_mistake(
+      self._run('--runner=x', '--nowindow', start=start.replace('(plain)', '(print)')),
+      'input' if 'foreign' in start else 'runner',
+    )
 
   def _check_mistake(self, done: subprocess.CompletedProcess[str], message: str) -> None:
     self.assertEqual(done.returncode, 2)

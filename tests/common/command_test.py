@@ -31,9 +31,9 @@ class CommandTest(parameterized.TestCase):
       self.assertIn(f'\n  {name} ', done.stdout)
 
   @parameterized.parameters(
-      ('trian', "found 'trian': did you mean train?"),
-      ('x', "found 'x': choose among preprocess, inspect, train"),
-      ('--input=x', "found '--input=x': choose among"),
+    ('trian', "found 'trian': did you mean train?"),
+    ('x', "found 'x': choose among preprocess, inspect, train"),
+    ('--input=x', "found '--input=x': choose among"),
   )
   def test_an_unknown_program_is_one_line(self, name: str, message: str) -> None:
     done = _run(name)
@@ -46,7 +46,7 @@ class CommandTest(parameterized.TestCase):
       by_module = subprocess.run(python, cwd=layout.ROOT, capture_output=True, text=True, check=False)
       done = _run('inspect', *flags)
       self.assertEqual(
-          (done.returncode, done.stdout, done.stderr), (by_module.returncode, by_module.stdout, by_module.stderr)
+        (done.returncode, done.stdout, done.stderr), (by_module.returncode, by_module.stdout, by_module.stderr)
       )
 
 

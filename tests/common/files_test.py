@@ -16,7 +16,6 @@ from tests import layout
 
 
 class FilesTest(absltest.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))

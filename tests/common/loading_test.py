@@ -25,14 +25,14 @@ class FindTest(parameterized.TestCase):
     self.assertIs(loading.find('--part', f'{__name__}:Mutable', _BUILT_IN), Mutable)
 
   @parameterized.parameters(
-      ('secnd', "Expected --part to be one of first, second, found 'secnd': did you mean second[?]"),
-      ('', "one of first, second, found '': write \"package.module:attribute\" for"),
-      ('my.module.Part', "found 'my.module.Part': write \"my.module:Part\" for one of your own"),
-      ('my..module:Part', 'one of first, second, .*package.module:attribute'),
-      ('no_such_package:Part', r"can be imported, found 'no_such_package:Part' \(No module.*first, second"),
-      ('collections:OrderdDict', "found no attribute 'OrderdDict' there: did you mean collections:OrderedDict[?]"),
-      ('collections:Zzzzzz', "found no attribute 'Zzzzzz' there: define Zzzzzz there"),
-  )  # fmt: skip
+    ('secnd', "Expected --part to be one of first, second, found 'secnd': did you mean second[?]"),
+    ('', 'one of first, second, found \'\': write "package.module:attribute" for'),
+    ('my.module.Part', 'found \'my.module.Part\': write "my.module:Part" for one of your own'),
+    ('my..module:Part', 'one of first, second, .*package.module:attribute'),
+    ('no_such_package:Part', r"can be imported, found 'no_such_package:Part' \(No module.*first, second"),
+    ('collections:OrderdDict', "found no attribute 'OrderdDict' there: did you mean collections:OrderedDict[?]"),
+    ('collections:Zzzzzz', "found no attribute 'Zzzzzz' there: define Zzzzzz there"),
+  )
   def test_refuses(self, name: str, message: str) -> None:
     with self.assertRaisesRegex(ValueError, message):
       loading.find('--part', name, _BUILT_IN)

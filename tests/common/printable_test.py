@@ -8,17 +8,17 @@ from common import printable
 
 class ShowTest(parameterized.TestCase):
   @parameterized.parameters(
-      ('\x1b[2J\x1b]0;title\x07', '\\x1b[2J\\x1b]0;title\\x07'),
-      ('\x9b31m', '\\x9b31m'),
-      ('over\rwritten\x08\x7f', 'over\\rwritten\\x08\\x7f'),
-      ('turned \u202eround\u2066', 'turned \\u202eround\\u2066'),
-      ('half \ud83d', 'half \\ud83d'),
+    ('\x1b[2J\x1b]0;title\x07', '\\x1b[2J\\x1b]0;title\\x07'),
+    ('\x9b31m', '\\x9b31m'),
+    ('over\rwritten\x08\x7f', 'over\\rwritten\\x08\\x7f'),
+    ('turned \u202eround\u2066', 'turned \\u202eround\\u2066'),
+    ('half \ud83d', 'half \\ud83d'),
   )
   def test_what_steers_a_terminal_is_shown(self, text: str, shown: str) -> None:
     self.assertEqual(printable.show(text), shown)
 
   @parameterized.parameters(
-      'one\n\ttwo', 'Ελληνικά, кириллица, 中文', 'e\u0301 \u00a0 \u202f \u3000', '👩\u200d👧 نمی\u200cدانم'
+    'one\n\ttwo', 'Ελληνικά, кириллица, 中文', 'e\u0301 \u00a0 \u202f \u3000', '👩\u200d👧 نمی\u200cدانم'
   )
   def test_text_stays(self, text: str) -> None:
     self.assertEqual(printable.show(text), text)

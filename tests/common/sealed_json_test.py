@@ -10,8 +10,13 @@ from common import sealed_json
 
 _CONTENT = {'name': 'é', 'size': 2, 'share': 0.1, 'files': {'a': {'bytes': 1}}, 'none': None}
 _FORM = {
-    'name': str, 'size': int, 'share': (int, float), 'files': {str: {'bytes': int}}, 'none': type(None), 'more?': [int],
-}  # fmt: skip
+  'name': str,
+  'size': int,
+  'share': (int, float),
+  'files': {str: {'bytes': int}},
+  'none': type(None),
+  'more?': [int],
+}
 
 
 def _loads(content: Any) -> dict[str, Any]:
@@ -19,7 +24,6 @@ def _loads(content: Any) -> dict[str, Any]:
 
 
 class SealedJsonTest(parameterized.TestCase):
-
   def test_gives_back_what_was_written(self) -> None:
     found = _loads(_CONTENT)
     self.assertEqual(found.pop(sealed_json.CHECKSUM), json.loads(sealed_json.dumps(_CONTENT))['checksum'])
@@ -29,11 +33,15 @@ class SealedJsonTest(parameterized.TestCase):
     self.assertEqual(sealed_json.dumps(_loads(_CONTENT)), sealed_json.dumps(_CONTENT))
 
   @parameterized.parameters(
-      ('', 'no valid JSON'), ('[' * 100_000, 'no valid JSON'), ('[]', 'a list'), ('null', 'a NoneType'),
-      ('{}', 'no checksum'), ('{"checksum": NaN}', 'another content'),
-      ('{"checksum": 1, "a": 1e999}', 'another content'),
-      (json.dumps({**_CONTENT, 'checksum': 'x'}), 'another content'),
-  )  # fmt: skip
+    ('', 'no valid JSON'),
+    ('[' * 100_000, 'no valid JSON'),
+    ('[]', 'a list'),
+    ('null', 'a NoneType'),
+    ('{}', 'no checksum'),
+    ('{"checksum": NaN}', 'another content'),
+    ('{"checksum": 1, "a": 1e999}', 'another content'),
+    (json.dumps({**_CONTENT, 'checksum': 'x'}), 'another content'),
+  )
   def test_refuses_what_it_did_not_write(self, text: str, found: str) -> None:
     with self.assertRaisesRegex(ValueError, found):
       sealed_json.loads(text.encode(), _FORM)
@@ -45,15 +53,15 @@ class SealedJsonTest(parameterized.TestCase):
         sealed_json.loads(changed, _FORM)
 
   @parameterized.parameters(
-      ({'size': True}, 'size to be a bool instead of int'),
-      ({'size': None}, 'size to be null instead of int'),
-      ({'size': 1 << 64}, 'size'),
-      ({'share': '1'}, 'share to be a str instead of int or float'),
-      ({'files': []}, 'files to be a list instead of an object'),
-      ({'files': {'a': 1}}, 'files.a to be a int'),
-      ({'files': {'a': {}}}, 'no files.a.bytes'),
-      ({'more': {}}, 'more to be a dict instead of a list'),
-      ({'more': [1, 'x']}, r'more\[1\] to be a str'),
+    ({'size': True}, 'size to be a bool instead of int'),
+    ({'size': None}, 'size to be null instead of int'),
+    ({'size': 1 << 64}, 'size'),
+    ({'share': '1'}, 'share to be a str instead of int or float'),
+    ({'files': []}, 'files to be a list instead of an object'),
+    ({'files': {'a': 1}}, 'files.a to be a int'),
+    ({'files': {'a': {}}}, 'no files.a.bytes'),
+    ({'more': {}}, 'more to be a dict instead of a list'),
+    ({'more': [1, 'x']}, r'more\[1\] to be a str'),
   )
   def test_refuses_another_form(self, changed: dict[str, Any], found: str) -> None:
     with self.assertRaisesRegex(ValueError, found):

@@ -13,11 +13,11 @@ from absl.testing import parameterized
 _ROOT = str(pathlib.Path(__file__).parents[2])
 # Where the exception is lost that a handler raises: `strike` sends the signal.
 _LOSSES = {
-    'gc': 'gc.callbacks.append(lambda phase, _: strike() if phase == "start" else None); gc.collect()',
-    'del': 'type("Thing", (), {"__del__": lambda _: strike()})()',
-    'weakref': 'thing = set(); link = weakref.ref(thing, lambda _: strike()); del thing',
-    'ctypes': 'ctypes.CFUNCTYPE(None)(strike)()',
-    'swallowed': 'with contextlib.suppress(BaseException): strike()',
+  'gc': 'gc.callbacks.append(lambda phase, _: strike() if phase == "start" else None); gc.collect()',
+  'del': 'type("Thing", (), {"__del__": lambda _: strike()})()',
+  'weakref': 'thing = set(); link = weakref.ref(thing, lambda _: strike()); del thing',
+  'ctypes': 'ctypes.CFUNCTYPE(None)(strike)()',
+  'swallowed': 'with contextlib.suppress(BaseException): strike()',
 }
 _PROGRAM = textwrap.dedent("""
     import contextlib, ctypes, gc, os, signal, time, weakref
@@ -49,13 +49,16 @@ def _heed_signals() -> None:
 
 def _start(program: str) -> subprocess.Popen[str]:
   return subprocess.Popen(
-      [sys.executable, '-c', program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-      env={'PYTHONPATH': _ROOT}, preexec_fn=_heed_signals,
-  )  # fmt: skip
+    [sys.executable, '-c', program],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+    env={'PYTHONPATH': _ROOT},
+    preexec_fn=_heed_signals,
+  )
 
 
 class SignalsTest(parameterized.TestCase):
-
   @parameterized.product(loss=tuple(_LOSSES), number=('SIGTERM', 'SIGHUP'))
   def test_a_lost_signal_comes_again(self, loss: str, number: str) -> None:
     program = _PROGRAM.format(number=number, body=_LOSSES[loss], cleanup='pass')
@@ -81,7 +84,7 @@ class SignalsTest(parameterized.TestCase):
 
   def test_an_ignored_signal_stays_ignored(self) -> None:
     program = 'import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)' + _PROGRAM.format(
-        number='SIGHUP', body='os.kill(os.getpid(), signal.SIGHUP); return', cleanup='pass'
+      number='SIGHUP', body='os.kill(os.getpid(), signal.SIGHUP); return', cleanup='pass'
     )
     process = _start(program)
     self.assertEqual(process.communicate(timeout=15), ('clean\n', ''))

@@ -24,19 +24,17 @@ from contracts import shard_format
 from pipelines.shards import shard_writing
 
 _TEXT = schema_lib.Schema(
-    'next_character',
-    schema_lib.Feature('characters', 'uint8', (4,)),
-    schema_lib.Feature('next_characters', 'int8', (4,)),
-    ('<pad>', 'a', 'b'),
+  'next_character',
+  schema_lib.Feature('characters', 'uint8', (4,)),
+  schema_lib.Feature('next_characters', 'int8', (4,)),
+  ('<pad>', 'a', 'b'),
 )
 _IMAGES = schema_lib.Schema(
-    'handwriting', schema_lib.Feature('image', 'uint8', (2, 3)), schema_lib.Feature('character', 'int8', ()), ('0', '1')
+  'handwriting', schema_lib.Feature('image', 'uint8', (2, 3)), schema_lib.Feature('character', 'int8', ()), ('0', '1')
 )
 
 
-def _client(
-    name: str, split: str, examples: int, schema: schema_lib.Schema = _TEXT
-) -> shard_writing.ClientExamples:
+def _client(name: str, split: str, examples: int, schema: schema_lib.Schema = _TEXT) -> shard_writing.ClientExamples:
   rng = np.random.default_rng([examples, *name.encode()])
   features = rng.integers(0, 100, (examples, *schema.feature.shape)).astype(schema.feature.dtype)
   labels = rng.integers(-1, 100, (examples, *schema.label.shape)).astype(schema.label.dtype)
@@ -48,8 +46,8 @@ def _id(name: str) -> bytes:
 
 
 _CLIENTS = (
-    (_client('zoe', 'train', 5), _client('zoe', 'tail', 1), _client('bo', 'test', 3)),
-    (_client('amy', 'train', 2), _client('amy', 'tail', 1), _client('cy', 'validation', 4)),
+  (_client('zoe', 'train', 5), _client('zoe', 'tail', 1), _client('bo', 'test', 3)),
+  (_client('amy', 'train', 2), _client('amy', 'tail', 1), _client('cy', 'validation', 4)),
 )
 
 
@@ -59,7 +57,6 @@ def _write(path: str, shards: Any = _CLIENTS, schema: schema_lib.Schema = _TEXT)
 
 
 class ClientShardsTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.path = self.enterContext(tempfile.TemporaryDirectory())
@@ -79,11 +76,11 @@ class ClientShardsTest(parameterized.TestCase):
     self.assertEqual([data.client_id('train', place) for place in range(4)], [one.hex() for one in ids])
 
   @parameterized.product(
-      [{'split': written.split, 'written': written} for clients in _CLIENTS for written in clients],
-      batch_bytes=[1, 24, 8_000_000],
+    [{'split': written.split, 'written': written} for clients in _CLIENTS for written in clients],
+    batch_bytes=[1, 24, 8_000_000],
   )
   def test_read_returns_what_was_written(
-      self, split: str, written: shard_writing.ClientExamples, batch_bytes: int
+    self, split: str, written: shard_writing.ClientExamples, batch_bytes: int
   ) -> None:
     with mock.patch.object(shard_writing, '_BATCH_BYTES', batch_bytes):
       data = _write(self.path)
@@ -147,9 +144,9 @@ class ClientShardsTest(parameterized.TestCase):
     examples = np.zeros((30_000, 4), np.uint8)
     ids = np.arange(30_000, dtype='>u8').repeat(2).tobytes()
     content = shard_writing.ShardContent(
-        pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), 30_000, [None, pa.py_buffer(ids)]),
-        np.zeros(30_000, int), np.arange(30_001), examples, examples, np.ones(30_000, int),
-    )  # fmt: skip
+      pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), 30_000, [None, pa.py_buffer(ids)]),
+      *(np.zeros(30_000, int), np.arange(30_001), examples, examples, np.ones(30_000, int)),
+    )
     shard_writing.write_data_set(self.path, _TEXT, [content])
     client_shards.ClientShards(self.path)
     tracemalloc.start()
@@ -198,7 +195,6 @@ class ClientShardsTest(parameterized.TestCase):
 
 
 class DamagedShardsTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.path = self.enterContext(tempfile.TemporaryDirectory())
@@ -245,11 +241,11 @@ class DamagedShardsTest(parameterized.TestCase):
     np.testing.assert_array_equal(data.read('validation', 0)[0], _CLIENTS[1][2].features)
 
   @parameterized.named_parameters(
-      ('missing_shard', 'shard-00001-of-00002.arrow', None, 'no such file'),
-      ('cut_shard', 'shard-00000-of-00002.arrow', slice(0, -8), 'bytes instead of'),
-      ('missing_index', 'index.arrow', None, 'no such file'),
-      ('missing_manifest', 'manifest.json', None, 'found no manifest.json'),
-      ('cut_manifest', 'manifest.json', slice(0, 100), 'no valid JSON'),
+    ('missing_shard', 'shard-00001-of-00002.arrow', None, 'no such file'),
+    ('cut_shard', 'shard-00000-of-00002.arrow', slice(0, -8), 'bytes instead of'),
+    ('missing_index', 'index.arrow', None, 'no such file'),
+    ('missing_manifest', 'manifest.json', None, 'found no manifest.json'),
+    ('cut_manifest', 'manifest.json', slice(0, 100), 'no valid JSON'),
   )
   def test_opening_refuses(self, name: str, kept: slice | None, message: str) -> None:
     content = self._file(name).read_bytes()
@@ -282,10 +278,13 @@ class DamagedShardsTest(parameterized.TestCase):
     _write(self.path).verify()
 
   @parameterized.parameters(
-      ({'format': 2}, 'found format 2 of an older version .this one reads format 3.: delete the folder'),
-      ({'format': None}, 'found another .this one'), ({'schema': {'task': 'next_character'}}, ''), ({'files': {}}, ''),
-      ({'index': 'index'}, ''), ({'index': None}, ''),
-  )  # fmt: skip
+    ({'format': 2}, 'found format 2 of an older version .this one reads format 3.: delete the folder'),
+    *(
+      ({name: value}, '') for name, value in (('schema', {'task': 'next_character'}), ('files', {}), ('index', 'index'))
+    ),
+    ({'format': None}, 'found another .this one'),
+    ({'index': None}, ''),
+  )
   def test_opening_refuses_another_manifest(self, changed: dict[str, Any], found: str) -> None:
     manifest = json.loads(self._file('manifest.json').read_text())
     self._file('manifest.json').write_text(sealed_json.dumps(manifest | changed))

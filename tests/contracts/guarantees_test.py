@@ -6,9 +6,14 @@ from absl.testing import parameterized
 from contracts import guarantees
 
 _ENTRY = {
-    'what': 'words', 'source': 'dp', 'mechanism': 'noisy counts', 'epsilon': 1.5, 'delta': 1e-6,
-    'unit': 'client', 'adjacency': guarantees.ADJACENCY,
-}  # fmt: skip
+  'what': 'words',
+  'source': 'dp',
+  'mechanism': 'noisy counts',
+  'epsilon': 1.5,
+  'delta': 1e-6,
+  'unit': 'client',
+  'adjacency': guarantees.ADJACENCY,
+}
 
 
 class ReadCostTest(parameterized.TestCase):
@@ -20,19 +25,19 @@ class ReadCostTest(parameterized.TestCase):
     self.assertIn('zero-out', guarantees.ADJACENCY)
 
   @parameterized.parameters(
-      ({'unit': 'row'}, "cost of 'words' for unit 'client' .*, found 'row'"),
-      ({'unit': None}, 'found None'),
-      ({'adjacency': 'one client added or removed'}, "'one client added or removed', which cannot be added .*: repeat"),
-      ({'epsilon': -3}, 'Expected a finite epsilon >= 0 .*, found -3 and 1e-06: repeat'),
-      ({'epsilon': math.inf}, 'found inf'),
-      ({'epsilon': math.nan}, 'found nan'),
-      ({'epsilon': '1'}, "found '1'"),
-      ({'epsilon': None}, 'found None'),
-      ({'epsilon': True}, 'found True'),
-      ({'delta': 1.0}, 'found 1.5 and 1.0'),
-      ({'delta': -1e-9}, 'and -1e-09'),
-      ({'delta': math.nan}, 'and nan'),
-      ({'delta': None}, 'and None'),
+    ({'unit': 'row'}, "cost of 'words' for unit 'client' .*, found 'row'"),
+    ({'unit': None}, 'found None'),
+    ({'adjacency': 'one client added or removed'}, "'one client added or removed', which cannot be added .*: repeat"),
+    ({'epsilon': -3}, 'Expected a finite epsilon >= 0 .*, found -3 and 1e-06: repeat'),
+    ({'epsilon': math.inf}, 'found inf'),
+    ({'epsilon': math.nan}, 'found nan'),
+    ({'epsilon': '1'}, "found '1'"),
+    ({'epsilon': None}, 'found None'),
+    ({'epsilon': True}, 'found True'),
+    ({'delta': 1.0}, 'found 1.5 and 1.0'),
+    ({'delta': -1e-9}, 'and -1e-09'),
+    ({'delta': math.nan}, 'and nan'),
+    ({'delta': None}, 'and None'),
   )
   def test_refuses(self, changes: dict, message: str) -> None:
     with self.assertRaisesRegex(ValueError, message):
@@ -41,19 +46,19 @@ class ReadCostTest(parameterized.TestCase):
 
 class FormatEpsilonTest(parameterized.TestCase):
   @parameterized.parameters(
-      (6.9993, '7.00'),
-      (7.0, '7.00'),
-      (1.1, '1.10'),
-      (1.100001, '1.11'),
-      (41.84125, '41.85'),
-      (1234.5, '1234.50'),
-      (0.1, '0.10'),
-      (0.0999, '0.1'),
-      (0.001, '0.001'),
-      (0.0012345, '0.0013'),
-      (1e-9, '1e-09'),
-      (0.0, '0'),
-      (math.inf, 'inf'),
+    (6.9993, '7.00'),
+    (7.0, '7.00'),
+    (1.1, '1.10'),
+    (1.100001, '1.11'),
+    (41.84125, '41.85'),
+    (1234.5, '1234.50'),
+    (0.1, '0.10'),
+    (0.0999, '0.1'),
+    (0.001, '0.001'),
+    (0.0012345, '0.0013'),
+    (1e-9, '1e-09'),
+    (0.0, '0'),
+    (math.inf, 'inf'),
   )
   def test_rounds_up_and_never_to_nothing(self, epsilon: float, expected: str) -> None:
     self.assertEqual(guarantees.format_epsilon(epsilon), expected)

@@ -19,8 +19,8 @@ from contracts import schema as schema_lib
 from tests.pipelines import inspected
 
 _LINE = (
-    r'\AExpected the manifest.json that the data set in .* was made with, found [^\n]+: '
-    r'delete the folder and run [^\n]+\Z'
+  r'\AExpected the manifest.json that the data set in .* was made with, found [^\n]+: '
+  r'delete the folder and run [^\n]+\Z'
 )
 _VALUES: tuple[Any, ...] = (None, True, -1, 0, 1 << 70, 1.5, 'x', '', '../x', [], {}, [None], {'x': None})
 

@@ -46,8 +46,8 @@ class LearnedTest(parameterized.TestCase):
   def test_releases_are_listed_with_their_price(self) -> None:
     words, classes, public = provenance.releases([_WORDS, _CLASSES, _LIST])
     self.assertEqual(
-        words,
-        {'what': 'vocabulary', 'mechanism': 'noisy counts', 'private': True, 'epsilon': 1.5, 'delta': 1e-6},
+      words,
+      {'what': 'vocabulary', 'mechanism': 'noisy counts', 'private': True, 'epsilon': 1.5, 'delta': 1e-6},
     )
     self.assertEqual((classes['mechanism'], classes['epsilon']), ('declared, not learned from data', 0.0))
     self.assertEqual((public['mechanism'], public['private']), ('computed from public data', True))

@@ -116,7 +116,7 @@ class ReleasedTest(absltest.TestCase):
     with mock.patch('os.replace', _Once(os.replace)):
       self.assertRaises(KeyboardInterrupt, released_model.save, newer, _LEDGER, self._run_dir)
     with self.assertRaisesRegex(
-        ValueError, 'to be released together, found the model of round 3 and a ledger of round 4: repeat the training'
+      ValueError, 'to be released together, found the model of round 3 and a ledger of round 4: repeat the training'
     ):
       released_model.load(self._run_dir)
     released_model.save(newer, _LEDGER, self._run_dir)

@@ -23,7 +23,7 @@ class RunDirectoryTest(parameterized.TestCase):
 
   def test_reads_flags_without_secrets(self) -> None:
     self._write(
-        'config.flags', '# ours\n--shards_dir=a=b\n--seed=271828\n-noise_seed=31\n--nocentered\n\n--normalize\n'
+      'config.flags', '# ours\n--shards_dir=a=b\n--seed=271828\n-noise_seed=31\n--nocentered\n\n--normalize\n'
     )
     flags = run_directory.read_flags(self._run_dir)
     secrets = [(name, '(withheld)') for name in ('seed', 'noise_seed')]

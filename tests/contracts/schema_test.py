@@ -10,15 +10,14 @@ from absl.testing import parameterized
 from contracts import schema as schema_lib
 
 _SCHEMA = schema_lib.Schema(
-    'handwriting',
-    schema_lib.Feature('image', 'uint8', (28, 28)),
-    schema_lib.Feature('character', 'int8', ()),
-    ('0', '1'),
+  'handwriting',
+  schema_lib.Feature('image', 'uint8', (28, 28)),
+  schema_lib.Feature('character', 'int8', ()),
+  ('0', '1'),
 )
 
 
 class SchemaTest(parameterized.TestCase):
-
   def test_json_gives_the_schema_back(self) -> None:
     self.assertEqual(schema_lib.Schema.from_json(_SCHEMA.to_json()), _SCHEMA)
 
@@ -26,7 +25,7 @@ class SchemaTest(parameterized.TestCase):
     self.assertEqual((_SCHEMA.feature.size, _SCHEMA.label.size, _SCHEMA.num_classes), (784, 1, 2))
 
   @parameterized.parameters(
-      ((*schema_lib.SPECIAL_CLASSES, 'a', '<pad>'), 2), (('<pad>', 'a'), 1), (('a', '<unknown>'), 0)
+    ((*schema_lib.SPECIAL_CLASSES, 'a', '<pad>'), 2), (('<pad>', 'a'), 1), (('a', '<unknown>'), 0)
   )
   def test_special_classes_of_a_sequence_are_no_answers(self, classes: tuple[str, ...], first: int) -> None:
     feature = schema_lib.Feature('words', 'int8', (3,))
@@ -42,9 +41,16 @@ class SchemaTest(parameterized.TestCase):
       schema_lib.Schema.from_json(value)
 
   @parameterized.parameters(
-      ('shape', [-28, -28]), ('shape', [28, 0]), ('shape', [1 << 40]), ('shape', [1.5]), ('shape', [1] * 9),
-      ('shape', ['a']), ('dtype', 'float128'), ('dtype', 'object'), ('dtype', []),
-  )  # fmt: skip
+    ('shape', [-28, -28]),
+    ('shape', [28, 0]),
+    ('shape', [1 << 40]),
+    ('shape', [1.5]),
+    ('shape', [1] * 9),
+    ('shape', ['a']),
+    ('dtype', 'float128'),
+    ('dtype', 'object'),
+    ('dtype', []),
+  )
   def test_a_feature_that_cannot_be_is_named(self, key: str, wrong: Any) -> None:
     value = json.loads(json.dumps(_SCHEMA.to_json()))
     value['feature'][key] = wrong

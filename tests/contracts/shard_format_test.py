@@ -14,10 +14,10 @@ from contracts import schema as schema_lib
 from contracts import shard_format
 
 _SCHEMA = schema_lib.Schema(
-    'next_character',
-    schema_lib.Feature('characters', 'uint8', (3,)),
-    schema_lib.Feature('next_character', 'int32', ()),
-    ('a', 'b'),
+  'next_character',
+  schema_lib.Feature('characters', 'uint8', (3,)),
+  schema_lib.Feature('next_character', 'int32', ()),
+  ('a', 'b'),
 )
 
 
@@ -29,7 +29,6 @@ def _batch(examples: int, first: int) -> pa.RecordBatch:
 
 
 class FindBatchTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), 'shard.arrow')
@@ -47,7 +46,7 @@ class FindBatchTest(parameterized.TestCase):
     for batch, examples, first in ((0, 2, 10), (2, 5, 40)):
       features, labels = shard_format.find_batch(str(self.path), _SCHEMA, batch)
       np.testing.assert_array_equal(
-          np.frombuffer(content, np.uint8, examples * 3, features), np.arange(first, first + examples * 3)
+        np.frombuffer(content, np.uint8, examples * 3, features), np.arange(first, first + examples * 3)
       )
       np.testing.assert_array_equal(np.frombuffer(content, np.int32, examples, labels), range(first, first + examples))
     self.assertEqual(shard_format.find_batch(str(self.path), _SCHEMA, 1), (0, 0))
@@ -64,7 +63,6 @@ class FindBatchTest(parameterized.TestCase):
 
 
 class ShardBytesTest(parameterized.TestCase):
-
   def test_the_checksum_is_over_features_then_labels(self) -> None:
     features, labels = np.arange(12, dtype=np.uint8).reshape(4, 3), np.arange(4, dtype=np.int32)
     found = shard_format.checksums(features, labels, np.array([0, 1, 1, 4]))
@@ -80,7 +78,7 @@ class ShardBytesTest(parameterized.TestCase):
     self.assertEqual([row.tobytes() for row in found], ids[2:4])
 
   @parameterized.parameters(
-      ([], [], []), ([5], [0], []), ([3, 0, 9], [2, 0, 3], [3, 4, 9, 10, 11]), ([4, 4], [1, 2], [4, 4, 5])
+    ([], [], []), ([5], [0], []), ([3, 0, 9], [2, 0, 3], [3, 4, 9, 10, 11]), ([4, 4], [1, 2], [4, 4, 5])
   )
   def test_ranges(self, starts: list[int], counts: list[int], expected: list[int]) -> None:
     found = shard_format.ranges(np.array(starts, np.int64), np.array(counts, np.int64))

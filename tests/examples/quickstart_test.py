@@ -22,21 +22,41 @@ from examples import quickstart
 print(json.dumps(getattr(quickstart, sys.argv[1])(*json.loads(sys.argv[2]))))
 """
 _RUN = {
-    'task': 'next_character', 'rounds': 4, 'total_rounds': 4, 'clients_per_round': 250, 'population': 932,
-    'accuracy': 0.3812, 'accuracy_per_user': 0.3741, 'loss': 2.2, 'epsilon': 6.987, 'delta': 1e-4, 'seconds': 100.5,
-    'baseline': 'bigram', 'baseline_accuracy': 0.2763, 'majority_class': ' ', 'majority_accuracy': 0.1634,
-    'bigram_accuracy': 0.2763, 'bigram_clients': 932, 'coverage': 1.0,
-}  # fmt: skip
+  'task': 'next_character',
+  'rounds': 4,
+  'total_rounds': 4,
+  'clients_per_round': 250,
+  'population': 932,
+  'accuracy': 0.3812,
+  'accuracy_per_user': 0.3741,
+  'loss': 2.2,
+  'epsilon': 6.987,
+  'delta': 1e-4,
+  'seconds': 100.5,
+  'baseline': 'bigram',
+  'baseline_accuracy': 0.2763,
+  'majority_class': ' ',
+  'majority_accuracy': 0.1634,
+  'bigram_accuracy': 0.2763,
+  'bigram_clients': 932,
+  'coverage': 1.0,
+}
 _PRIVACY = {'covers': 'the models of all 4 rounds', 'scaling': 'With 9,320 users, epsilon 2.', 'epsilon': 6.987}
 _VARIANTS = {
-    name: {
-        'path': f'next_character_{name}.tflite', 'bytes': size, 'argmax_agreement': agreement,
-        'max_logit_difference': difference, 'accuracy': 0.38, 'reference_accuracy': 0.3812, 'seconds': 0.1,
-    }
-    for name, size, agreement, difference in (
-        ('float32', 98_765, 1.0, 0.00000123), ('dynamic_range', 43_210, 0.99876, 0.0345),
-    )
-}  # fmt: skip
+  name: {
+    'path': f'next_character_{name}.tflite',
+    'bytes': size,
+    'argmax_agreement': agreement,
+    'max_logit_difference': difference,
+    'accuracy': 0.38,
+    'reference_accuracy': 0.3812,
+    'seconds': 0.1,
+  }
+  for name, size, agreement, difference in (
+    ('float32', 98_765, 1.0, 0.00000123),
+    ('dynamic_range', 43_210, 0.99876, 0.0345),
+  )
+}
 
 
 def _call(function: str, *arguments: Any) -> Any:
@@ -61,12 +81,19 @@ class QuickstartTest(absltest.TestCase):
   def test_summary_holds_the_figures(self) -> None:
     summary = self._summarize()
     self.assertEqual(
-        {name: value for name, value in summary.items() if name not in ('seconds', 'tflite')},
-        {
-            'accuracy': 0.3812, 'accuracy_per_user': 0.3741, 'baseline': 'bigram', 'baseline_accuracy': 0.2763,
-            'coverage': 1.0, 'epsilon': 6.987, 'delta': 1e-4, 'rounds': 4, 'clients_per_round': 250,
-        },
-    )  # fmt: skip
+      {name: value for name, value in summary.items() if name not in ('seconds', 'tflite')},
+      {
+        'accuracy': 0.3812,
+        'accuracy_per_user': 0.3741,
+        'baseline': 'bigram',
+        'baseline_accuracy': 0.2763,
+        'coverage': 1.0,
+        'epsilon': 6.987,
+        'delta': 1e-4,
+        'rounds': 4,
+        'clients_per_round': 250,
+      },
+    )
     self.assertEqual(summary['seconds'], {'preprocess': 3.0, 'train': 120.0, 'export': 30.0})
 
   def test_summary_says_where_each_file_is(self) -> None:
@@ -84,19 +111,19 @@ class QuickstartTest(absltest.TestCase):
     text = _call('describe', self._summarize(), _RUN, _PRIVACY, self._run_dir, 'summary.json')
     model = os.path.join(self._model_dir, 'next_character_dynamic_range.tflite')
     self.assertEqual(
-        text.splitlines(),
-        [
-            f'Model      {model}  (43 kB; float32 beside it)',
-            'Accuracy   38.1% of the next characters of held-out users, 37.4% as a mean over them',
-            "Baseline   Always answering ' ' is right 16.3% of the time, a bigram 27.6%.",
-            'Coverage   100.0% of the next characters are ones that the model can give',
-            'Privacy    epsilon 6.99 at delta 0.0001, for the models of all 4 rounds',
-            '           With 9,320 users, epsilon 2.',
-            'Agreement  float32: the same character as Keras at 100.00% of positions, logits within 1.2e-06',
-            'Agreement  dynamic_range: the same character as Keras at 99.88% of positions, logits within 0.035',
-            f'Report     {os.path.join(self._run_dir, "operator/report.html")}',
-            'Summary    summary.json',
-        ],
+      text.splitlines(),
+      [
+        f'Model      {model}  (43 kB; float32 beside it)',
+        'Accuracy   38.1% of the next characters of held-out users, 37.4% as a mean over them',
+        "Baseline   Always answering ' ' is right 16.3% of the time, a bigram 27.6%.",
+        'Coverage   100.0% of the next characters are ones that the model can give',
+        'Privacy    epsilon 6.99 at delta 0.0001, for the models of all 4 rounds',
+        '           With 9,320 users, epsilon 2.',
+        'Agreement  float32: the same character as Keras at 100.00% of positions, logits within 1.2e-06',
+        'Agreement  dynamic_range: the same character as Keras at 99.88% of positions, logits within 0.035',
+        f'Report     {os.path.join(self._run_dir, "operator/report.html")}',
+        'Summary    summary.json',
+      ],
     )
 
   def test_says_if_the_model_is_no_better_than_the_baseline(self) -> None:

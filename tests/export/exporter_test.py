@@ -63,9 +63,9 @@ class ExporterTest(absltest.TestCase):
   def test_the_others_go_on(self) -> None:
     impossible = parity.Bounds(1.01, None)
     variants = {
-        'unheard_of': tflite.VARIANTS['float32'],  # The child knows no such variant.
-        'dynamic_range': dataclasses.replace(tflite.VARIANTS['dynamic_range'], bounds=impossible),
-        'float32': tflite.VARIANTS['float32'],
+      'unheard_of': tflite.VARIANTS['float32'],  # The child knows no such variant.
+      'dynamic_range': dataclasses.replace(tflite.VARIANTS['dynamic_range'], bounds=impossible),
+      'float32': tflite.VARIANTS['float32'],
     }
     with mock.patch.object(tflite, 'VARIANTS', variants):
       record = exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())
@@ -73,8 +73,8 @@ class ExporterTest(absltest.TestCase):
     self.assertEqual(record['failed']['unheard_of'], "KeyError: 'unheard_of'")
     self.assertRegex(record['failed']['dynamic_range'], '^Expected the same answer as Keras at 101.0% .* found')
     self.assertCountEqual(
-        os.listdir(self._staging),
-        ['next_character_float32.tflite', 'parity.json', 'classes.json', 'preprocessing.json', 'MODEL_CARD.md'],
+      os.listdir(self._staging),
+      ['next_character_float32.tflite', 'parity.json', 'classes.json', 'preprocessing.json', 'MODEL_CARD.md'],
     )
     written = run_directory.read_parity(self._staging)
     self.assertIn('checksum', written)
@@ -112,15 +112,15 @@ class ExporterTest(absltest.TestCase):
 
   def test_a_message_names_the_run_directory_that_was_given(self) -> None:
     with (
-        mock.patch.object(guard, 'Call', _Broken),
-        self.assertRaisesRegex(guard.Failed, f'^cannot read {re.escape(self._run_dir)}$'),
+      mock.patch.object(guard, 'Call', _Broken),
+      self.assertRaisesRegex(guard.Failed, f'^cannot read {re.escape(self._run_dir)}$'),
     ):
       exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())
 
   def test_no_variant_of_a_graph_that_full_precision_shows_to_be_wrong(self) -> None:
     variants = {
-        'dynamic_range': dataclasses.replace(tflite.VARIANTS['dynamic_range'], bounds=parity.Bounds(0.0, None)),
-        'float32': dataclasses.replace(tflite.VARIANTS['float32'], bounds=parity.Bounds(1.01, None)),
+      'dynamic_range': dataclasses.replace(tflite.VARIANTS['dynamic_range'], bounds=parity.Bounds(0.0, None)),
+      'float32': dataclasses.replace(tflite.VARIANTS['float32'], bounds=parity.Bounds(1.01, None)),
     }
     with mock.patch.object(tflite, 'VARIANTS', variants):
       record = exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())

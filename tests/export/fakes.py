@@ -24,23 +24,35 @@ from pipelines.readers import jsonl
 from pipelines.shards import shard_writing
 
 CHARACTERS = schema_lib.Schema(
-    'next_character',
-    schema_lib.Feature('characters', 'int32', (12,)),
-    schema_lib.Feature('next_characters', 'int32', (12,)),
-    tuple(' abcdefghijklmnopqrs'),
+  'next_character',
+  schema_lib.Feature('characters', 'int32', (12,)),
+  schema_lib.Feature('next_characters', 'int32', (12,)),
+  tuple(' abcdefghijklmnopqrs'),
 )
 HANDWRITING = schema_lib.Schema(
-    'handwriting',
-    schema_lib.Feature('image', 'uint8', (28, 28)),
-    schema_lib.Feature('character', 'int32', ()),
-    tuple('0123456789'),
+  'handwriting',
+  schema_lib.Feature('image', 'uint8', (28, 28)),
+  schema_lib.Feature('character', 'int32', ()),
+  tuple('0123456789'),
 )
 
 METRICS = (
-    'round', 'clients', 'loss', 'accuracy', 'eval_loss', 'eval_accuracy', 'eval_accuracy_per_user', 'epsilon',
-    'update_norm_mean', 'update_norm_max', 'clipped_share', 'left_out_clients', 'bytes_up_per_client',
-    'bytes_down_per_client', 'seconds',
-)  # fmt: skip
+  'round',
+  'clients',
+  'loss',
+  'accuracy',
+  'eval_loss',
+  'eval_accuracy',
+  'eval_accuracy_per_user',
+  'epsilon',
+  'update_norm_mean',
+  'update_norm_max',
+  'clipped_share',
+  'left_out_clients',
+  'bytes_up_per_client',
+  'bytes_down_per_client',
+  'seconds',
+)
 
 
 def write_shards(path: str, schema: schema_lib.Schema = CHARACTERS, num_users: int = 7) -> str:
@@ -59,7 +71,7 @@ def write_shards(path: str, schema: schema_lib.Schema = CHARACTERS, num_users: i
 
 
 def manifest(
-    declared: base.Featurizer, made: base.Featurizer | None = None, learned: Sequence[Mapping[str, Any]] = ()
+  declared: base.Featurizer, made: base.Featurizer | None = None, learned: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
   """Returns what the manifest of a data set says of its examples, as it is read from the file.
 
@@ -72,18 +84,20 @@ def manifest(
   client = declaration.Client('user')
   whole = declaration.Declaration('d', jsonl.JsonLines(), client, declared, bounds.Limits(), splits.Splits())
   written = {
-      'declaration': whole.to_json(), 'schema': made.schema.to_json(), 'learned': [*made.provenance, *learned],
-  }  # fmt: skip
+    'declaration': whole.to_json(),
+    'schema': made.schema.to_json(),
+    'learned': [*made.provenance, *learned],
+  }
   return json.loads(json.dumps(written))
 
 
 def release(
-    run_dir: str,
-    schema: schema_lib.Schema = CHARACTERS,
-    model_size: int = 8,
-    seed: int = 1,
-    spoil: float | None = None,
-    round_number: int = 140,
+  run_dir: str,
+  schema: schema_lib.Schema = CHARACTERS,
+  model_size: int = 8,
+  seed: int = 1,
+  spoil: float | None = None,
+  round_number: int = 140,
 ) -> str:
   """Writes a released model with random weights into a run directory, two of them spoilt if asked."""
   import tensorflow as tf
@@ -106,35 +120,53 @@ def release(
 
 def privacy(private: bool = True) -> dict:
   return {
-      'epsilon': 7.62 if private else None, 'delta': 1e-4 if private else None, 'unit': 'client',
-      'adjacency': guarantees.ADJACENCY, 'sampling': 'Poisson, each client with probability 0.109',
-      'mechanism': 'subsampled Gaussian' if private else 'none', 'noise_multiplier': 0.9 if private else 0.0,
-      'assumption': 'the number of client ids is public', 'bound': '',
-      'trust_model': 'simulated on one machine, which sees everything in the clear',
-      'accountant': 'dp_accounting PLD', 'accountant_version': '0.6.0', 'neighboring_relation': 'REPLACE_SPECIAL',
-      'discretization': 0.001, 'clip_norm': 0.3, 'sensitivity': 0.3012, 'population': 915, 'clients_per_round': 100,
-      'rounds': 140,
-      'covers': 'the models of all 140 rounds, for each training user with all of their examples'
-      if private else 'nothing: this run adds no noise',
-      'not_covered': ['the held-out users, whose data only measured the accuracy', 'operator/metrics.csv'],
-      'scaling': 'With 9,150 users and 1,000 a round the same noise-to-signal ratio would give epsilon 2.',
-      'no_promise': None if private else 'this run adds no noise',
-      'releases': [
-          {'what': 'model of each round', 'mechanism': 'Gaussian noise on the clipped, 8-bit sum', 'private': private},
-          {'what': 'vocabulary', 'mechanism': 'fixed and public', 'private': True},
-          {'what': 'training metrics', 'mechanism': 'exact sums', 'private': False},
-      ],
-  }  # fmt: skip
+    'epsilon': 7.62 if private else None,
+    'delta': 1e-4 if private else None,
+    'unit': 'client',
+    'adjacency': guarantees.ADJACENCY,
+    'sampling': 'Poisson, each client with probability 0.109',
+    'mechanism': 'subsampled Gaussian' if private else 'none',
+    'noise_multiplier': 0.9 if private else 0.0,
+    'assumption': 'the number of client ids is public',
+    'bound': '',
+    'trust_model': 'simulated on one machine, which sees everything in the clear',
+    'accountant': 'dp_accounting PLD',
+    'accountant_version': '0.6.0',
+    'neighboring_relation': 'REPLACE_SPECIAL',
+    'discretization': 0.001,
+    'clip_norm': 0.3,
+    'sensitivity': 0.3012,
+    'population': 915,
+    'clients_per_round': 100,
+    'rounds': 140,
+    'covers': 'the models of all 140 rounds, for each training user with all of their examples'
+    if private
+    else 'nothing: this run adds no noise',
+    'not_covered': ['the held-out users, whose data only measured the accuracy', 'operator/metrics.csv'],
+    'scaling': 'With 9,150 users and 1,000 a round the same noise-to-signal ratio would give epsilon 2.',
+    'no_promise': None if private else 'this run adds no noise',
+    'releases': [
+      {'what': 'model of each round', 'mechanism': 'Gaussian noise on the clipped, 8-bit sum', 'private': private},
+      {'what': 'vocabulary', 'mechanism': 'fixed and public', 'private': True},
+      {'what': 'training metrics', 'mechanism': 'exact sums', 'private': False},
+    ],
+  }
 
 
 def write_figures(run_dir: str, shards_dir: str, private: bool = True, rounds: int = 140) -> str:
   """Writes what training leaves beside the model: flags, metrics with empty and NaN cells, privacy, final figures."""
   run_directory.make(run_dir)
   flags = [
-      '--task=next_character', f'--shards_dir={shards_dir}', '--seed=271828', '--clip_norm=0.3',
-      '--noise_multiplier=0.9', '--clients_per_round=100', '--total_rounds=140', '--nocentered',
-      '--note=<script>alert(1)</script>',
-  ]  # fmt: skip
+    '--task=next_character',
+    f'--shards_dir={shards_dir}',
+    '--seed=271828',
+    '--clip_norm=0.3',
+    '--noise_multiplier=0.9',
+    '--clients_per_round=100',
+    '--total_rounds=140',
+    '--nocentered',
+    '--note=<script>alert(1)</script>',
+  ]
   if os.path.exists(os.path.join(shards_dir, client_shards.MANIFEST_NAME)):
     flags.append(f'# data: {client_shards.ClientShards(shards_dir).fingerprint}')
   with open(os.path.join(run_dir, 'config.flags'), 'w') as file:
@@ -144,13 +176,32 @@ def write_figures(run_dir: str, shards_dir: str, private: bool = True, rounds: i
     writer.writeheader()
     writer.writerows(_round(number, private) for number in range(rounds + 1))
   final = {
-      'task': 'next_character', 'rounds': rounds, 'total_rounds': 140, 'clients_per_round': 100, 'accuracy': 0.3812,
-      'accuracy_per_user': 0.3741, 'loss': 2.23, 'tail_accuracy': 0.384, 'epsilon': 7.62 if private else None,
-      'delta': 1e-4, 'weights': 20_248, 'clip_norm': 0.3, 'quantization_bits': 8, 'seconds': 151.3, 'population': 915,
-      'eval_split': 'validation', 'data_set': 'my <log>', 'baseline': 'bigram', 'baseline_accuracy': 0.2763,
-    'majority_class': '<end>', 'majority_accuracy': 0.1634, 'bigram_accuracy': 0.2763, 'bigram_clients': 915,
-    'coverage': 0.502, 'eval_baseline_accuracy': 0.2801,
-  }  # fmt: skip
+    'task': 'next_character',
+    'rounds': rounds,
+    'total_rounds': 140,
+    'clients_per_round': 100,
+    'accuracy': 0.3812,
+    'accuracy_per_user': 0.3741,
+    'loss': 2.23,
+    'tail_accuracy': 0.384,
+    'epsilon': 7.62 if private else None,
+    'delta': 1e-4,
+    'weights': 20_248,
+    'clip_norm': 0.3,
+    'quantization_bits': 8,
+    'seconds': 151.3,
+    'population': 915,
+    'eval_split': 'validation',
+    'data_set': 'my <log>',
+    'baseline': 'bigram',
+    'baseline_accuracy': 0.2763,
+    'majority_class': '<end>',
+    'majority_accuracy': 0.1634,
+    'bigram_accuracy': 0.2763,
+    'bigram_clients': 915,
+    'coverage': 0.502,
+    'eval_baseline_accuracy': 0.2801,
+  }
   ledger = privacy(private)
   if os.path.exists(os.path.join(run_dir, 'public/model.npz')):
     model = released_model.load(run_dir)
@@ -165,14 +216,27 @@ def write_figures(run_dir: str, shards_dir: str, private: bool = True, rounds: i
 def write_parity(model_dir: str, record: Mapping[str, Any]) -> None:
   """Writes the parity.json of an export, what the record does not say made up."""
   figures = {
-      'bytes': 5, 'sha256': '', 'summary': '', 'argmax_agreement': 1.0, 'max_logit_difference': 0.0, 'accuracy': 0.5,
-      'examples': 1, 'positions': 1,
-  }  # fmt: skip
+    'bytes': 5,
+    'sha256': '',
+    'summary': '',
+    'argmax_agreement': 1.0,
+    'max_logit_difference': 0.0,
+    'accuracy': 0.5,
+    'examples': 1,
+    'positions': 1,
+  }
   variants = {name: {**figures, **variant} for name, variant in record['variants'].items()}
   whole = {
-      'source': '', 'task': 'next_character', 'failed': {}, 'keras_accuracy': 0.5, 'examples': 1, 'positions': 1,
-      'seconds': 1.0, **record, 'variants': variants,
-  }  # fmt: skip
+    'source': '',
+    'task': 'next_character',
+    'failed': {},
+    'keras_accuracy': 0.5,
+    'examples': 1,
+    'positions': 1,
+    'seconds': 1.0,
+    **record,
+    'variants': variants,
+  }
   with open(os.path.join(model_dir, 'parity.json'), 'w') as file:
     file.write(sealed_json.dumps(whole))
 
@@ -185,12 +249,15 @@ def _round(number: int, private: bool) -> dict:
     row |= {'eval_loss': 4.4 - 5.6 * accuracy, 'eval_accuracy': accuracy, 'eval_accuracy_per_user': accuracy * 0.98}
   if number:
     row |= {
-        'clients': 100, 'loss': math.nan if number == 17 else 4.3 - 5.5 * accuracy + generator.normal(0, 0.03),
-        'accuracy': accuracy + generator.normal(0, 0.004),
-        'epsilon': 0.64 * math.sqrt(number) if private and number % 10 == 0 else '',
-        'update_norm_mean': 0.36 + 0.2 / number + generator.normal(0, 0.01), 'left_out_clients': 0,
-        'update_norm_max': 0.7 + 1.4 / number + abs(generator.normal(0, 0.12)),
-        'clipped_share': min(1.0, 0.72 + generator.normal(0, 0.03)),
-        'bytes_up_per_client': 32_840 if number < 60 else 32_856, 'bytes_down_per_client': 80_992,
-    }  # fmt: skip
+      'clients': 100,
+      'loss': math.nan if number == 17 else 4.3 - 5.5 * accuracy + generator.normal(0, 0.03),
+      'accuracy': accuracy + generator.normal(0, 0.004),
+      'epsilon': 0.64 * math.sqrt(number) if private and number % 10 == 0 else '',
+      'update_norm_mean': 0.36 + 0.2 / number + generator.normal(0, 0.01),
+      'left_out_clients': 0,
+      'update_norm_max': 0.7 + 1.4 / number + abs(generator.normal(0, 0.12)),
+      'clipped_share': min(1.0, 0.72 + generator.normal(0, 0.03)),
+      'bytes_up_per_client': 32_840 if number < 60 else 32_856,
+      'bytes_down_per_client': 80_992,
+    }
   return row

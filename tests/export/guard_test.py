@@ -125,8 +125,8 @@ class GuardTest(parameterized.TestCase):
   def test_dies_with_its_parent(self) -> None:
     with tempfile.TemporaryDirectory() as folder:
       program = (
-          'from export import guard; from tests.export import guard_test as t; '
-          f"guard.call(guard.Limits(), t._sleep_beside, '{folder}/pid')"
+        'from export import guard; from tests.export import guard_test as t; '
+        f"guard.call(guard.Limits(), t._sleep_beside, '{folder}/pid')"
       )
       with subprocess.Popen([sys.executable, '-c', program], env={**os.environ, **_python_path()}) as parent:
         pid = _read_pid(f'{folder}/pid')

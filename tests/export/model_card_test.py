@@ -10,46 +10,71 @@ from pipelines.featurizers import table
 from tests.export import fakes
 
 _MODEL = {
-    'task': 'next_character', 'data_set': 'my_logs', 'run': 'mine/run', 'round': 140, 'weights': 20_248,
-    'num_classes': 80,
-    'signature': [('input', 'characters', 'int32', (1, 80)), ('output', 'logits', 'float32', (1, 80, 80))],
-}  # fmt: skip
+  'task': 'next_character',
+  'data_set': 'my_logs',
+  'run': 'mine/run',
+  'round': 140,
+  'weights': 20_248,
+  'num_classes': 80,
+  'signature': [('input', 'characters', 'int32', (1, 80)), ('output', 'logits', 'float32', (1, 80, 80))],
+}
 _VARIANT = {
-    'path': 'next_character_float32.tflite', 'bytes': 292_832, 'summary': 'full precision', 'argmax_agreement': 1.0,
-    'max_logit_difference': 1.9e-6, 'accuracy': 0.3815,
-}  # fmt: skip
+  'path': 'next_character_float32.tflite',
+  'bytes': 292_832,
+  'summary': 'full precision',
+  'argmax_agreement': 1.0,
+  'max_logit_difference': 1.9e-6,
+  'accuracy': 0.3815,
+}
 _PARITY = {
-    'variants': {'float32': _VARIANT}, 'failed': {'dynamic_range': 'crashed with SIGSEGV'}, 'keras_accuracy': 0.3816,
-    'majority_accuracy': 0.1634, 'examples': 1953, 'positions': 154_287,
-}  # fmt: skip
+  'variants': {'float32': _VARIANT},
+  'failed': {'dynamic_range': 'crashed with SIGSEGV'},
+  'keras_accuracy': 0.3816,
+  'majority_accuracy': 0.1634,
+  'examples': 1953,
+  'positions': 154_287,
+}
 _RUN: dict[str, Any] = {
-    'accuracy': 0.3812, 'accuracy_per_user': 0.3741, 'total_rounds': 140, 'baseline': 'bigram',
-    'baseline_accuracy': 0.2763, 'majority_class': '<end>', 'majority_accuracy': 0.1634, 'bigram_accuracy': 0.2763,
-    'bigram_clients': 915, 'population': 915, 'coverage': 0.502,
-}  # fmt: skip
+  'accuracy': 0.3812,
+  'accuracy_per_user': 0.3741,
+  'total_rounds': 140,
+  'baseline': 'bigram',
+  'baseline_accuracy': 0.2763,
+  'majority_class': '<end>',
+  'majority_accuracy': 0.1634,
+  'bigram_accuracy': 0.2763,
+  'bigram_clients': 915,
+  'population': 915,
+  'coverage': 0.502,
+}
 _TABLE = table.Table(
-    label='label', classes=('a', 'b'), numbers=('age',),
-    categories=(table.Category('my|os', ('ios', 'web'), other=True, missing=True),),
-)  # fmt: skip
+  label='label',
+  classes=('a', 'b'),
+  numbers=('age',),
+  categories=(table.Category('my|os', ('ios', 'web'), other=True, missing=True),),
+)
 
 
 def _render(
-    privacy: dict[str, Any] | None = None,
-    run: dict[str, Any] | None = None,
-    examples: dict[str, Any] | None = None,
-    model: dict[str, Any] | None = None,
-    parity: dict[str, Any] | None = None,
+  privacy: dict[str, Any] | None = None,
+  run: dict[str, Any] | None = None,
+  examples: dict[str, Any] | None = None,
+  model: dict[str, Any] | None = None,
+  parity: dict[str, Any] | None = None,
 ) -> str:
   flags = [
-      ('seed', '(withheld)'), ('note', '<b>|`x`'), ('nocentered', ''), ('branch_from', '/srv/me/old'),
-      ('shards_dir', '/srv/me/shards'),
-  ]  # fmt: skip
+    ('seed', '(withheld)'),
+    ('note', '<b>|`x`'),
+    ('nocentered', ''),
+    ('branch_from', '/srv/me/old'),
+    ('shards_dir', '/srv/me/shards'),
+  ]
   privacy = fakes.privacy() if privacy is None else privacy
   text = {'kind': 'characters', 'unicode_normalization': 'NFC', 'after_each_text': '\n'}
   steps = {'task': 'next_character', 'examples': text if examples is None else examples}
   run = _RUN if run is None else run
   return model_card.render(
-      {**_MODEL, **(model or {})}, steps, {**_PARITY, **(parity or {})}, privacy, run, flags, {'tensorflow': '2.14.1'}
+    {**_MODEL, **(model or {})}, steps, {**_PARITY, **(parity or {})}, privacy, run, flags, {'tensorflow': '2.14.1'}
   )
 
 

@@ -150,9 +150,9 @@ class ModelFolderTest(parameterized.TestCase):
 
   def test_keeps_two_exports_apart(self) -> None:
     with (
-        model_folder.stage(self._output) as staging,
-        self.assertRaisesRegex(ValueError, 'no other export into .*, found one running'),
-        model_folder.stage(self._output),
+      model_folder.stage(self._output) as staging,
+      self.assertRaisesRegex(ValueError, 'no other export into .*, found one running'),
+      model_folder.stage(self._output),
     ):
       self.fail('The second export began.')
     self.assertFalse(os.path.exists(staging))
@@ -162,16 +162,16 @@ class ModelFolderTest(parameterized.TestCase):
     pathlib.Path(blocked).write_text('')
     for path in (blocked, os.path.join(blocked, 'model')):
       with (
-          self.assertRaisesRegex(ValueError, '^Expected a folder that can be written at .*: choose another'),
-          model_folder.stage(path),
+        self.assertRaisesRegex(ValueError, '^Expected a folder that can be written at .*: choose another'),
+        model_folder.stage(path),
       ):
         self.fail('The export began.')
 
   def test_says_that_the_disk_is_full(self) -> None:
     with (
-        self.assertRaisesRegex(ValueError, '^Expected free disk space for .*, found No space left on .*: delete files'),
-        model_folder.stage(self._output),
-        open('/dev/full', 'w') as file,
+      self.assertRaisesRegex(ValueError, '^Expected free disk space for .*, found No space left on .*: delete files'),
+      model_folder.stage(self._output),
+      open('/dev/full', 'w') as file,
     ):
       file.write('too much')
     self.assertEmpty(os.listdir(self._output))
@@ -180,8 +180,8 @@ class ModelFolderTest(parameterized.TestCase):
   def test_says_that_the_folder_is_read_only(self) -> None:
     os.makedirs(self._output, mode=0o555)
     with (
-        self.assertRaisesRegex(ValueError, 'can be written at .*, found Permission denied'),
-        model_folder.stage(self._output),
+      self.assertRaisesRegex(ValueError, 'can be written at .*, found Permission denied'),
+      model_folder.stage(self._output),
     ):
       self.fail('The export began.')
 

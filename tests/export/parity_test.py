@@ -26,12 +26,18 @@ class CompareTest(parameterized.TestCase):
     labels = np.array([[0, 1, 2, schema_lib.IGNORED_LABEL, schema_lib.UNKNOWN_LABEL]])
     figures = parity.compare(labels, _logits(0, 1, 1, 0, 0), _logits(0, 2, 2, 1, 1))
     self.assertEqual(
-        figures,
-        parity.Figures(
-            argmax_agreement=1 / 3, max_logit_difference=4.0, accuracy=2 / 3, reference_accuracy=2 / 3,
-            majority_accuracy=1 / 3, largest_logit=4.0, examples=1, positions=3,
-        ),
-    )  # fmt: skip
+      figures,
+      parity.Figures(
+        argmax_agreement=1 / 3,
+        max_logit_difference=4.0,
+        accuracy=2 / 3,
+        reference_accuracy=2 / 3,
+        majority_accuracy=1 / 3,
+        largest_logit=4.0,
+        examples=1,
+        positions=3,
+      ),
+    )
 
   def test_special_classes_are_no_answers(self) -> None:
     labels, special, second = np.array([[1, 2]]), _logits(0, 0), 0.5 * _logits(1, 2)
@@ -121,8 +127,8 @@ class AnswersTest(parameterized.TestCase):
     self.assertIsNone(parity.disagreement(figures, tflite.VARIANTS[variant].bounds), figures)
     given = 'int32' if schema.label.shape else 'float32'
     ends = [
-        ('input', schema.feature.name, given, (1, *schema.feature.shape)),
-        ('output', 'logits', 'float32', (1, *shape)),
+      ('input', schema.feature.name, given, (1, *schema.feature.shape)),
+      ('output', 'logits', 'float32', (1, *shape)),
     ]
     self.assertEqual(answers.signature, ends)
     # The tensors of so small a recurrent model are too small to be quantized. Constants may be stored too.

@@ -29,21 +29,21 @@ _SIGNATURE = [('output', 'logits', 'float32', (1, 3)), ('input', 'numbers', 'flo
 _NUMBERS_IN, _LABEL_OUT = schema_lib.Feature('numbers', 'float32', (4,)), schema_lib.Feature('label', 'int8', ())
 _NUMBER_SCHEMA = schema_lib.Schema('classification', _NUMBERS_IN, _LABEL_OUT, ('a', 'b'))
 _TEXTS = [
-    'O, İstanbul…  thou’rt  fair!',
-    'ΣΑΣ\u00a0and café cafe\u0301; 12,5\tfair',
-    "'tis naïve – ~ \U0001f600\n",
-    '',
-    '好\U0001f469\u200d\U0001f467 x\u0331',
+  'O, İstanbul…  thou’rt  fair!',
+  'ΣΑΣ\u00a0and café cafe\u0301; 12,5\tfair',
+  "'tis naïve – ~ \U0001f600\n",
+  '',
+  '好\U0001f469\u200d\U0001f467 x\u0331',
 ]
 _WORDS = (',', '!', 'fair', "'tis", 'i̇stanbul', 'istanbul', 'thou’rt', 'σασ', 'σας', 'and', 'café', '12')
 _ALPHABETS = (
-    vocabularies.Alphabet(),
-    vocabularies.Alphabet('declared', 'aéΣ\U0001f469\u200d\U0001f467好 \u0331'),
+  vocabularies.Alphabet(),
+  vocabularies.Alphabet('declared', 'aéΣ\U0001f469\u200d\U0001f467好 \u0331'),
 )
 _SCALING = {
-    'none': scaling.Scaling(),
-    'declared': scaling.Scaling('declared', mean=(1.0, -2.0), stddev=(0.1, 3.0)),
-    'dp': scaling.Scaling('dp', epsilon=2.0, delta=1e-6, lower=(0.0, -10.0), upper=(10.0, 10.0)),
+  'none': scaling.Scaling(),
+  'declared': scaling.Scaling('declared', mean=(1.0, -2.0), stddev=(0.1, 3.0)),
+  'dp': scaling.Scaling('dp', epsilon=2.0, delta=1e-6, lower=(0.0, -10.0), upper=(10.0, 10.0)),
 }
 _NUMBERS: dict[str, list[Any]] = {'x': [1.25, 7, 0, 2.5], 'y': [-9.5, 3, 0.3, 4], 'label': ['a', 'b', 'b', 'a']}
 _KIND: dict[str, Any] = {'label': 'label', 'classes': ('a', 'b'), 'numbers': ('x', 'y')}
@@ -132,10 +132,14 @@ class PreprocessingTest(parameterized.TestCase):
     steps, _, features = _make(declared, values)
     filled = {**values, 'y': [steps['missing'] if value is None else value for value in values['y']]}
     hot = [
-        [float(value == known) for category in steps['categories'] for known in category['values']
-         for value in [values[category['column']][row]]]
-        for row in range(4)
-    ]  # fmt: skip
+      [
+        float(value == known)
+        for category in steps['categories']
+        for known in category['values']
+        for value in [values[category['column']][row]]
+      ]
+      for row in range(4)
+    ]
     np.testing.assert_array_equal(features, np.hstack([_scale(steps, filled), np.array(hot, np.float32)]))
     self.assertEqual(steps['scaling']['source'], source)
 
@@ -143,13 +147,20 @@ class PreprocessingTest(parameterized.TestCase):
     numbers = ('x', number_columns.NumberColumn('z', 7.0, 2), number_columns.NumberColumn('on', -1.0))
     categories = (table.Category('sex', ('f', 'm'), other=True, missing=True), table.Category('ok', ('true',), True))
     values: dict[str, list[Any]] = {
-        'x': [1, 2, 3, 4], 'z': [[1, 2], [None, 4], None, [5, 6]], 'on': [True, None, False, True],
-        'sex': ['m', None, 'x', 'f'], 'ok': [True, False, True, True], 'label': ['a', 'b', 'b', 'a'],
-    }  # fmt: skip
+      'x': [1, 2, 3, 4],
+      'z': [[1, 2], [None, 4], None, [5, 6]],
+      'on': [True, None, False, True],
+      'sex': ['m', None, 'x', 'f'],
+      'ok': [True, False, True, True],
+      'label': ['a', 'b', 'b', 'a'],
+    }
     declared = table.Table(
-        label='label', classes=('a', 'b'), numbers=numbers, categories=categories,
-        scaling=scaling.Scaling('declared', mean=(0.0, 1.0, 2.0, 3.0), stddev=(1.0, 2.0, 4.0, 8.0)),
-    )  # fmt: skip
+      label='label',
+      classes=('a', 'b'),
+      numbers=numbers,
+      categories=categories,
+      scaling=scaling.Scaling('declared', mean=(0.0, 1.0, 2.0, 3.0), stddev=(1.0, 2.0, 4.0, 8.0)),
+    )
     steps, featurizer, features = _make(declared, values)
     expected = []
     for row in range(4):
@@ -186,9 +197,7 @@ class PreprocessingTest(parameterized.TestCase):
       self.assertEqual(row.argmax(), index, text)
 
   def test_raw_lists_have_a_scale_for_each_number(self) -> None:
-    declared = table.Table(
-        label='label', classes=('a', 'b'), numbers=('x', number_columns.NumberColumn('z', length=2))
-    )
+    declared = table.Table(label='label', classes=('a', 'b'), numbers=('x', number_columns.NumberColumn('z', length=2)))
     steps, _, _ = _make(declared, {'x': [1], 'z': [[1, 2]], 'label': ['a']})
     self.assertEqual(steps['scaling'], {'source': 'none', 'mean': [0.0] * 3, 'stddev': [1.0] * 3})
 
@@ -221,8 +230,8 @@ class PreprocessingTest(parameterized.TestCase):
     self.assertEqual(steps, expected)
 
   @parameterized.parameters(
-      characters.Characters('text', 4),
-      words.Words('text', vocabularies.Words('declared', words=('a', 'b')), 4),
+    characters.Characters('text', 4),
+    words.Words('text', vocabularies.Words('declared', words=('a', 'b')), 4),
   )
   def test_says_which_classes_are_never_an_answer(self, featurizer: base.Featurizer) -> None:
     manifest = {'schema': featurizer.schema.to_json()}

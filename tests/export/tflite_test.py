@@ -49,17 +49,17 @@ class TfliteTest(parameterized.TestCase):
   def test_summaries_say_what_is_stored(self) -> None:
     everything, most = {'int8': 0, 'float32': 1_065}, {'int8': 21_760, 'float32': 65}
     self.assertEqual(
-        tflite.summarize('float32', everything),
-        'full precision: all 1,065 stored values (weights and constants) are float32',
+      tflite.summarize('float32', everything),
+      'full precision: all 1,065 stored values (weights and constants) are float32',
     )
     self.assertEqual(
-        tflite.summarize('dynamic_range', most),
-        'small, the default for phones: of 21,825 stored values (weights and constants) 21,760 are 8-bit integers, the '
-        'others float32',
+      tflite.summarize('dynamic_range', most),
+      'small, the default for phones: of 21,825 stored values (weights and constants) 21,760 are 8-bit integers, the '
+      'others float32',
     )
     self.assertStartsWith(
-        tflite.summarize('dynamic_range', everything),
-        'all 1,065 stored values (weights and constants) are float32, as in float32: ',
+      tflite.summarize('dynamic_range', everything),
+      'all 1,065 stored values (weights and constants) are float32, as in float32: ',
     )
 
   def test_file_names(self) -> None:

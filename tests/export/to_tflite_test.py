@@ -18,9 +18,14 @@ from tests import layout
 from tests.export import fakes
 
 _FILES = (
-    'MODEL_CARD.md', 'SHA256SUMS', 'classes.json', 'next_character_dynamic_range.tflite',
-    'next_character_float32.tflite', 'parity.json', 'preprocessing.json',
-)  # fmt: skip
+  'MODEL_CARD.md',
+  'SHA256SUMS',
+  'classes.json',
+  'next_character_dynamic_range.tflite',
+  'next_character_float32.tflite',
+  'parity.json',
+  'preprocessing.json',
+)
 # In a process of its own: it defines flags that other programs define too.
 _SUMMARIZE = """
 from export import to_tflite
@@ -32,7 +37,7 @@ print(to_tflite.summarize({**record, 'examples': 890, 'positions': 890}, 'model'
 def _start(*flags: str) -> subprocess.Popen[str]:
   command = [sys.executable, '-m', 'export.to_tflite', *flags]
   return subprocess.Popen(
-      command, cwd=layout.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts
+    command, cwd=layout.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts
   )
 
 
@@ -100,9 +105,10 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertCountEqual(parity['variants'], ['float32', 'dynamic_range'])
     # Nothing is quantized in so small a model, and nothing says that something is.
     self.assertEqual(parity['variants']['dynamic_range']['stored']['int8'], 0)
-    card, page = (pathlib.Path(path).read_text() for path in (
-        os.path.join(self._model, 'MODEL_CARD.md'), os.path.join(self._exported_run, 'operator/report.html')
-    ))  # fmt: skip
+    card, page = (
+      pathlib.Path(path).read_text()
+      for path in (os.path.join(self._model, 'MODEL_CARD.md'), os.path.join(self._exported_run, 'operator/report.html'))
+    )
     for text in (output, card, page, parity['variants']['dynamic_range']['summary']):
       self.assertRegex(text, r'all [\d,]+ stored values \(weights and constants\) are float32, as in float32')
       self.assertNotRegex(text, '8-bit (weights|integers)')
@@ -174,8 +180,8 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertCountEqual(os.listdir(self._output), _FILES)
 
   @parameterized.parameters(
-      ('public/model.npz', 'found the model of round 139 and a ledger of round 140: repeat the training command'),
-      ('public/privacy.json', 'found the model of round 140 and a ledger of round 139: repeat the training command'),
+    ('public/model.npz', 'found the model of round 139 and a ledger of round 140: repeat the training command'),
+    ('public/privacy.json', 'found the model of round 140 and a ledger of round 139: repeat the training command'),
   )
   def test_refuses_a_model_and_a_ledger_of_two_rounds(self, older: str, message: str) -> None:
     earlier = os.path.join(self._folder, 'earlier')

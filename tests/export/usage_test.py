@@ -47,21 +47,34 @@ class UsageTest(parameterized.TestCase):
   def test_the_indices_are_those_of_the_features(self) -> None:
     numbers = ('x', 'y', number_columns.NumberColumn('z', 7.0, 2), number_columns.NumberColumn('on', -1.5))
     categories = (
-        table.Category('os', ('ios', 'web'), other=True, missing=True), table.Category('sex', ('f', 'm')),
-        table.Category('ok', ('true',), missing=True), table.Category('size', ('s', 'm', 'l'), other=True),
-    )  # fmt: skip
+      table.Category('os', ('ios', 'web'), other=True, missing=True),
+      table.Category('sex', ('f', 'm')),
+      table.Category('ok', ('true',), missing=True),
+      table.Category('size', ('s', 'm', 'l'), other=True),
+    )
     declared = _table(categories, numbers=numbers, missing=None)
     found = _describe(declared)
-    self.assertEqual(found.parts[:3], [
+    self.assertEqual(
+      found.parts[:3],
+      [
         usage.Part('0 to 1', 'x, y', '2 numbers'),
-        usage.Part('2 to 3', 'z', 'a list of 2 numbers; if the list or one of its numbers is missing, each 7.0 before '
-                   'scaling'),
+        usage.Part(
+          '2 to 3', 'z', 'a list of 2 numbers; if the list or one of its numbers is missing, each 7.0 before scaling'
+        ),
         usage.Part('4', 'on', 'a number; if missing, -1.5 before scaling'),
-    ])  # fmt: skip
+      ],
+    )
     rows: dict[str, list[Any]] = {
-        'x': [1.0] * 3, 'y': [2.0] * 3, 'z': [[3.0, 4.0]] * 3, 'on': [True] * 3, 'label': ['a'] * 3,
-        'os': ['web', 'linux', None], 'sex': ['m', 'f', 'f'], 'ok': ['true', 'true', None], 'size': ['l', 'xs', 's'],
-    }  # fmt: skip
+      'x': [1.0] * 3,
+      'y': [2.0] * 3,
+      'z': [[3.0, 4.0]] * 3,
+      'on': [True] * 3,
+      'label': ['a'] * 3,
+      'os': ['web', 'linux', None],
+      'sex': ['m', 'f', 'f'],
+      'ok': ['true', 'true', None],
+      'size': ['l', 'xs', 's'],
+    }
     read = {column.name: column.kind.read(pa.array(rows[column.name])).values for column in declared.columns}
     features = declared.featurize(rows_lib.ClientRows(pa.table(read), np.array([0, 3]))).features
     expected = np.zeros_like(features)
@@ -79,14 +92,14 @@ class UsageTest(parameterized.TestCase):
     np.testing.assert_array_equal(features, expected)
 
   @parameterized.parameters(
-      (False, False, 0.0, f'{_UNLISTED}, or {_NO_VALUE}'),
-      (True, False, 0.0, _NO_VALUE),
-      (False, True, 0.0, _UNLISTED),
-      (True, True, None, _NO_NUMBER),
-      (True, True, 0.0, None),
+    (False, False, 0.0, f'{_UNLISTED}, or {_NO_VALUE}'),
+    (True, False, 0.0, _NO_VALUE),
+    (False, True, 0.0, _UNLISTED),
+    (True, True, None, _NO_NUMBER),
+    (True, True, 0.0, None),
   )
   def test_says_which_rows_were_not_used(
-      self, other: bool, missing: bool, stand_in: float | None, expected: str | None
+    self, other: bool, missing: bool, stand_in: float | None, expected: str | None
   ) -> None:
     found = _describe(_table((table.Category('os', ('ios',), other, missing),), missing=stand_in))
     if expected is None:
@@ -103,10 +116,13 @@ class UsageTest(parameterized.TestCase):
   def test_columns_that_are_alike_share_a_line(self) -> None:
     numbers = (*(f'bin{index}' for index in range(30)), number_columns.NumberColumn('peak', 5000.0))
     found = _describe(_table(numbers=numbers, missing=None))
-    self.assertEqual(found.parts, [
+    self.assertEqual(
+      found.parts,
+      [
         usage.Part('0 to 29', 'bin0, bin1, …, bin29', '30 numbers'),
         usage.Part('30', 'peak', 'a number; if missing, 5000.0 before scaling'),
-    ])  # fmt: skip
+      ],
+    )
 
   def test_a_table_of_categories_alone_speaks_of_no_scaling(self) -> None:
     found = _describe(_table((table.Category('os', ('ios',), True, True),), numbers=(), missing=None))
@@ -125,13 +141,13 @@ class UsageTest(parameterized.TestCase):
     self.assertIn(f'Readings with {_NO_NUMBER} were not used', found.notes)
 
   @parameterized.parameters(
-      (characters.Characters('text', 4), 'with a newline after each message.'),
-      (characters.Characters('text', 4, end_token=False), 'with nothing between two messages.'),
-      (words.Words('text', vocabularies.Words('declared', words=('a',)), 4), 'with 2, `<end>`, after each message.'),
-      (
-          words.Words('text', vocabularies.Words('declared', words=('a',)), 4, end_token=False),
-          'with nothing between two messages.',
-      ),
+    (characters.Characters('text', 4), 'with a newline after each message.'),
+    (characters.Characters('text', 4, end_token=False), 'with nothing between two messages.'),
+    (words.Words('text', vocabularies.Words('declared', words=('a',)), 4), 'with 2, `<end>`, after each message.'),
+    (
+      words.Words('text', vocabularies.Words('declared', words=('a',)), 4, end_token=False),
+      'with nothing between two messages.',
+    ),
   )
   def test_says_what_stands_between_two_texts(self, featurizer: base.Featurizer, expected: str) -> None:
     text = _describe(featurizer).text
@@ -148,11 +164,14 @@ class UsageTest(parameterized.TestCase):
     self.assertEqual('became 255 - v' in text, invert)
 
   @parameterized.parameters(
-      (characters.Characters('text', 4),), (words.Words('text', vocabularies.Words('declared', words=('a',)), 4),),
-      (items.Items('place', vocabularies.Items('declared', items=('17',))),), (_table(),),
-      (_table((table.Category('os', ('ios',)),)),), (windows.Windows(**_LABEL, numbers=('x',), length=2, stride=1),),
-      (image.Image('picture', 'label', ('a', 'b')),),
-  )  # fmt: skip
+    (characters.Characters('text', 4),),
+    (words.Words('text', vocabularies.Words('declared', words=('a',)), 4),),
+    (items.Items('place', vocabularies.Items('declared', items=('17',))),),
+    (_table(),),
+    (_table((table.Category('os', ('ios',)),)),),
+    (windows.Windows(**_LABEL, numbers=('x',), length=2, stride=1),),
+    (image.Image('picture', 'label', ('a', 'b')),),
+  )
   def test_names_only_what_stands_in_the_files(self, featurizer: base.Featurizer) -> None:
     found, steps = _describe(featurizer), _steps(featurizer)
     named = set(re.findall('`([a-z_]+)`', ' '.join([found.text, found.notes, *(part.content for part in found.parts)])))

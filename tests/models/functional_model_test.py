@@ -54,8 +54,8 @@ class FunctionalModelTest(parameterized.TestCase):
   def test_gives_the_logits_of_keras(self) -> None:
     stream = np.random.default_rng(0)
     cases: list[tuple[Callable[[], tf.keras.Model], np.ndarray]] = [
-        (_branched, stream.normal(size=(2, 3)).astype(np.float32)),
-        (_build_text_model, stream.integers(0, 9, (2, 12)).astype(np.uint8)),
+      (_branched, stream.normal(size=(2, 3)).astype(np.float32)),
+      (_build_text_model, stream.integers(0, 9, (2, 12)).astype(np.uint8)),
     ]
     for build_model, features in cases:
       model = functional_model.FunctionalModel(build_model, 1)

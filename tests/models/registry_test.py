@@ -18,11 +18,11 @@ from tests.tff_tasks import fakes
 
 class RegistryTest(parameterized.TestCase):
   @parameterized.parameters(
-      ('next_character', next_character.TASK),
-      ('next_word', next_word.TASK),
-      ('next_item', next_item.TASK),
-      ('handwriting', handwriting.TASK),
-      ('classification', classification.TASK),
+    ('next_character', next_character.TASK),
+    ('next_word', next_word.TASK),
+    ('next_item', next_item.TASK),
+    ('handwriting', handwriting.TASK),
+    ('classification', classification.TASK),
   )
   def test_finds_a_task(self, name: str, expected: task.Task) -> None:
     self.assertIs(registry.get_task(name), expected)

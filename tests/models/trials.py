@@ -15,14 +15,14 @@ _STEPS, _SIZE = 30, 16
 
 
 def losses_of_training(
-    task: task_lib.Task, schema: schema_lib.Schema, features: np.ndarray, labels: np.ndarray, learning_rate: float
+  task: task_lib.Task, schema: schema_lib.Schema, features: np.ndarray, labels: np.ndarray, learning_rate: float
 ) -> list[float]:
   """Returns the mean loss of a new model over all examples before each of some steps of SGD on them, as stored."""
   model = functional_model.FunctionalModel(lambda: task.build_model(schema, _SIZE, False, None), seed=1)
 
   @tf.function
   def step(
-      weights: Sequence[tf.Tensor], features: tf.Tensor, labels: tf.Tensor
+    weights: Sequence[tf.Tensor], features: tf.Tensor, labels: tf.Tensor
   ) -> tuple[tf.Tensor, Sequence[tf.Tensor]]:
     with tf.GradientTape() as tape:
       tape.watch(weights)
@@ -39,7 +39,7 @@ def losses_of_training(
 
 
 def logits_on_device(
-    task: task_lib.Task, schema: schema_lib.Schema, features: np.ndarray, path: str
+  task: task_lib.Task, schema: schema_lib.Schema, features: np.ndarray, path: str
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns what the file of a model, written to `path`, says on the device's runtime, and what Keras says."""
   keras = task.build_model(schema, _SIZE, False, None)

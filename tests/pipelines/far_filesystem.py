@@ -132,8 +132,8 @@ def failing_lists() -> Iterator[None]:
   """Within it neither filesystem tells what it holds, though all else works."""
   failure = filesystem.BeamIOError('503 Service Unavailable')
   with (
-      mock.patch.object(FarFileSystem, '_list', side_effect=failure),
-      mock.patch.object(FlatFileSystem, '_list', side_effect=failure),
+    mock.patch.object(FarFileSystem, '_list', side_effect=failure),
+    mock.patch.object(FlatFileSystem, '_list', side_effect=failure),
   ):
     yield
 

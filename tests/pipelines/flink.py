@@ -38,9 +38,15 @@ _TASK_MANAGER = 'org.apache.flink.runtime.taskexecutor.TaskManagerRunner'
 _JAVA_OPTIONS = ('-Xmx320m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1')
 # What a Flink of that time looks into, and Java has closed since.
 _OPENED = (
-    'java.lang', 'java.lang.ref', 'java.net', 'java.nio', 'java.util', 'java.util.concurrent', 'sun.net.util',
-    'sun.nio.ch',
-)  # fmt: skip
+  'java.lang',
+  'java.lang.ref',
+  'java.net',
+  'java.nio',
+  'java.util',
+  'java.util.concurrent',
+  'sun.net.util',
+  'sun.nio.ch',
+)
 _SECONDS_TO_START = 120
 
 # What `python -m apache_beam.runners.worker.worker_pool_main` does, but that listens on every interface, and expects a
@@ -93,13 +99,13 @@ class Cluster:
   def beam_flags(self, worker_pool: str) -> list[str]:
     """Returns the flags that make Beam run a pipeline here, its Python code in the pool."""
     return [
-        '--runner=FlinkRunner',
-        f'--flink_master={self.address}',
-        f'--flink_job_server_jar={self.job_server}',
-        f'--parallelism={len(self.processes) - 1}',
-        '--environment_type=EXTERNAL',
-        f'--environment_config={worker_pool}',
-        f'--environment_cache_millis={_MILLISECONDS_KEPT}',
+      '--runner=FlinkRunner',
+      f'--flink_master={self.address}',
+      f'--flink_job_server_jar={self.job_server}',
+      f'--parallelism={len(self.processes) - 1}',
+      '--environment_type=EXTERNAL',
+      f'--environment_config={worker_pool}',
+      f'--environment_cache_millis={_MILLISECONDS_KEPT}',
     ]
 
   def at_work(self, step: str) -> set[str]:
@@ -145,8 +151,8 @@ def run_cluster(job_server: str, num_task_managers: int = 2) -> Iterator[Cluster
     _configure(folder, rest_port, rpc_port, num_task_managers)
     mains = [_JOB_MANAGER] + [_TASK_MANAGER] * num_task_managers
     processes = [
-        stack.enter_context(processes_lib.running(_java(folder, job_server, main), folder / f'{number}.log'))
-        for number, main in enumerate(mains)
+      stack.enter_context(processes_lib.running(_java(folder, job_server, main), folder / f'{number}.log'))
+      for number, main in enumerate(mains)
     ]
     cluster = Cluster(f'127.0.0.1:{rest_port}', folder, job_server, processes)
     _wait_for(cluster)
@@ -194,33 +200,33 @@ def _java(folder: pathlib.Path, job_server: str, main: str) -> list[str]:
 def _configure(folder: pathlib.Path, rest_port: int, rpc_port: int, parallelism: int) -> None:
   host = '127.0.0.1'
   values: Mapping[str, object] = {
-      'blob.storage.directory': folder,
-      # The job brings the same file; a second copy of its classes could not keep the workers of the first.
-      'classloader.resolve-order': 'parent-first',
-      'io.tmp.dirs': folder,
-      'jobmanager.bind-host': host,
-      'jobmanager.memory.process.size': '800m',
-      'jobmanager.rpc.address': host,
-      'jobmanager.rpc.port': rpc_port,
-      'parallelism.default': parallelism,
-      'rest.address': host,
-      'rest.bind-address': host,
-      'rest.port': rest_port,
-      'taskmanager.bind-host': host,
-      'taskmanager.cpu.cores': 1.0,
-      'taskmanager.host': host,
-      'taskmanager.memory.framework.heap.size': '64m',
-      'taskmanager.memory.framework.off-heap.size': '64m',
-      'taskmanager.memory.jvm-metaspace.size': '192m',
-      'taskmanager.memory.jvm-overhead.max': '64m',
-      'taskmanager.memory.jvm-overhead.min': '64m',
-      'taskmanager.memory.managed.size': '64m',
-      'taskmanager.memory.network.max': '32m',
-      'taskmanager.memory.network.min': '32m',
-      'taskmanager.memory.task.heap.size': '192m',
-      'taskmanager.memory.task.off-heap.size': '0m',
-      'taskmanager.numberOfTaskSlots': 1,
-      'web.submit.enable': 'false',
+    'blob.storage.directory': folder,
+    # The job brings the same file; a second copy of its classes could not keep the workers of the first.
+    'classloader.resolve-order': 'parent-first',
+    'io.tmp.dirs': folder,
+    'jobmanager.bind-host': host,
+    'jobmanager.memory.process.size': '800m',
+    'jobmanager.rpc.address': host,
+    'jobmanager.rpc.port': rpc_port,
+    'parallelism.default': parallelism,
+    'rest.address': host,
+    'rest.bind-address': host,
+    'rest.port': rest_port,
+    'taskmanager.bind-host': host,
+    'taskmanager.cpu.cores': 1.0,
+    'taskmanager.host': host,
+    'taskmanager.memory.framework.heap.size': '64m',
+    'taskmanager.memory.framework.off-heap.size': '64m',
+    'taskmanager.memory.jvm-metaspace.size': '192m',
+    'taskmanager.memory.jvm-overhead.max': '64m',
+    'taskmanager.memory.jvm-overhead.min': '64m',
+    'taskmanager.memory.managed.size': '64m',
+    'taskmanager.memory.network.max': '32m',
+    'taskmanager.memory.network.min': '32m',
+    'taskmanager.memory.task.heap.size': '192m',
+    'taskmanager.memory.task.off-heap.size': '0m',
+    'taskmanager.numberOfTaskSlots': 1,
+    'web.submit.enable': 'false',
   }
   text = ''.join(f'{name}: {value}\n' for name, value in values.items())
   for name in ('flink-conf.yaml', 'config.yaml'):  # The name before Flink 2.0, and the one since.

@@ -27,14 +27,14 @@ _PARENT_AND_CHILD = ['bash', '-c', r'trap "kill \$!" TERM; sleep 60 & echo $$ $!
 
 def _preprocess(output_dir: pathlib.Path, *beam_flags: str) -> list[str]:
   return [
-      sys.executable,
-      '-m',
-      'pipelines.preprocess',
-      '--dataset=configs/datasets/shakespeare_characters.toml',
-      f'--input={layout.ROOT}/examples/shakespeare/utterances.jsonl.gz',
-      f'--output_dir={output_dir}',
-      '--num_shards=6',
-      *beam_flags,
+    sys.executable,
+    '-m',
+    'pipelines.preprocess',
+    '--dataset=configs/datasets/shakespeare_characters.toml',
+    f'--input={layout.ROOT}/examples/shakespeare/utterances.jsonl.gz',
+    f'--output_dir={output_dir}',
+    '--num_shards=6',
+    *beam_flags,
   ]
 
 
@@ -54,14 +54,12 @@ def _is_running(pid: int) -> bool:
 
 
 class _FolderTest(absltest.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
 
 
 class FlinkTest(_FolderTest):
-
   def setUp(self) -> None:
     super().setUp()
     try:
@@ -128,7 +126,7 @@ class ProcessesTest(_FolderTest):
 
   def test_being_killed_ends_the_program(self) -> None:
     code = 'import sys, pathlib; from tests.pipelines import processes; import time\n' + (
-        f'with processes.running({_PARENT_AND_CHILD!r}, pathlib.Path({str(self.folder / "log")!r})): time.sleep(60)'
+      f'with processes.running({_PARENT_AND_CHILD!r}, pathlib.Path({str(self.folder / "log")!r})): time.sleep(60)'
     )
     with subprocess.Popen([sys.executable, '-c', code], cwd=layout.ROOT) as process:
       while not (self.folder / 'log').exists():

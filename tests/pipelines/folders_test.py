@@ -48,7 +48,6 @@ def _write(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 class FoldersTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.folder = pathlib.Path(self.create_tempdir().full_path)

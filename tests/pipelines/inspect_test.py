@@ -16,7 +16,6 @@ _ROOT = pathlib.Path(__file__).parents[2]
 
 
 class InspectTest(absltest.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.parent = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))

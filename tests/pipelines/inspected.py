@@ -11,30 +11,30 @@ from contracts import shard_format
 from pipelines.shards import shard_writing
 
 SCHEMA = schema_lib.Schema(
-    'classification',
-    schema_lib.Feature('features', 'float32', (2,)),
-    schema_lib.Feature('label', 'int8', ()),
-    ('walk', 'sit', 'run'),
+  'classification',
+  schema_lib.Feature('features', 'float32', (2,)),
+  schema_lib.Feature('label', 'int8', ()),
+  ('walk', 'sit', 'run'),
 )
 # By client and split, its labels; the shards are two.
 _LABELS = (
-    {
-        ('amy', 'train'): [0] * 4,
-        ('amy', 'tail'): [1],
-        ('bo', 'train'): [0, 0, 0, 1, -1] * 5,
-        ('cy', 'test'): [2, 2],
-    },
-    {('dan', 'train'): [1, 0], ('eve', 'validation'): [1, 1, 1]},
+  {
+    ('amy', 'train'): [0] * 4,
+    ('amy', 'tail'): [1],
+    ('bo', 'train'): [0, 0, 0, 1, -1] * 5,
+    ('cy', 'test'): [2, 2],
+  },
+  {('dan', 'train'): [1, 0], ('eve', 'validation'): [1, 1, 1]},
 )
 ACCOUNT: dict[str, Any] = {
-    'rows': {'read': 60, 'used': 37, 'bounded': 12, 'quarantined': {'no_label': 1, 'duplicate_row': 10}},
-    'bounded_by': {'max_examples_per_client': 12},
-    'clients_set_aside': {'too_little_data': 3},
-    'notes': {'outside_vocabulary': 4_321},
-    'warnings': ['The numbers in "<x>" are far from 1.'],
-    'limits': {'keep': 'first', 'max_examples_per_client': 1_000},
-    'learned': [{'what': 'scaling <of> x', 'source': 'dp', 'epsilon': 0.5, 'delta': 1e-6, 'histogram': [1, 2]}],
-    'forgotten': [{'clients': 2, 'asked': 2, 'shards': [1], 'date': '2026-01-01T00:00:00+00:00'}],
+  'rows': {'read': 60, 'used': 37, 'bounded': 12, 'quarantined': {'no_label': 1, 'duplicate_row': 10}},
+  'bounded_by': {'max_examples_per_client': 12},
+  'clients_set_aside': {'too_little_data': 3},
+  'notes': {'outside_vocabulary': 4_321},
+  'warnings': ['The numbers in "<x>" are far from 1.'],
+  'limits': {'keep': 'first', 'max_examples_per_client': 1_000},
+  'learned': [{'what': 'scaling <of> x', 'source': 'dp', 'epsilon': 0.5, 'delta': 1e-6, 'histogram': [1, 2]}],
+  'forgotten': [{'clients': 2, 'asked': 2, 'shards': [1], 'date': '2026-01-01T00:00:00+00:00'}],
 }
 
 

@@ -38,10 +38,13 @@ _KEY = client_ids.read_key(None, is_public=True)
 def _job(paths: list[str], output_dir: str, **values: Any) -> job_lib.Job:
   limits = {'max_examples_per_client': 256, 'min_examples_per_client': 2} | values.pop('limits', {})
   declaration = declarations.Declaration(
-      'test', jsonl.JsonLines(), values.pop('client', _CLIENT),
-      values.pop('featurizer', characters.Characters('text', 80)), bounds.Limits(**limits),
-      splits.Splits(**values.pop('splits', {})),
-  )  # fmt: skip
+    'test',
+    jsonl.JsonLines(),
+    values.pop('client', _CLIENT),
+    values.pop('featurizer', characters.Characters('text', 80)),
+    bounds.Limits(**limits),
+    splits.Splits(**values.pop('splits', {})),
+  )
   defaults: dict[str, Any] = {'key': _KEY, 'num_shards': 8, 'max_bad_rows': accounting.MaxBadRows('100%')}
   return job_lib.Job(paths, declaration, output_dir=output_dir, **(defaults | values))
 
@@ -61,7 +64,6 @@ def _ids(data: client_shards.ClientShards, split: str) -> set[str]:
 
 @pytest.mark.slow
 class _JobTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.folder = pathlib.Path(self.create_tempdir().full_path)
@@ -76,14 +78,13 @@ class _JobTest(parameterized.TestCase):
   def _small_log(self) -> list[str]:
     rng = random.Random(0)
     rows = [
-        {'user_id': f'user {number % 30}', 'utterance': number, 'text': 'to be ' * rng.randrange(1, 9)}
-        for number in range(300)
+      {'user_id': f'user {number % 30}', 'utterance': number, 'text': 'to be ' * rng.randrange(1, 9)}
+      for number in range(300)
     ]
     return self._log(*rows)
 
 
 class ShakespeareTest(_JobTest):
-
   def test_the_embedded_data(self) -> None:
     manifest = _run(_job([_SHAKESPEARE], self.output, splits={'validation_users_share': 0.1})).manifest
     self.assertEqual(manifest['rows']['read'], 29_741)
@@ -144,7 +145,6 @@ class ShakespeareTest(_JobTest):
 
 
 class RepeatedJobTest(_JobTest):
-
   def test_a_finished_job_is_not_repeated(self) -> None:
     paths = self._small_log()
     first = _run(_job(paths, self.output))
@@ -181,18 +181,17 @@ class RepeatedJobTest(_JobTest):
 
 
 class BadInputTest(_JobTest):
-
   def test_bad_rows_are_counted_and_the_rest_is_used(self) -> None:
     good = [{'user_id': 'amy', 'utterance': number, 'text': 'caf\u00e9 ' * 20} for number in range(5)]
     bad = [b'nonsense', b'[]', b'\xff', {'utterance': 1, 'text': 'x'}, {'user_id': 'amy', 'utterance': 1}, good[0]]
     little = {'user_id': 'bo', 'utterance': 1, 'text': 'x'}
     long_id = {'user_id': 'x' * 10_000_000, 'utterance': 1, 'text': 'x'}
     manifest = _run(_job(self._log(*good, *bad, little, long_id), self.output)).manifest
-    reasons = ('not_json', 'not_an_object', 'not_utf8', 'no_client_id', 'missing:text', 'duplicate_row',
-               'client_id_too_long')  # fmt: skip
-    self.assertEqual(
-        manifest['rows'], {'read': 13, 'used': 5, 'bounded': 1, 'quarantined': dict.fromkeys(reasons, 1)}
+    reasons = (
+      *('not_json', 'not_an_object', 'not_utf8', 'no_client_id'),
+      *('missing:text', 'duplicate_row', 'client_id_too_long'),
     )
+    self.assertEqual(manifest['rows'], {'read': 13, 'used': 5, 'bounded': 1, 'quarantined': dict.fromkeys(reasons, 1)})
     self.assertEqual(manifest['empty_clients'], {'too_little_data': 1})
     self.assertEqual(manifest['notes'], {'outside_vocabulary': 100})
     encoding, untestable, few, unknown = manifest['warnings']
@@ -202,10 +201,10 @@ class BadInputTest(_JobTest):
     self.assertStartsWith(unknown, '19.8% of the characters are outside of the alphabet')
 
   @parameterized.named_parameters(
-      ('empty', [], 'Expected rows in the input, found none'),
-      ('blank', [b'', b' '], 'Expected rows in the input, found none'),
-      ('only_bad_rows', [b'nonsense'] * 3, r'at least one user .* found none in 3 rows \(not_json 3\)'),
-      ('too_little', [{'user_id': 'secret', 'utterance': 1, 'text': 'x'}], r'none in 1 rows \(too_little_data 1\)'),
+    ('empty', [], 'Expected rows in the input, found none'),
+    ('blank', [b'', b' '], 'Expected rows in the input, found none'),
+    ('only_bad_rows', [b'nonsense'] * 3, r'at least one user .* found none in 3 rows \(not_json 3\)'),
+    ('too_little', [{'user_id': 'secret', 'utterance': 1, 'text': 'x'}], r'none in 1 rows \(too_little_data 1\)'),
   )
   def test_nothing_usable_leaves_no_data_set(self, lines: list[Any], message: str) -> None:
     with self.assertRaisesRegex(ValueError, message) as caught:
@@ -284,14 +283,12 @@ class BadInputTest(_JobTest):
 
 @dataclasses.dataclass(frozen=True)
 class _Broken(characters.Characters):
-
   def featurize(self, rows: rows_lib.ClientRows) -> base.Examples:
     raise ArithmeticError('broken')
 
 
 @dataclasses.dataclass(frozen=True)
 class _Confused(characters.Characters):
-
   def featurize(self, rows: rows_lib.ClientRows) -> base.Examples:
     raise ValueError('confused')
 

@@ -38,7 +38,6 @@ window_length = 10
 
 
 class _ProgramTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.folder = pathlib.Path(self.create_tempdir().full_path)
@@ -62,13 +61,12 @@ class _ProgramTest(parameterized.TestCase):
 
   def flags(self) -> Sequence[str]:
     return (
-        f'--dataset={self.dataset}', f'--input={self.log}', f'--output_dir={self.output}',
-        f'--client_id_key_file={self.key}',
-    )  # fmt: skip
+      *(f'--dataset={self.dataset}', f'--input={self.log}'),
+      *(f'--output_dir={self.output}', f'--client_id_key_file={self.key}'),
+    )
 
 
 class PreprocessTest(_ProgramTest):
-
   def test_a_users_own_log(self) -> None:
     done = self.program(*self.flags(), '--direct_num_workers', '1', '--num_shards=3')
     self.assertEqual((done.returncode, done.stderr), (0, ''))
@@ -96,7 +94,8 @@ class PreprocessTest(_ProgramTest):
     self.assertRegex(self.main(*self.flags(), '--describe'), expected)
     self.assertRegex(self.main(*self.flags()), expected)
     alphabet = [
-        '--override=examples.alphabet.source=declared', '--override=examples.alphabet.characters="пока, andthks"'
+      '--override=examples.alphabet.source=declared',
+      '--override=examples.alphabet.characters="пока, andthks"',
     ]
     for mode in (['--describe'], [f'--output_dir={self.folder / "known"}']):
       self.assertNotIn('of the characters', self.main(*self.flags(), *alphabet, *mode))
@@ -168,7 +167,7 @@ class PreprocessTest(_ProgramTest):
     self.log = self.folder / 'log.csv'
     self.log.write_text('who,x,kind\n' + ''.join(f'{user},{n},{n % 2}.0\n' for user in 'abcdef' for n in range(9)))
     self.dataset.write_text(
-        '[client]\nid = "who"\n[examples]\nkind = "table"\nnumbers = ["x"]\nlabel = "kind"\nclasses = ["0", "1"]\n'
+      '[client]\nid = "who"\n[examples]\nkind = "table"\nnumbers = ["x"]\nlabel = "kind"\nclasses = ["0", "1"]\n'
     )
     self.assertIn('54 read = 54 used', self.main(*self.flags()))
     flags_ = [*self.flags(), '--override=examples.classes=["no", "yes"]', f'--output_dir={self.folder / "other"}']
@@ -184,15 +183,15 @@ class PreprocessTest(_ProgramTest):
     self.main(f'--forget={ids}', f'--output_dir={self.output}', f'--client_id_key_file={self.key}')
 
   @parameterized.parameters(
-      (('--input=',), 'Missing --input: files of logs. See --help.'),
-      (('--dataset=',), 'Missing --dataset: a TOML file'),
-      (('--num_shards=many',), 'num_shards'),
-      (('--forget=ids', '--input=log'), 'either --input'),
-      (('--input=', '--forget=ids', '--describe'), 'nothing else'),
-      (('--nm_shards=3',), 'did you mean --num_shards'),
+    (('--input=',), 'Missing --input: files of logs. See --help.'),
+    (('--dataset=',), 'Missing --dataset: a TOML file'),
+    (('--num_shards=many',), 'num_shards'),
+    (('--forget=ids', '--input=log'), 'either --input'),
+    (('--input=', '--forget=ids', '--describe'), 'nothing else'),
+    (('--nm_shards=3',), 'did you mean --num_shards'),
   )
   def test_a_wrong_flag_is_one_line_and_2_before_anything_slow_is_imported(
-      self, arguments: Sequence[str], message: str
+    self, arguments: Sequence[str], message: str
   ) -> None:
     slow = self.folder / 'slow'
     slow.mkdir()
@@ -202,12 +201,12 @@ class PreprocessTest(_ProgramTest):
     self._check_mistake(self.program(*others, *arguments, env={'PYTHONPATH': str(slow)}), message)
 
   @parameterized.parameters(
-      (('--input=nowhere/*.jsonl',), 'Expected a file at nowhere/'),
-      (('--dataset=nowhere.toml',), 'nowhere.toml'),
-      (('--direct_num_wrkers=2',), "found '--direct_num_wrkers=2'"),
-      (('--override=limits.kep=latest',), 'keep'),
-      (('--max_bad_rows=few',), "share such as 1% or a whole number, found 'few'"),
-      (('--client_id_key_file=/dev/null',), 'found none'),
+    (('--input=nowhere/*.jsonl',), 'Expected a file at nowhere/'),
+    (('--dataset=nowhere.toml',), 'nowhere.toml'),
+    (('--direct_num_wrkers=2',), "found '--direct_num_wrkers=2'"),
+    (('--override=limits.kep=latest',), 'keep'),
+    (('--max_bad_rows=few',), "share such as 1% or a whole number, found 'few'"),
+    (('--client_id_key_file=/dev/null',), 'found none'),
   )
   def test_a_mistake_found_later_is_one_line_and_2(self, arguments: Sequence[str], message: str) -> None:
     self._check_mistake(self.program(*self.flags(), *arguments), message)
@@ -248,9 +247,9 @@ class RealDataTest(_ProgramTest):
     if not path.exists():
       self.skipTest(f'{path} is not here: set POCKETFED_DATA_DIR')
     self.main(
-        f'--dataset={_ROOT}/configs/datasets/{name}.toml', f'--input={path}', f'--output_dir={self.output}',
-        f'--num_shards={num_shards}',
-    )  # fmt: skip
+      *(f'--dataset={_ROOT}/configs/datasets/{name}.toml', f'--input={path}'),
+      *(f'--output_dir={self.output}', f'--num_shards={num_shards}'),
+    )
     data = client_shards.ClientShards(str(self.output))
     rows = data.manifest['rows']
     self.assertEqual(rows['read'], rows['used'] + rows['bounded'] + sum(rows['quarantined'].values()))

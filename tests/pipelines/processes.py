@@ -17,15 +17,21 @@ _SET_PARENT_DEATH_SIGNAL = 1
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], log: pathlib.Path, cwd: pathlib.Path | None = None, **environment: str
+  command: Sequence[str], log: pathlib.Path, cwd: pathlib.Path | None = None, **environment: str
 ) -> Iterator[subprocess.Popen[bytes]]:
   """Runs a command in a process group of its own, which ends with the block, or with this process if that is killed."""
   libc = ctypes.CDLL(None)
   with open(log, 'wb') as output:
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, env={**os.environ, **environment},
-        start_new_session=True, preexec_fn=lambda: libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM),
-    )  # fmt: skip
+      command,
+      stdin=subprocess.DEVNULL,
+      stdout=output,
+      stderr=output,
+      cwd=cwd,
+      env={**os.environ, **environment},
+      start_new_session=True,
+      preexec_fn=lambda: libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM),
+    )
   try:
     yield process
   finally:

@@ -35,7 +35,6 @@ classes = ["a", "b"]
 
 
 class RemediesTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.folder = pathlib.Path(self.create_tempdir().full_path)
@@ -54,15 +53,20 @@ class RemediesTest(parameterized.TestCase):
     return [f'u{n % 30}|{at.format(n=n, h=n // 60, m=n % 60)}|{x.format(n=n)}|{shop}|a' for n in range(300)]
 
   @parameterized.named_parameters(
-      ('commas', {'x': '{n},5'}, (), "What 'x' has .* with commas .*: write (decimal = \",\") in .input.", 'input.'),
-      ('points', {'x': '{n}.5'}, ('input.decimal=","',), 'with points .*: write (decimal = ".") in', 'input.'),
-      ('order', {'at': '{n},5'}, ('client.order_type=number',), "'at' has .* write (decimal = \",\") in", 'input.'),
-      ('times', {'at': '2015-05-20 21:34:02.{n}'}, (), 'write (order_type = "time") in .client.', 'client.'),
-      ('own_times', {'at': '20.05.15 {h:02}.{m:02}'}, ('client.order_type=time',),
-       'write order_format in .client., such as ("%d.%m.%y %H.%M").', 'client.order_format='),
-  )  # fmt: skip
+    ('commas', {'x': '{n},5'}, (), 'What \'x\' has .* with commas .*: write (decimal = ",") in .input.', 'input.'),
+    ('points', {'x': '{n}.5'}, ('input.decimal=","',), 'with points .*: write (decimal = ".") in', 'input.'),
+    ('order', {'at': '{n},5'}, ('client.order_type=number',), '\'at\' has .* write (decimal = ",") in', 'input.'),
+    ('times', {'at': '2015-05-20 21:34:02.{n}'}, (), 'write (order_type = "time") in .client.', 'client.'),
+    (
+      'own_times',
+      {'at': '20.05.15 {h:02}.{m:02}'},
+      ('client.order_type=time',),
+      'write order_format in .client., such as ("%d.%m.%y %H.%M").',
+      'client.order_format=',
+    ),
+  )
   def test_what_values_look_like(
-      self, values: dict[str, str], overrides: tuple[str, ...], message: str, start: str
+    self, values: dict[str, str], overrides: tuple[str, ...], message: str, start: str
   ) -> None:
     rows = self._rows(**values)
     problem = self._describe(rows, *overrides)
@@ -103,9 +107,8 @@ class RemediesTest(parameterized.TestCase):
   def test_single_bad_rows_are_quarantined_and_no_declaration_is_blamed(self) -> None:
     rows = [*self._rows(), 'u1|2015-05-20|1|north|a', 'u1|1|1,5|north|a', 'u1|1|1|west|a']
     problem = self._describe(rows, limit='0')
-    self.assertEndsWith(
-        problem, 'raise --max_bad_rows, with which the job leaves such rows out and counts them as quarantined.'
-    )
+    remedy = 'raise --max_bad_rows: the job then counts such rows as quarantined and goes on without them.'
+    self.assertEndsWith(problem, remedy)
     self.assertEmpty(self._describe(rows, limit='3'))
     self.assertNotIn('looks like', self.text)
     self.assertEmpty(self._describe([*rows, *['u1|1|1,5|north|a'] * 9]))
@@ -157,7 +160,7 @@ def _zip(*names: str) -> bytes:
 def _parquet(*names: str) -> bytes:
   file = io.BytesIO()
   columns = [pa.array(list(column)) for column in zip(*(row.split(',') for row in _ROWS), strict=True)]
-  parquet.write_table(pa.Table.from_arrays([*columns, columns[2]][:len(names)], list(names)), file)
+  parquet.write_table(pa.Table.from_arrays([*columns, columns[2]][: len(names)], list(names)), file)
   return file.getvalue()
 
 
@@ -165,39 +168,110 @@ class InputRemediesTest(parameterized.TestCase):
   """What the other messages on an input say to do: the changed declaration or file makes a data set."""
 
   @parameterized.named_parameters(
-      ('delimiter', _LOG.replace(',', ';'), (), 'write delimiter = ";" in .input.', {'input.delimiter': '";"'}, None),
-      ('no_header', '\n'.join(_ROWS), (), 'give column_names for a file without a header',
-       {'input.column_names': '["user", "at", "x", "kind"]'}, None),
-      ('lines_before', f'# a log of mine\n{_LOG}', (), 'or skip_lines', {'input.skip_lines': '1'}, None),
-      ('misspelt_column', _LOG, ('client.order="att"',), 'did you mean at[?]', {'client.order': '"at"'}, None),
-      ('utf_16', _LOG.encode('utf-16-le'), (), 'write encoding = "utf-16-le"', {'input.encoding': '"utf-16-le"'}, None),
-      ('twice', f'{_HEADER},x\n' + '\n'.join(f'{row},2' for row in _ROWS), (), "'x' .*: rename or remove the others",
-       {}, f'{_HEADER},y\n' + '\n'.join(f'{row},2' for row in _ROWS)),
-      ('twice_removed', f'{_HEADER},x\n' + '\n'.join(f'{row},2' for row in _ROWS), (), 'or remove the others',
-       {}, _LOG),
-      ('several_in_a_zip', _zip('a.csv', 'b.csv'), (), 'unpack it and name the files', {}, _LOG),
-      ('another_format', _parquet('user', 'at', 'x', 'kind'), (), 'set format in .input. to what', {'input.format':
-       'parquet'}, None),
-      ('twice_in_parquet', _parquet('user', 'at', 'x', 'kind', 'x'), ('input.format=parquet',), 'rename or remove',
-       {}, _parquet('user', 'at', 'x', 'kind', 'y')),
-      ('open_quote', _LOG.replace('u29,29,1,a', 'u29,29,1,"a'), (), 'or newlines_in_values = false to refuse only',
-       {'input.newlines_in_values': 'false'}, None),
-      ('day_first', _with_times('0{day}/06/2015 10:{minute}'), ('client.order_type=time',),
-       'write order_format .*"%d/%m/%Y"', {'client.order_format': '"%d/%m/%Y %H:%M"'}, None),
-      ('escape', _LOG.replace('u29', r'"u \"29\""'), (), r'write escape = "\\\\" in .input.',
-       {'input.escape': r'"\\"'}, None),
-      ('all_held_out', _LOG, ('splits.test_users_share=0.999',), 'hold out a smaller share',
-       {'splits.test_users_share': '0.2'}, None),
-      ('none_held_out', _LOG, ('splits.test_users_share=0.001',), 'Declare a larger test_users_share',
-       {'splits.test_users_share': '0.2'}, None),
-      ('limits', _LOG, ('limits.min_examples_per_client=11',), 'check the columns and limits',
-       {'limits.min_examples_per_client': '10'}, None),
-      ('max_bad_rows', _LOG + '\nu1,301' * 50, (), 'or raise --max_bad_rows', {}, None),
-      ('lines_joined', _LOG.replace('u29,29,1,a', 'u29,29,1,"a').replace('u29,59,1,a', 'u29,59,1,a"'), (),
-       'newlines_in_values = false', {'input.newlines_in_values': 'false'}, None),
-  )  # fmt: skip
-  def test_the_input(self, content: str | bytes, before: tuple[str, ...], message: str, remedy: dict[str, str],
-                     corrected: str | bytes | None) -> None:  # fmt: skip
+    ('delimiter', _LOG.replace(',', ';'), (), 'write delimiter = ";" in .input.', {'input.delimiter': '";"'}, None),
+    (
+      'no_header',
+      '\n'.join(_ROWS),
+      (),
+      'give column_names for a file without a header',
+      {'input.column_names': '["user", "at", "x", "kind"]'},
+      None,
+    ),
+    ('lines_before', f'# a log of mine\n{_LOG}', (), 'or skip_lines', {'input.skip_lines': '1'}, None),
+    ('misspelt_column', _LOG, ('client.order="att"',), 'did you mean at[?]', {'client.order': '"at"'}, None),
+    ('utf_16', _LOG.encode('utf-16-le'), (), 'write encoding = "utf-16-le"', {'input.encoding': '"utf-16-le"'}, None),
+    (
+      'twice',
+      f'{_HEADER},x\n' + '\n'.join(f'{row},2' for row in _ROWS),
+      (),
+      "'x' .*: rename or remove the others",
+      {},
+      f'{_HEADER},y\n' + '\n'.join(f'{row},2' for row in _ROWS),
+    ),
+    ('twice_removed', f'{_HEADER},x\n' + '\n'.join(f'{row},2' for row in _ROWS), (), 'or remove the others', {}, _LOG),
+    ('several_in_a_zip', _zip('a.csv', 'b.csv'), (), 'unpack it and name the files', {}, _LOG),
+    (
+      'another_format',
+      _parquet('user', 'at', 'x', 'kind'),
+      (),
+      'set format in .input. to what',
+      {'input.format': 'parquet'},
+      None,
+    ),
+    (
+      'twice_in_parquet',
+      _parquet('user', 'at', 'x', 'kind', 'x'),
+      ('input.format=parquet',),
+      'rename or remove',
+      {},
+      _parquet('user', 'at', 'x', 'kind', 'y'),
+    ),
+    (
+      'open_quote',
+      _LOG.replace('u29,29,1,a', 'u29,29,1,"a'),
+      (),
+      'or newlines_in_values = false to refuse only',
+      {'input.newlines_in_values': 'false'},
+      None,
+    ),
+    (
+      'day_first',
+      _with_times('0{day}/06/2015 10:{minute}'),
+      ('client.order_type=time',),
+      'write order_format .*"%d/%m/%Y"',
+      {'client.order_format': '"%d/%m/%Y %H:%M"'},
+      None,
+    ),
+    (
+      'escape',
+      _LOG.replace('u29', r'"u \"29\""'),
+      (),
+      r'write escape = "\\\\" in .input.',
+      {'input.escape': r'"\\"'},
+      None,
+    ),
+    (
+      'all_held_out',
+      _LOG,
+      ('splits.test_users_share=0.999',),
+      'hold out a smaller share',
+      {'splits.test_users_share': '0.2'},
+      None,
+    ),
+    (
+      'none_held_out',
+      _LOG,
+      ('splits.test_users_share=0.001',),
+      'Declare a larger test_users_share',
+      {'splits.test_users_share': '0.2'},
+      None,
+    ),
+    (
+      'limits',
+      _LOG,
+      ('limits.min_examples_per_client=11',),
+      'check the columns and limits',
+      {'limits.min_examples_per_client': '10'},
+      None,
+    ),
+    ('max_bad_rows', _LOG + '\nu1,301' * 50, (), 'or raise --max_bad_rows', {}, None),
+    (
+      'lines_joined',
+      _LOG.replace('u29,29,1,a', 'u29,29,1,"a').replace('u29,59,1,a', 'u29,59,1,a"'),
+      (),
+      'newlines_in_values = false',
+      {'input.newlines_in_values': 'false'},
+      None,
+    ),
+  )
+  def test_the_input(
+    self,
+    content: str | bytes,
+    before: tuple[str, ...],
+    message: str,
+    remedy: dict[str, str],
+    corrected: str | bytes | None,
+  ) -> None:
     self.assertRegex(self._describe(content, before), message)
     kept = [override for override in before if override.partition('=')[0] not in remedy]
     changed = [*kept, *(f'{key}={value}' for key, value in remedy.items())]

@@ -37,7 +37,7 @@ class SmallJobTestCase(absltest.TestCase):
   def declare(self, featurizer: fakes.Numbers) -> tuple[declaration.Declaration, shard_building.ShardBuilder]:
     limits, held_out = bounds.Limits(min_examples_per_client=1), splits.Splits(test_users_share=0.4)
     declared = declaration.Declaration(
-        'test', jsonl.JsonLines(), declaration.Client('user', 'time'), featurizer, limits, held_out
+      'test', jsonl.JsonLines(), declaration.Client('user', 'time'), featurizer, limits, held_out
     )
     return declared, shard_building.ShardBuilder(featurizer, limits, held_out, ())
 

@@ -42,7 +42,6 @@ class _SumOfTwoRows(base.Learner):
 
 @pytest.mark.slow
 class LearnTest(small_jobs.SmallJobTestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self._paths = [os.path.join(self.folder, name) for name in ('sum', 'clients')]

@@ -28,7 +28,6 @@ def _path(folder: str, shard: int) -> str:
 
 @pytest.mark.slow
 class PipelineTest(small_jobs.SmallJobTestCase):
-
   def test_a_damaged_file_is_a_problem_and_the_others_are_read(self) -> None:
     whole = self.log([{'user': 'ann', 'time': 0, 'number': 1}])
     cut = pathlib.Path(self.folder, 'cut.gz')
@@ -70,8 +69,8 @@ class PipelineTest(small_jobs.SmallJobTestCase):
     rows = [{'user': user, 'time': 0, 'number': 1} for user in 'abcdef']
     result = self._result([self.log([*rows, {'user': 'a'}, {}])])
     self.assertEqual(
-        [count for count in result['counts'] if count[0] not in (reports.OBSERVED, reports.NAMES)],
-        [['quarantined', 'no_client_id', 1], ['quarantined', 'no_order', 1], ['read', '', 8], ['used', '', 6]],
+      [count for count in result['counts'] if count[0] not in (reports.OBSERVED, reports.NAMES)],
+      [['quarantined', 'no_client_id', 1], ['quarantined', 'no_order', 1], ['read', '', 8], ['used', '', 6]],
     )
     self.assertEqual(sum(counts['clients'] for counts in result['splits'].values()), 6)
     self.assertCountEqual(result['splits'], client_shards.SPLITS)

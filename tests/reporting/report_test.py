@@ -21,19 +21,26 @@ from reporting import report
 from tests.export import fakes
 
 _PARITY = {
-    'variants': {
-        'float32': {
-            'path': 'next_character_float32.tflite', 'bytes': 292_832, 'argmax_agreement': 1.0,
-            'max_logit_difference': 1.9e-6, 'accuracy': 0.3815,
-        },
-        'dynamic_range': {
-            'path': 'next_character_dynamic_range.tflite', 'bytes': 84_120, 'argmax_agreement': 0.9912,
-            'max_logit_difference': 0.31, 'accuracy': 0.3809,
-        },
+  'variants': {
+    'float32': {
+      'path': 'next_character_float32.tflite',
+      'bytes': 292_832,
+      'argmax_agreement': 1.0,
+      'max_logit_difference': 1.9e-6,
+      'accuracy': 0.3815,
     },
-    'failed': {'int8': 'took longer than its <limit> of 3 s'},
-    'keras_accuracy': 0.3815, 'examples': 1953,
-}  # fmt: skip
+    'dynamic_range': {
+      'path': 'next_character_dynamic_range.tflite',
+      'bytes': 84_120,
+      'argmax_agreement': 0.9912,
+      'max_logit_difference': 0.31,
+      'accuracy': 0.3809,
+    },
+  },
+  'failed': {'int8': 'took longer than its <limit> of 3 s'},
+  'keras_accuracy': 0.3815,
+  'examples': 1953,
+}
 
 
 class _Page(parser.HTMLParser):
@@ -76,8 +83,12 @@ class ReportTest(parameterized.TestCase):
   def test_headline_figures(self) -> None:
     text = self._write().text
     for figure in (
-        '38.1 %', '37.4 % as a mean over users baseline (bigram) 27.6 %; coverage 50.2',
-        'ε = 7.62', 'at δ = 0.0001', '915 users', '2 min 31 s',
+      '38.1 %',
+      '37.4 % as a mean over users baseline (bigram) 27.6 %; coverage 50.2',
+      'ε = 7.62',
+      'at δ = 0.0001',
+      '915 users',
+      '2 min 31 s',
     ):
       self.assertIn(figure, text)
     self.assertIn('each training user with all of their examples', text)
@@ -150,8 +161,11 @@ class ReportTest(parameterized.TestCase):
     run_directory.make(self._run_dir)
     words = {'what': 'vocabulary', 'mechanism': 'noisy counts', 'private': True, 'epsilon': 1.25, 'delta': 2e-6}
     privacy = {
-        **fakes.privacy(), 'learned_epsilon': 1.25, 'training_epsilon': 6.37, 'releases': [words],
-    }  # fmt: skip
+      **fakes.privacy(),
+      'learned_epsilon': 1.25,
+      'training_epsilon': 6.37,
+      'releases': [words],
+    }
     pathlib.Path(self._run_dir, 'public/privacy.json').write_text(json.dumps(privacy))
     text = _Page(pathlib.Path(report.write_report(self._run_dir)).read_text()).text
     self.assertIn('at δ = 0.0001 (1.25 for the data set, 6.37 for training).', text)

@@ -53,13 +53,18 @@ class Rounds:
     return client_data.ClientDataSource(self.shards, self.training.batch_size, 24, SEED)
 
   def run(
-      self, algorithm: base.Algorithm, runtime: str = 'local', use_xla: bool = False, count: int = 2
+    self, algorithm: base.Algorithm, runtime: str = 'local', use_xla: bool = False, count: int = 2
   ) -> tuple[list[np.ndarray], Any]:
     """Returns the weights after some rounds, and the metrics of the last one."""
     process = learning_process.build_learning_process(
-        algorithm, build_model(), fakes.SCHEMA, self.training,
-        learning_process.build_server_optimizer('sgd', 1.0), self.plan, SEED,
-    )  # fmt: skip
+      algorithm,
+      build_model(),
+      fakes.SCHEMA,
+      self.training,
+      learning_process.build_server_optimizer('sgd', 1.0),
+      self.plan,
+      SEED,
+    )
     with contextlib.closing(registry.build_runtime(runtime, process, use_xla)) as ran:
       state, metrics = ran.initialize(), None
       noise = private_mean.RoundNoise(self.plan, sum(map(np.size, _weights(state))), SEED)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 def outputs_and_gradients(
-    outputs_of: Callable[..., tf.Tensor], inputs: tf.Tensor, weights: Sequence[tf.Tensor] = ()
+  outputs_of: Callable[..., tf.Tensor], inputs: tf.Tensor, weights: Sequence[tf.Tensor] = ()
 ) -> list[tf.Tensor]:
   """Returns the outputs, and the gradients by inputs and weights of a sum that weighs each output differently."""
   with tf.GradientTape() as tape:

@@ -16,11 +16,24 @@ from tests import layout
 from tests.tff_tasks import fakes
 
 _FIGURES = {
-    'task': 'next_character', 'data_set': 'plays', 'round': 3, 'split': 'test', 'clients': 4, 'examples': 1234,
-    'population': 9, 'accuracy': 0.25, 'accuracy_per_user': 0.2, 'loss': float('nan'), 'baseline': 'bigram',
-    'baseline_accuracy': 0.35, 'majority_class': 'e', 'majority_accuracy': 0.3, 'bigram_accuracy': 0.35,
-    'bigram_clients': 9, 'coverage': 0.5,
-}  # fmt: skip
+  'task': 'next_character',
+  'data_set': 'plays',
+  'round': 3,
+  'split': 'test',
+  'clients': 4,
+  'examples': 1234,
+  'population': 9,
+  'accuracy': 0.25,
+  'accuracy_per_user': 0.2,
+  'loss': float('nan'),
+  'baseline': 'bigram',
+  'baseline_accuracy': 0.35,
+  'majority_class': 'e',
+  'majority_accuracy': 0.3,
+  'bigram_accuracy': 0.35,
+  'bigram_clients': 9,
+  'coverage': 0.5,
+}
 # Runs the program on figures that are given, or up to where the model would be built if there are none.
 _WITHOUT_TENSORFLOW = """
 import sys
@@ -56,9 +69,9 @@ class EvaluateTest(parameterized.TestCase):
     self.assertEqual((code, errors), (0, ''))
     self.assertStartsWith(said, 'Round 3 of next_character on 4 test users of plays (1,234 examples):\naccuracy 25.0%')
     for sentence in (
-        "Always answering 'e' is right 30.0% of the time, a bigram 35.0%.",
-        'The model does not beat the baseline (bigram): 25.0% against 35.0%.',
-        'Coverage: the model can give 50.0% of the true answers',
+      "Always answering 'e' is right 30.0% of the time, a bigram 35.0%.",
+      'The model does not beat the baseline (bigram): 25.0% against 35.0%.',
+      'Coverage: the model can give 50.0% of the true answers',
     ):
       self.assertIn(f'\n{sentence}', said)
 

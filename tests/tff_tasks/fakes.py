@@ -15,30 +15,53 @@ from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.training import history as history_lib
 
 SCHEMA = schema_lib.Schema(
-    'next_character',
-    schema_lib.Feature('characters', 'uint8', (12,)),
-    schema_lib.Feature('next_characters', 'int8', (12,)),
-    tuple('_abcdefghi'),
+  'next_character',
+  schema_lib.Feature('characters', 'uint8', (12,)),
+  schema_lib.Feature('next_characters', 'int8', (12,)),
+  tuple('_abcdefghi'),
 )
 SIZES = (1, 40, 3, 0, 17, 2, 9, 5)
 
 CONFIG = config_lib.Config(
-    shards_dir='', output_dir='', total_rounds=4, clients_per_round=4, sampling='poisson', client_learning_rate=0.5,
-    client_batch_size=4, client_epochs_per_round=1, max_examples_per_client=8, server_optimizer='adam',
-    server_learning_rate=0.01, server_learning_rate_schedule='constant', model_size=5, clip_norm=0.1,
-    quantization_bits=8, noise_multiplier=1.0, target_epsilon=None, delta=1e-3, rounds_per_eval=2,
-    rounds_per_checkpoint=3, seed=None, runtime='local', xla='no',
-    on_client_error='stop',
-)  # fmt: skip
+  shards_dir='',
+  output_dir='',
+  total_rounds=4,
+  clients_per_round=4,
+  sampling='poisson',
+  client_learning_rate=0.5,
+  client_batch_size=4,
+  client_epochs_per_round=1,
+  max_examples_per_client=8,
+  server_optimizer='adam',
+  server_learning_rate=0.01,
+  server_learning_rate_schedule='constant',
+  model_size=5,
+  clip_norm=0.1,
+  quantization_bits=8,
+  noise_multiplier=1.0,
+  target_epsilon=None,
+  delta=1e-3,
+  rounds_per_eval=2,
+  rounds_per_checkpoint=3,
+  seed=None,
+  runtime='local',
+  xla='no',
+  on_client_error='stop',
+)
 
 # What a data set says that learned its words from its clients.
 WORDS = {
-    'what': 'vocabulary', 'source': 'dp', 'mechanism': 'noisy counts', 'epsilon': 1.0, 'delta': 1e-5, 'unit': 'client',
-    'adjacency': guarantees.ADJACENCY,
-}  # fmt: skip
+  'what': 'vocabulary',
+  'source': 'dp',
+  'mechanism': 'noisy counts',
+  'epsilon': 1.0,
+  'delta': 1e-5,
+  'unit': 'client',
+  'adjacency': guarantees.ADJACENCY,
+}
 
 PLAN = plan_lib.PrivacyPlan(
-    population=8, clients_per_round=4, clip_norm=0.1, quantization_bits=8, noise_multiplier=1.0, delta=1e-3
+  population=8, clients_per_round=4, clip_norm=0.1, quantization_bits=8, noise_multiplier=1.0, delta=1e-3
 )
 
 _NUM_SHARDS = 2
@@ -47,7 +70,7 @@ _REGULAR = 0.5
 
 
 def write_shards(
-    path: str, sizes: Sequence[int] = SIZES, seed: int = 0, validation_users: int = 0
+  path: str, sizes: Sequence[int] = SIZES, seed: int = 0, validation_users: int = 0
 ) -> client_shards.ClientShards:
   """Writes one training client for each size, with a tail of one or two examples, and half as many test users.
 
@@ -84,7 +107,7 @@ def damage(shards: client_shards.ClientShards, client: int) -> None:
 
 
 def _clients(
-    sizes: Sequence[int], rng: np.random.Generator, validation_users: int
+  sizes: Sequence[int], rng: np.random.Generator, validation_users: int
 ) -> Iterator[shard_writing.ClientExamples]:
   for user, size in enumerate(sizes):
     yield shard_writing.ClientExamples(f'user-{user:011d}'.encode(), 'train', *_examples(size, rng))

@@ -29,27 +29,26 @@ class PlanTest(parameterized.TestCase):
   """Of privacy plans: the changed flag gives a plan, or an epsilon."""
 
   @parameterized.named_parameters(
-      ('held_out', {'population': 0}, 'smaller test_users_share or valid', {'population': 8}),
-      ('clip', {'clip_norm': None}, 'set --clip_norm', {'clip_norm': 0.1}),
-      ('no_delta', {'delta': None}, 'set --delta', {'delta': 1e-3}),
-      ('large_delta', {'delta': 0.5}, 'set --delta', {'delta': 1e-3}),
-      ('spent_delta', {'learned': guarantees.Cost(1.0, 1e-3)}, 'set a larger --delta', {'delta': 2e-3}),
-      ('smaller_deltas', {'learned': guarantees.Cost(1.0, 1e-3)}, 'with smaller deltas', {'learned': _SPENT}),
-      ('bits', {'quantization_bits': 16, 'population': 2**17, 'delta': 1e-8},
-       'fewer --quant', {'quantization_bits': 14}),
-  )  # fmt: skip
+    ('held_out', {'population': 0}, 'smaller test_users_share or valid', {'population': 8}),
+    ('clip', {'clip_norm': None}, 'set --clip_norm', {'clip_norm': 0.1}),
+    ('no_delta', {'delta': None}, 'set --delta', {'delta': 1e-3}),
+    ('large_delta', {'delta': 0.5}, 'set --delta', {'delta': 1e-3}),
+    ('spent_delta', {'learned': guarantees.Cost(1.0, 1e-3)}, 'set a larger --delta', {'delta': 2e-3}),
+    ('smaller_deltas', {'learned': guarantees.Cost(1.0, 1e-3)}, 'with smaller deltas', {'learned': _SPENT}),
+    ('bits', {'quantization_bits': 16, 'population': 2**17, 'delta': 1e-8}, 'fewer --quant', {'quantization_bits': 14}),
+  )
   def test_a_plan(self, wrong: dict[str, Any], message: str, remedy: dict[str, Any]) -> None:
     with self.assertRaisesRegex(ValueError, message):
       dataclasses.replace(fakes.PLAN, **wrong)
     dataclasses.replace(fakes.PLAN, **{**wrong, **remedy})
 
   @parameterized.named_parameters(
-      ('spent', 1.0, 4, 'set a larger --target_epsilon', {'target_epsilon': 3.0}),
-      ('large', 101.0, 4, 'set a smaller one', {'target_epsilon': 100.0}),
-      ('off', 101.0, 4, '--noise_multiplier=0 --target_epsilon=0', {'target_epsilon': 0.0, 'noise_multiplier': 0.0}),
-      ('rounds', 2.0011, 10_000, 'set fewer --total_rounds', {'total_rounds': 1}),
-      ('epsilon', 2.0011, 10_000, 'a larger --target_epsilon', {'target_epsilon': 5.0}),
-      ('noise', 2.0011, 10_000, 'or --noise_multiplier instead', {'target_epsilon': None, 'noise_multiplier': 2.0}),
+    ('spent', 1.0, 4, 'set a larger --target_epsilon', {'target_epsilon': 3.0}),
+    ('large', 101.0, 4, 'set a smaller one', {'target_epsilon': 100.0}),
+    ('off', 101.0, 4, '--noise_multiplier=0 --target_epsilon=0', {'target_epsilon': 0.0, 'noise_multiplier': 0.0}),
+    ('rounds', 2.0011, 10_000, 'set fewer --total_rounds', {'total_rounds': 1}),
+    ('epsilon', 2.0011, 10_000, 'a larger --target_epsilon', {'target_epsilon': 5.0}),
+    ('noise', 2.0011, 10_000, 'or --noise_multiplier instead', {'target_epsilon': None, 'noise_multiplier': 2.0}),
   )
   def test_a_target(self, epsilon: float, rounds: int, message: str, remedy: dict[str, Any]) -> None:
     wrong: dict[str, Any] = {'target_epsilon': epsilon, 'total_rounds': rounds, 'noise_multiplier': None}
@@ -65,12 +64,12 @@ class PlanTest(parameterized.TestCase):
     dataclasses.replace(plan, learned=_SPENT._replace(epsilon=1.0)).calibrated(2.0, 4)
 
   @parameterized.named_parameters(
-      ('seed', {'is_seeded': True}, 4, 'leave --seed out', {'is_seeded': False}, 4),
-      ('noise', {'noise_multiplier': 0.1}, 4, 'use more noise', {'noise_multiplier': 1.0}, 4),
-      ('rounds', {'noise_multiplier': 0.3}, 99, 'or fewer rounds', {}, 1),
+    ('seed', {'is_seeded': True}, 4, 'leave --seed out', {'is_seeded': False}, 4),
+    ('noise', {'noise_multiplier': 0.1}, 4, 'use more noise', {'noise_multiplier': 1.0}, 4),
+    ('rounds', {'noise_multiplier': 0.3}, 99, 'or fewer rounds', {}, 1),
   )
   def test_a_promise(
-      self, wrong: dict[str, Any], rounds: int, message: str, remedy: dict[str, Any], fewer: int
+    self, wrong: dict[str, Any], rounds: int, message: str, remedy: dict[str, Any], fewer: int
   ) -> None:
     plan = dataclasses.replace(fakes.PLAN, **wrong)
     self.assertRegex(plan_lib.why_no_promise([plan_lib.Segment(plan, rounds)]), message)
@@ -104,12 +103,12 @@ class RunTest(runs.RunsTestCase):
 
   def test_another_output_dir(self) -> None:
     steps: list[tuple[str, Callable[[], object], dict[str, Any]]] = [
-        ('Expected the flags', lambda: None, {'model_size': 9}),
-        ('Expected a checkpoint of this model', lambda: None, {'script': scripted.Script(weights=4)}),
-        ('found one of format 1', self._make_old, {}),
-        ('found a damaged one', self._damage, {}),
-        ('Expected the checkpoints of the run whose', lambda: shutil.rmtree(self._folder('run')), {}),
-        ('found other shards', self._take_other_data, {}),
+      ('Expected the flags', lambda: None, {'model_size': 9}),
+      ('Expected a checkpoint of this model', lambda: None, {'script': scripted.Script(weights=4)}),
+      ('found one of format 1', self._make_old, {}),
+      ('found a damaged one', self._damage, {}),
+      ('Expected the checkpoints of the run whose', lambda: shutil.rmtree(self._folder('run')), {}),
+      ('found other shards', self._take_other_data, {}),
     ]
     self.train('run', **_SILENT)
     self.copy_checkpoints('run', 'whole')
@@ -175,7 +174,7 @@ class TrainingTest(absltest.TestCase):
 
   def _train(self, name: str, **changes: Any) -> None:
     config = dataclasses.replace(
-        fakes.CONFIG, output_dir=os.path.join(self._folder, name), **{'total_rounds': 2, **_SILENT, **changes}
+      fakes.CONFIG, output_dir=os.path.join(self._folder, name), **{'total_rounds': 2, **_SILENT, **changes}
     )
     run_lib.train(config, self._shards, '', self._stream)
 

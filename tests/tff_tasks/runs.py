@@ -31,10 +31,10 @@ class RunsTestCase(parameterized.TestCase):
 
   def train(self, name: str, script: scripted.Script = scripted.NOTHING_HAPPENS, **changes: Any) -> scripted.Runtime:
     config = dataclasses.replace(
-        fakes.CONFIG, output_dir=self.path(name), **{'total_rounds': 6, 'rounds_per_checkpoint': 2, **changes}
+      fakes.CONFIG, output_dir=self.path(name), **{'total_rounds': 6, 'rounds_per_checkpoint': 2, **changes}
     )
     flagfile = ''.join(
-        f'--{field}={value}\n' for field, value in dataclasses.asdict(config).items() if value is not None
+      f'--{field}={value}\n' for field, value in dataclasses.asdict(config).items() if value is not None
     )
     with script.play() as runtime:
       run_lib.train(config, self.shards, flagfile, self.stream)

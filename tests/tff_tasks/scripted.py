@@ -56,10 +56,10 @@ class Script:
     evaluator = mock.Mock()
     evaluator.evaluate.return_value = evaluation.Evaluation(1.5, 0.5, 0.25, {})
     with (
-        mock.patch.object(parts, 'build_learning_process', lambda *process: process),
-        mock.patch.object(registry, 'build_runtime', runtime.build),
-        mock.patch.object(private_mean.RoundNoise, 'add', lambda noise, number, state: state),
-        mock.patch.object(evaluation, 'Evaluator', return_value=evaluator),
+      mock.patch.object(parts, 'build_learning_process', lambda *process: process),
+      mock.patch.object(registry, 'build_runtime', runtime.build),
+      mock.patch.object(private_mean.RoundNoise, 'add', lambda noise, number, state: state),
+      mock.patch.object(evaluation, 'Evaluator', return_value=evaluator),
     ):
       yield runtime
 
@@ -91,7 +91,7 @@ class Runtime:
     return _State(weights, collections.OrderedDict(round=np.int32(0)), np.zeros(1))
 
   def next(
-      self, state: _State, cohort: client_data.Cohort, upcoming: client_data.Cohort | None
+    self, state: _State, cohort: client_data.Cohort, upcoming: client_data.Cohort | None
   ) -> runtime_lib.RoundResult:
     if self._script.error and upcoming is None:
       raise self._script.error

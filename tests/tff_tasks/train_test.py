@@ -19,9 +19,15 @@ from tests.tff_tasks import fakes
 
 _HEAVY = ('tensorflow', 'tensorflow_federated', 'keras', 'dp_accounting', 'scipy')
 _REQUIRED = {
-    'shards_dir': 'nowhere', 'output_dir': 'run', 'total_rounds': 4, 'clients_per_round': 3,
-    'client_learning_rate': 0.5, 'client_batch_size': 4, 'max_examples_per_client': 8, 'server_learning_rate': 0.01,
-}  # fmt: skip
+  'shards_dir': 'nowhere',
+  'output_dir': 'run',
+  'total_rounds': 4,
+  'clients_per_round': 3,
+  'client_learning_rate': 0.5,
+  'client_batch_size': 4,
+  'max_examples_per_client': 8,
+  'server_learning_rate': 0.01,
+}
 _PROX = {'algorithm': 'fed_prox', 'algorithm_options': 'mu=0.1'}
 _PRIVATE = {'noise_multiplier': 1.0, 'clip_norm': 0.3, 'delta': 1e-4}
 
@@ -74,15 +80,32 @@ class FlagsTest(parameterized.TestCase):
     self._assert_refused(_flags(**_REQUIRED | _PRIVATE | {name: None}), f'Missing --{name}: ')
 
   @parameterized.parameters(
-      ('total_rounds', 0), ('clients_per_round', 0), ('client_learning_rate', -0.1), ('client_batch_size', 0),
-      ('client_epochs_per_round', 0), ('max_examples_per_client', 0), ('server_learning_rate', -1),
-      ('server_learning_rate_schedule', 'cosine'), ('server_optimizer', 'lamb'), ('sampling', 'all'),
-      ('model_size', 0), ('clip_norm', -0.3), ('quantization_bits', 1), ('quantization_bits', 17),
-      ('noise_multiplier', -1), ('delta', 1.1), ('rounds_per_eval', 0), ('rounds_per_checkpoint', 0),
-      ('client_learning_rate', 'nan'),
-      ('server_learning_rate', 'inf'), ('runtime', 'beam'), ('xla', 'maybe'), ('on_client_error', 'retry'),
-      ('seed', 'random'), ('total_rounds', 'many'),
-  )  # fmt: skip
+    ('total_rounds', 0),
+    ('clients_per_round', 0),
+    ('client_learning_rate', -0.1),
+    ('client_batch_size', 0),
+    ('client_epochs_per_round', 0),
+    ('max_examples_per_client', 0),
+    ('server_learning_rate', -1),
+    ('server_learning_rate_schedule', 'cosine'),
+    ('server_optimizer', 'lamb'),
+    ('sampling', 'all'),
+    ('model_size', 0),
+    ('clip_norm', -0.3),
+    ('quantization_bits', 1),
+    ('quantization_bits', 17),
+    ('noise_multiplier', -1),
+    ('delta', 1.1),
+    ('rounds_per_eval', 0),
+    ('rounds_per_checkpoint', 0),
+    ('client_learning_rate', 'nan'),
+    ('server_learning_rate', 'inf'),
+    ('runtime', 'beam'),
+    ('xla', 'maybe'),
+    ('on_client_error', 'retry'),
+    ('seed', 'random'),
+    ('total_rounds', 'many'),
+  )
   def test_must_be_in_range(self, name: str, value: object) -> None:
     self._assert_refused(_flags(**_REQUIRED | _PRIVATE | {name: value}), name)
 
@@ -100,9 +123,11 @@ class FlagsTest(parameterized.TestCase):
     self._assert_refused(_flags(**_REQUIRED | {name: 'inf'}), 'Expected a finite number')
 
   @parameterized.parameters(
-      ('fed_porx', '', 'did you mean fed_prox'), ('fed_prox', '', 'Expected the options mu of fed_prox'),
-      ('fed_prox', 'mu=x', 'Expected a number for option mu'), ('fed_avg', 'mu=1', 'among none for fed_avg'),
-  )  # fmt: skip
+    ('fed_porx', '', 'did you mean fed_prox'),
+    ('fed_prox', '', 'Expected the options mu of fed_prox'),
+    ('fed_prox', 'mu=x', 'Expected a number for option mu'),
+    ('fed_avg', 'mu=1', 'among none for fed_avg'),
+  )
   def test_algorithms_and_their_options(self, name: str, options: str, message: str) -> None:
     self._assert_refused(_flags(**_REQUIRED | _PRIVATE, algorithm=name, algorithm_options=options), message)
 
@@ -149,8 +174,8 @@ class MainTest(parameterized.TestCase):
     self.assertNotIn('noise_multiplier', started['flagfile'])
 
   @parameterized.parameters(
-      ('full', "^error: .*No space left on device: 'full'\n$"),
-      ('mistaken', '^error: Expected one thing, found another.\n$'),
+    ('full', "^error: .*No space left on device: 'full'\n$"),
+    ('mistaken', '^error: Expected one thing, found another.\n$'),
   )
   def test_a_mistake_found_later_is_one_line_and_2(self, output_dir: str, message: str) -> None:
     done = self._main(output_dir=output_dir)

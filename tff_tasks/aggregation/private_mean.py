@@ -28,9 +28,7 @@ _SMALL = 1 << 16
 _NOISE = 'noise'  # Where the state of the aggregation has the noise of the round that comes.
 
 
-def clip(
-    tensors: Sequence[tf.Tensor], clip_norm: float | None
-) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
+def clip(tensors: Sequence[tf.Tensor], clip_norm: float | None) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
   """Scales an update down to the clip; one that is not finite becomes zero.
 
   Args:
@@ -78,10 +76,10 @@ class UpdatePath:
     encoded = self.codec.encode(clipped[0], rotation_seed, rounding_seed) if self.codec else tuple(clipped)
     is_clipped = norm > (math.inf if self.plan.clip_norm is None else self.plan.clip_norm)
     counted = collections.OrderedDict(
-        clients=tf.constant(1),
-        norm_sum=norm,
-        clipped=tf.cast(is_clipped, tf.int32),
-        rejected=tf.cast(tf.logical_not(is_finite), tf.int32),
+      clients=tf.constant(1),
+      norm_sum=norm,
+      clipped=tf.cast(is_clipped, tf.int32),
+      rejected=tf.cast(tf.logical_not(is_finite), tf.int32),
     )
     return encoded, norm, counted
 
@@ -153,7 +151,7 @@ class RoundNoise:
 
 
 def build_aggregator(
-    weights_type: tff.StructType, plan: plan_lib.PrivacyPlan, seed: seeds.Seed
+  weights_type: tff.StructType, plan: plan_lib.PrivacyPlan, seed: seeds.Seed
 ) -> tff.templates.AggregationProcess:
   """Builds the aggregation of updates `(delta, rounding_seed)` to their noised mean.
 
@@ -190,9 +188,9 @@ def build_aggregator(
     return tff.federated_eval(initial_state, tff.SERVER)
 
   @tff.federated_computation(
-      tff.FederatedType(state_type, tff.SERVER),
-      tff.FederatedType(update_type, tff.CLIENTS),
-      tff.FederatedType(np.float32, tff.CLIENTS),
+    tff.FederatedType(state_type, tff.SERVER),
+    tff.FederatedType(update_type, tff.CLIENTS),
+    tff.FederatedType(np.float32, tff.CLIENTS),
   )
   def next_round(state: Any, update: Any, weight: Any) -> Any:
     del weight
@@ -200,7 +198,7 @@ def build_aggregator(
     encoded, norm, counted = tff.federated_map(encode, (update, rotation_seed))
     new_state, mean = tff.federated_map(finish, (state, tff.federated_sum(encoded)))
     measurements = tff.federated_zip(
-        collections.OrderedDict(sums=tff.federated_sum(counted), norm_max=tff.federated_max(norm))
+      collections.OrderedDict(sums=tff.federated_sum(counted), norm_max=tff.federated_max(norm))
     )
     return tff.templates.MeasuredProcessOutput(new_state, mean, measurements)
 
@@ -209,7 +207,7 @@ def build_aggregator(
 
 def _initial_state(plan: plan_lib.PrivacyPlan, seed: seeds.Seed) -> Any:
   return collections.OrderedDict(
-      round=tf.constant(0), rotation_seed=tf.constant(seed.tensor_seed('rotation')), **_no_noise(plan)
+    round=tf.constant(0), rotation_seed=tf.constant(seed.tensor_seed('rotation')), **_no_noise(plan)
   )
 
 

@@ -55,12 +55,12 @@ class Algorithm(Protocol):
   """A frozen dataclass with this method. Its fields are options: each an int, float, bool or str."""
 
   def build(
-      self,
-      model: 'functional_model.FunctionalModel',
-      weights_type: 'tff.StructType',
-      schema: 'schema_lib.Schema',
-      training: 'client_work.LocalTraining',
-      server_optimizer: 'tff.learning.optimizers.Optimizer',
+    self,
+    model: 'functional_model.FunctionalModel',
+    weights_type: 'tff.StructType',
+    schema: 'schema_lib.Schema',
+    training: 'client_work.LocalTraining',
+    server_optimizer: 'tff.learning.optimizers.Optimizer',
   ) -> Parts:
     """Returns the parts of a round.
 

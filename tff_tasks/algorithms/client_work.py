@@ -45,13 +45,13 @@ class LocalTraining:
 def dataset_type(schema: schema_lib.Schema) -> tff.SequenceType:
   """Returns the type of a client's data: a sequence of one `ClientDataset`."""
   return tff.SequenceType(
-      client_data.ClientDataset(
-          tff.TensorType(np.dtype(schema.feature.dtype).type, (None, *schema.feature.shape)),
-          tff.TensorType(np.int32),
-          tff.TensorType(np.dtype(schema.label.dtype).type, (None, *schema.label.shape)),
-          tff.TensorType(np.int32),
-          tff.TensorType(np.int32, (2, 2)),
-      )
+    client_data.ClientDataset(
+      tff.TensorType(np.dtype(schema.feature.dtype).type, (None, *schema.feature.shape)),
+      tff.TensorType(np.int32),
+      tff.TensorType(np.dtype(schema.label.dtype).type, (None, *schema.label.shape)),
+      tff.TensorType(np.int32),
+      tff.TensorType(np.int32, (2, 2)),
+    )
   )
 
 
@@ -100,7 +100,7 @@ class LocalSgd:
     return tf.math.top_k(tf.where(tf.range(capacity) < self.dataset.num_examples, keys, -1), capacity).indices
 
   def _run_epoch(
-      self, epoch: tf.Tensor, weights: list[tf.Tensor], totals: task_lib.Sums
+    self, epoch: tf.Tensor, weights: list[tf.Tensor], totals: task_lib.Sums
   ) -> tuple[list[tf.Tensor], task_lib.Sums]:
     places, labels = self._batches(epoch)
     steps = (self.dataset.num_examples + self.training.batch_size - 1) // self.training.batch_size
@@ -125,7 +125,7 @@ class LocalSgd:
     return tf.reshape(places, [-1, size]), tf.reshape(labels, [-1, size, *labels.shape[1:]])
 
   def _step(
-      self, features: tf.Tensor, labels: tf.Tensor, weights: list[tf.Tensor], totals: task_lib.Sums
+    self, features: tf.Tensor, labels: tf.Tensor, weights: list[tf.Tensor], totals: task_lib.Sums
   ) -> tuple[list[tf.Tensor], task_lib.Sums]:
     with tf.GradientTape() as tape:
       tape.watch(weights)
@@ -140,19 +140,19 @@ class LocalSgd:
 def _repeat(times: tf.Tensor | int, body: Callable[..., Any], state: tuple[Any, ...]) -> Any:
   """Returns the state after `state = body(number, *state)` for each number below `times`."""
   return tf.while_loop(
-      lambda number, *_: number < times,
-      lambda number, *state: (number + 1, *body(number, *state)),
-      (tf.constant(0), *state),
-      parallel_iterations=1,
+    lambda number, *_: number < times,
+    lambda number, *state: (number + 1, *body(number, *state)),
+    (tf.constant(0), *state),
+    parallel_iterations=1,
   )[1:]
 
 
 def build_client_work(
-    model: functional_model.FunctionalModel,
-    weights_type: tff.StructType,
-    schema: schema_lib.Schema,
-    training: LocalTraining,
-    adjust: Adjust = take_steps,
+  model: functional_model.FunctionalModel,
+  weights_type: tff.StructType,
+  schema: schema_lib.Schema,
+  training: LocalTraining,
+  adjust: Adjust = take_steps,
 ) -> tff.learning.templates.ClientWorkProcess:
   """Builds the client work of algorithms whose clients run local SGD, each step adjusted.
 
@@ -178,9 +178,9 @@ def build_client_work(
     return tff.federated_value((), tff.SERVER)
 
   @tff.federated_computation(
-      initialize.type_signature.result,
-      tff.FederatedType(weights_type, tff.CLIENTS),
-      tff.FederatedType(data_type, tff.CLIENTS),
+    initialize.type_signature.result,
+    tff.FederatedType(weights_type, tff.CLIENTS),
+    tff.FederatedType(data_type, tff.CLIENTS),
   )
   def next_round(state: Any, model_weights: Any, dataset: Any) -> Any:
     result, sums = tff.federated_map(train, (model_weights, dataset))
@@ -190,7 +190,7 @@ def build_client_work(
 
 
 def build_finalizer(
-    server_optimizer: tff.learning.optimizers.Optimizer, weights_type: tff.StructType
+  server_optimizer: tff.learning.optimizers.Optimizer, weights_type: tff.StructType
 ) -> tff.learning.templates.FinalizerProcess:
   """Builds the server's part: its optimizer takes the mean update as a gradient."""
   return tff.learning.templates.build_apply_optimizer_finalizer(server_optimizer, weights_type)

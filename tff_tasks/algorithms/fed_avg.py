@@ -14,6 +14,6 @@ class FedAvg:
     from tff_tasks.algorithms import client_work
 
     return base.Parts(
-        client_work.build_client_work(model, weights_type, schema, training),
-        client_work.build_finalizer(server_optimizer, weights_type),
+      client_work.build_client_work(model, weights_type, schema, training),
+      client_work.build_finalizer(server_optimizer, weights_type),
     )

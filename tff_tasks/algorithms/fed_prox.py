@@ -29,12 +29,9 @@ class FedProx:
 
     def add_proximal_term(initial: Sequence[Any], weights: Sequence[Any], steps: Sequence[Any]) -> list[Any]:
       strength = training.learning_rate * self.mu
-      return [
-          step + strength * (weight - begin)
-          for begin, weight, step in zip(initial, weights, steps, strict=True)
-      ]
+      return [step + strength * (weight - begin) for begin, weight, step in zip(initial, weights, steps, strict=True)]
 
     return base.Parts(
-        client_work.build_client_work(model, weights_type, schema, training, add_proximal_term),
-        client_work.build_finalizer(server_optimizer, weights_type),
+      client_work.build_client_work(model, weights_type, schema, training, add_proximal_term),
+      client_work.build_finalizer(server_optimizer, weights_type),
     )

@@ -21,13 +21,13 @@ _ADAPTIVITY = 1e-4
 
 
 def build_learning_process(
-    algorithm: base.Algorithm,
-    model: functional_model.FunctionalModel,
-    schema: schema_lib.Schema,
-    training: client_work.LocalTraining,
-    server_optimizer: tff.learning.optimizers.Optimizer,
-    plan: plan_lib.PrivacyPlan,
-    seed: seeds.Seed,
+  algorithm: base.Algorithm,
+  model: functional_model.FunctionalModel,
+  schema: schema_lib.Schema,
+  training: client_work.LocalTraining,
+  server_optimizer: tff.learning.optimizers.Optimizer,
+  plan: plan_lib.PrivacyPlan,
+  seed: seeds.Seed,
 ) -> tff.learning.templates.LearningProcess:
   """Builds `<S@SERVER, ClientDataset*@CLIENTS> -> <S@SERVER, metrics@SERVER>`.
 
@@ -40,6 +40,7 @@ def build_learning_process(
     plan: How updates are clipped, quantized, summed and noised.
     seed: The seed of the run.
   """
+
   @tff.tensorflow.computation
   def initial_model_weights() -> Any:
     return tff.learning.models.ModelWeights(tuple(map(tf.constant, model.initial_weights)), ())
@@ -47,16 +48,16 @@ def build_learning_process(
   weights_type = initial_model_weights.type_signature.result
   built = algorithm.build(model, weights_type, schema, training, server_optimizer)
   return tff.learning.templates.compose_learning_process(
-      initial_model_weights,
-      tff.learning.templates.build_broadcast_process(weights_type),
-      built.client_work,
-      private_mean.build_aggregator(weights_type.trainable, plan, seed),
-      built.finalizer,
+    initial_model_weights,
+    tff.learning.templates.build_broadcast_process(weights_type),
+    built.client_work,
+    private_mean.build_aggregator(weights_type.trainable, plan, seed),
+    built.finalizer,
   )
 
 
 def build_server_optimizer(
-    name: str, learning_rate: float, schedule: str = 'constant', total_rounds: int = 1
+  name: str, learning_rate: float, schedule: str = 'constant', total_rounds: int = 1
 ) -> tff.learning.optimizers.Optimizer:
   """Returns TFF's optimizer of that name, with its learning rate by round.
 
@@ -68,13 +69,13 @@ def build_server_optimizer(
   """
   optimizers = tff.learning.optimizers
   builders: dict[str, Callable[[], tff.learning.optimizers.Optimizer]] = {
-      'sgd': lambda: optimizers.build_sgdm(learning_rate),
-      'momentum': lambda: optimizers.build_sgdm(learning_rate, momentum=0.9),
-      'adam': lambda: optimizers.build_adam(learning_rate, beta_2=0.99, epsilon=_ADAPTIVITY),
-      'yogi': lambda: optimizers.build_yogi(
-          learning_rate, beta_2=0.99, epsilon=_ADAPTIVITY, initial_preconditioner_value=_ADAPTIVITY**2
-      ),
-      'adagrad': lambda: optimizers.build_adagrad(learning_rate, _ADAPTIVITY**2, _ADAPTIVITY**2),
+    'sgd': lambda: optimizers.build_sgdm(learning_rate),
+    'momentum': lambda: optimizers.build_sgdm(learning_rate, momentum=0.9),
+    'adam': lambda: optimizers.build_adam(learning_rate, beta_2=0.99, epsilon=_ADAPTIVITY),
+    'yogi': lambda: optimizers.build_yogi(
+      learning_rate, beta_2=0.99, epsilon=_ADAPTIVITY, initial_preconditioner_value=_ADAPTIVITY**2
+    ),
+    'adagrad': lambda: optimizers.build_adagrad(learning_rate, _ADAPTIVITY**2, _ADAPTIVITY**2),
   }
   optimizer = builders[name]()
   if schedule == 'constant':

@@ -13,8 +13,8 @@ from tff_tasks.algorithms import fed_avg
 from tff_tasks.algorithms import fed_prox
 
 ALGORITHMS: dict[str, type[base.Algorithm]] = {
-    'fed_avg': fed_avg.FedAvg,
-    'fed_prox': fed_prox.FedProx,
+  'fed_avg': fed_avg.FedAvg,
+  'fed_prox': fed_prox.FedProx,
 }
 
 _BOOLEANS = {'true': True, 'false': False}
@@ -35,7 +35,7 @@ def build(name: str, options: Sequence[str] = ()) -> base.Algorithm:
   loading.check_dataclass(name, kind)
   if not callable(getattr(kind, 'build', None)):
     raise ValueError(
-        f'Expected an algorithm, found {name!r} without build: add the method that tff_tasks/algorithms/base.py shows.'
+      f'Expected an algorithm, found {name!r} without build: add the method that tff_tasks/algorithms/base.py shows.'
     )
   types = typing.get_type_hints(kind)
   fields = {field.name: types[field.name] for field in dataclasses.fields(kind) if field.init}
@@ -43,7 +43,7 @@ def build(name: str, options: Sequence[str] = ()) -> base.Algorithm:
   missing = [field.name for field in dataclasses.fields(kind) if _is_required(field) and field.name not in values]
   if missing:
     raise ValueError(
-        f'Expected the options {", ".join(missing)} of {name}, found none: add {_FLAG}={missing[0]}=VALUE.'
+      f'Expected the options {", ".join(missing)} of {name}, found none: add {_FLAG}={missing[0]}=VALUE.'
     )
   return kind(**values)
 

@@ -146,9 +146,9 @@ class Codec(Encoding):
       return tf.minimum(drawn, self.max_level)  # float32 can round the largest level up to the next.
 
     attempt, levels = tf.while_loop(
-        lambda attempt, levels: tf.logical_and(attempt < _MAX_DRAWS, tf.logical_not(self._is_within_bound(levels))),
-        lambda attempt, _: (attempt + 1, draw(attempt)),
-        (tf.constant(1), draw(tf.constant(0))),
+      lambda attempt, levels: tf.logical_and(attempt < _MAX_DRAWS, tf.logical_not(self._is_within_bound(levels))),
+      lambda attempt, _: (attempt + 1, draw(attempt)),
+      (tf.constant(1), draw(tf.constant(0))),
     )
     del attempt
     # Rounding toward zero cannot lengthen the vector; the small shrinkage covers float32 in the rotation. A vector that

@@ -89,9 +89,7 @@ class Baselines:
     return _count_bigram(self._shards) if self._shards.schema.is_sequence else None
 
 
-def _figures(
-    schema: schema_lib.Schema, counts: np.ndarray, answers: int, hits: int, bigram: _Bigram | None
-) -> Figures:
+def _figures(schema: schema_lib.Schema, counts: np.ndarray, answers: int, hits: int, bigram: _Bigram | None) -> Figures:
   total = int(counts.sum())
   if not total:
     return Figures(MAJORITY, np.nan, None, np.nan, None, None, 0.0 if answers else np.nan)
@@ -101,13 +99,13 @@ def _figures(
     accuracies[BIGRAM] = hits / total
   name = max(accuracies, key=lambda name: accuracies[name])
   return Figures(
-      baseline=name,
-      baseline_accuracy=accuracies[name],
-      majority_class=schema.classes[majority],
-      majority_accuracy=accuracies[MAJORITY],
-      bigram_accuracy=accuracies.get(BIGRAM),
-      bigram_clients=bigram.clients if bigram else None,
-      coverage=total / answers,
+    baseline=name,
+    baseline_accuracy=accuracies[name],
+    majority_class=schema.classes[majority],
+    majority_accuracy=accuracies[MAJORITY],
+    bigram_accuracy=accuracies.get(BIGRAM),
+    bigram_clients=bigram.clients if bigram else None,
+    coverage=total / answers,
   )
 
 

@@ -52,12 +52,12 @@ class Evaluator:
   """
 
   def __init__(
-      self,
-      model: functional_model.FunctionalModel,
-      shards: client_shards.ClientShards,
-      split: str,
-      workers: workers_lib.Workers,
-      metrics: tuple[task_lib.Metric, ...] = (),
+    self,
+    model: functional_model.FunctionalModel,
+    shards: client_shards.ClientShards,
+    split: str,
+    workers: workers_lib.Workers,
+    metrics: tuple[task_lib.Metric, ...] = (),
   ) -> None:
     self._shards, self._split, self._workers = shards, split, workers
     logits = shards.schema.num_classes * shards.schema.label.size
@@ -121,10 +121,10 @@ def _join(parts: Sequence[_Batch]) -> _Batch:
 
 @functools.lru_cache(maxsize=1)  # The splits of a run differ in nothing that matters here.
 def _sums_of_batch(
-    model: functional_model.FunctionalModel,
-    schema: schema_lib.Schema,
-    batch_size: int,
-    metrics: tuple[task_lib.Metric, ...],
+  model: functional_model.FunctionalModel,
+  schema: schema_lib.Schema,
+  batch_size: int,
+  metrics: tuple[task_lib.Metric, ...],
 ) -> session_call.Function:
   """Returns the function `(*weights, features, labels)` to the sums of each example of a batch."""
 
@@ -135,7 +135,7 @@ def _sums_of_batch(
     return [*task_lib.sums(labels, logits, schema.first_answer), *others]
 
   inputs = [
-      *(tf.TensorSpec(weight.shape, weight.dtype) for weight in model.initial_weights),
-      *(tf.TensorSpec((batch_size, *part.shape), part.dtype) for part in (schema.feature, schema.label)),
+    *(tf.TensorSpec(weight.shape, weight.dtype) for weight in model.initial_weights),
+    *(tf.TensorSpec((batch_size, *part.shape), part.dtype) for part in (schema.feature, schema.label)),
   ]
   return session_call.make_resident(sums, inputs)

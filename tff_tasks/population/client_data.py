@@ -105,11 +105,11 @@ class ClientDataSource:
     """Returns the shape and the dtype of each array of a block of `size` clients."""
     schema, int32 = self.shards.schema, np.dtype(np.int32)
     return [
-        ((size * capacity, *schema.feature.shape), np.dtype(schema.feature.dtype)),
-        ((size,), int32),
-        ((size, capacity, *schema.label.shape), np.dtype(schema.label.dtype)),
-        ((size,), int32),
-        ((size, 2, 2), int32),
+      ((size * capacity, *schema.feature.shape), np.dtype(schema.feature.dtype)),
+      ((size,), int32),
+      ((size, capacity, *schema.label.shape), np.dtype(schema.label.dtype)),
+      ((size,), int32),
+      ((size, 2, 2), int32),
     ]
 
 
@@ -177,7 +177,7 @@ class Cohort:
     """Fills the arrays with `max_examples` of the client's examples."""
     source = self.source
     drawn = source.seed.stream('examples', self.round_number, source.client_id(client)).choice(
-        source.num_examples[client], source.max_examples, replace=False
+      source.num_examples[client], source.max_examples, replace=False
     )
     for array, stored in zip((features, labels), source.shards.read(_SPLIT, client), strict=True):
       np.take(stored, drawn, axis=0, out=array, mode='clip')
@@ -208,6 +208,6 @@ def check_codes(features: np.ndarray, labels: np.ndarray, schema: schema_lib.Sch
     is_code = schema.is_sequence or codes is labels
     if is_code and codes.size and not least <= codes.min() <= codes.max() < schema.num_classes:
       raise ValueError(
-          f'Expected {name} of {schema.num_classes} classes, found {codes.min()} to {codes.max()}: '
-          'preprocess the data again.'
+        f'Expected {name} of {schema.num_classes} classes, found {codes.min()} to {codes.max()}: '
+        'preprocess the data again.'
       )

@@ -13,9 +13,7 @@ from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
 
 
-def draw_cohort(
-    plan: plan_lib.PrivacyPlan, seed: seeds.Seed, round_number: int, client_ids: np.ndarray
-) -> np.ndarray:
+def draw_cohort(plan: plan_lib.PrivacyPlan, seed: seeds.Seed, round_number: int, client_ids: np.ndarray) -> np.ndarray:
   """Returns the cohort of a round: sorted indices of clients, int64, possibly none under Poisson sampling.
 
   Args:

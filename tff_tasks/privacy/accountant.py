@@ -65,10 +65,10 @@ def epsilon(rounds: Iterable[tuple[Round, int]], delta: float) -> float:
 def describe(rounds: Iterable[Round]) -> dict[str, Any]:
   """Returns what the ledger says of the accountant."""
   return {
-      'accountant': 'dp_accounting, privacy loss distributions (PLD)',
-      'accountant_version': metadata.version('dp-accounting'),
-      'neighboring_relation': RELATION.name,
-      'discretization': _interval(rounds),
+    'accountant': 'dp_accounting, privacy loss distributions (PLD)',
+    'accountant_version': metadata.version('dp-accounting'),
+    'neighboring_relation': RELATION.name,
+    'discretization': _interval(rounds),
   }
 
 
@@ -111,10 +111,10 @@ def _losses(kind: Round, interval: float) -> pld.privacy_loss_distribution.Priva
   """Returns the distribution of the privacy loss of one round."""
   is_secret = kind.sampling == 'poisson'
   losses = pld.privacy_loss_distribution.from_gaussian_mechanism(
-      kind.noise_multiplier,
-      value_discretization_interval=interval,
-      sampling_prob=kind.probability if is_secret else 1.0,
-      neighboring_relation=RELATION,
+    kind.noise_multiplier,
+    value_discretization_interval=interval,
+    sampling_prob=kind.probability if is_secret else 1.0,
+    neighboring_relation=RELATION,
   )
   if is_secret or kind.probability == 1.0:
     return losses

@@ -13,18 +13,18 @@ from tff_tasks.privacy import population_scaling
 
 _WHO_SEES = 'simulated on one machine, which sees the logs, every update and the noise in the clear'
 _WHO_IS_PROTECTED = (
-    'the guarantee protects each client against whoever gets what is released, not against that machine or its operator'
+  'the guarantee protects each client against whoever gets what is released, not against that machine or its operator'
 )
 
 _BIGRAM = ('the accuracy of the bigram: counted on training users without noise, published with the model',)
 
 
 def build_ledger(
-    segments: Sequence[plan_lib.Segment],
-    total_rounds: int,
-    dimension: int,
-    entries: Sequence[Mapping[str, Any]] = (),
-    is_sequence: bool = True,
+  segments: Sequence[plan_lib.Segment],
+  total_rounds: int,
+  dimension: int,
+  entries: Sequence[Mapping[str, Any]] = (),
+  is_sequence: bool = True,
 ) -> dict[str, Any]:
   """Returns what `privacy.json` holds: the guarantee, what it covers, and every release made from user data.
 
@@ -38,35 +38,35 @@ def build_ledger(
   plan = segments[-1].plan
   problem = plan_lib.why_no_promise(segments)
   return {
-      'epsilon': plan_lib.epsilon_of(segments),
-      'delta': None if problem else plan.delta,
-      'no_promise': problem or None,
-      'training_epsilon': plan_lib.training_epsilon_of(segments),
-      'training_delta': None if problem else plan.training_delta,
-      'learned_epsilon': plan.learned.epsilon,
-      'learned_delta': plan.learned.delta,
-      'composition': 'basic: what the data set has cost and what training has cost add up, epsilon and delta alike',
-      'unit': guarantees.UNIT,
-      'adjacency': guarantees.ADJACENCY,
-      'assumption': 'the number of client ids is public; ids without data count too',
-      'bound': '' if problem else _bound_in_words([segment.plan for segment in segments]),
-      'sampling': _by_segment(segments, _sampling_in_words),
-      'mechanism': _by_segment(segments, _mechanism),
-      'noise': noise.EXACTNESS if all(segment.plan.is_private for segment in segments) else None,
-      'trust_model': _WHO_SEES if problem else f'{_WHO_SEES}: {_WHO_IS_PROTECTED}',
-      **accountant.describe([segment.plan.round for segment in segments if segment.plan.is_private]),
-      'noise_multiplier': plan.noise_multiplier,
-      'clip_norm': plan.clip_norm,
-      'sensitivity': plan.norm_bound(dimension),
-      'noise_stddev': plan.noise_stddev(dimension),
-      'population': plan.population,
-      'clients_per_round': plan.clients_per_round,
-      'rounds': _count_rounds(segments),
-      'segments': [_segment(segment) for segment in segments],
-      'covers': _coverage(segments, provenance.names(entries)),
-      'not_covered': _not_covered(problem, is_sequence),
-      'scaling': population_scaling.explain(_finished(segments, total_rounds)),
-      'releases': _releases(segments, entries, is_sequence),
+    'epsilon': plan_lib.epsilon_of(segments),
+    'delta': None if problem else plan.delta,
+    'no_promise': problem or None,
+    'training_epsilon': plan_lib.training_epsilon_of(segments),
+    'training_delta': None if problem else plan.training_delta,
+    'learned_epsilon': plan.learned.epsilon,
+    'learned_delta': plan.learned.delta,
+    'composition': 'basic: what the data set has cost and what training has cost add up, epsilon and delta alike',
+    'unit': guarantees.UNIT,
+    'adjacency': guarantees.ADJACENCY,
+    'assumption': 'the number of client ids is public; ids without data count too',
+    'bound': '' if problem else _bound_in_words([segment.plan for segment in segments]),
+    'sampling': _by_segment(segments, _sampling_in_words),
+    'mechanism': _by_segment(segments, _mechanism),
+    'noise': noise.EXACTNESS if all(segment.plan.is_private for segment in segments) else None,
+    'trust_model': _WHO_SEES if problem else f'{_WHO_SEES}: {_WHO_IS_PROTECTED}',
+    **accountant.describe([segment.plan.round for segment in segments if segment.plan.is_private]),
+    'noise_multiplier': plan.noise_multiplier,
+    'clip_norm': plan.clip_norm,
+    'sensitivity': plan.norm_bound(dimension),
+    'noise_stddev': plan.noise_stddev(dimension),
+    'population': plan.population,
+    'clients_per_round': plan.clients_per_round,
+    'rounds': _count_rounds(segments),
+    'segments': [_segment(segment) for segment in segments],
+    'covers': _coverage(segments, provenance.names(entries)),
+    'not_covered': _not_covered(problem, is_sequence),
+    'scaling': population_scaling.explain(_finished(segments, total_rounds)),
+    'releases': _releases(segments, entries, is_sequence),
   }
 
 
@@ -80,8 +80,8 @@ def promise(segments: Sequence[plan_lib.Segment], entries: Sequence[Mapping[str,
   bound = _bound_in_words([segment.plan for segment in segments])
   spent = f'epsilon {guarantees.format_epsilon(epsilon)}{_split_in_words(segments) if names else ""}'
   return (
-      f'{spent} at delta {guarantees.format_delta(plan.delta or 0.0)} for {_coverage(segments, names)}; '
-      f'noise multiplier {plan.noise_multiplier:g}, clip {plan.clip_norm:g}{f". {bound}" if bound else ""}.'
+    f'{spent} at delta {guarantees.format_delta(plan.delta or 0.0)} for {_coverage(segments, names)}; '
+    f'noise multiplier {plan.noise_multiplier:g}, clip {plan.clip_norm:g}{f". {bound}" if bound else ""}.'
   )
 
 
@@ -103,8 +103,8 @@ def _bound_in_words(plans: Sequence[plan_lib.PrivacyPlan]) -> str:
   if all(plan.sampling == 'poisson' for plan in plans):
     return ''
   return (
-      'With fixed cohorts this is the bound against an observer who knows who took part in every round: sampling does '
-      'not hide a client. --sampling=poisson costs much less at the same noise'
+    'With fixed cohorts this is the bound against an observer who knows who took part in every round: sampling does '
+    'not hide a client. --sampling=poisson costs much less at the same noise'
   )
 
 
@@ -121,7 +121,7 @@ def _coverage(segments: Sequence[plan_lib.Segment], names: Sequence[str]) -> str
     return f'nothing: {problem}'
   besides = f' and what the data set was made with ({"; ".join(names)})' if names else ''
   return (
-      f'the models of all {_count_rounds(segments)} rounds{besides}, for each training user with all of their examples'
+    f'the models of all {_count_rounds(segments)} rounds{besides}, for each training user with all of their examples'
   )
 
 
@@ -147,37 +147,37 @@ def _in_rounds(rounds: int) -> str:
 def _segment(segment: plan_lib.Segment) -> dict[str, Any]:
   plan = segment.plan
   return {
-      'rounds': segment.rounds,
-      'mechanism': _mechanism(plan),
-      'sampling': _sampling_in_words(plan),
-      'noise_multiplier': plan.noise_multiplier,
-      'is_seeded': plan.is_seeded,
+    'rounds': segment.rounds,
+    'mechanism': _mechanism(plan),
+    'sampling': _sampling_in_words(plan),
+    'noise_multiplier': plan.noise_multiplier,
+    'is_seeded': plan.is_seeded,
   }
 
 
 def _releases(
-    segments: Sequence[plan_lib.Segment], entries: Sequence[Mapping[str, Any]], is_sequence: bool
+  segments: Sequence[plan_lib.Segment], entries: Sequence[Mapping[str, Any]], is_sequence: bool
 ) -> list[dict[str, Any]]:
   measured, published = 'exact, for the operator only', 'exact, published with the model'
   is_private = not plan_lib.why_no_promise(segments)
   plan = segments[-1].plan
   models = {
-      'what': f'models of all {_count_rounds(segments)} rounds',
-      'mechanism': _by_segment(segments, _mechanism),
-      'private': is_private,
-      'epsilon': plan_lib.training_epsilon_of(segments),
-      'delta': plan.training_delta if is_private else None,
+    'what': f'models of all {_count_rounds(segments)} rounds',
+    'mechanism': _by_segment(segments, _mechanism),
+    'private': is_private,
+    'epsilon': plan_lib.training_epsilon_of(segments),
+    'delta': plan.training_delta if is_private else None,
   }
   return [
-      models,
-      *provenance.releases(entries),
-      {'what': 'limits of the data set', 'mechanism': 'declared, not learned from data', 'private': True},
-      {'what': 'rows, clients and examples counted in the manifest', 'mechanism': measured, 'private': False},
-      {'what': 'training loss, accuracy, update norms and cohort sizes', 'mechanism': measured, 'private': False},
-      {'what': 'accuracy on the held-out tails of training users', 'mechanism': measured, 'private': False},
-      {'what': 'accuracy and other metrics on held-out users', 'mechanism': published, 'private': False},
-      {'what': 'majority and coverage of the answers of held-out users', 'mechanism': published, 'private': False},
-      *[{'what': 'bigram counted on training users', 'mechanism': published, 'private': False}] * is_sequence,
+    models,
+    *provenance.releases(entries),
+    {'what': 'limits of the data set', 'mechanism': 'declared, not learned from data', 'private': True},
+    {'what': 'rows, clients and examples counted in the manifest', 'mechanism': measured, 'private': False},
+    {'what': 'training loss, accuracy, update norms and cohort sizes', 'mechanism': measured, 'private': False},
+    {'what': 'accuracy on the held-out tails of training users', 'mechanism': measured, 'private': False},
+    {'what': 'accuracy and other metrics on held-out users', 'mechanism': published, 'private': False},
+    {'what': 'majority and coverage of the answers of held-out users', 'mechanism': published, 'private': False},
+    *[{'what': 'bigram counted on training users', 'mechanism': published, 'private': False}] * is_sequence,
   ]
 
 
@@ -185,14 +185,14 @@ def _not_covered(problem: str, is_sequence: bool) -> list[str]:
   if problem:
     return [f'everything: {problem}']
   return [
-      'figures measured on training users (loss, accuracy, update norms, cohorts): exact, keep them with the operator',
-      'held-out users: the model was not trained on their data, but its accuracy, the majority and the coverage, which '
-      'are published with it, are exact figures of that data',
-      *_BIGRAM * is_sequence,
-      'the counts in the manifest of the data set: exact, keep them with the operator',
-      'other runs on the same users, and other data sets learned from them: their epsilons add up',
-      'the number of ids of training clients, which is taken as public',
-      'the choice of hyperparameters, if it was made by trying them on these clients',
-      'checkpoints, which contain the secret seed of the noise: keep them with the operator',
-      'the machine that trains: it sees the logs and every update in the clear',
+    'figures measured on training users (loss, accuracy, update norms, cohorts): exact, keep them with the operator',
+    'held-out users: the model was not trained on their data, but its accuracy, the majority and the coverage, which '
+    'are published with it, are exact figures of that data',
+    *_BIGRAM * is_sequence,
+    'the counts in the manifest of the data set: exact, keep them with the operator',
+    'other runs on the same users, and other data sets learned from them: their epsilons add up',
+    'the number of ids of training clients, which is taken as public',
+    'the choice of hyperparameters, if it was made by trying them on these clients',
+    'checkpoints, which contain the secret seed of the noise: keep them with the operator',
+    'the machine that trains: it sees the logs and every update in the clear',
   ]

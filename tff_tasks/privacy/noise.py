@@ -22,8 +22,8 @@ import numpy as np
 from scipy import special
 
 EXACTNESS = (
-    'Gaussian noise with its whole tail, rounded to the grid of the sum: exact for true random bits, '
-    'which are those of AES-256 in counter mode'
+  'Gaussian noise with its whole tail, rounded to the grid of the sum: exact for true random bits, '
+  'which are those of AES-256 in counter mode'
 )
 
 # Coordinates that are drawn at a time: what is computed on the way stays in the cache.
@@ -65,8 +65,8 @@ class RoundedGaussian:
   def __post_init__(self) -> None:
     if not 0 < self.stddev <= _MAX_STDDEV:
       raise ValueError(
-          f'Expected noise of 0 to {_MAX_STDDEV:.3g} steps of the grid, found {self.stddev}: ask for less '
-          '(a lower --noise_multiplier or a higher --target_epsilon).'
+        f'Expected noise of 0 to {_MAX_STDDEV:.3g} steps of the grid, found {self.stddev}: ask for less '
+        '(a lower --noise_multiplier or a higher --target_epsilon).'
       )
 
   def draw(self, round_number: int) -> np.ndarray:

@@ -54,11 +54,11 @@ class PrivacyPlan:
       raise ValueError(f'Expected sampling to be {" or ".join(config.SAMPLINGS)}, found {self.sampling!r}.')
     if self.population < 1:
       raise ValueError(
-          'Expected training clients, found none: preprocess with smaller test_users_share or validation_users_share.'
+        'Expected training clients, found none: preprocess with smaller test_users_share or validation_users_share.'
       )
     if not 1 <= self.clients_per_round <= self.population:
       raise ValueError(
-          f'Expected 1 to {self.population} (all training clients) clients_per_round, found {self.clients_per_round}.'
+        f'Expected 1 to {self.population} (all training clients) clients_per_round, found {self.clients_per_round}.'
       )
     if self.clip_norm is None and (self.quantization_bits or self.noise_multiplier):
       raise ValueError('Expected a clip_norm, found none: quantization and noise need a bound; set --clip_norm.')
@@ -68,20 +68,20 @@ class PrivacyPlan:
       raise ValueError(f'Expected 0 <= noise_multiplier < {MAX_NOISE_MULTIPLIER:g}, found {self.noise_multiplier}.')
     if self.is_private and (self.delta is None or not 0 < self.delta < 1 / self.population):
       raise ValueError(
-          f'Expected 0 < delta < 1 / clients = {1 / self.population:.3g}, found {self.delta}: a larger one would allow '
-          'to publish a client; set --delta.'
+        f'Expected 0 < delta < 1 / clients = {1 / self.population:.3g}, found {self.delta}: a larger one would allow '
+        'to publish a client; set --delta.'
       )
     if self.training_delta is not None and self.training_delta <= 0:
       raise ValueError(
-          f'Expected a delta above {self.learned.delta:.3g}, which the data set alone has spent, found {self.delta}: '
-          'set a larger --delta, or preprocess with smaller deltas.'
+        f'Expected a delta above {self.learned.delta:.3g}, which the data set alone has spent, found {self.delta}: '
+        'set a larger --delta, or preprocess with smaller deltas.'
       )
     if self.quantization_bits and self.clip_norm is not None:
       codec = quantization.Codec(1, self.clip_norm, self.quantization_bits)
       if codec.max_level * self.population >= 2**31:
         raise ValueError(
-            f'Expected sums of quantized updates to fit 32 bits, found {self.quantization_bits} bits for '
-            f'{self.population} clients: use fewer --quantization_bits.'
+          f'Expected sums of quantized updates to fit 32 bits, found {self.quantization_bits} bits for '
+          f'{self.population} clients: use fewer --quantization_bits.'
         )
 
   @property
@@ -149,14 +149,14 @@ class PrivacyPlan:
     """
     if target_epsilon <= self.learned.epsilon:
       raise ValueError(
-          f'Expected a target_epsilon above {self.learned.epsilon:g}, which the data set alone has spent, found '
-          f'{target_epsilon:g}: set a larger --target_epsilon, or preprocess with smaller epsilons.'
+        f'Expected a target_epsilon above {self.learned.epsilon:g}, which the data set alone has spent, found '
+        f'{target_epsilon:g}: set a larger --target_epsilon, or preprocess with smaller epsilons.'
       )
     if target_epsilon > guarantees.LARGEST_EPSILON:
       raise ValueError(
-          f'Expected a target_epsilon of at most {guarantees.LARGEST_EPSILON:g}, found {target_epsilon:g}, which '
-          'promises nothing of use: set a smaller one, or train without noise '
-          '(--noise_multiplier=0 --target_epsilon=0).'
+        f'Expected a target_epsilon of at most {guarantees.LARGEST_EPSILON:g}, found {target_epsilon:g}, which '
+        'promises nothing of use: set a smaller one, or train without noise '
+        '(--noise_multiplier=0 --target_epsilon=0).'
       )
     counted = before if all(segment.plan.is_private and not segment.plan.is_seeded for segment in before) else ()
 
@@ -168,8 +168,8 @@ class PrivacyPlan:
     thousandths = calibration.smallest_within(spent, target_epsilon, int(MAX_NOISE_MULTIPLIER * 1000) - 1)
     if thousandths is None:
       raise ValueError(
-          f'Expected a target_epsilon that some noise reaches in {rounds} rounds, found {target_epsilon}: set '
-          'fewer --total_rounds, a larger --target_epsilon, or --noise_multiplier instead.'
+        f'Expected a target_epsilon that some noise reaches in {rounds} rounds, found {target_epsilon}: set '
+        'fewer --total_rounds, a larger --target_epsilon, or --noise_multiplier instead.'
       )
     return self._with_noise(thousandths)
 

@@ -34,9 +34,9 @@ def explain(segments: Sequence[plan_lib.Segment], target_epsilon: float = _GOOD_
   noises = [math.ceil(100 * scale(segment.plan, enough).noise_multiplier) / 100 for segment in segments]
   named = ', then '.join(f'{noise:.2f}' for noise in dict.fromkeys(noises))
   return (
-      f'With {bigger.population:,} users and {bigger.clients_per_round:,} clients a round, the same noise-to-signal '
-      f'ratio would cost epsilon {target_epsilon:g} (noise multiplier {named}, delta '
-      f'{guarantees.format_delta(bigger.delta or 0.0)}).'
+    f'With {bigger.population:,} users and {bigger.clients_per_round:,} clients a round, the same noise-to-signal '
+    f'ratio would cost epsilon {target_epsilon:g} (noise multiplier {named}, delta '
+    f'{guarantees.format_delta(bigger.delta or 0.0)}).'
   )
 
 
@@ -49,14 +49,14 @@ def scale(plan: plan_lib.PrivacyPlan, factor: float) -> plan_lib.PrivacyPlan:
   population = math.ceil(plan.population * factor)
   shrinking = plan.population / population
   return dataclasses.replace(
-      plan,
-      population=population,
-      clients_per_round=math.ceil(plan.clients_per_round * factor),
-      noise_multiplier=plan.noise_multiplier * factor,
-      delta=plan.delta * shrinking if plan.delta is not None else None,
-      learned=plan.learned._replace(delta=plan.learned.delta * shrinking),
-      # Epsilon does not depend on it, and more clients than its sums can hold are no mistake of this run.
-      quantization_bits=0,
+    plan,
+    population=population,
+    clients_per_round=math.ceil(plan.clients_per_round * factor),
+    noise_multiplier=plan.noise_multiplier * factor,
+    delta=plan.delta * shrinking if plan.delta is not None else None,
+    learned=plan.learned._replace(delta=plan.learned.delta * shrinking),
+    # Epsilon does not depend on it, and more clients than its sums can hold are no mistake of this run.
+    quantization_bits=0,
   )
 
 

@@ -38,7 +38,7 @@ class BlockWork:
   def __init__(self, form: tff.backends.mapreduce.MapReduceForm, use_xla: bool) -> None:
     self.use_xla = use_xla
     self._work, self._accumulate, self._zero = (
-        graph_import.import_computation(part, for_xla=use_xla) for part in (form.work, form.accumulate, form.zero)
+      graph_import.import_computation(part, for_xla=use_xla) for part in (form.work, form.accumulate, form.zero)
     )
     data_type, context_type = form.work.type_signature.parameter
     result_type, *_ = form.work.type_signature.result
@@ -74,7 +74,7 @@ class BlockWork:
     return [*total, rejected]
 
   def _add_client(
-      self, total: list[tf.Tensor], dataset: list[tf.Tensor], context: Sequence[tf.Tensor]
+    self, total: list[tf.Tensor], dataset: list[tf.Tensor], context: Sequence[tf.Tensor]
   ) -> tuple[list[tf.Tensor], tf.Tensor]:
     """Returns the sum with one more client in it, and 1 if that client was rejected."""
     update = self._work([*dataset, *context])

@@ -61,8 +61,8 @@ def cut(cohort: client_data.Cohort) -> list[Places]:
     places = list(group)
     size = min(fair, _most_clients(cohort.source, capacity))
     blocks += [
-        Places(range(start, min(start + size, places[-1] + 1)), capacity)
-        for start in range(places[0], places[-1] + 1, size)
+      Places(range(start, min(start + size, places[-1] + 1)), capacity)
+      for start in range(places[0], places[-1] + 1, size)
     ]
   return blocks
 
@@ -90,9 +90,7 @@ class BlockReader:
     self._begun: dict[tuple[client_data.Cohort, int], futures.Future[Block]] = {}
     self._free: collections.deque[np.ndarray] = collections.deque(maxlen=4 * num_ahead)
 
-  def read(
-      self, cohort: client_data.Cohort, upcoming: client_data.Cohort | None
-  ) -> Iterator['futures.Future[Block]']:
+  def read(self, cohort: client_data.Cohort, upcoming: client_data.Cohort | None) -> Iterator['futures.Future[Block]']:
     """Yields the blocks of `cohort` in their order; those of `upcoming` are begun when they are next in turn."""
     cohorts = [cohort] if upcoming is None else [cohort, upcoming]
     self._begun = {key: future for key, future in self._begun.items() if key[0] in cohorts}

@@ -18,7 +18,7 @@ _imports = itertools.count()
 
 
 def import_computation(
-    computation: tff.framework.ConcreteComputation, for_xla: bool = False
+  computation: tff.framework.ConcreteComputation, for_xla: bool = False
 ) -> Callable[[Sequence[Any]], list[tf.Tensor]]:
   """Returns a function of flat arguments that runs the computation's graph.
 

@@ -50,7 +50,7 @@ class LocalRuntime:
   """
 
   def __init__(
-      self, process: tff.learning.templates.LearningProcess, use_xla: bool | None = None, num_threads: int | None = None
+    self, process: tff.learning.templates.LearningProcess, use_xla: bool | None = None, num_threads: int | None = None
   ) -> None:
     # Without Grappler, which would turn loops into a form that can neither be imported nor compiled by XLA.
     config = tf.compat.v1.ConfigProto()
@@ -77,7 +77,7 @@ class LocalRuntime:
     return tff_structures.pack(self._initialize(), self._state_type)
 
   def next(
-      self, state: Any, cohort: client_data.Cohort, upcoming: client_data.Cohort | None = None
+    self, state: Any, cohort: client_data.Cohort, upcoming: client_data.Cohort | None = None
   ) -> runtime.RoundResult:
     """Runs one round; no more than a few blocks of clients are in memory."""
     flat_state = tff_structures.flatten(state, self._state_type)
@@ -100,7 +100,7 @@ class LocalRuntime:
     self._workers.close()
 
   def _tasks(
-      self, cohort: client_data.Cohort, upcoming: client_data.Cohort | None, context: list[np.ndarray]
+    self, cohort: client_data.Cohort, upcoming: client_data.Cohort | None, context: list[np.ndarray]
   ) -> Iterator[Callable[[], Any]]:
     """Yields what trains each block, which was begun to be read meanwhile."""
     for loading in self._reader.read(cohort, upcoming):
@@ -108,10 +108,10 @@ class LocalRuntime:
       yield functools.partial(self._train, work, loading, context)
 
   def _train(
-      self,
-      work: block_training.BlockWork | None,
-      loading: 'futures.Future[blocks.Block]',
-      context: list[np.ndarray],
+    self,
+    work: block_training.BlockWork | None,
+    loading: 'futures.Future[blocks.Block]',
+    context: list[np.ndarray],
   ) -> tuple[list[np.ndarray], list[client_data.ClientError]]:
     """Returns the sum of a block, empty if none of its clients could be read, and who was left out."""
     block = loading.result()
@@ -150,8 +150,8 @@ class LocalRuntime:
     seconds = _compare(calls)
     self.use_xla = seconds[1] < seconds[0]
     self.choice = (
-        f'Clients train {"compiled by XLA" if self.use_xla else "without XLA"}: {int(sample.arrays.num_examples[0])} '
-        f'examples of one took {seconds[1]:.2g} s with, {seconds[0]:.2g} s without.'
+      f'Clients train {"compiled by XLA" if self.use_xla else "without XLA"}: {int(sample.arrays.num_examples[0])} '
+      f'examples of one took {seconds[1]:.2g} s with, {seconds[0]:.2g} s without.'
     )
     return works[self.use_xla]
 
@@ -160,7 +160,7 @@ def _detach(outputs: Sequence[np.ndarray], inputs: Sequence[Any]) -> list[np.nda
   """Returns the outputs, as copies those that are inputs unchanged: each would keep the one before it, for ever."""
   places = {value.ctypes.data for value in inputs if isinstance(value, np.ndarray)}
   return [
-      output.copy() if isinstance(output, np.ndarray) and output.ctypes.data in places else output for output in outputs
+    output.copy() if isinstance(output, np.ndarray) and output.ctypes.data in places else output for output in outputs
   ]
 
 
@@ -187,7 +187,7 @@ def _resident(computation: tff.framework.ConcreteComputation) -> session_call.Fu
   parameter = computation.type_signature.parameter
   function = graph_import.import_computation(computation)
   return session_call.make_resident(
-      lambda *arguments: function(arguments), [] if parameter is None else tff_structures.specs(parameter)
+    lambda *arguments: function(arguments), [] if parameter is None else tff_structures.specs(parameter)
   )
 
 
@@ -196,5 +196,5 @@ def _report_and_update(form: tff.backends.mapreduce.MapReduceForm) -> session_ca
   report, update = graph_import.import_computation(form.report), graph_import.import_computation(form.update)
   state, total = (tff_structures.specs(part.type_signature.parameter) for part in (form.prepare, form.report))
   return session_call.make_resident(
-      lambda *arguments: update([*arguments[: len(state)], *report(arguments[len(state) :])]), [*state, *total]
+    lambda *arguments: update([*arguments[: len(state)], *report(arguments[len(state) :])]), [*state, *total]
   )

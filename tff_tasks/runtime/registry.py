@@ -8,7 +8,7 @@ from tff_tasks.runtime import tff as tff_runtime
 
 
 def build_runtime(
-    name: str, process: tff.learning.templates.LearningProcess, use_xla: bool | None = None
+  name: str, process: tff.learning.templates.LearningProcess, use_xla: bool | None = None
 ) -> runtime.Runtime:
   """Returns the runtime of that name for a process; `use_xla` is for the one that has the choice."""
   if name == 'tff':

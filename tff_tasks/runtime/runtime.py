@@ -22,8 +22,8 @@ class RoundResult(NamedTuple):
 
 # Why a client is skipped although its data can be read.
 NOT_FINITE = (
-    'Expected a finite update, found NaN or infinity: look at its examples, or train in a new --output_dir with a '
-    'lower --client_learning_rate.'
+  'Expected a finite update, found NaN or infinity: look at its examples, or train in a new --output_dir with a '
+  'lower --client_learning_rate.'
 )
 
 
@@ -42,9 +42,7 @@ class Runtime(Protocol):
   def initialize(self) -> Any:
     """Returns the state of round 0."""
 
-  def next(
-      self, state: Any, cohort: client_data.Cohort, upcoming: client_data.Cohort | None = None
-  ) -> RoundResult:
+  def next(self, state: Any, cohort: client_data.Cohort, upcoming: client_data.Cohort | None = None) -> RoundResult:
     """Runs one round on its cohort, which may be empty.
 
     Args:

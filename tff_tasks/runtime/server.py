@@ -22,8 +22,8 @@ import tempfile
 import threading
 
 IS_OPEN = (
-    "TFF's server listens on all interfaces without authentication, since this system permits no network namespace: "
-    'use --runtime=tff on a machine whose ports are closed to others.'
+  "TFF's server listens on all interfaces without authentication, since this system permits no network namespace: "
+  'use --runtime=tff on a machine whose ports are closed to others.'
 )
 _ROOT = str(pathlib.Path(__file__).parents[2])
 _PROGRAM = """
@@ -62,17 +62,19 @@ class Server:
     self._folder = tempfile.mkdtemp(prefix='tff-', dir=parent)
     # In a session of its own: what a terminal sends to all processes is not for it.
     self._keeper = subprocess.Popen(
-        [sys.executable, '-c', _PROGRAM, _ROOT, self._folder, binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        start_new_session=True,
-    )  # fmt: skip
+      [sys.executable, '-c', _PROGRAM, _ROOT, self._folder, binary],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      start_new_session=True,
+    )
     stdout = self._keeper.stdout
     self.target = stdout.readline().decode().strip() if stdout else ''
     self.is_private = self.target.startswith('unix:')
     if not self.target:
       self.close()
       raise ValueError(
-          "Expected TFF's server to start, found that it ended: see its lines above, or use --runtime=local in a new "
-          '--output_dir.'
+        "Expected TFF's server to start, found that it ended: see its lines above, or use --runtime=local in a new "
+        '--output_dir.'
       )
 
   @property
@@ -100,7 +102,7 @@ def keep(folder: str, binary: str) -> None:
       _enter_network()
     port = _find_port()
     server = subprocess.Popen(
-        [binary, f'--port={port}'], stdin=subprocess.DEVNULL, stdout=sys.stderr, preexec_fn=_end_with_parent
+      [binary, f'--port={port}'], stdin=subprocess.DEVNULL, stdout=sys.stderr, preexec_fn=_end_with_parent
     )
     try:
       if _wait_until_it_listens(server, port):

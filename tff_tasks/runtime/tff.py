@@ -33,10 +33,10 @@ class TffRuntime:
     self._stub = tff.framework.RemoteExecutorGrpcStub(grpc.insecure_channel(self._server.target, limits))
     # The same context as `set_sync_local_cpp_execution_context` makes, but for who starts the server.
     context = tff.framework.SyncExecutionContext(
-        tff.framework.ResourceManagingExecutorFactory(self._connect),
-        tff.backends.native.desugar_and_transform_to_native,
-        transform_args=tff.tensorflow.transform_args,
-        transform_result=tff.tensorflow.transform_result,
+      tff.framework.ResourceManagingExecutorFactory(self._connect),
+      tff.backends.native.desugar_and_transform_to_native,
+      transform_args=tff.tensorflow.transform_args,
+      transform_result=tff.tensorflow.transform_result,
     )
     tff.framework.set_default_context(context)
     # An exit need not wait until the keeper finds its standard input ended.
@@ -52,8 +52,8 @@ class TffRuntime:
     """
     if not self._server.is_alive:
       raise ValueError(
-          "Expected TFF's server to run, found that it ended: repeat the command to go on after the last checkpoint. "
-          'If it ends again, take a machine with more memory, or train with --runtime=local in a new --output_dir.'
+        "Expected TFF's server to run, found that it ended: repeat the command to go on after the last checkpoint. "
+        'If it ends again, take a machine with more memory, or train with --runtime=local in a new --output_dir.'
       )
     executor = tff.framework.RemoteExecutor(self._stub)
     executor.set_cardinalities({tff.CLIENTS: 0, **cardinalities})
@@ -64,7 +64,7 @@ class TffRuntime:
     return self._process.initialize()
 
   def next(
-      self, state: Any, cohort: client_data.Cohort, upcoming: client_data.Cohort | None = None
+    self, state: Any, cohort: client_data.Cohort, upcoming: client_data.Cohort | None = None
   ) -> runtime.RoundResult:
     """Runs one round; all of its clients are in memory."""
     del upcoming

@@ -56,7 +56,7 @@ class ProgramState:
     """
     if _types(tf.nest.flatten(state)) != _types(self.state):
       raise ValueError(
-          'Expected a checkpoint of this model and optimizer, found one of another: choose another --output_dir.'
+        'Expected a checkpoint of this model and optimizer, found one of another: choose another --output_dir.'
       )
     return dataclasses.replace(self, state=tf.nest.pack_sequence_as(state, self.state))
 
@@ -74,7 +74,7 @@ class ProgramState:
     weights = tf.nest.flatten(initial.global_model_weights)
     if _types(weights) != _types(self.state[: len(weights)]):
       raise ValueError(
-          'Expected a run of this model to branch from, found one of another: leave --branch_from out to start anew.'
+        'Expected a run of this model to branch from, found one of another: leave --branch_from out to start anew.'
       )
     taken = tf.nest.pack_sequence_as(initial.global_model_weights, self.state[: len(weights)])
     return self._with_secret_of(initial, initial._replace(global_model_weights=taken))
@@ -118,17 +118,20 @@ class Checkpoints:
   def save(self, program_state: ProgramState) -> None:
     """Writes a checkpoint and removes the ones that it replaces; it is on the disk when this returns."""
     header = {
-        'format': FORMAT,
-        'round': program_state.round_number,
-        'use_xla': program_state.use_xla,
-        'history': program_state.history.to_json(),
+      'format': FORMAT,
+      'round': program_state.round_number,
+      'use_xla': program_state.use_xla,
+      'history': program_state.history.to_json(),
     }
     arrays = {f'leaf_{index:04d}': leaf for index, leaf in enumerate(tf.nest.flatten(program_state.state))}
     buffer = io.BytesIO()
     np.savez(
-        buffer, header=np.array(json.dumps(header)), seed=np.frombuffer(program_state.seed.secret, np.uint8),
-        rows=program_state.rows.to_array(), **arrays,
-    )  # fmt: skip
+      buffer,
+      header=np.array(json.dumps(header)),
+      seed=np.frombuffer(program_state.seed.secret, np.uint8),
+      rows=program_state.rows.to_array(),
+      **arrays,
+    )
     content = buffer.getvalue()
     path = os.path.join(self._folder, f'round_{program_state.round_number:06d}.ckpt')
     files.write_atomically(path, hashlib.sha256(content).digest() + content)
@@ -154,27 +157,31 @@ def load_last(folder: str) -> ProgramState | None:
     header = json.loads(str(arrays['header'])) if 'header' in arrays else {}
     if header.get('format') != FORMAT:
       raise ValueError(
-          f'Expected a checkpoint of format {FORMAT} at {path}, found one of format {header.get("format", 1)}: finish '
-          'that run with the version of this program that began it, or choose another --output_dir.'
+        f'Expected a checkpoint of format {FORMAT} at {path}, found one of format {header.get("format", 1)}: finish '
+        'that run with the version of this program that began it, or choose another --output_dir.'
       )
     if header['round'] != _round_of(names[-1]):
       raise ValueError(
-          f'Expected the checkpoint of round {_round_of(names[-1])} at {path}, found that of round {header["round"]}: '
-          f'rename it to {_name(header["round"])} if it was renamed; if not, {_remedy(names)}.'
+        f'Expected the checkpoint of round {_round_of(names[-1])} at {path}, found that of round {header["round"]}: '
+        f'rename it to {_name(header["round"])} if it was renamed; if not, {_remedy(names)}.'
       )
     leaves = [arrays[name] for name in sorted(arrays) if name.startswith('leaf_')]
     return ProgramState(
-        header['round'], seeds.Seed(arrays['seed'].tobytes()), header['use_xla'], leaves,
-        history_lib.History.from_json(header['history']), metrics.Rows.from_array(arrays['rows']),
-    )  # fmt: skip
+      header['round'],
+      seeds.Seed(arrays['seed'].tobytes()),
+      header['use_xla'],
+      leaves,
+      history_lib.History.from_json(header['history']),
+      metrics.Rows.from_array(arrays['rows']),
+    )
 
 
 def _remedy(names: list[str]) -> str:
   if len(names) == 1:
     return 'choose another --output_dir'
   return (
-      f'delete it to go on from {names[-2]}; rounds whose models are out are then run again with fresh noise and '
-      'count twice'
+    f'delete it to go on from {names[-2]}; rounds whose models are out are then run again with fresh noise and '
+    'count twice'
   )
 
 

@@ -14,16 +14,16 @@ _LARGE = 1e3
 # Weights that moved less than this, relative to the largest of them, have moved by rounding errors.
 _STANDSTILL = 1e-6
 _REMEDY = (
-    'the last checkpoint is good, the steps of the server are too large; train in a new --output_dir with a lower '
-    '--server_learning_rate, and with a --clip_norm if there is none'
+  'the last checkpoint is good, the steps of the server are too large; train in a new --output_dir with a lower '
+  '--server_learning_rate, and with a --clip_norm if there is none'
 )
 
 
 def check(
-    round_number: int,
-    before: Sequence[np.ndarray],
-    after: Sequence[np.ndarray],
-    errors: Sequence[client_data.ClientError],
+  round_number: int,
+  before: Sequence[np.ndarray],
+  after: Sequence[np.ndarray],
+  errors: Sequence[client_data.ClientError],
 ) -> None:
   """Looks at the model after a round.
 
@@ -39,21 +39,21 @@ def check(
   # The round has no checkpoint: it may run again with the same noise, so no figure of its model may be seen.
   if not _largest(after) < _TOO_LARGE:  # NaN is not.
     raise ValueError(
-        f'Expected finite weights below {_TOO_LARGE:g} after round {round_number}, found others: {_REMEDY}.'
+      f'Expected finite weights below {_TOO_LARGE:g} after round {round_number}, found others: {_REMEDY}.'
     )
   if any(error.reason == runtime.NOT_FINITE for error in errors) and _largest(before) > _LARGE:
     raise ValueError(
-        f'Expected finite updates in round {round_number}, found others, of a model whose weights have grown above '
-        f'{_LARGE:g}: {_REMEDY}.'
+      f'Expected finite updates in round {round_number}, found others, of a model whose weights have grown above '
+      f'{_LARGE:g}: {_REMEDY}.'
     )
 
 
 def describe_standstill(
-    rows: Iterable[metrics.RoundMetrics],
-    last_round: int,
-    before: Sequence[np.ndarray],
-    after: Sequence[np.ndarray],
-    clip_norm: float | None,
+  rows: Iterable[metrics.RoundMetrics],
+  last_round: int,
+  before: Sequence[np.ndarray],
+  after: Sequence[np.ndarray],
+  clip_norm: float | None,
 ) -> list[str]:
   """Returns lines that say why rounds did not change the model; empty if they did.
 
@@ -69,16 +69,16 @@ def describe_standstill(
   lines = []
   if empty:
     lines.append(
-        f'{empty:,} of {len(run_now):,} rounds had no client: no coin fell for one, or all were skipped. '
-        'A larger --clients_per_round makes that rare.'
+      f'{empty:,} of {len(run_now):,} rounds had no client: no coin fell for one, or all were skipped. '
+      'A larger --clients_per_round makes that rare.'
     )
   if run_now and all(row.clients and row.loss is None for row in run_now):
     lines.append('No client of any round had an example that counts: the model has learned nothing.')
   elif empty < len(run_now) and _has_not_moved(before, after):
     longest = max((row.update_norm_max or 0.0 for row in run_now), default=0.0)
     lines.append(
-        'The rounds have not changed the model: the steps of the server are too small for it'
-        + (f'. --clip_norm={clip_norm:g} cut updates of norm up to {longest:.2g}: raise it.' if clip_norm else '.')
+      'The rounds have not changed the model: the steps of the server are too small for it'
+      + (f'. --clip_norm={clip_norm:g} cut updates of norm up to {longest:.2g}: raise it.' if clip_norm else '.')
     )
   return lines
 

@@ -66,7 +66,7 @@ class Rounds:
     return state
 
   def _finish(
-      self, round_number: int, result: runtime_lib.RoundResult, started: float, rows: list[metrics.RoundMetrics]
+    self, round_number: int, result: runtime_lib.RoundResult, started: float, rows: list[metrics.RoundMetrics]
   ) -> None:
     is_saved = self._is_due(round_number, self.rounds_per_checkpoint)
     row = self.measure(round_number, result, self._is_due(round_number, self.rounds_per_eval), is_saved)

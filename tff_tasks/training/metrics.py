@@ -74,14 +74,14 @@ def of_round(round_number: int, measured: Mapping[str, Any], left_out: int) -> R
   work, sums = measured['client_work'], measured['aggregator']['sums']
   clients = int(sums['clients']) - int(sums['rejected'])
   return RoundMetrics(
-      round=round_number,
-      clients=clients,
-      loss=_ratio(work['loss'], work['count']),
-      accuracy=_ratio(work['correct'], work['count']),
-      update_norm_mean=_ratio(sums['norm_sum'], clients),
-      update_norm_max=float(measured['aggregator']['norm_max']) if clients else None,
-      clipped_share=_ratio(sums['clipped'], clients),
-      left_out_clients=left_out,
+    round=round_number,
+    clients=clients,
+    loss=_ratio(work['loss'], work['count']),
+    accuracy=_ratio(work['correct'], work['count']),
+    update_norm_mean=_ratio(sums['norm_sum'], clients),
+    update_norm_max=float(measured['aggregator']['norm_max']) if clients else None,
+    clipped_share=_ratio(sums['clipped'], clients),
+    left_out_clients=left_out,
   )
 
 

@@ -17,11 +17,11 @@ from tff_tasks.privacy import plan as plan_lib
 
 
 def build_plan(
-    config: config_lib.Config,
-    population: int,
-    entries: Sequence[Mapping[str, Any]] = (),
-    before: Sequence[plan_lib.Segment] = (),
-    rounds: int | None = None,
+  config: config_lib.Config,
+  population: int,
+  entries: Sequence[Mapping[str, Any]] = (),
+  before: Sequence[plan_lib.Segment] = (),
+  rounds: int | None = None,
 ) -> plan_lib.PrivacyPlan:
   """Returns the privacy plan of the config, calibrated to the target epsilon if there is one.
 
@@ -33,15 +33,15 @@ def build_plan(
     rounds: The rounds of this plan; by default all of the config.
   """
   plan = plan_lib.PrivacyPlan(
-      population=population,
-      clients_per_round=config.clients_per_round,
-      sampling=config.sampling,
-      clip_norm=config.clip_norm,
-      quantization_bits=config.quantization_bits,
-      noise_multiplier=config.noise_multiplier or 0.0,
-      delta=config.delta,
-      learned=provenance.total(entries),
-      is_seeded=config.seed is not None,
+    population=population,
+    clients_per_round=config.clients_per_round,
+    sampling=config.sampling,
+    clip_norm=config.clip_norm,
+    quantization_bits=config.quantization_bits,
+    noise_multiplier=config.noise_multiplier or 0.0,
+    delta=config.delta,
+    learned=provenance.total(entries),
+    is_seeded=config.seed is not None,
   )
   if not config.target_epsilon:
     return plan
@@ -54,12 +54,12 @@ def build_seed(config: config_lib.Config) -> seeds.Seed:
 
 
 def build_learning_process(
-    config: config_lib.Config,
-    rounds: int,
-    model: functional_model.FunctionalModel,
-    schema: schema_lib.Schema,
-    plan: plan_lib.PrivacyPlan,
-    seed: seeds.Seed,
+  config: config_lib.Config,
+  rounds: int,
+  model: functional_model.FunctionalModel,
+  schema: schema_lib.Schema,
+  plan: plan_lib.PrivacyPlan,
+  seed: seeds.Seed,
 ) -> tff.learning.templates.LearningProcess:
   """Returns the learning process of the config; see `learning_process.build_learning_process`.
 
@@ -73,16 +73,16 @@ def build_learning_process(
   """
   # The plan does not depend on the algorithm: clip, grid and noise are for whatever update its clients send.
   training = client_work.LocalTraining(
-      config.client_learning_rate,
-      config.client_batch_size,
-      config.client_epochs_per_round,
+    config.client_learning_rate,
+    config.client_batch_size,
+    config.client_epochs_per_round,
   )
   server_optimizer = learning_process.build_server_optimizer(
-      config.server_optimizer,
-      config.server_learning_rate,
-      config.server_learning_rate_schedule,
-      rounds,
+    config.server_optimizer,
+    config.server_learning_rate,
+    config.server_learning_rate_schedule,
+    rounds,
   )
   return learning_process.build_learning_process(
-      registry.build(config.algorithm, config.algorithm_options), model, schema, training, server_optimizer, plan, seed
+    registry.build(config.algorithm, config.algorithm_options), model, schema, training, server_optimizer, plan, seed
   )

@@ -27,7 +27,7 @@ class Progress:
   """
 
   def __init__(
-      self, stream: TextIO, first_round: int, total_rounds: int, clients_per_round: int, baseline: str = ''
+    self, stream: TextIO, first_round: int, total_rounds: int, clients_per_round: int, baseline: str = ''
   ) -> None:
     self._stream = stream
     self._first_round = first_round
@@ -92,14 +92,14 @@ class Progress:
     bar = '#' * round(round_number / self._total_rounds * _BAR_WIDTH)
     seconds = self._seconds_a_round(round_number)
     parts = [
-        f'round {round_number:{len(str(self._total_rounds))}}/{self._total_rounds} [{bar:.<{_BAR_WIDTH}}]',
-        f'loss {self._loss:.3f}' if self._loss is not None else '',
-        f'accuracy {self._accuracy:.1%}' if self._accuracy is not None else '',
-        self._held_out(round_number),
-        f'{self._clients_per_round / seconds:.0f} clients/s' if seconds else '',
-        f'epsilon {guarantees.format_epsilon(self._epsilon)}' if self._epsilon is not None else '',
-        f'{self._left_out:,} skipped' if self._left_out else '',
-        f'{_clock(seconds * (self._total_rounds - round_number))} left',
+      f'round {round_number:{len(str(self._total_rounds))}}/{self._total_rounds} [{bar:.<{_BAR_WIDTH}}]',
+      f'loss {self._loss:.3f}' if self._loss is not None else '',
+      f'accuracy {self._accuracy:.1%}' if self._accuracy is not None else '',
+      self._held_out(round_number),
+      f'{self._clients_per_round / seconds:.0f} clients/s' if seconds else '',
+      f'epsilon {guarantees.format_epsilon(self._epsilon)}' if self._epsilon is not None else '',
+      f'{self._left_out:,} skipped' if self._left_out else '',
+      f'{_clock(seconds * (self._total_rounds - round_number))} left',
     ]
     return '  '.join(part for part in parts if part)
 

@@ -35,12 +35,12 @@ class Releases:
     model = released_model.ReleasedModel(self.schema, self.model_size, history.current.last_round, weights, history.run)
     dimension = sum(weight.size for weight in weights)
     entries = ledger.build_ledger(
-        history.accounted, history.rounds_in_all, dimension, self.learned, self.schema.is_sequence
+      history.accounted, history.rounds_in_all, dimension, self.learned, self.schema.is_sequence
     )
     entries['algorithm'] = self.config.method
     entries['not_covered'] += [
-        f'the rounds that the run {run_id} goes through after this one branched from it: their epsilon adds up'
-        for run_id in history.parents
+      f'the rounds that the run {run_id} goes through after this one branched from it: their epsilon adds up'
+      for run_id in history.parents
     ]
     released_model.save(model, run_directory.finite(entries), self.config.output_dir)
 

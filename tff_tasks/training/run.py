@@ -54,11 +54,11 @@ def train(config: config_lib.Config, shards: client_shards.ClientShards, flagfil
   """
   if not shards.num_clients('test'):
     raise ValueError(
-        f'Expected held-out users in {shards.path}, found none: neither the model nor its export could be checked; '
-        'declare a larger test_users_share and preprocess again.'
+      f'Expected held-out users in {shards.path}, found none: neither the model nor its export could be checked; '
+      'declare a larger test_users_share and preprocess again.'
     )
   build_plan = functools.partial(
-      parts.build_plan, config, shards.num_clients('train'), provenance.read(shards.manifest, shards.path)
+    parts.build_plan, config, shards.num_clients('train'), provenance.read(shards.manifest, shards.path)
   )
   build_plan()  # An impossible one is refused before anything is written.
   with run_directory.hold(config.output_dir):
@@ -86,12 +86,12 @@ class Run:
   """
 
   def __init__(
-      self,
-      config: config_lib.Config,
-      shards: client_shards.ClientShards,
-      kept: checkpoints.Checkpoints,
-      start: starting.Start,
-      stream: TextIO,
+    self,
+    config: config_lib.Config,
+    shards: client_shards.ClientShards,
+    kept: checkpoints.Checkpoints,
+    start: starting.Start,
+    stream: TextIO,
   ) -> None:
     self._config, self._shards, self._kept, self._start, self._stream = config, shards, kept, start, stream
     self._plan, self._seed, saved = start.history.current.plan, start.seed, start.saved
@@ -125,19 +125,21 @@ class Run:
     self._announce(last_round)
     log = metrics.MetricsLog(self._config.output_dir, self._rows)
     shown = progress.Progress(
-        self._stream, max(last_round, 0) + 1, self._config.total_rounds, self._plan.clients_per_round,
-        self._eval_baselines.in_short,
-    )  # fmt: skip
+      self._stream,
+      max(last_round, 0) + 1,
+      self._config.total_rounds,
+      self._plan.clients_per_round,
+      self._eval_baselines.in_short,
+    )
     shown.update(self._rows)
     with contextlib.closing(log), contextlib.closing(shown):
       state = self._rounds(log, shown).run(start)
     self._write_figures(state)
     for line in divergence.describe_standstill(
-        self._rows, last_round, self._begun, _weights(state), self._plan.clip_norm
+      self._rows, last_round, self._begun, _weights(state), self._plan.clip_norm
     ):
       print(line, file=self._stream)
-    path = report.write_report(self._config.output_dir)
-    print(f'Report: {path}', file=self._stream)
+    print(f'Report: {report.write_report(self._config.output_dir)}', file=self._stream)
 
   def _go_on(self, saved: checkpoints.ProgramState) -> checkpoints.ProgramState:
     """Returns the state to go on from, with its model released."""
@@ -162,7 +164,7 @@ class Run:
   def _rounds(self, log: metrics.MetricsLog, shown: progress.Progress) -> loop.Rounds:
     config = self._config
     source = client_data.ClientDataSource(
-        self._shards, config.client_batch_size, config.max_examples_per_client, self._seed
+      self._shards, config.client_batch_size, config.max_examples_per_client, self._seed
     )
     client_ids = self._shards.clients('train').client_ids
     skipped = skipped_clients.LeftOut(self._shards, config.on_client_error == 'skip', shown.say)
@@ -179,20 +181,20 @@ class Run:
       shown.update(rows)
 
     return loop.Rounds(
-        runtime=self._runtime,
-        cohort=lambda number: source.cohort(number, cohorts.draw_cohort(self._plan, self._seed, number, client_ids)),
-        add_noise=private_mean.RoundNoise(self._plan, self._dimension, self._seed).add,
-        check=self._build_check(skipped),
-        measure=self._measure,
-        tick=shown.tick,
-        save=save,
-        rounds_per_eval=config.rounds_per_eval,
-        rounds_per_checkpoint=config.rounds_per_checkpoint,
-        total_rounds=config.total_rounds,
+      runtime=self._runtime,
+      cohort=lambda number: source.cohort(number, cohorts.draw_cohort(self._plan, self._seed, number, client_ids)),
+      add_noise=private_mean.RoundNoise(self._plan, self._dimension, self._seed).add,
+      check=self._build_check(skipped),
+      measure=self._measure,
+      tick=shown.tick,
+      save=save,
+      rounds_per_eval=config.rounds_per_eval,
+      rounds_per_checkpoint=config.rounds_per_checkpoint,
+      total_rounds=config.total_rounds,
     )
 
   def _measure(
-      self, round_number: int, result: runtime_lib.RoundResult, is_evaluated: bool, is_saved: bool
+    self, round_number: int, result: runtime_lib.RoundResult, is_evaluated: bool, is_saved: bool
   ) -> metrics.RoundMetrics:
     row = metrics.RoundMetrics(round_number)
     if result.metrics is not None:
@@ -211,7 +213,7 @@ class Run:
   def _evaluate(self, split: str, state: Any) -> evaluation.Evaluation:
     if split not in self._evaluators:
       self._evaluators[split] = evaluation.Evaluator(
-          self._model, self._shards, split, self._workers, self._task_metrics
+        self._model, self._shards, split, self._workers, self._task_metrics
       )
     return self._evaluators[split].evaluate(_weights(state))
 
@@ -230,9 +232,9 @@ class Run:
     """Makes a round durable, and only then releases its model."""
     history = self._history(round_number)
     self._kept.save(
-        checkpoints.ProgramState(
-            round_number, self._seed, self._runtime.use_xla, state, history, self._rows.with_added(rows)
-        )
+      checkpoints.ProgramState(
+        round_number, self._seed, self._runtime.use_xla, state, history, self._rows.with_added(rows)
+      )
     )
     self._releases.write(history, _weights(state))
     self._begun = self._begun or _weights(state)
@@ -243,29 +245,29 @@ class Run:
     entries = reading.read_json(self._config.output_dir, reading.LEDGER)
     held_out, tail = (self._evaluate(split, state) for split in ('test', 'tail'))
     figures = {
-        'task': self._shards.schema.task,
-        'data_set': self._shards.name,
-        'algorithm': self._config.method,
-        'rounds': total_rounds,
-        'total_rounds': total_rounds,
-        'clients_per_round': plan.clients_per_round,
-        'population': plan.population,
-        'eval_split': self._eval_split,
-        'accuracy': held_out.accuracy,
-        'accuracy_per_user': held_out.accuracy_per_user,
-        'loss': held_out.loss,
-        **held_out.metrics,
-        **self._baselines.measure('test')._asdict(),
-        'eval_baseline_accuracy': self._eval_baselines.baseline_accuracy,
-        'tail_accuracy': tail.accuracy,
-        **{name: entries[name] for name in ('model', 'epsilon', 'training_epsilon', 'delta')},
-        'weights': self._dimension,
-        'clip_norm': plan.clip_norm,
-        'quantization_bits': plan.quantization_bits,
-        'left_out_clients': sum(row.left_out_clients or 0 for row in self._rows),
-        'empty_rounds': sum(row.clients == 0 for row in self._rows),
-        'xla': self._runtime.use_xla,
-        'seconds': sum(row.seconds or 0.0 for row in self._rows),
+      'task': self._shards.schema.task,
+      'data_set': self._shards.name,
+      'algorithm': self._config.method,
+      'rounds': total_rounds,
+      'total_rounds': total_rounds,
+      'clients_per_round': plan.clients_per_round,
+      'population': plan.population,
+      'eval_split': self._eval_split,
+      'accuracy': held_out.accuracy,
+      'accuracy_per_user': held_out.accuracy_per_user,
+      'loss': held_out.loss,
+      **held_out.metrics,
+      **self._baselines.measure('test')._asdict(),
+      'eval_baseline_accuracy': self._eval_baselines.baseline_accuracy,
+      'tail_accuracy': tail.accuracy,
+      **{name: entries[name] for name in ('model', 'epsilon', 'training_epsilon', 'delta')},
+      'weights': self._dimension,
+      'clip_norm': plan.clip_norm,
+      'quantization_bits': plan.quantization_bits,
+      'left_out_clients': sum(row.left_out_clients or 0 for row in self._rows),
+      'empty_rounds': sum(row.clients == 0 for row in self._rows),
+      'xla': self._runtime.use_xla,
+      'seconds': sum(row.seconds or 0.0 for row in self._rows),
     }
     run_directory.write_json(self._config.output_dir, reading.FIGURES, figures)
     means = f'{held_out.accuracy:.1%}, as a mean over users {held_out.accuracy_per_user:.1%}.'
@@ -279,14 +281,14 @@ class Run:
       begin = f'Branched from {self._start.branched_from}:'
     known = comparison.describe({**self._eval_baselines._asdict(), 'population': plan.population})
     lines = [
-        f'{begin} {config.total_rounds} rounds of {self._shards.schema.task} on the {config.runtime} runtime: '
-        f'{self._dimension:,} weights, {plan.population:,} clients, about {plan.clients_per_round:,} a round.',
-        self._start.note,
-        f'Privacy: {ledger.promise(self._segments(config.total_rounds), self._learned)}',
-        f'Evaluation: every {config.rounds_per_eval} rounds on {self._num_users(self._eval_split)}; in the end on '
-        f'{self._num_users("test")}.',
-        *known,
-        self._runtime.choice,
+      f'{begin} {config.total_rounds} rounds of {self._shards.schema.task} on the {config.runtime} runtime: '
+      f'{self._dimension:,} weights, {plan.population:,} clients, about {plan.clients_per_round:,} a round.',
+      self._start.note,
+      f'Privacy: {ledger.promise(self._segments(config.total_rounds), self._learned)}',
+      f'Evaluation: every {config.rounds_per_eval} rounds on {self._num_users(self._eval_split)}; in the end on '
+      f'{self._num_users("test")}.',
+      *known,
+      self._runtime.choice,
     ]
     print(*filter(None, lines), sep='\n', file=self._stream, flush=True)
 

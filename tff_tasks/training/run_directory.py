@@ -26,8 +26,11 @@ _BEFORE = {'--algorithm': '--algorithm=fed_avg', '--algorithm_options': '--algor
 # The noise that follows from them is compared instead, as a part of the plan.
 _NOISE = ('--noise_multiplier', '--target_epsilon')
 SIZE, _LENGTH, _SCHEDULE, _BRANCH = (
-    '--model_size', '--total_rounds', '--server_learning_rate_schedule', '--branch_from',
-)  # fmt: skip
+  '--model_size',
+  '--total_rounds',
+  '--server_learning_rate_schedule',
+  '--branch_from',
+)
 
 # What a run has written before its first checkpoint.
 _BEGINNINGS = ('.lock', CONFIG_NAME, reading.METRICS, f'{reading.EVENTS}/')
@@ -53,7 +56,7 @@ def hold(path: str) -> Iterator[None]:
       reading.make(path)
     except BlockingIOError as error:
       raise ValueError(
-          f'Expected no other trainer at work in {path}, found one: wait for it, or choose another --output_dir.'
+        f'Expected no other trainer at work in {path}, found one: wait for it, or choose another --output_dir.'
       ) from error
     except OSError as error:
       raise _unwritable(path, error) from error
@@ -76,8 +79,8 @@ def _remove_beginnings(path: str) -> None:
 
 def _unwritable(path: str, error: OSError) -> ValueError:
   return ValueError(
-      f'Expected a run directory that can be written at {path}, found: {error.strerror}; free disk space or change '
-      'its permissions and repeat the command, or choose another --output_dir.'
+    f'Expected a run directory that can be written at {path}, found: {error.strerror}; free disk space or change '
+    'its permissions and repeat the command, or choose another --output_dir.'
   )
 
 
@@ -103,8 +106,8 @@ def check_new(path: str) -> None:
   """
   if os.path.exists(os.path.join(path, reading.MODEL)):
     raise ValueError(
-        f'Expected the checkpoints of the run whose model is in {path}, found none: its privacy is spent and its noise '
-        'unknown; choose another --output_dir.'
+      f'Expected the checkpoints of the run whose model is in {path}, found none: its privacy is spent and its noise '
+      'unknown; choose another --output_dir.'
     )
 
 
@@ -117,7 +120,7 @@ def check_same_run(path: str, saved: checkpoints.ProgramState, asked: history_li
   found = saved.history
   if found.data != asked.data:
     raise ValueError(
-        f'Expected the data that the run in {path} began with, found other shards: choose another --output_dir.'
+      f'Expected the data that the run in {path} began with, found other shards: choose another --output_dir.'
     )
   _check_flags(path, found, asked)
   _check_length(path, saved, asked)
@@ -133,14 +136,14 @@ def _check_flags(path: str, found: history_lib.History, asked: history_lib.Histo
     # Weights of one size cannot become those of another.
     remedy = _branch_remedy(path) if SIZE not in changed else 'choose another --output_dir to start a new run'
     raise ValueError(
-        f'Expected the flags of the run in {path} ({before}), found {now}: type the same flags to resume this run; '
-        f'or {remedy}.'
+      f'Expected the flags of the run in {path} ({before}), found {now}: type the same flags to resume this run; '
+      f'or {remedy}.'
     )
   if _BRANCH in asked.flags and not _is_parent(asked.flags[_BRANCH], found):
     began = 'branched from another one' if found.parents else 'began by itself'
     raise ValueError(
-        f'Expected a new run directory for {asked.flags[_BRANCH]}, found a run in {path} that {began}: choose another '
-        '--output_dir, or leave --branch_from out to resume that run.'
+      f'Expected a new run directory for {asked.flags[_BRANCH]}, found a run in {path} that {began}: choose another '
+      '--output_dir, or leave --branch_from out to resume that run.'
     )
 
 
@@ -154,24 +157,24 @@ def _check_length(path: str, saved: checkpoints.ProgramState, asked: history_lib
   stood, typed = (f'--total_rounds={history.total_rounds}' for history in (saved.history, asked))
   if saved.round_number > asked.total_rounds:
     raise ValueError(
-        f'Expected --total_rounds of at least {saved.round_number}, which the run in {path} has finished, found '
-        f'{asked.total_rounds}: type as many or more.'
+      f'Expected --total_rounds of at least {saved.round_number}, which the run in {path} has finished, found '
+      f'{asked.total_rounds}: type as many or more.'
     )
   if stood != typed and asked.flags.get(_SCHEDULE, '').endswith('=linear'):
     raise ValueError(
-        f'Expected {stood}, from which the linear schedule of learning rates in {path} was worked out, found '
-        f'{typed}: type the same to resume this run; or {_branch_remedy(path)}.'
+      f'Expected {stood}, from which the linear schedule of learning rates in {path} was worked out, found '
+      f'{typed}: type the same to resume this run; or {_branch_remedy(path)}.'
     )
   found_noise, asked_noise = (history.current.plan.noise_multiplier for history in (saved.history, asked))
   if found_noise != asked_noise:
     raise ValueError(
-        f'Expected the noise of the run in {path}, which has a noise multiplier of {found_noise:g} for {stood}, found '
-        f'{asked_noise:g} for {typed}: add --noise_multiplier={found_noise!r} --target_epsilon=0 to go on with it, '
-        f'which may cost more than was planned; or {_branch_remedy(path)}.'
+      f'Expected the noise of the run in {path}, which has a noise multiplier of {found_noise:g} for {stood}, found '
+      f'{asked_noise:g} for {typed}: add --noise_multiplier={found_noise!r} --target_epsilon=0 to go on with it, '
+      f'which may cost more than was planned; or {_branch_remedy(path)}.'
     )
   if saved.history.current.plan != asked.current.plan:
     raise ValueError(
-        f'Expected the privacy plan of the run in {path}, found {asked.current.plan}: {_branch_remedy(path)}.'
+      f'Expected the privacy plan of the run in {path}, found {asked.current.plan}: {_branch_remedy(path)}.'
     )
 
 
@@ -188,13 +191,13 @@ def _check_home(path: str, history: history_lib.History) -> None:
   found = {run_id for run_id, *_ in released_model.find_rounds(path)} or {reading.read_run(path)} - {None}
   if not found:
     raise ValueError(
-        f'Expected {CONFIG_NAME} of the run whose checkpoints are in {path}, found none: copy the whole run directory '
-        f'here; or {_branch_remedy(path)}.'
+      f'Expected {CONFIG_NAME} of the run whose checkpoints are in {path}, found none: copy the whole run directory '
+      f'here; or {_branch_remedy(path)}.'
     )
   if found != {history.run[0]}:
     raise ValueError(
-        f'Expected checkpoints of the run that is in {path}, found those of another run: replace them with '
-        'its own, or choose another --output_dir.'
+      f'Expected checkpoints of the run that is in {path}, found those of another run: replace them with '
+      'its own, or choose another --output_dir.'
     )
 
 
@@ -208,8 +211,8 @@ def released_round(path: str, history: history_lib.History) -> int:
   _, attempt = history.run
   if any(other > attempt for _, other, _ in found):
     raise ValueError(
-        f'Expected the last checkpoints of the run in {path}, found older ones, of before it ran rounds again: '
-        'replace them with the last ones, or choose another --output_dir.'
+      f'Expected the last checkpoints of the run in {path}, found older ones, of before it ran rounds again: '
+      'replace them with the last ones, or choose another --output_dir.'
     )
   if found:
     return max((round_number for _, other, round_number in found if other == attempt), default=-1)
@@ -227,11 +230,11 @@ def is_complete(path: str, saved: checkpoints.ProgramState) -> bool:
   except (OSError, ValueError):
     return False
   return (
-      (model.run, model.round_number) == (saved.history.run, saved.round_number)
-      and figures.get('rounds') == saved.round_number
-      and sealed_json.CHECKSUM in figures
-      and rows == saved.rows.to_csv()
-      and report.is_whole(path)
+    (model.run, model.round_number) == (saved.history.run, saved.round_number)
+    and figures.get('rounds') == saved.round_number
+    and sealed_json.CHECKSUM in figures
+    and rows == saved.rows.to_csv()
+    and report.is_whole(path)
   )
 
 

@@ -34,9 +34,10 @@ class LeftOut:
     for error in errors:
       if error.client not in self._told and len(self._told) <= _MOST_TOLD:
         self._lines.append(
-            f'Skipped {self._describe(error)}' if len(self._told) < _MOST_TOLD
-            else 'More clients are skipped; metrics.csv counts them.'
-        )  # fmt: skip
+          f'Skipped {self._describe(error)}'
+          if len(self._told) < _MOST_TOLD
+          else 'More clients are skipped; metrics.csv counts them.'
+        )
         self._told.add(error.client)
 
   def tell(self) -> None:
@@ -49,8 +50,8 @@ class LeftOut:
     named = '; '.join(self._describe(error).rstrip('.') for error in errors[:_MOST_NAMED])
     more = f'; and {len(errors) - _MOST_NAMED:,} more' if len(errors) > _MOST_NAMED else ''
     return (
-        f'Expected every client of a round to take part, found {len(errors):,} that cannot: {named}{more}; repeat the '
-        'command when that is repaired, or with --on_client_error=skip to skip such clients.'
+      f'Expected every client of a round to take part, found {len(errors):,} that cannot: {named}{more}; repeat the '
+      'command when that is repaired, or with --on_client_error=skip to skip such clients.'
     )
 
   def _describe(self, error: client_data.ClientError) -> str:

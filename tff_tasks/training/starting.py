@@ -40,12 +40,12 @@ class Start(NamedTuple):
 
 
 def find(
-    config: config_lib.Config,
-    flagfile: str,
-    data: str,
-    default_size: int,
-    build_plan: Callable[..., plan_lib.PrivacyPlan],
-    saved: checkpoints.ProgramState | None,
+  config: config_lib.Config,
+  flagfile: str,
+  data: str,
+  default_size: int,
+  build_plan: Callable[..., plan_lib.PrivacyPlan],
+  saved: checkpoints.ProgramState | None,
 ) -> Start:
   """Returns where the run of the config begins.
 
@@ -88,10 +88,14 @@ def _resume(config: config_lib.Config, saved: checkpoints.ProgramState, ask: _As
   run_id, attempt = history.run
   again = ask(history.accounted, last_round + 1).with_current(run_id=run_id, attempt=attempt + 1)
   return Start(
-      history.followed_by(again, last_round), parts.build_seed(config), saved, True, '',
-      f'Rounds {last_round + 1} to {released_round} were released before their checkpoint was lost: they are run again '
-      'with fresh noise, and both count.',
-  )  # fmt: skip
+    history.followed_by(again, last_round),
+    parts.build_seed(config),
+    saved,
+    True,
+    '',
+    f'Rounds {last_round + 1} to {released_round} were released before their checkpoint was lost: they are run again '
+    'with fresh noise, and both count.',
+  )
 
 
 def _branch(config: config_lib.Config, data: str, default_size: int, ask: _Ask) -> Start:
@@ -104,14 +108,18 @@ def _branch(config: config_lib.Config, data: str, default_size: int, ask: _Ask) 
   history = parent.history.with_lost(run_directory.released_round(path, parent.history))
   new = ask(history.accounted, last_round + 1)
   return Start(
-      # How the parent's clients are compiled does not decide it for these.
-      history.followed_by(new, last_round), parts.build_seed(config), dataclasses.replace(parent, use_xla=None), True,
-      f'round {last_round} of {path}', "The rounds of both runs count. The server's optimizer starts anew.",
-  )  # fmt: skip
+    # How the parent's clients are compiled does not decide it for these.
+    history.followed_by(new, last_round),
+    parts.build_seed(config),
+    dataclasses.replace(parent, use_xla=None),
+    True,
+    f'round {last_round} of {path}',
+    "The rounds of both runs count. The server's optimizer starts anew.",
+  )
 
 
 def _check_branch(
-    path: str, parent: checkpoints.ProgramState, config: config_lib.Config, data: str, default_size: int
+  path: str, parent: checkpoints.ProgramState, config: config_lib.Config, data: str, default_size: int
 ) -> None:
   """Checks what has to be as in the run to branch from, and names all that is not.
 
@@ -131,8 +139,8 @@ def _check_branch(
   if wrong:
     expected, found = (', '.join(side) for side in zip(*wrong, strict=True))
     raise ValueError(
-        f'Expected for a branch of the run in {path}: {expected}; found {found}: type what was expected; other flags '
-        'may change.'
+      f'Expected for a branch of the run in {path}: {expected}; found {found}: type what was expected; other flags '
+      'may change.'
     )
 
 
@@ -142,6 +150,6 @@ def _load_parent(path: str) -> checkpoints.ProgramState | None:
     with contextlib.suppress(FileNotFoundError):
       return checkpoints.load_last(os.path.join(path, reading.CHECKPOINTS))
   raise ValueError(
-      f'Expected to read the last checkpoint of the run in --branch_from={path}, found it removed {_ATTEMPTS} times: '
-      'a trainer is at work there; repeat the command when it has ended.'
+    f'Expected to read the last checkpoint of the run in --branch_from={path}, found it removed {_ATTEMPTS} times: '
+    'a trainer is at work there; repeat the command when it has ended.'
   )

@@ -29,16 +29,19 @@ class TimeOfDayTest(absltest.TestCase):
   def test_preprocessing_makes_its_examples(self) -> None:
     folder = pathlib.Path(self.create_tempdir().full_path)
     rows = [
-        {'who': f'u{user}', 'when': hour, 'hour': hour, 'activity': 'walking' if hour > 11 else 'sitting'}
-        for user in range(30) for hour in (0, 6, 12)
-    ]  # fmt: skip
+      {'who': f'u{user}', 'when': hour, 'hour': hour, 'activity': 'walking' if hour > 11 else 'sitting'}
+      for user in range(30)
+      for hour in (0, 6, 12)
+    ]
     (folder / 'log.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in rows))
     (folder / 'own.toml').write_text(_DECLARATION)
     (folder / 'key').write_text('a key of more than sixteen bytes')
     flags = [
-        f'--dataset={folder / "own.toml"}', f'--input={folder / "log.jsonl"}', f'--output_dir={folder / "shards"}',
-        f'--client_id_key_file={folder / "key"}',
-    ]  # fmt: skip
+      f'--dataset={folder / "own.toml"}',
+      f'--input={folder / "log.jsonl"}',
+      f'--output_dir={folder / "shards"}',
+      f'--client_id_key_file={folder / "key"}',
+    ]
     command = [sys.executable, '-m', 'pipelines.preprocess', *flags]
     done = subprocess.run(command, cwd=layout.ROOT, capture_output=True, text=True, check=False)
     self.assertEqual((done.returncode, done.stderr), (0, ''))

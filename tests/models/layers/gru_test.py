@@ -14,38 +14,38 @@ _L = tf.keras.layers
 
 # Batch, time, features, units.
 _SHAPES = {
-    'some': (2, 5, 3, 4),
-    'one_example': (1, 5, 3, 4),
-    'one_step': (2, 1, 3, 4),
-    'two_steps': (2, 2, 3, 4),
-    'ones': (1, 1, 1, 1),
-    'wide': (10, 20, 8, 32),
+  'some': (2, 5, 3, 4),
+  'one_example': (1, 5, 3, 4),
+  'one_step': (2, 1, 3, 4),
+  'two_steps': (2, 2, 3, 4),
+  'ones': (1, 1, 1, 1),
+  'wide': (10, 20, 8, 32),
 }
 _TIME, _FEATURES, _UNITS = 5, 3, 4
 
 # Models of gated layers, and the number of those that `gru` runs.
 _RUN: dict[str, tuple[Callable[[], Sequence[tf.keras.layers.Layer]], int]] = {
-    'gru': (lambda: [_L.GRU(_UNITS, return_sequences=True)], 1),
-    'rnn_of_cell': (lambda: [_L.RNN(_L.GRUCell(_UNITS), return_sequences=True)], 1),
-    'unrolled': (lambda: [_L.RNN(_L.GRUCell(_UNITS), return_sequences=True, unroll=True)], 1),
-    'last_state_only': (lambda: [_L.GRU(_UNITS)], 1),
-    'stacked': (lambda: [_L.GRU(_UNITS, return_sequences=True), _L.RNN(_L.GRUCell(2)), _L.Dense(3)], 2),
-    'nested': (lambda: [_L.Dense(2), tf.keras.Sequential([_L.GRU(_UNITS, return_sequences=True), _L.GRU(2)])], 2),
-    'forwards_half': (lambda: [_L.Bidirectional(_L.GRU(_UNITS))], 1),
+  'gru': (lambda: [_L.GRU(_UNITS, return_sequences=True)], 1),
+  'rnn_of_cell': (lambda: [_L.RNN(_L.GRUCell(_UNITS), return_sequences=True)], 1),
+  'unrolled': (lambda: [_L.RNN(_L.GRUCell(_UNITS), return_sequences=True, unroll=True)], 1),
+  'last_state_only': (lambda: [_L.GRU(_UNITS)], 1),
+  'stacked': (lambda: [_L.GRU(_UNITS, return_sequences=True), _L.RNN(_L.GRUCell(2)), _L.Dense(3)], 2),
+  'nested': (lambda: [_L.Dense(2), tf.keras.Sequential([_L.GRU(_UNITS, return_sequences=True), _L.GRU(2)])], 2),
+  'forwards_half': (lambda: [_L.Bidirectional(_L.GRU(_UNITS))], 1),
 }
 _LEFT: dict[str, Callable[[], Sequence[tf.keras.layers.Layer]]] = {
-    'reset_before': lambda: [_L.GRU(_UNITS, reset_after=False)],
-    'activation': lambda: [_L.GRU(_UNITS, activation='relu')],
-    'recurrent_activation': lambda: [_L.RNN(_L.GRUCell(_UNITS, recurrent_activation='hard_sigmoid'))],
-    'no_bias': lambda: [_L.GRU(_UNITS, use_bias=False)],
-    'backwards': lambda: [_L.GRU(_UNITS, go_backwards=True)],
-    'time_first': lambda: [_L.GRU(_UNITS, time_major=True, return_sequences=True)],
-    'dropout': lambda: [_L.GRU(_UNITS, dropout=0.5)],
-    'recurrent_dropout': lambda: [_L.RNN(_L.GRUCell(_UNITS, recurrent_dropout=0.5))],
-    'mask': lambda: [_L.Masking(), _L.GRU(_UNITS, return_sequences=True)],
-    'lstm': lambda: [_L.LSTM(_UNITS)],
-    'simple': lambda: [_L.SimpleRNN(_UNITS)],
-    'stacked_cells': lambda: [_L.RNN([_L.GRUCell(_UNITS), _L.GRUCell(_UNITS)])],
+  'reset_before': lambda: [_L.GRU(_UNITS, reset_after=False)],
+  'activation': lambda: [_L.GRU(_UNITS, activation='relu')],
+  'recurrent_activation': lambda: [_L.RNN(_L.GRUCell(_UNITS, recurrent_activation='hard_sigmoid'))],
+  'no_bias': lambda: [_L.GRU(_UNITS, use_bias=False)],
+  'backwards': lambda: [_L.GRU(_UNITS, go_backwards=True)],
+  'time_first': lambda: [_L.GRU(_UNITS, time_major=True, return_sequences=True)],
+  'dropout': lambda: [_L.GRU(_UNITS, dropout=0.5)],
+  'recurrent_dropout': lambda: [_L.RNN(_L.GRUCell(_UNITS, recurrent_dropout=0.5))],
+  'mask': lambda: [_L.Masking(), _L.GRU(_UNITS, return_sequences=True)],
+  'lstm': lambda: [_L.LSTM(_UNITS)],
+  'simple': lambda: [_L.SimpleRNN(_UNITS)],
+  'stacked_cells': lambda: [_L.RNN([_L.GRUCell(_UNITS), _L.GRUCell(_UNITS)])],
 }
 
 
@@ -81,8 +81,8 @@ class RecurrenceTest(parameterized.TestCase):
     return [_numbers(1, features, 3 * units), _numbers(2, units, 3 * units) * scale, _numbers(3, 2, 3 * units)]
 
   @parameterized.named_parameters(
-      (f'{name}_{"with" if xla else "without"}_xla', shape, xla)
-      for (name, shape), xla in itertools.product(_SHAPES.items(), (False, True))
+    (f'{name}_{"with" if xla else "without"}_xla', shape, xla)
+    for (name, shape), xla in itertools.product(_SHAPES.items(), (False, True))
   )
   def test_outputs_and_gradients_are_those_of_keras(self, shape: tuple[int, int, int, int], xla: bool) -> None:
     batch, time, features, units = shape

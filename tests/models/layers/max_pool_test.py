@@ -24,22 +24,22 @@ _SHAPES = {'square': (3, 6, 6, 2), 'high': (2, 8, 2, 3), 'wide': (2, 2, 10, 1), 
 
 # Layers, and how many of them `max_pool` runs.
 _RUN: dict[str, tuple[Callable[[], Sequence[tf.keras.layers.Layer]], int]] = {
-    'defaults': (lambda: [_L.MaxPooling2D()], 1),
-    'spelled_out': (lambda: [_L.MaxPool2D(pool_size=2, strides=[2, 2], padding='VALID')], 1),
-    'twice': (lambda: [_L.MaxPooling2D(), _L.Conv2D(2, 2), _L.MaxPooling2D(2)], 2),
-    'beside_others': (lambda: [_L.MaxPooling2D(3, strides=1), _L.MaxPooling2D(), _L.AveragePooling2D()], 1),
-    'nested': (lambda: [_L.Conv2D(2, 2), tf.keras.Sequential([_L.MaxPooling2D(), _nested()])], 2),
-    'distributed': (lambda: [_L.Reshape([1, 9, 11, 2]), _L.TimeDistributed(_L.MaxPooling2D())], 1),
-}  # fmt: skip
+  'defaults': (lambda: [_L.MaxPooling2D()], 1),
+  'spelled_out': (lambda: [_L.MaxPool2D(pool_size=2, strides=[2, 2], padding='VALID')], 1),
+  'twice': (lambda: [_L.MaxPooling2D(), _L.Conv2D(2, 2), _L.MaxPooling2D(2)], 2),
+  'beside_others': (lambda: [_L.MaxPooling2D(3, strides=1), _L.MaxPooling2D(), _L.AveragePooling2D()], 1),
+  'nested': (lambda: [_L.Conv2D(2, 2), tf.keras.Sequential([_L.MaxPooling2D(), _nested()])], 2),
+  'distributed': (lambda: [_L.Reshape([1, 9, 11, 2]), _L.TimeDistributed(_L.MaxPooling2D())], 1),
+}
 _LEFT: dict[str, Callable[[], tf.keras.layers.Layer]] = {
-    'larger': lambda: _L.MaxPooling2D(3),
-    'overlapping': lambda: _L.MaxPooling2D(2, strides=1),
-    'apart': lambda: _L.MaxPooling2D(2, strides=3),
-    'flat': lambda: _L.MaxPooling2D((1, 2)),
-    'strides_differ': lambda: _L.MaxPooling2D(2, strides=(2, 1)),
-    'padded': lambda: _L.MaxPooling2D(padding='same'),
-    'average': lambda: _L.AveragePooling2D(),
-    'of_its_own': lambda: _Doubled(),
+  'larger': lambda: _L.MaxPooling2D(3),
+  'overlapping': lambda: _L.MaxPooling2D(2, strides=1),
+  'apart': lambda: _L.MaxPooling2D(2, strides=3),
+  'flat': lambda: _L.MaxPooling2D((1, 2)),
+  'strides_differ': lambda: _L.MaxPooling2D(2, strides=(2, 1)),
+  'padded': lambda: _L.MaxPooling2D(padding='same'),
+  'average': lambda: _L.AveragePooling2D(),
+  'of_its_own': lambda: _Doubled(),
 }
 
 
@@ -62,7 +62,7 @@ def _images(seed: int, *shape: int) -> np.ndarray:
 
 _run_ours = functools.partial(derivatives.outputs_and_gradients, max_pool_lib.max_pool)
 _run_tensorflow = functools.partial(
-    derivatives.outputs_and_gradients, lambda images: tf.nn.max_pool2d(images, 2, 2, 'VALID')
+  derivatives.outputs_and_gradients, lambda images: tf.nn.max_pool2d(images, 2, 2, 'VALID')
 )
 
 
@@ -73,7 +73,7 @@ def _assert_same(found: Sequence[tf.Tensor], expected: Sequence[tf.Tensor]) -> N
 
 class MaxPoolTest(parameterized.TestCase):
   @parameterized.named_parameters(
-      (f'{name}_{way}', shape, xla) for (name, shape), (way, xla) in itertools.product(_SHAPES.items(), _XLA)
+    (f'{name}_{way}', shape, xla) for (name, shape), (way, xla) in itertools.product(_SHAPES.items(), _XLA)
   )
   def test_outputs_and_gradients_are_those_of_tensorflow(self, shape: tuple[int, ...], xla: bool) -> None:
     images = tf.constant(_images(0, *shape))
@@ -111,7 +111,7 @@ class MaxPoolTest(parameterized.TestCase):
 
 class RunLayersTest(parameterized.TestCase):
   def _compare(
-      self, layers: Sequence[tf.keras.layers.Layer], shape: tuple[int, int, int], expected_runs: int, xla: bool = False
+    self, layers: Sequence[tf.keras.layers.Layer], shape: tuple[int, int, int], expected_runs: int, xla: bool = False
   ) -> None:
     model = tf.keras.Sequential([tf.keras.Input(shape), *layers])
     run = lambda images: derivatives.outputs_and_gradients(model, images, model.trainable_variables)  # noqa: E731

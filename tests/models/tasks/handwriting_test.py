@@ -11,10 +11,10 @@ from models.tasks import handwriting
 from pipelines.featurizers import image
 
 _SCHEMA = schema_lib.Schema(
-    'handwriting',
-    schema_lib.Feature('image', 'uint8', (28, 28)),
-    schema_lib.Feature('character', 'int8', ()),
-    tuple('abcdefg'),
+  'handwriting',
+  schema_lib.Feature('image', 'uint8', (28, 28)),
+  schema_lib.Feature('character', 'int8', ()),
+  tuple('abcdefg'),
 )
 _SIZE = 11
 

@@ -10,10 +10,10 @@ from models.tasks import next_item
 from tests.models import trials
 
 _SCHEMA = schema_lib.Schema(
-    'next_item',
-    schema_lib.Feature('items', 'int16', (6,)),
-    schema_lib.Feature('next_items', 'int16', (6,)),
-    ('<pad>', '<unknown>', *(f'item {number}' for number in range(198))),
+  'next_item',
+  schema_lib.Feature('items', 'int16', (6,)),
+  schema_lib.Feature('next_items', 'int16', (6,)),
+  ('<pad>', '<unknown>', *(f'item {number}' for number in range(198))),
 )
 
 

@@ -16,10 +16,10 @@ _WORDS = 300  # More than a byte counts.
 
 def _schema(feature_dtype: str, label_dtype: str) -> schema_lib.Schema:
   return schema_lib.Schema(
-      'next_word',
-      schema_lib.Feature('words', feature_dtype, (6,)),
-      schema_lib.Feature('next_words', label_dtype, (6,)),
-      tuple(f'word {number}' for number in range(_WORDS)),
+    'next_word',
+    schema_lib.Feature('words', feature_dtype, (6,)),
+    schema_lib.Feature('next_words', label_dtype, (6,)),
+    tuple(f'word {number}' for number in range(_WORDS)),
   )
 
 

@@ -64,7 +64,6 @@ inputs = ["x", "y"]
 
 
 class DeclarationTest(parameterized.TestCase):
-
   def _read(self, text: str, *overrides: str) -> declarations.Declaration:
     path = self.create_tempfile('phone.v1.toml', text).full_path
     return declarations.read(path, overrides, _INPUTS)
@@ -78,15 +77,15 @@ class DeclarationTest(parameterized.TestCase):
 
   def test_what_is_left_out_has_its_default(self) -> None:
     self.assertEqual(
-        self._read(_LEAST),
-        declarations.Declaration(
-            name='phone.v1',
-            reader=readers.FORMATS['jsonl'](),
-            client=declarations.Client('user'),
-            featurizer=Own(('x', 'y')),
-            limits=bounds.Limits(),
-            splits=splits.Splits(),
-        ),
+      self._read(_LEAST),
+      declarations.Declaration(
+        name='phone.v1',
+        reader=readers.FORMATS['jsonl'](),
+        client=declarations.Client('user'),
+        featurizer=Own(('x', 'y')),
+        limits=bounds.Limits(),
+        splits=splits.Splits(),
+      ),
     )
 
   def test_everything_may_be_said(self) -> None:
@@ -107,36 +106,36 @@ tail_share = 0.5
     self.assertEqual(read.splits, splits.Splits(tail_share=0.5))
 
   @parameterized.parameters(
-      ('[limit]\n', "FILE, line 8: Expected a table of a declaration, found 'limit': did you mean limits"),
-      ('[input]\nformat = "cvs"', "FILE, line 9: Expected a known format, found 'cvs': did you mean csv"),
-      ('[input]\nformt = "csv"', r"FILE, line 9: Expected a key of \[input\], found 'formt': did you mean format"),
-      ('[limits]\nkeep = "lates"', "FILE, line 9: Expected keep to be .*, found 'lates'"),
-      ('[splits]\ntail_share = 2', 'FILE, line 9: Expected 0 <= tail_share < 1, found 2.0'),
-      ('label = "user"', "FILE, line 8: Expected examples without the column of the client ids, found 'user': remove"),
-      ('label = 2', 'FILE, line 8: Expected examples.label to be text, found 2'),
-      ('[examples.scaling]\nsource = "declare"', 'FILE, line 9: Expected .*source'),
-      ('[examples.scaling]\nsources = "declared"', r'FILE, line 9: .*\[examples.scaling\].*did you mean source'),
+    ('[limit]\n', "FILE, line 8: Expected a table of a declaration, found 'limit': did you mean limits"),
+    ('[input]\nformat = "cvs"', "FILE, line 9: Expected a known format, found 'cvs': did you mean csv"),
+    ('[input]\nformt = "csv"', r"FILE, line 9: Expected a key of \[input\], found 'formt': did you mean format"),
+    ('[limits]\nkeep = "lates"', "FILE, line 9: Expected keep to be .*, found 'lates'"),
+    ('[splits]\ntail_share = 2', 'FILE, line 9: Expected 0 <= tail_share < 1, found 2.0'),
+    ('label = "user"', "FILE, line 8: Expected examples without the column of the client ids, found 'user': remove"),
+    ('label = 2', 'FILE, line 8: Expected examples.label to be text, found 2'),
+    ('[examples.scaling]\nsource = "declare"', 'FILE, line 9: Expected .*source'),
+    ('[examples.scaling]\nsources = "declared"', r'FILE, line 9: .*\[examples.scaling\].*did you mean source'),
   )
   def test_refuses_with_the_line(self, text: str, expected: str) -> None:
     self._assert_refused(expected, f'{_LEAST}{text}\n')
 
   @parameterized.parameters(
-      ('limits.keep=lates', '--override=limits.keep=lates: Expected keep to be'),
-      ('limits.keeps=latest', r'--override=limits.keeps=latest: Expected a key of \[limits\], .* did you mean keep'),
-      ('limit.keep=latest', "--override=limit.keep=latest: Expected a table .* found 'limit': did you mean limits"),
-      ('client.order=user', '--override=client.order=user: Expected order to be another column than id'),
-      ('client.order=', '--override=client.order=: Expected TABLE'),
-      ('client.order=""', '--override=client.order="": Expected id and order to name columns'),
-      ('client.order_type=time', '--override=.* Expected order_type with an order'),
-      ('client.order_format="%Y"', '--override=.* Expected order_format with order_type = "time", found .integer.'),
-      ('client.order_type=date', '--override=.* Expected order_type to be integer, number, time, found'),
-      ('client.drop_duplicates=[]', '--override=.* Expected columns in drop_duplicates'),
-      ('client.drop_duplicates=["z"]', '--override=.* Expected drop_duplicates to name the order or columns of the'),
-      ('client.drop_duplicates=["user"]', '--override=.* Expected drop_duplicates to name the order or columns'),
-      ('examples.inputs=["x", "user"]', '--override=.* Expected examples without the column of the client ids'),
-      ('examples.kind=json:dumps', '--override=examples.kind=json:dumps: Expected a featurizer, found'),
-      ('input.format=7', '--override=input.format=7: Expected input.format to be text'),
-      ('input.format=""', '--override=input.format="": Expected a known format'),
+    ('limits.keep=lates', '--override=limits.keep=lates: Expected keep to be'),
+    ('limits.keeps=latest', r'--override=limits.keeps=latest: Expected a key of \[limits\], .* did you mean keep'),
+    ('limit.keep=latest', "--override=limit.keep=latest: Expected a table .* found 'limit': did you mean limits"),
+    ('client.order=user', '--override=client.order=user: Expected order to be another column than id'),
+    ('client.order=', '--override=client.order=: Expected TABLE'),
+    ('client.order=""', '--override=client.order="": Expected id and order to name columns'),
+    ('client.order_type=time', '--override=.* Expected order_type with an order'),
+    ('client.order_format="%Y"', '--override=.* Expected order_format with order_type = "time", found .integer.'),
+    ('client.order_type=date', '--override=.* Expected order_type to be integer, number, time, found'),
+    ('client.drop_duplicates=[]', '--override=.* Expected columns in drop_duplicates'),
+    ('client.drop_duplicates=["z"]', '--override=.* Expected drop_duplicates to name the order or columns of the'),
+    ('client.drop_duplicates=["user"]', '--override=.* Expected drop_duplicates to name the order or columns'),
+    ('examples.inputs=["x", "user"]', '--override=.* Expected examples without the column of the client ids'),
+    ('examples.kind=json:dumps', '--override=examples.kind=json:dumps: Expected a featurizer, found'),
+    ('input.format=7', '--override=input.format=7: Expected input.format to be text'),
+    ('input.format=""', '--override=input.format="": Expected a known format'),
   )
   def test_refuses_an_override(self, override: str, expected: str) -> None:
     self._assert_refused(expected, _LEAST, override)
@@ -145,8 +144,9 @@ tail_share = 0.5
   def test_rows_are_told_apart_by_all_that_says_what_they_count_for(self, examples: str) -> None:
     text = f'[client]\nid = "user"\norder = "n"\n[examples]\ncolumn = "text"\n{examples}\n'
     self._assert_refused(
-        "--override=.*: Expected drop_duplicates to name 'text' too, found it left out: add it, or write true or false",
-        text, 'client.drop_duplicates=["n"]',
+      "--override=.*: Expected drop_duplicates to name 'text' too, found it left out: add it, or write true or false",
+      text,
+      'client.drop_duplicates=["n"]',
     )
     for accepted in ('["text"]', '["n", "text"]', 'true', 'false'):
       self._read(text, f'client.drop_duplicates={accepted}')
@@ -175,7 +175,7 @@ tail_share = 0.5
   def test_what_is_missing_is_named(self) -> None:
     expected = r'FILE: Expected \[examples\] to say kind, found nothing: add kind = "text"\.$'
     self._assert_refused(expected, '[client]\nid = "u"')
-    examples = _LEAST[_LEAST.index('[examples]'):]
+    examples = _LEAST[_LEAST.index('[examples]') :]
     self._assert_refused(r'FILE: Expected \[client\] to say id, found nothing: add id = "text"\.$', examples)
 
   def test_a_format_that_no_name_tells_is_asked_for(self) -> None:
@@ -189,9 +189,15 @@ tail_share = 0.5
     self.assertEqual(found['name'], 'phone.v1')
     self.assertEqual(found['input']['format'], 'jsonl')
     self.assertEqual(
-        found['client'],
-        {'id': 'user', 'order': None, 'order_type': 'integer', 'order_format': None, 'public_ids': False,
-         'drop_duplicates': True},
+      found['client'],
+      {
+        'id': 'user',
+        'order': None,
+        'order_type': 'integer',
+        'order_format': None,
+        'public_ids': False,
+        'drop_duplicates': True,
+      },
     )
     self.assertEqual(found['examples']['kind'], f'{__name__}:Own')
     self.assertEqual(found['examples']['inputs'], ['x', 'y'])
@@ -229,7 +235,6 @@ class TableTest(absltest.TestCase):
 
 
 class ShippedDeclarationsTest(parameterized.TestCase):
-
   @parameterized.parameters(*sorted(glob.glob('*.toml', root_dir=_FOLDER)))
   def test_can_be_read(self, name: str) -> None:
     read = declarations.read(os.path.join(_FOLDER, name), [], _INPUTS)

@@ -48,30 +48,30 @@ z = [
 '''
 
 _LINES: dict[documents.Path, int] = {
-    ('name',): 2,
-    ('a',): 3,
-    ('a', 'dotted'): 3,
-    ('a', 'dotted', 'quoted.key'): 3,
-    ('single quoted',): 4,
-    ('single quoted', 2): 4,
-    ('text',): 10,
-    ('client',): 15,
-    ('client', 'id'): 16,
-    ('client', 'inline'): 17,
-    ('client', 'inline', 'deep', 'er', 1): 17,
-    ('examples',): 19,
-    ('examples', 'scaling', 'mean'): 20,
-    ('categories',): 21,
-    ('categories', 0): 21,
-    ('categories', 0, 'column'): 22,
-    ('categories', 0, 'more'): 23,
-    ('categories', 0, 'more', 'x'): 24,
-    ('categories', 1): 25,
-    ('categories', 1, 'column'): 26,
-    ('categories', 1, 'inner', 0): 27,
-    ('categories', 1, 'inner', 0, 'y'): 28,
-    ('categories', 1, 'inner', 0, 'deep', 'z'): 30,
-    ('last',): 34,
+  ('name',): 2,
+  ('a',): 3,
+  ('a', 'dotted'): 3,
+  ('a', 'dotted', 'quoted.key'): 3,
+  ('single quoted',): 4,
+  ('single quoted', 2): 4,
+  ('text',): 10,
+  ('client',): 15,
+  ('client', 'id'): 16,
+  ('client', 'inline'): 17,
+  ('client', 'inline', 'deep', 'er', 1): 17,
+  ('examples',): 19,
+  ('examples', 'scaling', 'mean'): 20,
+  ('categories',): 21,
+  ('categories', 0): 21,
+  ('categories', 0, 'column'): 22,
+  ('categories', 0, 'more'): 23,
+  ('categories', 0, 'more', 'x'): 24,
+  ('categories', 1): 25,
+  ('categories', 1, 'column'): 26,
+  ('categories', 1, 'inner', 0): 27,
+  ('categories', 1, 'inner', 0, 'y'): 28,
+  ('categories', 1, 'inner', 0, 'deep', 'z'): 30,
+  ('last',): 34,
 }
 
 _KEYS = strategies.sampled_from(['a', 'b', '"c d"', "'[e]'"])
@@ -79,7 +79,6 @@ _VALUES = strategies.sampled_from(['1', '"x = 1"', '[\n 1,\n 2\n]', '"""\n[a]\nb
 
 
 class DocumentsTest(parameterized.TestCase):
-
   def _read(self, text: str, *overrides: str) -> documents.Document:
     path = self.create_tempfile('data.toml', text).full_path
     return documents.read(path, overrides)
@@ -119,11 +118,16 @@ class DocumentsTest(parameterized.TestCase):
     document = self._read(_TEXT)
     self.assertEqual(list(document.paths_below(('client', 'inline', 'deep', 'er', 0))), [])
     self.assertEqual(
-        [path[1:] for path in document.paths_below(('client',))],
-        [
-            ('id',), ('inline',), ('inline', 'order'), ('inline', 'deep'), ('inline', 'deep', 'er'),
-            ('inline', 'deep', 'er', 0), ('inline', 'deep', 'er', 1)
-        ],
+      [path[1:] for path in document.paths_below(('client',))],
+      [
+        ('id',),
+        ('inline',),
+        ('inline', 'order'),
+        ('inline', 'deep'),
+        ('inline', 'deep', 'er'),
+        ('inline', 'deep', 'er', 0),
+        ('inline', 'deep', 'er', 1),
+      ],
     )
 
   def test_a_mistake_says_where_it_is(self) -> None:
@@ -136,15 +140,14 @@ class DocumentsTest(parameterized.TestCase):
 
   def test_what_is_not_toml_is_refused_with_its_line(self) -> None:
     self._assert_refused(
-        "FILE, line 2: Expected TOML, found a mistake (Expected '=' after a key in a key/value pair): correct this "
-        'line.',
-        '[client]\nid\n',
+      "FILE, line 2: Expected TOML, found a mistake (Expected '=' after a key in a key/value pair): correct this line.",
+      '[client]\nid\n',
     )
     self._assert_refused(
-        'FILE, line 3: Expected TOML, found a mistake (Invalid value): correct this line.', 'a = 1\n\nb ='
+      'FILE, line 3: Expected TOML, found a mistake (Invalid value): correct this line.', 'a = 1\n\nb ='
     )
     self._assert_refused(
-        'FILE, line 2: Expected TOML, found a mistake (Unclosed array): correct this line.', 'a = [1,\n2\n'
+      'FILE, line 2: Expected TOML, found a mistake (Unclosed array): correct this line.', 'a = [1,\n2\n'
     )
 
   def test_a_file_that_is_not_there_is_refused(self) -> None:
@@ -156,16 +159,16 @@ class DocumentsTest(parameterized.TestCase):
     self._assert_refused('FILE: Expected UTF-8, found byte 0xe9: save it as UTF-8.', b'id = "\xe9"')
 
   @parameterized.parameters(
-      ('limits.keep="latest"', 'latest'),
-      ('limits.keep=latest', 'latest'),
-      ('limits.keep = latest ', 'latest'),
-      ('limits.keep=../words.txt', '../words.txt'),
-      ('limits."keep"=12', 12),
-      ('limits.keep=0.5', 0.5),
-      ('limits.keep=true', True),
-      ('limits.keep=["a", "b"]', ['a', 'b']),
-      ('limits.keep={a = 1}', {'a': 1}),
-      ('limits.keep="a = b"', 'a = b'),
+    ('limits.keep="latest"', 'latest'),
+    ('limits.keep=latest', 'latest'),
+    ('limits.keep = latest ', 'latest'),
+    ('limits.keep=../words.txt', '../words.txt'),
+    ('limits."keep"=12', 12),
+    ('limits.keep=0.5', 0.5),
+    ('limits.keep=true', True),
+    ('limits.keep=["a", "b"]', ['a', 'b']),
+    ('limits.keep={a = 1}', {'a': 1}),
+    ('limits.keep="a = b"', 'a = b'),
   )
   def test_an_override_says_it_instead(self, override: str, expected: Any) -> None:
     document = self._read('[limits]\nkeep = "first"\nmost = 1', override)
@@ -187,14 +190,23 @@ class DocumentsTest(parameterized.TestCase):
     self.assertEqual(document.where(('x',)), document.name)
 
   @parameterized.parameters(
-      'limits.keep', 'limits.keep=', '=1', 'limits.keep="a', 'limits.keep=two words', 'a b=1', '#=1', '# x=1', 'a=#',
-      '[a]=1', 'a=1\nb=2',
-  )  # fmt: skip
+    'limits.keep',
+    'limits.keep=',
+    '=1',
+    'limits.keep="a',
+    'limits.keep=two words',
+    'a b=1',
+    '#=1',
+    '# x=1',
+    'a=#',
+    '[a]=1',
+    'a=1\nb=2',
+  )
   def test_an_override_that_says_nothing_is_refused(self, override: str) -> None:
     self._assert_refused(
-        f'--override={override}: Expected TABLE.KEY=VALUE as in TOML, found a mistake: put text in quotes.',
-        '[limits]',
-        override,
+      f'--override={override}: Expected TABLE.KEY=VALUE as in TOML, found a mistake: put text in quotes.',
+      '[limits]',
+      override,
     )
 
   def test_what_is_nested_too_deeply_is_refused(self) -> None:
@@ -205,7 +217,7 @@ class DocumentsTest(parameterized.TestCase):
 
   def test_an_override_inside_of_what_is_no_table_is_refused(self) -> None:
     self._assert_refused(
-        '--override=a.b.c.d=1: Expected a.b to be a table: override it as a whole.', 'a.b = [1]', 'a.b.c.d=1'
+      '--override=a.b.c.d=1: Expected a.b to be a table: override it as a whole.', 'a.b = [1]', 'a.b.c.d=1'
     )
 
   @hypothesis.settings(deadline=None, max_examples=100)

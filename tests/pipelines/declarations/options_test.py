@@ -72,7 +72,6 @@ def _build(text: str, folder: str, *overrides: str) -> _Outer:
 
 
 class OptionsTest(parameterized.TestCase):
-
   def _build(self, text: str, *overrides: str) -> _Outer:
     return _build(text, self.create_tempdir().full_path, *overrides)
 
@@ -89,17 +88,17 @@ class OptionsTest(parameterized.TestCase):
     self.assertEqual(options.build(_Plain, documents.Document('FILE', {}, {}), ('x',)), _Plain())
 
   @parameterized.parameters(
-      ('integer = -4', 'integer', -4),
-      ('number = 2', 'number', 2.0),
-      ('flag = true', 'flag', True),
-      ('maybe = 0', 'maybe', 0.0),
-      ('either = false', 'either', False),
-      ('either = ["a", "b"]', 'either', ('a', 'b')),
-      ('one = {column = "c"}', 'one', _Inner('c')),
-      ('[options.one]\ncolumn = "c"\nvalues = ["v"]', 'one', _Inner('c', ('v',))),
-      ('[[options.many]]\ncolumn = "c"\n[[options.many]]\ncolumn = "d"', 'many', (_Inner('c'), _Inner('d'))),
-      ('nested = [[1, 2], []]', 'nested', ((1, 2), ())),
-      ('kind = "besides"', 'text', 'a'),
+    ('integer = -4', 'integer', -4),
+    ('number = 2', 'number', 2.0),
+    ('flag = true', 'flag', True),
+    ('maybe = 0', 'maybe', 0.0),
+    ('either = false', 'either', False),
+    ('either = ["a", "b"]', 'either', ('a', 'b')),
+    ('one = {column = "c"}', 'one', _Inner('c')),
+    ('[options.one]\ncolumn = "c"\nvalues = ["v"]', 'one', _Inner('c', ('v',))),
+    ('[[options.many]]\ncolumn = "c"\n[[options.many]]\ncolumn = "d"', 'many', (_Inner('c'), _Inner('d'))),
+    ('nested = [[1, 2], []]', 'nested', ((1, 2), ())),
+    ('kind = "besides"', 'text', 'a'),
   )
   def test_values_become_what_the_annotation_says(self, text: str, name: str, expected: Any) -> None:
     found = getattr(self._build(_LEAST + text), name)
@@ -107,47 +106,57 @@ class OptionsTest(parameterized.TestCase):
     self.assertIs(type(found), type(expected))
 
   @parameterized.parameters(
-      ('integr = 1', "line 4: Expected a key of [options], found 'integr': did you mean integer?"),
-      ('zzz = 1', "line 4: Expected a key of [options], found 'zzz': choose among kind, text, lists, integer, number, "
-       'flag, maybe, either, one, many, nested, words.'),
-      ('derived = 1', "line 4: Expected a key of [options], found 'derived': choose among kind, text, lists, integer, "
-       'number, flag, maybe, either, one, many, nested, words.'),
-      ('[options.one]\ncolumn = "a"\nvalue = []', "line 6: Expected a key of [options.one], found 'value': did you "
-       'mean values?'),
-      ('[[options.many]]\ncolumn = "a"\n[[options.many]]\nvalues = []', 'line 6: Expected [options.many[1]] to say '
-       'column, found nothing: add column = "text".'),
+    ('integr = 1', "line 4: Expected a key of [options], found 'integr': did you mean integer?"),
+    (
+      'zzz = 1',
+      "line 4: Expected a key of [options], found 'zzz': choose among kind, text, lists, integer, number, "
+      'flag, maybe, either, one, many, nested, words.',
+    ),
+    (
+      'derived = 1',
+      "line 4: Expected a key of [options], found 'derived': choose among kind, text, lists, integer, "
+      'number, flag, maybe, either, one, many, nested, words.',
+    ),
+    (
+      '[options.one]\ncolumn = "a"\nvalue = []',
+      "line 6: Expected a key of [options.one], found 'value': did you mean values?",
+    ),
+    (
+      '[[options.many]]\ncolumn = "a"\n[[options.many]]\nvalues = []',
+      'line 6: Expected [options.many[1]] to say column, found nothing: add column = "text".',
+    ),
   )
   def test_unknown_and_missing_keys(self, text: str, expected: str) -> None:
     self._assert_refused(f'FILE, {expected}', _LEAST + text)
 
   def test_a_missing_key_is_shown(self) -> None:
     self._assert_refused(
-        'FILE, line 1: Expected [options] to say lists, found nothing: add lists = [0.5].', 'text = "a"'
+      'FILE, line 1: Expected [options] to say lists, found nothing: add lists = [0.5].', 'text = "a"'
     )
     path = self.create_tempfile('b.toml', '').full_path
     with self.assertRaisesRegex(ValueError, r'b\.toml: Expected \[options\] to say inner, .*: add a table \[options.i'):
       options.build(_Needy, documents.read(path), ('options',))
 
   @parameterized.parameters(
-      ('integer = "3"', 'integer to be an integer, found "3": write it like 12.'),
-      ('integer = 3.0', 'integer to be an integer, found 3.0: write it like 12.'),
-      ('integer = true', 'integer to be an integer, found true: write it like 12.'),
-      ('integer = 9223372036854775808', 'integer to be an integer, found 9223372036854775808: write it like 12.'),
-      ('number = "1"', 'number to be a number, found "1": write it like 0.5.'),
-      ('number = false', 'number to be a number, found false: write it like 0.5.'),
-      ('number = nan', 'number to be a number, found nan: write it like 0.5.'),
-      ('number = -inf', 'number to be a number, found -inf: write it like 0.5.'),
-      (f'number = 1{"0" * 400}', f'number to be a number, found 1{"0" * 59}: write it like 0.5.'),
-      ('flag = 1', 'flag to be true or false, found 1: write it like true.'),
-      ('flag = 2026-11-20', 'flag to be true or false, found 2026-11-20: write it like true.'),
-      ('maybe = "no"', 'maybe to be a number, found "no": write it like 0.5.'),
-      ('either = 1', 'either to be true or false, or a list of texts, found 1: write it like true.'),
-      ('either = ["a", 1]', 'either[1] to be text, found 1: write it like "text".'),
-      ('one = "c"', 'one to be a table, found "c": write it like {column = "text"}.'),
-      ('one = [1]', 'one to be a table, found a list: write it like {column = "text"}.'),
-      ('many = {column = "c"}', 'many to be a list of tables, found a table: write it like [{column = "text"}].'),
-      ('many = ["c"]', 'many[0] to be a table, found "c": write it like {column = "text"}.'),
-      ('nested = [[1], [2.5]]', 'nested[1][0] to be an integer, found 2.5: write it like 12.'),
+    ('integer = "3"', 'integer to be an integer, found "3": write it like 12.'),
+    ('integer = 3.0', 'integer to be an integer, found 3.0: write it like 12.'),
+    ('integer = true', 'integer to be an integer, found true: write it like 12.'),
+    ('integer = 9223372036854775808', 'integer to be an integer, found 9223372036854775808: write it like 12.'),
+    ('number = "1"', 'number to be a number, found "1": write it like 0.5.'),
+    ('number = false', 'number to be a number, found false: write it like 0.5.'),
+    ('number = nan', 'number to be a number, found nan: write it like 0.5.'),
+    ('number = -inf', 'number to be a number, found -inf: write it like 0.5.'),
+    (f'number = 1{"0" * 400}', f'number to be a number, found 1{"0" * 59}: write it like 0.5.'),
+    ('flag = 1', 'flag to be true or false, found 1: write it like true.'),
+    ('flag = 2026-11-20', 'flag to be true or false, found 2026-11-20: write it like true.'),
+    ('maybe = "no"', 'maybe to be a number, found "no": write it like 0.5.'),
+    ('either = 1', 'either to be true or false, or a list of texts, found 1: write it like true.'),
+    ('either = ["a", 1]', 'either[1] to be text, found 1: write it like "text".'),
+    ('one = "c"', 'one to be a table, found "c": write it like {column = "text"}.'),
+    ('one = [1]', 'one to be a table, found a list: write it like {column = "text"}.'),
+    ('many = {column = "c"}', 'many to be a list of tables, found a table: write it like [{column = "text"}].'),
+    ('many = ["c"]', 'many[0] to be a table, found "c": write it like {column = "text"}.'),
+    ('nested = [[1], [2.5]]', 'nested[1][0] to be an integer, found 2.5: write it like 12.'),
   )
   def test_a_wrong_type_is_refused_with_its_line(self, text: str, expected: str) -> None:
     self._assert_refused(f'FILE, line 4: Expected options.{expected}', _LEAST + text)
@@ -161,9 +170,9 @@ class OptionsTest(parameterized.TestCase):
     built = options.build(_Mixed, documents.read(path), ('a',))
     self.assertEqual(built, _Mixed(('x', _Inner('y', ('v',)))))
     for override, expected in (
-        ('a.columns=1', r'columns to be a list of texts or tables, found 1: write it like \["text"\]'),
-        ('a.columns=["x", 1]', r'columns\[1\] to be text, or a table, found 1: write it like "text"'),
-        ('a.columns=[{colum = "x"}]', "found 'colum': did you mean column"),
+      ('a.columns=1', r'columns to be a list of texts or tables, found 1: write it like \["text"\]'),
+      ('a.columns=["x", 1]', r'columns\[1\] to be text, or a table, found 1: write it like "text"'),
+      ('a.columns=[{colum = "x"}]', "found 'colum': did you mean column"),
     ):
       with self.assertRaisesRegex(ValueError, expected):
         options.build(_Mixed, documents.read(path, [override]), ('a',))
@@ -185,12 +194,14 @@ class OptionsTest(parameterized.TestCase):
 
   def test_an_override_has_its_own_place(self) -> None:
     self._assert_refused(
-        '--override=options.number=0: Expected integer <= 10 * number, found 3.', f'{_LEAST}integer = 3',
-        'options.number=0',
+      '--override=options.number=0: Expected integer <= 10 * number, found 3.',
+      f'{_LEAST}integer = 3',
+      'options.number=0',
     )
     self._assert_refused(
-        "--override=options.numbr=0: Expected a key of [options], found 'numbr': did you mean number?", _LEAST,
-        'options.numbr=0',
+      "--override=options.numbr=0: Expected a key of [options], found 'numbr': did you mean number?",
+      _LEAST,
+      'options.numbr=0',
     )
 
   def test_files_are_read_from_the_folder_of_the_declaration(self) -> None:
@@ -214,20 +225,18 @@ class OptionsTest(parameterized.TestCase):
 
   @hypothesis.settings(deadline=None)
   @hypothesis.given(
-      text=strategies.text(strategies.characters(codec='utf-8', exclude_categories=['C']), min_size=1, max_size=9),
-      numbers=strategies.lists(strategies.floats(allow_nan=False, allow_infinity=False), max_size=5),
-      integer=strategies.integers(-(2**63), 4),
-      names=strategies.lists(strategies.sampled_from('abc'), max_size=3),
+    text=strategies.text(strategies.characters(codec='utf-8', exclude_categories=['C']), min_size=1, max_size=9),
+    numbers=strategies.lists(strategies.floats(allow_nan=False, allow_infinity=False), max_size=5),
+    integer=strategies.integers(-(2**63), 4),
+    names=strategies.lists(strategies.sampled_from('abc'), max_size=3),
   )
   def test_what_is_written_is_what_is_built(
-      self, text: str, numbers: list[float], integer: int, names: list[str]
+    self, text: str, numbers: list[float], integer: int, names: list[str]
   ) -> None:
     quoted = text.replace('\\', '\\\\').replace('"', '\\"')
     written = f'text = "{quoted}"\nlists = {numbers}\ninteger = {integer}\neither = {names}\n'
     written += ''.join(f'[[options.many]]\ncolumn = "{name}"\n' for name in names)
-    expected = _Outer(
-        text, tuple(numbers), integer, either=tuple(names), many=tuple(_Inner(name) for name in names)
-    )
+    expected = _Outer(text, tuple(numbers), integer, either=tuple(names), many=tuple(_Inner(name) for name in names))
     self.assertEqual(self._build(written), expected)
 
 
@@ -247,7 +256,6 @@ class _Strange:
 
 
 class RequireTest(absltest.TestCase):
-
   def _require(self, table: dict[str, Any]) -> str:
     document = documents.Document('FILE', {'table': table}, {('table', 'kin'): 'HERE'})
     return options.require(str, document, ('table', 'kind'))

@@ -29,7 +29,7 @@ _CLIENT = declaration.Client('user', 'time')
 
 def _declare(client: declaration.Client = _CLIENT, featurizer: fakes.Numbers | None = None) -> declaration.Declaration:
   return declaration.Declaration(
-      'test', jsonl.JsonLines(), client, featurizer or fakes.Numbers(), bounds.Limits(), splits.Splits()
+    'test', jsonl.JsonLines(), client, featurizer or fakes.Numbers(), bounds.Limits(), splits.Splits()
   )
 
 
@@ -48,14 +48,12 @@ def _read(columns: Mapping[str, Sequence[Any]], **values: Any) -> tuple[pa.Table
 
 @dataclasses.dataclass(frozen=True)
 class _Floats(fakes.Numbers):
-
   @property
   def columns(self) -> tuple[columns.Column, ...]:
     return (columns.Column('number', columns.Number()),)
 
 
 class ReadBlockTest(parameterized.TestCase):
-
   def test_rows(self) -> None:
     rows, refused = _read({'user': ['ann', 'bob'], 'time': [7, 5], 'number': [1, 2]})
     self.assertEqual(rows.schema, rows_lib.row_schema(fakes.Numbers().columns, with_rest=True))
@@ -135,14 +133,14 @@ class ReadBlockTest(parameterized.TestCase):
     self.assertEqual((rows.num_rows, refused), (0, {}))
 
   @hypothesis.given(
-      strategies.lists(
-          strategies.tuples(
-              strategies.one_of(strategies.none(), strategies.sampled_from(['', ' ', 'ann'])),
-              strategies.one_of(strategies.none(), strategies.integers(-5, 5)),
-              strategies.one_of(strategies.none(), strategies.integers(-5, 5)),
-          ),
-          min_size=1,
-      )
+    strategies.lists(
+      strategies.tuples(
+        strategies.one_of(strategies.none(), strategies.sampled_from(['', ' ', 'ann'])),
+        strategies.one_of(strategies.none(), strategies.integers(-5, 5)),
+        strategies.one_of(strategies.none(), strategies.integers(-5, 5)),
+      ),
+      min_size=1,
+    )
   )
   def test_every_row_is_used_or_refused(self, values: list) -> None:
     users, times, numbers = zip(*values, strict=True)
@@ -150,13 +148,12 @@ class ReadBlockTest(parameterized.TestCase):
     rows, refused = _read(columns)
     self.assertEqual(rows.num_rows + sum(refused.values()), len(values))
     self.assertEqual(
-        list(zip(rows[rows_lib.ORDER].to_pylist(), rows['number'].to_pylist(), strict=True)),
-        [(time, number) for user, time, number in values if user == 'ann' and time is not None and number is not None],
+      list(zip(rows[rows_lib.ORDER].to_pylist(), rows['number'].to_pylist(), strict=True)),
+      [(time, number) for user, time, number in values if user == 'ann' and time is not None and number is not None],
     )
 
 
 class RawColumnsTest(absltest.TestCase):
-
   def test_each_column_once(self) -> None:
     self.assertEqual(parsing.raw_columns(_declare()), ['user', 'time', 'number', rows_lib.REST])
     self.assertEqual(parsing.raw_columns(_declare(dataclasses.replace(_CLIENT, order=None))), ['user', 'number'])

@@ -25,7 +25,6 @@ _SENT = ('common/', 'contracts/', 'pipelines/')
 
 
 class PackagingTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.folder = self.enterContext(tempfile.TemporaryDirectory())
@@ -48,8 +47,8 @@ class PackagingTest(parameterized.TestCase):
     empty = os.path.join(self.folder, 'empty')
     os.mkdir(empty)
     code = (
-        'import pathlib, sys; from pipelines import transforms; print(transforms.__file__); '
-        f'sys.exit(any(pathlib.Path({str(layout.ROOT)!r}) == pathlib.Path(path).resolve() for path in sys.path))'
+      'import pathlib, sys; from pipelines import transforms; print(transforms.__file__); '
+      f'sys.exit(any(pathlib.Path({str(layout.ROOT)!r}) == pathlib.Path(path).resolve() for path in sys.path))'
     )
     environment = {**os.environ, 'PYTHONPATH': self._install()}
     command = [sys.executable, '-c', code]

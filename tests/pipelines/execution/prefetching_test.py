@@ -7,7 +7,6 @@ from pipelines.execution import prefetching
 
 
 class PrefetchTest(absltest.TestCase):
-
   def test_gives_all_items_in_order(self) -> None:
     self.assertEqual(list(prefetching.prefetch(range(100))), list(range(100)))
     self.assertEqual(list(prefetching.prefetch([])), [])

@@ -25,7 +25,6 @@ class _Result:
 
 
 class _Pipeline:
-
   def __init__(self) -> None:
     self.result = _Result()
 
@@ -34,7 +33,6 @@ class _Pipeline:
 
 
 class RunTest(absltest.TestCase):
-
   def test_a_mistake_of_ours_in_a_worker_is_not_taken_for_one_of_the_user(self) -> None:
     for error in (ValueError('broken'), OSError('broken')):
       pipeline = beam.Pipeline(options=running.parse_flags([]))
@@ -64,7 +62,6 @@ class RunTest(absltest.TestCase):
 
 
 class ParseFlagsTest(parameterized.TestCase):
-
   def test_beam_gets_its_flags(self) -> None:
     options = running.parse_flags(['--direct_num_workers', '2', '--runner=FlinkRunner']).get_all_options()
     self.assertEqual((options['direct_num_workers'], options['runner']), (2, 'FlinkRunner'))

@@ -24,7 +24,6 @@ _WHERE = (*_FOLDERS, ('flat', 'flat://'))
 
 
 class StorageTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.disk = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
@@ -180,7 +179,7 @@ class StorageTest(parameterized.TestCase):
     path = self.disk / 'file.gz'
     path.write_bytes(content)
     self.assertEqual(
-        storage.describe(scheme + str(path)), {'bytes': len(content), 'sha256': hashlib.sha256(content).hexdigest()}
+      storage.describe(scheme + str(path)), {'bytes': len(content), 'sha256': hashlib.sha256(content).hexdigest()}
     )
     self.assertEqual(storage.describe(scheme + str(path)), files.describe(str(path)))
 

@@ -72,9 +72,9 @@ class CharactersTest(parameterized.TestCase):
     self.assertEqual((made.features.dtype, made.labels.dtype), (np.uint8, np.int8))
 
   @parameterized.named_parameters(
-      ('outside_ascii', 'aéb😀', 'a?b?\n', 2),
-      ('control_characters', '\t\x00\x7f', '???\n', 3),
-      ('none', 'ab', 'ab\n', 0),
+    ('outside_ascii', 'aéb😀', 'a?b?\n', 2),
+    ('control_characters', '\t\x00\x7f', '???\n', 3),
+    ('none', 'ab', 'ab\n', 0),
   )
   def test_a_character_outside_the_alphabet_is_unknown_and_counted(self, text: str, seen: str, count: int) -> None:
     made = _featurize(5, [text])
@@ -93,13 +93,13 @@ class CharactersTest(parameterized.TestCase):
       self.assertSequenceEqual(made.starts.tolist(), [0] * (len(clients) + 1))
 
   @parameterized.named_parameters(
-      ('cyrillic', 'Привет, мир', 'Привет, мир'),
-      ('greek', 'Ἀρχή', 'Ἀρχή'),
-      ('chinese', '你好，世界', '你好，世界'),
-      ('emoji_beyond_the_first_plane', 'ok \U0001f600', 'ok \U0001f600'),
-      ('emoji_with_joiners', '\U0001f469\u200d\U0001f467', '\U0001f469\u200d\U0001f467'),
-      ('composed', 'cafe\u0301', 'caf\u00e9'),
-      ('combining', 'x\u0331\u0301', 'x\u0331\u0301'),
+    ('cyrillic', 'Привет, мир', 'Привет, мир'),
+    ('greek', 'Ἀρχή', 'Ἀρχή'),
+    ('chinese', '你好，世界', '你好，世界'),
+    ('emoji_beyond_the_first_plane', 'ok \U0001f600', 'ok \U0001f600'),
+    ('emoji_with_joiners', '\U0001f469\u200d\U0001f467', '\U0001f469\u200d\U0001f467'),
+    ('composed', 'cafe\u0301', 'caf\u00e9'),
+    ('combining', 'x\u0331\u0301', 'x\u0331\u0301'),
   )
   def test_any_script(self, text: str, expected: str) -> None:
     featurizer = characters.Characters('text', 20, vocabularies.Alphabet('declared', ''.join(dict.fromkeys(text))))
@@ -124,7 +124,7 @@ class CharactersTest(parameterized.TestCase):
     self.assertSequenceEqual(np.asarray(weights).tolist(), [3, 0])
 
   @parameterized.parameters(
-      (98, 'uint8', 'int8'), (125, 'uint8', 'int8'), (253, 'uint8', 'int16'), (254, 'int16', 'int16')
+    (98, 'uint8', 'int8'), (125, 'uint8', 'int8'), (253, 'uint8', 'int16'), (254, 'int16', 'int16')
   )
   def test_codes_fit_their_type(self, count: int, feature: str, label: str) -> None:
     alphabet = vocabularies.Alphabet('declared', tuple(map(chr, range(0x4E00, 0x4E00 + count))))
@@ -165,7 +165,7 @@ class CharactersTest(parameterized.TestCase):
   @hypothesis.settings(deadline=None, max_examples=200)
   @hypothesis.given(clients=_CLIENTS, window=strategies.integers(1, 9), chunk_rows=strategies.integers(1, 4))
   def test_all_clients_at_once_are_each_client_read_slowly(
-      self, clients: list[list[str]], window: int, chunk_rows: int
+    self, clients: list[list[str]], window: int, chunk_rows: int
   ) -> None:
     made = characters.Characters('text', window).featurize(_rows(clients, chunk_rows))
     before = np.cumsum([0, *map(len, clients)])
@@ -189,10 +189,10 @@ class CharactersTest(parameterized.TestCase):
 
   @hypothesis.settings(deadline=None, max_examples=200)
   @hypothesis.given(
-      texts=strategies.lists(_TEXTS, max_size=8), window=strategies.integers(1, 9), examples=strategies.integers(1, 9)
+    texts=strategies.lists(_TEXTS, max_size=8), window=strategies.integers(1, 9), examples=strategies.integers(1, 9)
   )
   def test_rows_of_the_weight_needed_give_the_same_first_examples(
-      self, texts: list[str], window: int, examples: int
+    self, texts: list[str], window: int, examples: int
   ) -> None:
     featurizer = characters.Characters('text', window)
     rows = _rows([texts])

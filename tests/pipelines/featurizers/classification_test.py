@@ -89,10 +89,10 @@ class ClassificationTest(absltest.TestCase):
   def test_labels_and_schema(self) -> None:
     np.testing.assert_array_equal(_make().read_labels(_TABLE), np.array([1, 0], np.int8), strict=True)
     expected = schema_lib.Schema(
-        'classification',
-        schema_lib.Feature('features', 'float32', (3, 4)),
-        schema_lib.Feature('label', 'int8', ()),
-        ('no', 'yes'),
+      'classification',
+      schema_lib.Feature('features', 'float32', (3, 4)),
+      schema_lib.Feature('label', 'int8', ()),
+      ('no', 'yes'),
     )
     self.assertEqual(_make().make_schema((3, 4)), expected)
 

@@ -53,16 +53,16 @@ class ImageTest(parameterized.TestCase):
 
   def test_columns(self) -> None:
     expected = (
-        columns.Column('picture', columns.Image(11, 12)),
-        columns.Column('digit', columns.Category(tuple('0123456789'))),
+      columns.Column('picture', columns.Image(11, 12)),
+      columns.Column('digit', columns.Category(tuple('0123456789'))),
     )
     self.assertEqual(_make().columns, expected)
     self.assertEqual([entry['what'] for entry in _make().provenance], ['classes'])
 
   @parameterized.parameters(
-      ({'height': 9}, '^Expected images of at least 10x10, found 9x12: enlarge them.$'),
-      ({'classes': ()}, 'Expected at least one class'),
-      ({'label': 'picture'}, "found 'picture' in two"),
+    ({'height': 9}, '^Expected images of at least 10x10, found 9x12: enlarge them.$'),
+    ({'classes': ()}, 'Expected at least one class'),
+    ({'label': 'picture'}, "found 'picture' in two"),
   )
   def test_refuses_what_does_not_fit(self, options: dict[str, Any], message: str) -> None:
     with self.assertRaisesRegex(ValueError, message):

@@ -19,11 +19,11 @@ _CLIENTS = strategies.lists(strategies.lists(_ROWS, max_size=4), max_size=5)
 def _pack(clients: list[list[list[int]]], window_length: int) -> base.Examples:
   rows = [row for client in clients for row in client]
   return packing.pack_windows(
-      codes=np.array([code for row in rows for code in row], np.uint8),
-      row_starts=np.cumsum([0, *map(len, rows)]),
-      client_starts=np.cumsum([0, *map(len, clients)]),
-      window_length=window_length,
-      label_dtype='int8',
+    codes=np.array([code for row in rows for code in row], np.uint8),
+    row_starts=np.cumsum([0, *map(len, rows)]),
+    client_starts=np.cumsum([0, *map(len, clients)]),
+    window_length=window_length,
+    label_dtype='int8',
   )
 
 

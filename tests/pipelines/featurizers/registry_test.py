@@ -53,7 +53,6 @@ class Stranger:
 
 
 class RegistryTest(parameterized.TestCase):
-
   @parameterized.parameters(*registry.KINDS)
   def test_each_kind_is_there_and_keeps_its_name(self, kind: str) -> None:
     self.assertEqual(registry.name(registry.find(kind)), kind)
@@ -110,18 +109,18 @@ class RegistryTest(parameterized.TestCase):
       self.assertIs(registry.find(f'{__name__}:Stranger'), derived)
 
   @parameterized.parameters(
-      ('character', "Expected kind to be one of characters, words, .*found 'character': did you mean characters?"),
-      ('zzz', 'Expected kind to be one of characters, words, .* "package.module:attribute"'),
-      ('no_such_package:Own', r"Expected .* can be imported, found 'no_such_package:Own' \(No module named 'no_such_p"),
-      ('json:Own', "Expected kind in json, found no attribute 'Own' there: define Own there"),
-      ('my.module.Own', 'Expected kind to be one of .*: write "my.module:Own" for one of your own'),
-      ('.Own', "Expected kind to be one of .*found '.Own'"),
-      ('a..b', "Expected kind to be one of .*found 'a..b'"),
-      ('json:dumps', "Expected a featurizer, found 'json:dumps': derive it from"),
-      (f'{__name__}:Stranger', "Expected a featurizer, found '.*Stranger': derive it from"),
-      (f'{__name__}:Partial', "Expected a whole .*'.*Partial' without columns, featurize, schema:"),
-      (f'{__name__}:Thawed', "Expected a frozen dataclass, found '.*Thawed': add @dataclasses"),
-      (f'{__name__}:Mutable', "Expected a frozen dataclass, found '.*Mutable': add @dataclasses"),
+    ('character', "Expected kind to be one of characters, words, .*found 'character': did you mean characters?"),
+    ('zzz', 'Expected kind to be one of characters, words, .* "package.module:attribute"'),
+    ('no_such_package:Own', r"Expected .* can be imported, found 'no_such_package:Own' \(No module named 'no_such_p"),
+    ('json:Own', "Expected kind in json, found no attribute 'Own' there: define Own there"),
+    ('my.module.Own', 'Expected kind to be one of .*: write "my.module:Own" for one of your own'),
+    ('.Own', "Expected kind to be one of .*found '.Own'"),
+    ('a..b', "Expected kind to be one of .*found 'a..b'"),
+    ('json:dumps', "Expected a featurizer, found 'json:dumps': derive it from"),
+    (f'{__name__}:Stranger', "Expected a featurizer, found '.*Stranger': derive it from"),
+    (f'{__name__}:Partial', "Expected a whole .*'.*Partial' without columns, featurize, schema:"),
+    (f'{__name__}:Thawed', "Expected a frozen dataclass, found '.*Thawed': add @dataclasses"),
+    (f'{__name__}:Mutable', "Expected a frozen dataclass, found '.*Mutable': add @dataclasses"),
   )
   def test_refuses_what_is_no_featurizer(self, kind: str, expected: str) -> None:
     with self.assertRaisesRegex(ValueError, expected):

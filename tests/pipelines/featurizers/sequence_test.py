@@ -10,9 +10,9 @@ from pipelines.featurizers import vocabularies
 from pipelines.featurizers import words
 
 _ASKED: tuple[sequence.Sequence, ...] = (
-    characters.Characters('x', 3, vocabularies.Alphabet('dp', epsilon=1.0, delta=1e-6)),
-    words.Words('x', vocabularies.Words('dp', epsilon=1.0, delta=1e-6), 3),
-    items.Items('x', vocabularies.Items('dp', epsilon=1.0, delta=1e-6), 3),
+  characters.Characters('x', 3, vocabularies.Alphabet('dp', epsilon=1.0, delta=1e-6)),
+  words.Words('x', vocabularies.Words('dp', epsilon=1.0, delta=1e-6), 3),
+  items.Items('x', vocabularies.Items('dp', epsilon=1.0, delta=1e-6), 3),
 )
 
 

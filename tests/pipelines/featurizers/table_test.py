@@ -31,7 +31,7 @@ class TableTest(absltest.TestCase):
   def test_one_row_is_one_example(self) -> None:
     featurizer = _make()
     rows = _rows(
-        featurizer, [0, 2, 2, 3], age=['30', '4', '5.5'], sex=['m', 'f', 'f'], size=['l', 's', 'm'], kind=[2, 0, 1]
+      featurizer, [0, 2, 2, 3], age=['30', '4', '5.5'], sex=['m', 'f', 'f'], size=['l', 's', 'm'], kind=[2, 0, 1]
     )
     made = featurizer.featurize(rows)
     expected = np.array([[30, 0, 1, 0, 0, 1], [4, 1, 0, 1, 0, 0], [5.5, 1, 0, 0, 1, 0]], np.float32)
@@ -70,7 +70,7 @@ class TableTest(absltest.TestCase):
     featurizer = _make(numbers=(), categories=(category,))
     rows = _rows(featurizer, [0, 4], size=['m', 'xl', None, 's'], kind=[0, 1, 2, 0])
     np.testing.assert_array_equal(
-        featurizer.featurize(rows).features, [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0]]
+      featurizer.featurize(rows).features, [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0]]
     )
 
   def test_booleans(self) -> None:

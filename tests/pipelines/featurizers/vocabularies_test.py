@@ -26,14 +26,14 @@ class VocabulariesTest(parameterized.TestCase):
     return asked.load(str(self._folder))
 
   @parameterized.parameters(
-      (vocabularies.Words('declared', ('to', "don't", '.')), ('to', "don't", '.')),
-      (vocabularies.Alphabet('declared', 'жЖ \u0301'), ('ж', 'Ж', ' ', '\u0301')),
-      # A joiner is a character of its own; a letter and its mark are one where Unicode has one.
-      (vocabularies.Alphabet('declared', _FAMILY), ('\U0001f469', '\u200d', '\U0001f467')),
-      (vocabularies.Alphabet('declared', ('好', 'e\u0301')), ('好', 'é')),
-      (vocabularies.Alphabet('declared', 'e\u0301x'), ('é', 'x')),
-      (vocabularies.Items('declared', ('17.0', 'Café 3', ' cafe\u0301')), ('17', 'Café 3', 'café')),
-      (vocabularies.Words('declared', ('cafe\u0301',)), ('café',)),
+    (vocabularies.Words('declared', ('to', "don't", '.')), ('to', "don't", '.')),
+    (vocabularies.Alphabet('declared', 'жЖ \u0301'), ('ж', 'Ж', ' ', '\u0301')),
+    # A joiner is a character of its own; a letter and its mark are one where Unicode has one.
+    (vocabularies.Alphabet('declared', _FAMILY), ('\U0001f469', '\u200d', '\U0001f467')),
+    (vocabularies.Alphabet('declared', ('好', 'e\u0301')), ('好', 'é')),
+    (vocabularies.Alphabet('declared', 'e\u0301x'), ('é', 'x')),
+    (vocabularies.Items('declared', ('17.0', 'Café 3', ' cafe\u0301')), ('17', 'Café 3', 'café')),
+    (vocabularies.Words('declared', ('cafe\u0301',)), ('café',)),
   )
   def test_declared(self, declared: vocabulary.Vocabulary, expected: tuple[str, ...]) -> None:
     self.assertIs(declared.load('/nowhere'), declared)
@@ -48,14 +48,23 @@ class VocabulariesTest(parameterized.TestCase):
     self.assertEqual((entry['what'], entry['source']), ('alphabet', 'declared'))
 
   @parameterized.parameters(
-      (vocabularies.Words('public', file='list.txt', max_words=3),
-       f'The\nof\n\nthe\n{"x" * 65}\nEnd.\r\nmore', ('the', 'of', 'end')),
-      (vocabularies.Words('public', file='list.txt'), 'cafe\u0301', ('café',)),
-      (vocabularies.Alphabet('public', file='list.txt', max_characters=6),
-       f'\ufeffда\r\n{_FAMILY}аe\u0301好', ('д', 'а', '\U0001f469', '\u200d', '\U0001f467', 'é')),
-      (vocabularies.Items('public', file='list.txt', max_items=3),
-       f' 17\r\n\n<pad>\nx y\n17\n{"x" * 257}\n4\n5', ('17', 'x y', '4')),
-  )  # fmt: skip
+    (
+      vocabularies.Words('public', file='list.txt', max_words=3),
+      f'The\nof\n\nthe\n{"x" * 65}\nEnd.\r\nmore',
+      ('the', 'of', 'end'),
+    ),
+    (vocabularies.Words('public', file='list.txt'), 'cafe\u0301', ('café',)),
+    (
+      vocabularies.Alphabet('public', file='list.txt', max_characters=6),
+      f'\ufeffда\r\n{_FAMILY}аe\u0301好',
+      ('д', 'а', '\U0001f469', '\u200d', '\U0001f467', 'é'),
+    ),
+    (
+      vocabularies.Items('public', file='list.txt', max_items=3),
+      f' 17\r\n\n<pad>\nx y\n17\n{"x" * 257}\n4\n5',
+      ('17', 'x y', '4'),
+    ),
+  )
   def test_a_public_file(self, asked: vocabulary.Vocabulary, content: str, expected: tuple[str, ...]) -> None:
     public = self._load(asked, content)
     self.assertEqual(public.require('text'), expected)
@@ -120,31 +129,31 @@ class VocabulariesTest(parameterized.TestCase):
     self.assertEqual(cut.row_starts.tolist(), [0, 2, 2, 5])
 
   @parameterized.parameters(
-      (vocabularies.Words, {'source': 'exact'}, 'Expected source to be declared, public, dp, found'),
-      (vocabularies.Words, {'source': 'declared'}, 'Expected words, found none'),
-      (vocabularies.Words, {'source': 'declared', 'words': ('a', 'The')}, "lower case, .*'The'"),
-      (vocabularies.Words, {'source': 'declared', 'words': ('a', 'new york')}, "without spaces .*'new york'"),
-      (vocabularies.Words, {'source': 'declared', 'words': ('a', '')}, "found ''"),
-      (vocabularies.Words, {'source': 'declared', 'words': ('x' * 65,)}, 'found'),
-      (vocabularies.Words, {'source': 'declared', 'words': ('a', 'b', 'a')}, "once, found 'a' again"),
-      (vocabularies.Words, {'source': 'public'}, 'Expected a file'),
-      (vocabularies.Words, {'source': 'declared', 'words': ('a',), 'file': 'f'}, 'a file with source "public" alone'),
-      (vocabularies.Words, {'source': 'dp', 'delta': 1e-6}, 'Expected 0 < epsilon'),
-      (vocabularies.Words, {'source': 'dp', 'epsilon': 1.0}, 'Expected 0 < delta < 1'),
-      (vocabularies.Words, {**_DP, 'words_per_client': 0}, 'words_per_client >= 1'),
-      (vocabularies.Words, {**_DP, 'max_words': 0}, 'max_words >= 1'),
-      (vocabularies.Alphabet, {'source': 'exact'}, 'Expected source to be ascii, declared, public, dp, found'),
-      (vocabularies.Alphabet, {'source': 'declared'}, 'Expected characters, found none'),
-      (vocabularies.Alphabet, {'source': 'declared', 'characters': 'aba'}, "characters once, found 'a' again"),
-      (vocabularies.Alphabet, {'source': 'declared', 'characters': 'é e\u0301'}, "once, found 'é' again"),
-      (vocabularies.Alphabet, {'source': 'declared', 'characters': 'a\n'}, 'without the newline, found it: remove'),
-      (vocabularies.Alphabet, {'source': 'declared', 'characters': ('a', _FAMILY)}, 'of 3: write them all as one text'),
-      (vocabularies.Alphabet, {**_DP, 'characters_per_client': 0}, 'characters_per_client >= 1'),
-      (vocabularies.Items, {'source': 'declared', 'items': ('17', ' 17.0 ')}, "items once, found '17' again"),
-      (vocabularies.Items, {'source': 'declared', 'items': ('',)}, "found ''"),
-      (vocabularies.Items, {'source': 'declared', 'items': ('x' * 257,)}, '1 to 256 characters'),
-      (vocabularies.Items, {'source': 'declared', 'items': ('<pad>',)}, "other items than <pad>, .*found '<pad>'"),
-      (vocabularies.Items, {**_DP, 'max_items': 0}, 'max_items >= 1'),
+    (vocabularies.Words, {'source': 'exact'}, 'Expected source to be declared, public, dp, found'),
+    (vocabularies.Words, {'source': 'declared'}, 'Expected words, found none'),
+    (vocabularies.Words, {'source': 'declared', 'words': ('a', 'The')}, "lower case, .*'The'"),
+    (vocabularies.Words, {'source': 'declared', 'words': ('a', 'new york')}, "without spaces .*'new york'"),
+    (vocabularies.Words, {'source': 'declared', 'words': ('a', '')}, "found ''"),
+    (vocabularies.Words, {'source': 'declared', 'words': ('x' * 65,)}, 'found'),
+    (vocabularies.Words, {'source': 'declared', 'words': ('a', 'b', 'a')}, "once, found 'a' again"),
+    (vocabularies.Words, {'source': 'public'}, 'Expected a file'),
+    (vocabularies.Words, {'source': 'declared', 'words': ('a',), 'file': 'f'}, 'a file with source "public" alone'),
+    (vocabularies.Words, {'source': 'dp', 'delta': 1e-6}, 'Expected 0 < epsilon'),
+    (vocabularies.Words, {'source': 'dp', 'epsilon': 1.0}, 'Expected 0 < delta < 1'),
+    (vocabularies.Words, {**_DP, 'words_per_client': 0}, 'words_per_client >= 1'),
+    (vocabularies.Words, {**_DP, 'max_words': 0}, 'max_words >= 1'),
+    (vocabularies.Alphabet, {'source': 'exact'}, 'Expected source to be ascii, declared, public, dp, found'),
+    (vocabularies.Alphabet, {'source': 'declared'}, 'Expected characters, found none'),
+    (vocabularies.Alphabet, {'source': 'declared', 'characters': 'aba'}, "characters once, found 'a' again"),
+    (vocabularies.Alphabet, {'source': 'declared', 'characters': 'é e\u0301'}, "once, found 'é' again"),
+    (vocabularies.Alphabet, {'source': 'declared', 'characters': 'a\n'}, 'without the newline, found it: remove'),
+    (vocabularies.Alphabet, {'source': 'declared', 'characters': ('a', _FAMILY)}, 'of 3: write them all as one text'),
+    (vocabularies.Alphabet, {**_DP, 'characters_per_client': 0}, 'characters_per_client >= 1'),
+    (vocabularies.Items, {'source': 'declared', 'items': ('17', ' 17.0 ')}, "items once, found '17' again"),
+    (vocabularies.Items, {'source': 'declared', 'items': ('',)}, "found ''"),
+    (vocabularies.Items, {'source': 'declared', 'items': ('x' * 257,)}, '1 to 256 characters'),
+    (vocabularies.Items, {'source': 'declared', 'items': ('<pad>',)}, "other items than <pad>, .*found '<pad>'"),
+    (vocabularies.Items, {**_DP, 'max_items': 0}, 'max_items >= 1'),
   )
   def test_mistakes(self, kind: type[vocabulary.Vocabulary], fields: dict, message: str) -> None:
     with self.assertRaisesRegex(ValueError, message):

@@ -53,13 +53,13 @@ class WindowsTest(parameterized.TestCase):
 
   @hypothesis.settings(deadline=None, max_examples=200)
   @hypothesis.given(
-      sizes=strategies.lists(strategies.integers(0, 12), max_size=5),
-      length=strategies.integers(1, 5),
-      stride=strategies.integers(1, 7),
-      seed=strategies.integers(0, 99),
+    sizes=strategies.lists(strategies.integers(0, 12), max_size=5),
+    length=strategies.integers(1, 5),
+    stride=strategies.integers(1, 7),
+    seed=strategies.integers(0, 99),
   )
   def test_all_clients_at_once_are_each_client_read_slowly(
-      self, sizes: list[int], length: int, stride: int, seed: int
+    self, sizes: list[int], length: int, stride: int, seed: int
   ) -> None:
     places = np.random.default_rng(seed).integers(0, 3, sum(sizes)).tolist()
     made = _make(length=length, stride=stride).featurize(_rows(sizes, places))
@@ -83,11 +83,11 @@ class WindowsTest(parameterized.TestCase):
       self.assertLen(featurizer.featurize(_rows([rows], [0] * rows)).labels, expected)
 
   @parameterized.parameters(
-      ({'length': 0}, '^Expected length >= 1, found 0.$'),
-      ({'stride': 0}, '^Expected stride >= 1, found 0.$'),
-      ({'numbers': ()}, '^Expected columns to make features of, found none: list numbers.$'),
-      ({'numbers': ('x', 'kind')}, "found 'kind' in two"),
-      ({'classes': ('a', 'a')}, "found 'a' again"),
+    ({'length': 0}, '^Expected length >= 1, found 0.$'),
+    ({'stride': 0}, '^Expected stride >= 1, found 0.$'),
+    ({'numbers': ()}, '^Expected columns to make features of, found none: list numbers.$'),
+    ({'numbers': ('x', 'kind')}, "found 'kind' in two"),
+    ({'classes': ('a', 'a')}, "found 'a' again"),
   )
   def test_refuses_what_does_not_fit(self, options: dict[str, Any], message: str) -> None:
     with self.assertRaisesRegex(ValueError, message):

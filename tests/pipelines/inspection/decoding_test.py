@@ -10,10 +10,10 @@ from pipelines.inspection import decoding
 
 def _schema(task: str, feature: np.ndarray, label: np.ndarray, classes: tuple[str, ...]) -> schema_lib.Schema:
   return schema_lib.Schema(
-      task,
-      schema_lib.Feature('feature', str(feature.dtype), feature.shape),
-      schema_lib.Feature('label', str(label.dtype), label.shape),
-      classes,
+    task,
+    schema_lib.Feature('feature', str(feature.dtype), feature.shape),
+    schema_lib.Feature('label', str(label.dtype), label.shape),
+    classes,
   )
 
 
@@ -22,10 +22,9 @@ def _decode(task: str, feature: np.ndarray, label: np.ndarray, classes: tuple[st
 
 
 class TextTest(parameterized.TestCase):
-
   @parameterized.parameters(
-      ('next_character', ('<pad>', '<unknown>', 'a', 'b'), 'ab<unknown>'),
-      ('next_word', ('<pad>', '<unknown>', 'to', 'be'), 'to be <unknown>'),
+    ('next_character', ('<pad>', '<unknown>', 'a', 'b'), 'ab<unknown>'),
+    ('next_word', ('<pad>', '<unknown>', 'to', 'be'), 'to be <unknown>'),
   )
   def test_text_is_spelled_without_its_padding(self, task: str, classes: tuple[str, ...], expected: str) -> None:
     features = np.array([2, 3, 0, 0], np.uint8)
@@ -50,7 +49,6 @@ class TextTest(parameterized.TestCase):
 
 
 class ImageTest(parameterized.TestCase):
-
   def test_ink_is_dark_and_background_blank(self) -> None:
     image = np.full((28, 28), 255, np.uint8)
     image[4:6, 3:10] = 0
@@ -68,12 +66,11 @@ class ImageTest(parameterized.TestCase):
 
 
 class NumbersTest(parameterized.TestCase):
-
   def test_a_vector_shows_its_first_numbers_and_its_range(self) -> None:
     vector = np.array([0.25, -1, 2.5], np.float32)
     self.assertEqual(
-        _decode('classification', vector, np.array(1, np.int8), ('sit', 'walk')),
-        '3 numbers: 0.25 -1 2.5 (least -1, mean 0.583, greatest 2.5)\nlabel: walk',
+      _decode('classification', vector, np.array(1, np.int8), ('sit', 'walk')),
+      '3 numbers: 0.25 -1 2.5 (least -1, mean 0.583, greatest 2.5)\nlabel: walk',
     )
 
   def test_a_long_vector_is_cut(self) -> None:
@@ -83,8 +80,8 @@ class NumbersTest(parameterized.TestCase):
   def test_a_window_shows_the_range_of_each_channel(self) -> None:
     window = np.array([[0, 10], [1, 20], [2, 60]], np.float32)
     self.assertEqual(
-        _decode('classification', window, np.array(0, np.int8), ('sit',)),
-        '3 x 2 numbers\nchannel 0: least 0, mean 1, greatest 2\nchannel 1: least 10, mean 30, greatest 60\nlabel: sit',
+      _decode('classification', window, np.array(0, np.int8), ('sit',)),
+      '3 x 2 numbers\nchannel 0: least 0, mean 1, greatest 2\nchannel 1: least 10, mean 30, greatest 60\nlabel: sit',
     )
 
   def test_many_channels_are_cut(self) -> None:

@@ -46,12 +46,12 @@ def _say(turn: Any, text: Any, user: str = _SECRET) -> dict[str, Any]:
 
 
 class DescribeTest(parameterized.TestCase):
-
-  def _describe(self, text: str, *files: Sequence[Mapping[str, Any]], overrides: Sequence[str] = (),
-                max_bad_rows: str = '100%') -> str:  # fmt: skip
+  def _describe(
+    self, text: str, *files: Sequence[Mapping[str, Any]], overrides: Sequence[str] = (), max_bad_rows: str = '100%'
+  ) -> str:
     paths = [
-        self.create_tempfile(f'{place}.jsonl', ''.join(json.dumps(row) + '\n' for row in rows)).full_path
-        for place, rows in enumerate(files)
+      self.create_tempfile(f'{place}.jsonl', ''.join(json.dumps(row) + '\n' for row in rows)).full_path
+      for place, rows in enumerate(files)
     ]
     path = self.create_tempfile('data.toml', text).full_path
     described = describe.describe(declarations.read(path, overrides, paths), paths, accounting.MaxBadRows(max_bad_rows))
@@ -63,8 +63,8 @@ class DescribeTest(parameterized.TestCase):
   def test_everything_is_said(self) -> None:
     rows = [_say(2, 'be or-not'), _say(1, 'to'), _say('x', 'or'), _say(3, 4), _say(1, 'a', 'b'), _say(1, 'a', 'b')]
     self.assertEqual(
-        self._describe(_TEXT, rows),
-        textwrap.dedent("""\
+      self._describe(_TEXT, rows),
+      textwrap.dedent("""\
             rows      all 6 of FILE0: 4 can be used, 2 cannot (not_text:text 1, order_not_integer 1)
                       2 of them are in examples, 1 are not (too_little_data 1)
             task      next_character
@@ -111,7 +111,7 @@ that protects one of so few leaves little to learn. Private training takes some 
     self.assertIn('a random 10% of the others', found)
 
   @parameterized.parameters(
-      ('true', ', 1 rows twice'), ('false', ' examples\n'), ('["turn", "text"]', ', 2 rows twice')
+    ('true', ', 1 rows twice'), ('false', ' examples\n'), ('["turn", "text"]', ', 2 rows twice')
   )
   def test_rows_that_differ_in_a_column_that_no_example_is_made_of_are_two(self, drop: str, expected: str) -> None:
     # What somebody bought at one time for two prices; and one row that came twice.

@@ -40,7 +40,6 @@ _CHARTS = ((_draw_sizes,), (_draw_shares,), (_draw_reasons,))
 
 @pytest.mark.slow
 class DrawingTest(parameterized.TestCase):
-
   @parameterized.parameters(*_CHARTS)
   def test_light_and_dark_are_images_that_say_the_same(self, draw: Callable[[], drawing.Drawing]) -> None:
     drawn = draw()
@@ -73,8 +72,8 @@ class DrawingTest(parameterized.TestCase):
 
   def test_bars_of_text(self) -> None:
     self.assertEqual(
-        drawing.list_bars(['1', '2–4', '5–9'], [0, 1, 4_000]),
-        ['  1      0', '2–4      1 #', f'5–9  4,000 {"#" * 40}'],
+      drawing.list_bars(['1', '2–4', '5–9'], [0, 1, 4_000]),
+      ['  1      0', '2–4      1 #', f'5–9  4,000 {"#" * 40}'],
     )
 
   def test_no_bars_of_text(self) -> None:

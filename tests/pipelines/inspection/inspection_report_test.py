@@ -18,7 +18,6 @@ from tests.pipelines import inspected
 
 @pytest.mark.slow
 class InspectionReportTest(absltest.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     folder = self.enterContext(tempfile.TemporaryDirectory())
@@ -72,7 +71,6 @@ class InspectionReportTest(absltest.TestCase):
     self.assertIn(said, self._write_page(figures))
     self.assertNotIn('Besides', inspection_report.describe(self.figures))
 
-
   def test_text_accounts_for_every_row(self) -> None:
     text = inspection_report.describe(self.figures)
     self.assertIn('Rows: 60 read = 37 used + 12 removed by a limit + 11 quarantined', text)
@@ -125,9 +123,7 @@ class InspectionReportTest(absltest.TestCase):
   def test_a_data_set_with_nothing_to_draw(self) -> None:
     manifest = {'rows': {'read': 3, 'used': 3, 'bounded': 0, 'quarantined': {}}}
     spreads = {'test': self.figures.spreads['test']}
-    figures = self.figures._replace(
-        manifest=manifest, spreads=spreads, sizes=inspection.Histogram((1,), ()), skew=None
-    )
+    figures = self.figures._replace(manifest=manifest, spreads=spreads, sizes=inspection.Histogram((1,), ()), skew=None)
     text = inspection_report.describe(figures)
     self.assertIn('Learned: nothing\nForgotten: nobody\n', text)
     self.assertNotIn('Training users', text)

@@ -14,7 +14,6 @@ from tests.pipelines import inspected
 
 
 class InspectionTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.folder = self.enterContext(tempfile.TemporaryDirectory())
@@ -43,10 +42,10 @@ class InspectionTest(parameterized.TestCase):
     self.assertEqual(figures.sizes, inspection.Histogram((2, 5, 10, 20, 50), (2, 0, 0, 1)))
 
   @parameterized.parameters(
-      ([1], (1, 2), (1,)),
-      ([1, 4, 5, 9, 10, 10], (1, 2, 5, 10, 20), (1, 1, 2, 2)),
-      ([99, 100, 1_000], (50, 100, 200, 500, 1_000, 2_000), (1, 1, 0, 0, 1)),
-      ([], (1,), ()),
+    ([1], (1, 2), (1,)),
+    ([1, 4, 5, 9, 10, 10], (1, 2, 5, 10, 20), (1, 1, 2, 2)),
+    ([99, 100, 1_000], (50, 100, 200, 500, 1_000, 2_000), (1, 1, 0, 0, 1)),
+    ([], (1,), ()),
   )
   def test_every_size_has_its_range(self, sizes: list[int], edges: tuple[int, ...], counts: tuple[int, ...]) -> None:
     found = inspection.count_by_size(np.array(sizes, np.int64))
@@ -55,7 +54,7 @@ class InspectionTest(parameterized.TestCase):
   def test_dropped_rows_by_reason_most_first(self) -> None:
     dropped = inspection.measure(self.shards).dropped
     self.assertSequenceEqual(
-        list(dropped.items()), [('max_examples_per_client', 12), ('duplicate_row', 10), ('no_label', 1)]
+      list(dropped.items()), [('max_examples_per_client', 12), ('duplicate_row', 10), ('no_label', 1)]
     )
 
   def test_label_skew_of_training_clients(self) -> None:
@@ -66,9 +65,10 @@ class InspectionTest(parameterized.TestCase):
     self.assertEqual(skew.histogram, (0, 0, 0, 0, 0, 1, 0, 1, 0, 1))
 
   def test_skew_looks_at_a_sample_always_the_same(self) -> None:
-    with mock.patch.object(inspection, 'MOST_SAMPLED', 2), mock.patch.object(
-        self.shards, 'read', wraps=self.shards.read
-    ) as read:
+    with (
+      mock.patch.object(inspection, 'MOST_SAMPLED', 2),
+      mock.patch.object(self.shards, 'read', wraps=self.shards.read) as read,
+    ):
       first, second = inspection.measure(self.shards).skew, inspection.measure(self.shards).skew
     assert first is not None
     self.assertEqual(first.clients, 2)
@@ -93,15 +93,21 @@ class InspectionTest(parameterized.TestCase):
       inspection.verify(shards)
 
   def test_verify_checks_each_clients_own_sum_too(self) -> None:
-    with mock.patch.object(client_shards.ClientShards, 'verify'), mock.patch.object(
-        client_shards.ClientShards, 'read', side_effect=ValueError('one client')
-    ), self.assertRaisesRegex(ValueError, 'one client'):
+    with (
+      mock.patch.object(client_shards.ClientShards, 'verify'),
+      mock.patch.object(client_shards.ClientShards, 'read', side_effect=ValueError('one client')),
+      self.assertRaisesRegex(ValueError, 'one client'),
+    ):
       inspection.verify(self.shards)
 
   @parameterized.parameters(
-      ('0', 'amy'), ('2', 'dan'), (inspected.make_id('eve').hex(), 'eve'), ('6379', 'cy'), ('657', 'eve'),
-      ('62', 'bo'),  # No 62nd training client, so these are the digits of an id.
-  )  # fmt: skip
+    ('0', 'amy'),
+    ('2', 'dan'),
+    (inspected.make_id('eve').hex(), 'eve'),
+    ('6379', 'cy'),
+    ('657', 'eve'),
+    ('62', 'bo'),  # No 62nd training client, so these are the digits of an id.
+  )
   def test_finds_a_client(self, wanted: str, name: str) -> None:
     self.assertEqual(inspection.find_client(self.shards, wanted), inspected.make_id(name).hex())
 

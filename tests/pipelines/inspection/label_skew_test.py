@@ -9,7 +9,6 @@ from pipelines.inspection import label_skew
 
 
 class LabelSkewTest(parameterized.TestCase):
-
   def test_figures_of_clients_counted_by_hand(self) -> None:
     skew = label_skew.measure(np.array([[8, 2, 0], [0, 5, 5]]), ('a', 'b', 'c'))
     self.assertEqual((skew.clients, skew.overall_top, skew.overall_top_share), (2, 'a', 0.4))

@@ -17,16 +17,18 @@ from tests.pipelines import fakes
 
 _IDENTITY = (rows_lib.ORDER, 'number')
 _ROWS = strategies.lists(
-    strategies.tuples(strategies.sampled_from('abc'), strategies.integers(0, 5), strategies.integers(0, 3)), min_size=1
+  strategies.tuples(strategies.sampled_from('abc'), strategies.integers(0, 5), strategies.integers(0, 3)), min_size=1
 )
 
 _NOTED_ROWS = strategies.lists(
-    strategies.tuples(
-        strategies.sampled_from('ab'), strategies.integers(0, 5), strategies.integers(0, 3),
-        strategies.sampled_from(['', 'x', 'yyyy', 'z' * 9, 'w' * 40]),
-    ),
-    min_size=1,
-)  # fmt: skip
+  strategies.tuples(
+    strategies.sampled_from('ab'),
+    strategies.integers(0, 5),
+    strategies.integers(0, 3),
+    strategies.sampled_from(['', 'x', 'yyyy', 'z' * 9, 'w' * 40]),
+  ),
+  min_size=1,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +67,6 @@ def _numbers(rows: pa.Table) -> dict[str, list[int]]:
 
 
 class GatherTest(parameterized.TestCase):
-
   def test_puts_a_clients_rows_in_their_order(self) -> None:
     kept, removed, _ = _bounds().gather([fakes.make_rows(('a', 3, 30), ('b', 1, 5), ('a', -1, 10), ('a', 2, 20))])
     self.assertEqual(_numbers(kept), {'a': [10, 20, 30], 'b': [5]})
@@ -81,7 +82,7 @@ class GatherTest(parameterized.TestCase):
 
   def test_drops_duplicates_of_a_client(self) -> None:
     kept, removed, _ = _bounds().gather(
-        [fakes.make_rows(('a', 1, 1), ('a', 1, 2), ('b', 1, 1), ('a', 1, 1)), fakes.make_rows(('a', 1, 2), ('a', 2, 2))]
+      [fakes.make_rows(('a', 1, 1), ('a', 1, 2), ('b', 1, 1), ('a', 1, 1)), fakes.make_rows(('a', 1, 2), ('a', 2, 2))]
     )
     self.assertEqual(_numbers(kept), {'a': [1, 2, 2], 'b': [1]})
     self.assertEqual(removed[bounds.DUPLICATE], 2)
@@ -121,14 +122,26 @@ class GatherTest(parameterized.TestCase):
 
   @hypothesis.settings(max_examples=200, deadline=None)
   @hypothesis.given(
-      _NOTED_ROWS, strategies.booleans(), strategies.sets(strategies.sampled_from(['number', rows_lib.ORDER])),
-      strategies.booleans(), strategies.integers(1, 4), strategies.integers(30, 300),
-      strategies.sampled_from(bounds.KEEPS), strategies.integers(1, 9),
-  )  # fmt: skip
+    _NOTED_ROWS,
+    strategies.booleans(),
+    strategies.sets(strategies.sampled_from(['number', rows_lib.ORDER])),
+    strategies.booleans(),
+    strategies.integers(1, 4),
+    strategies.integers(30, 300),
+    strategies.sampled_from(bounds.KEEPS),
+    strategies.integers(1, 9),
+  )
   def test_what_a_client_keeps_depends_on_its_rows_alone(
-      self, rows: list, is_weighed: bool, names: set[str], is_any_twice: bool, limit: int, size: int, keep: str,
-      piece: int,
-  ) -> None:  # fmt: skip
+    self,
+    rows: list,
+    is_weighed: bool,
+    names: set[str],
+    is_any_twice: bool,
+    limit: int,
+    size: int,
+    keep: str,
+    piece: int,
+  ) -> None:
     notes = _Notes(is_weighed=is_weighed)
     identity = sorted({*names, *bounds.deciding_columns(notes)}) if is_any_twice else []
     limits = bounds.Limits(limit, keep, size, min_examples_per_client=1)
@@ -202,7 +215,6 @@ class GatherTest(parameterized.TestCase):
 
 
 class SelectTest(parameterized.TestCase):
-
   def _select(self, keep: str, counts: list[int], limit: int = 3, seed: int = 0) -> list[list[int]]:
     rows = fakes.make_rows(*((name, n, n) for name, count in zip('abc', counts, strict=False) for n in range(count)))
     ids, of_clients = bounds.client_rows(_bounds((), max_examples_per_client=1_000).gather([rows])[0])
@@ -229,15 +241,14 @@ class SelectTest(parameterized.TestCase):
 
 
 class LimitsTest(parameterized.TestCase):
-
   @parameterized.parameters(
-      ({'max_examples_per_client': 0}, 'max_examples_per_client >= 1, found 0'),
-      ({'min_examples_per_client': 0}, 'min_examples_per_client >= 1'),
-      ({'max_bytes_per_client': -1}, 'max_bytes_per_client >= 1'),
-      ({'max_examples_per_client': 2, 'min_examples_per_client': 3}, 'found 3 and 2'),
-      ({'seed': -1}, '0 <= seed < 2.63, found -1'),
-      ({'seed': 2**63}, '0 <= seed'),
-      ({'keep': 'last'}, "first, latest, random, found 'last'"),
+    ({'max_examples_per_client': 0}, 'max_examples_per_client >= 1, found 0'),
+    ({'min_examples_per_client': 0}, 'min_examples_per_client >= 1'),
+    ({'max_bytes_per_client': -1}, 'max_bytes_per_client >= 1'),
+    ({'max_examples_per_client': 2, 'min_examples_per_client': 3}, 'found 3 and 2'),
+    ({'seed': -1}, '0 <= seed < 2.63, found -1'),
+    ({'seed': 2**63}, '0 <= seed'),
+    ({'keep': 'last'}, "first, latest, random, found 'last'"),
   )
   def test_refuses(self, values: dict, message: str) -> None:
     with self.assertRaisesRegex(ValueError, message):
@@ -245,7 +256,6 @@ class LimitsTest(parameterized.TestCase):
 
 
 class ClientRowsTest(absltest.TestCase):
-
   def test_no_rows(self) -> None:
     ids, rows = bounds.client_rows(_bounds().gather([fakes.make_rows(('a', 0, 0)).slice(0, 0)])[0])
     self.assertEqual((len(ids), rows.starts.tolist()), (0, [0]))

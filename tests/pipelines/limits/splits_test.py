@@ -13,7 +13,6 @@ def _ids(count: int) -> np.ndarray:
 
 
 class SplitsTest(parameterized.TestCase):
-
   def test_holds_out_the_shares_asked_for(self) -> None:
     # Each count is binomial with a deviation below 32: 5 deviations fail once in 10^6, but the hash is fixed anyway.
     found = splits.Splits(test_users_share=0.2, validation_users_share=0.1).of_users(_ids(4_000))
@@ -62,12 +61,12 @@ class SplitsTest(parameterized.TestCase):
     self.assertEqual(splits.ends_before_tail(none, none.astype(bool), none, none).tolist(), [])
 
   @parameterized.parameters(
-      ({'test_users_share': 1.0}, 'test_users_share < 1, found 1'),
-      ({'tail_share': -0.1}, '0 <= tail_share'),
-      ({'test_users_share': 0.5, 'validation_users_share': 0.5}, 'leave users to train on'),
-      ({'tail': 'first'}, "last or random, found 'first'"),
-      ({'key': ''}, '1 to 64 bytes'),
-      ({'key': 'ä' * 33}, '1 to 64 bytes'),
+    ({'test_users_share': 1.0}, 'test_users_share < 1, found 1'),
+    ({'tail_share': -0.1}, '0 <= tail_share'),
+    ({'test_users_share': 0.5, 'validation_users_share': 0.5}, 'leave users to train on'),
+    ({'tail': 'first'}, "last or random, found 'first'"),
+    ({'key': ''}, '1 to 64 bytes'),
+    ({'key': 'ä' * 33}, '1 to 64 bytes'),
   )
   def test_refuses(self, values: dict, message: str) -> None:
     with self.assertRaisesRegex(ValueError, message):

@@ -28,12 +28,12 @@ def _snappy(content: bytes) -> bytes:
 
 
 _PACKERS: dict[str, Callable[[bytes], bytes]] = {
-    'null': lambda content: content,
-    'deflate': lambda content: zlib.compress(content, wbits=-15),
-    'bzip2': bz2.compress,
-    'xz': lzma.compress,
-    'snappy': _snappy,
-    'zstandard': lambda content: pa.Codec('zstd').compress(content, asbytes=True),
+  'null': lambda content: content,
+  'deflate': lambda content: zlib.compress(content, wbits=-15),
+  'bzip2': bz2.compress,
+  'xz': lzma.compress,
+  'snappy': _snappy,
+  'zstandard': lambda content: pa.Codec('zstd').compress(content, asbytes=True),
 }
 
 
@@ -60,7 +60,6 @@ def _block(records: int, content: bytes) -> bytes:
 
 
 class BlocksTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), 'log.avro')
@@ -102,15 +101,15 @@ class BlocksTest(parameterized.TestCase):
     self.assertEqual(self._read(_header() + _block(1, _text(b'x'))), [('x',)])
 
   @parameterized.parameters(
-      (_block(1 << 40, _text(b'x')), 'a block of 2 bytes that claims 1099511627776 records'),
-      (_block(-1, _text(b'x')), 'claims -1 records'),
-      (_number(1) + _number(1 << 60) + b'x' + _SYNC, 'its end is missing'),
-      (_number(1) + _number(-5) + b'x' + _SYNC, 'its end is missing'),
-      (b'\xff' * 11, 'a number of more than 64 bits'),
-      (_block(1, _number(1 << 50)), ''),
-      (_block(2, _text(b'x')), ''),
-      (_block(1, _text(b'x'))[:-1], 'its end is missing'),
-      (_block(1, _text(b'x'))[:-1] + b'!', 'a block without its mark'),
+    (_block(1 << 40, _text(b'x')), 'a block of 2 bytes that claims 1099511627776 records'),
+    (_block(-1, _text(b'x')), 'claims -1 records'),
+    (_number(1) + _number(1 << 60) + b'x' + _SYNC, 'its end is missing'),
+    (_number(1) + _number(-5) + b'x' + _SYNC, 'its end is missing'),
+    (b'\xff' * 11, 'a number of more than 64 bits'),
+    (_block(1, _number(1 << 50)), ''),
+    (_block(2, _text(b'x')), ''),
+    (_block(1, _text(b'x'))[:-1], 'its end is missing'),
+    (_block(1, _text(b'x'))[:-1] + b'!', 'a block without its mark'),
   )
   def test_what_cannot_be_is_damage(self, blocks: bytes, message: str) -> None:
     with self.assertRaisesRegex(base.DamagedFile, f'^Expected a readable file, found .*log.avro damaged .*{message}'):
@@ -133,9 +132,9 @@ class BlocksTest(parameterized.TestCase):
     self.assertEqual(self._read(_header(codec) + smaller * 2), [('x' * 500,)] * 2)
 
   @parameterized.parameters(
-      ({'type': {'type': 'array', 'items': 'null'}}, 'lists of values that take no bytes: remove'),
-      ({'type': {'type': 'array', 'items': {'type': 'fixed', 'name': 'f', 'size': 0}}}, 'lists of values that take no'),
-      ({'type': {'type': 'record', 'name': 'r', 'fields': [{'name': 'x', 'type': 'null'}]}}, 'records that take no'),
+    ({'type': {'type': 'array', 'items': 'null'}}, 'lists of values that take no bytes: remove'),
+    ({'type': {'type': 'array', 'items': {'type': 'fixed', 'name': 'f', 'size': 0}}}, 'lists of values that take no'),
+    ({'type': {'type': 'record', 'name': 'r', 'fields': [{'name': 'x', 'type': 'null'}]}}, 'records that take no'),
   )
   def test_a_schema_whose_values_may_grow_without_end_is_refused(self, field: dict[str, Any], message: str) -> None:
     schema = {**_SCHEMA, 'fields': [{'name': 'a', 'type': 'string'}, {'name': 'b', **field}]}
@@ -175,12 +174,12 @@ class BlocksTest(parameterized.TestCase):
   def test_ordinary_schemas_are_allowed(self) -> None:
     inner = {'type': 'record', 'name': 'log2', 'fields': [{'name': 'x', 'type': ['null', 'int']}]}
     fields = [
-        {'name': 'a', 'type': 'string'},
-        {'name': 'b', 'type': {'type': 'array', 'items': inner}},
-        {'name': 'c', 'type': {'type': 'map', 'values': 'log2'}},
-        {'name': 'd', 'type': {'type': 'long', 'logicalType': 'timestamp-millis'}},
-        {'name': 'e', 'type': {'type': 'enum', 'name': 'kind', 'symbols': ['A']}},
-        {'name': 'f', 'type': 'null'},
+      {'name': 'a', 'type': 'string'},
+      {'name': 'b', 'type': {'type': 'array', 'items': inner}},
+      {'name': 'c', 'type': {'type': 'map', 'values': 'log2'}},
+      {'name': 'd', 'type': {'type': 'long', 'logicalType': 'timestamp-millis'}},
+      {'name': 'e', 'type': {'type': 'enum', 'name': 'kind', 'symbols': ['A']}},
+      {'name': 'f', 'type': 'null'},
     ]
     self.assertEmpty(self._read(_header(schema={**_SCHEMA, 'fields': fields})))
 

@@ -16,7 +16,6 @@ from tests.pipelines.readers import reading
 
 
 class AvroTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), 'log.avro')
@@ -70,7 +69,6 @@ class AvroTest(parameterized.TestCase):
       self.path.write_bytes(content)
       with self.assertRaisesRegex(base.DamagedFile, 'Expected a readable file, found .*log.avro damaged'):
         reading.read(avro.Avro(), self.path, 'a')
-
 
   @parameterized.parameters((b'', 'an empty file'), (b'a,b\n1,2', 'what looks like text'), (b'PAR1', 'a Parquet file'))
   def test_another_kind_of_file_is_called_what_it_is(self, content: bytes, name: str) -> None:

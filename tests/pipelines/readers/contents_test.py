@@ -13,16 +13,15 @@ _TFRECORD = bytes.fromhex('01000000000000000175de4161786ee428')
 
 
 class ContentsTest(parameterized.TestCase):
-
   @parameterized.parameters(
-      (b'PAR1abc', 'a Parquet file'),
-      (b'Obj\x01', 'an Avro file'),
-      (b'\x89PNG\r\n\x1a\nabc', 'a PNG image'),
-      (b'%PDF-1.7', 'a PDF document'),
-      (b'ORC\x00', 'an ORC file'),
-      (b'ORC,is,a,word\n', None),
-      (b'user,text\n', None),
-      (b'', None),
+    (b'PAR1abc', 'a Parquet file'),
+    (b'Obj\x01', 'an Avro file'),
+    (b'\x89PNG\r\n\x1a\nabc', 'a PNG image'),
+    (b'%PDF-1.7', 'a PDF document'),
+    (b'ORC\x00', 'an ORC file'),
+    (b'ORC,is,a,word\n', None),
+    (b'user,text\n', None),
+    (b'', None),
   )
   def test_files_are_called_what_they_are(self, head: bytes, name: str | None) -> None:
     self.assertEqual(contents.name(head), name)
@@ -44,22 +43,22 @@ class ContentsTest(parameterized.TestCase):
     self.assertEqual(contents.name_any(head), name)
 
   @parameterized.parameters(
-      (b'[{"a": 1},\n', 'a JSON array'),
-      (b'\xef\xbb\xbf [\n {', 'a JSON array'),
-      (b'[1, 2]\n', None),
-      (b'<!DOCTYPE html>', 'a web page or XML'),
-      (b'<unknown>,1\n', None),
+    (b'[{"a": 1},\n', 'a JSON array'),
+    (b'\xef\xbb\xbf [\n {', 'a JSON array'),
+    (b'[1, 2]\n', None),
+    (b'<!DOCTYPE html>', 'a web page or XML'),
+    (b'<unknown>,1\n', None),
   )
   def test_documents_that_are_no_lines(self, head: bytes, name: str | None) -> None:
     self.assertEqual(contents.name_document(head), name)
 
   @parameterized.parameters(
-      (b'user,text\n', 'csv'),
-      (b'user\ttext, or so\n', 'tsv'),
-      (b'user,"a tab\t",text\n', 'csv'),
-      (b'\n{"a": "b,c"}\n', 'jsonl'),
-      (b'nothing\n', None),
-      (b'', None),
+    (b'user,text\n', 'csv'),
+    (b'user\ttext, or so\n', 'tsv'),
+    (b'user,"a tab\t",text\n', 'csv'),
+    (b'\n{"a": "b,c"}\n', 'jsonl'),
+    (b'nothing\n', None),
+    (b'', None),
   )
   def test_the_format_of_a_text(self, head: bytes, found: str | None) -> None:
     self.assertEqual(contents.find_text_format(head), found)

@@ -26,7 +26,6 @@ class _ShortReads(io.BytesIO):
 
 
 class ParserTest(parameterized.TestCase):
-
   @parameterized.parameters(io.BytesIO, _ShortReads)
   def test_a_stream_is_read_to_its_end(self, make_file: type[io.BytesIO]) -> None:
     file: BinaryIO = make_file('1,2\n3,😀\n5,"6\n"\n'.encode())
@@ -55,10 +54,9 @@ class ParserTest(parameterized.TestCase):
     self.assertEqual(found.positions[0], 100)
     self.assertBetween(found.positions[1], 101, 199)
 
-
   @parameterized.parameters(
-      ('', 0), ('\n\n', 0), ('a', 1), ('a\n', 1), ('a\r\n\r\nb\rc\n\nd', 4), ('\na\n', 1), ('"\n\n"\n', 2)
-  )  # fmt: skip
+    ('', 0), ('\n\n', 0), ('a', 1), ('a\n', 1), ('a\r\n\r\nb\rc\n\nd', 4), ('\na\n', 1), ('"\n\n"\n', 2)
+  )
   def test_lines_are_counted_that_are_not_blank(self, text: str, number: int) -> None:
     content = text.encode()
     self.assertEqual(csv_parser.count_lines(content), number)

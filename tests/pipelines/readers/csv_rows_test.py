@@ -25,7 +25,7 @@ def _read(text: str, escape: str) -> list[str] | None:
   """Returns what pyarrow reads of one column, or None if a quote is open."""
   source = pa.BufferReader(f'{text}\nthe end\n'.encode())
   options = arrow_csv.ParseOptions(
-      newlines_in_values=True, escape_char=escape or False, invalid_row_handler=lambda _: 'skip'
+    newlines_in_values=True, escape_char=escape or False, invalid_row_handler=lambda _: 'skip'
   )
   read_options = arrow_csv.ReadOptions(column_names=['a'], block_size=1 << 16)
   rows = arrow_csv.read_csv(source, read_options, options)['a'].to_pylist()
@@ -33,7 +33,6 @@ def _read(text: str, escape: str) -> list[str] | None:
 
 
 class SplitterTest(parameterized.TestCase):
-
   @parameterized.product(escape=['', '\\'], seed=[0, 1, 2, 3])
   def test_rows_are_those_of_pyarrow(self, escape: str, seed: int) -> None:
     chance = random.Random(seed)
@@ -53,7 +52,7 @@ class SplitterTest(parameterized.TestCase):
           self.assertIsNotNone(_read(piece, escape), (text, piece))
 
   @parameterized.parameters(
-      'x' * 50, '"' + 'x' * 50 + '"', '"x\n' + 'x""' * 20 + '\n"', 'x,' * 30, '"x",' * 20 + '"\n"', '""' * 30
+    'x' * 50, '"' + 'x' * 50 + '"', '"x\n' + 'x""' * 20 + '\n"', 'x,' * 30, '"x",' * 20 + '"\n"', '""' * 30
   )
   def test_a_row_that_is_too_large_goes_alone(self, large: str) -> None:
     for block in (9, 10, 11, 12, 13, 20):

@@ -25,7 +25,6 @@ _ENDS = strategies.sampled_from(['\n', '\r\n', '\r'])
 
 
 class CsvTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), 'log.csv')
@@ -48,9 +47,9 @@ class CsvTest(parameterized.TestCase):
     self.assertEqual(found.positions, list(range(len(rows))))
 
   @hypothesis.given(
-      strategies.lists(strategies.sampled_from(['1,2', '3', '4,5,6', '"7,8', '9,"x"', '"1""2",', '', 'é,\xff'])),
-      strategies.lists(_ENDS, min_size=30, max_size=30),
-      strategies.integers(4, 40),
+    strategies.lists(strategies.sampled_from(['1,2', '3', '4,5,6', '"7,8', '9,"x"', '"1""2",', '', 'é,\xff'])),
+    strategies.lists(_ENDS, min_size=30, max_size=30),
+    strategies.integers(4, 40),
   )
   @hypothesis.settings(deadline=None, max_examples=60)
   def test_lines_are_rows_however_they_are_cut(self, lines: list[str], ends: list[str], size: int) -> None:
@@ -61,27 +60,27 @@ class CsvTest(parameterized.TestCase):
     good = {'1,2': ('1', '2'), '9,"x"': ('9', 'x'), '"1""2",': ('1"2', None)}
     self.assertEqual(found.rows, [good[line] for line in lines if line in good])
     counts = {
-        'wrong_number_of_fields': lines.count('3') + lines.count('4,5,6'),
-        'open_quote': lines.count('"7,8'),
-        'not_utf8': lines.count('é,\xff'),
+      'wrong_number_of_fields': lines.count('3') + lines.count('4,5,6'),
+      'open_quote': lines.count('"7,8'),
+      'not_utf8': lines.count('é,\xff'),
     }
     self.assertEqual(found.refused, {reason: count for reason, count in counts.items() if count})
     self.assertEqual(found.positions, sorted(set(found.positions)))
 
   @parameterized.named_parameters(
-      ('plain', b'a,b\n1,2\n', {}),
-      ('other_columns', b'x,b,y,a,x\n0,2,0,1,0\n', {}),
-      ('semicolons', b'a;b\n1;2\n', {'delimiter': ';'}),
-      ('no_header', b'1,2\n', {'column_names': ('a', 'b')}),
-      ('lines_before_the_header', b'made by me\n\na,b\n1,2\n', {'skip_lines': 2}),
-      ('lines_before_the_rows', b'made by me\r\n1,2\r\n', {'skip_lines': 1, 'column_names': ('a', 'b')}),
-      ('blank_lines', b'\na,b\n\n\n1,2\n\n', {}),
-      ('no_last_newline', b'a,b\n1,2', {}),
-      ('byte_order_mark', b'\xef\xbb\xbfa,b\n1,2', {}),
-      ('byte_order_mark_and_quotes', b'\xef\xbb\xbf"a",b\n1,2', {}),
-      ('byte_order_mark_without_header', b'\xef\xbb\xbf1,2', {'column_names': ('a', 'b')}),
-      ('other_quotes', b"a,b\n'1','2'\n", {'quote': "'"}),
-      ('packed', gzip.compress(b'a,b\n1,2\n'), {}),
+    ('plain', b'a,b\n1,2\n', {}),
+    ('other_columns', b'x,b,y,a,x\n0,2,0,1,0\n', {}),
+    ('semicolons', b'a;b\n1;2\n', {'delimiter': ';'}),
+    ('no_header', b'1,2\n', {'column_names': ('a', 'b')}),
+    ('lines_before_the_header', b'made by me\n\na,b\n1,2\n', {'skip_lines': 2}),
+    ('lines_before_the_rows', b'made by me\r\n1,2\r\n', {'skip_lines': 1, 'column_names': ('a', 'b')}),
+    ('blank_lines', b'\na,b\n\n\n1,2\n\n', {}),
+    ('no_last_newline', b'a,b\n1,2', {}),
+    ('byte_order_mark', b'\xef\xbb\xbfa,b\n1,2', {}),
+    ('byte_order_mark_and_quotes', b'\xef\xbb\xbf"a",b\n1,2', {}),
+    ('byte_order_mark_without_header', b'\xef\xbb\xbf1,2', {'column_names': ('a', 'b')}),
+    ('other_quotes', b"a,b\n'1','2'\n", {'quote': "'"}),
+    ('packed', gzip.compress(b'a,b\n1,2\n'), {}),
   )
   def test_forms_of_a_file(self, content: bytes, options: dict[str, Any]) -> None:
     for newlines_in_values in (True, False):
@@ -147,7 +146,7 @@ class CsvTest(parameterized.TestCase):
     self.assertEmpty(self.notes)
 
   @parameterized.product(
-      encoding=['latin-1', 'cp1252', 'utf-16', 'utf-16-be', 'utf-8', 'shift_jis'], newlines_in_values=[True, False]
+    encoding=['latin-1', 'cp1252', 'utf-16', 'utf-16-be', 'utf-8', 'shift_jis'], newlines_in_values=[True, False]
   )
   def test_encodings(self, encoding: str, newlines_in_values: bool) -> None:
     text = {'shift_jis': '日本ソ'}.get(encoding, 'né')
@@ -175,9 +174,11 @@ class CsvTest(parameterized.TestCase):
     self.assertEqual(self._read(content, encoding='utf-16-le').rows, [('1', 'é')])
 
   @parameterized.parameters(
-      (b'PAR1' + bytes(99), 'a Parquet file'), (b'\x89PNG\r\n\x1a\n', 'a PNG image'), (b'[{"a": 1}]', 'a JSON array'),
-      (gzip.compress(b'%PDF-1.4'), 'a PDF document'),
-  )  # fmt: skip
+    (b'PAR1' + bytes(99), 'a Parquet file'),
+    (b'\x89PNG\r\n\x1a\n', 'a PNG image'),
+    (b'[{"a": 1}]', 'a JSON array'),
+    (gzip.compress(b'%PDF-1.4'), 'a PDF document'),
+  )
   def test_another_kind_of_file_is_called_what_it_is(self, content: bytes, name: str) -> None:
     with self.assertRaisesRegex(base.DamagedFile, f'^Expected delimited values in .*log.csv, found {name}: give other'):
       self._read(content)
@@ -251,12 +252,16 @@ class CsvTest(parameterized.TestCase):
       self._read(cut(gzip.compress(content)), newlines_in_values=newlines_in_values)
 
   @parameterized.parameters(
-      ({'delimiter': ''}, ',', b'a,b\n1,2'), ({'delimiter': '::'}, ',', b'a,b\n1,2'),
-      ({'quote': ','}, "'", b"a,b\n'1','2'"), ({'quote': 'é'}, "'", b"a,b\n'1','2'"),
-      ({'skip_lines': -1}, 1, b'mine\na,b\n1,2'), ({'escape': ','}, '\\', b'a,b\n\\1,2'),
-      ({'escape': '\n'}, '\\', b'a,b\n\\1,2'), ({'decimal': ';'}, ',', b'a,b\n1,2'),
-      ({'encoding': 'utf-7'}, 'utf-8', b'a,b\n1,2'),
-  )  # fmt: skip
+    ({'delimiter': ''}, ',', b'a,b\n1,2'),
+    ({'delimiter': '::'}, ',', b'a,b\n1,2'),
+    ({'quote': ','}, "'", b"a,b\n'1','2'"),
+    ({'quote': 'é'}, "'", b"a,b\n'1','2'"),
+    ({'skip_lines': -1}, 1, b'mine\na,b\n1,2'),
+    ({'escape': ','}, '\\', b'a,b\n\\1,2'),
+    ({'escape': '\n'}, '\\', b'a,b\n\\1,2'),
+    ({'decimal': ';'}, ',', b'a,b\n1,2'),
+    ({'encoding': 'utf-7'}, 'utf-8', b'a,b\n1,2'),
+  )
   def test_options_are_checked(self, options: dict[str, Any], remedy: str | int, content: bytes) -> None:
     with self.assertRaisesRegex(ValueError, r'^Expected .*, found .*: .*\.$') as caught:
       delimited.Csv(**options)

@@ -16,9 +16,8 @@ def _read(content: bytes, encoding: str, size: int) -> bytes:
 
 
 class EncodingsTest(parameterized.TestCase):
-
   @parameterized.product(
-      encoding=['utf-16', 'utf-16-le', 'utf-16-be', 'utf-32', 'gb18030'], size=[1, 2, 3, 5, 64, 1 << 20]
+    encoding=['utf-16', 'utf-16-le', 'utf-16-be', 'utf-32', 'gb18030'], size=[1, 2, 3, 5, 64, 1 << 20]
   )
   def test_a_stream_is_utf8_however_it_is_cut(self, encoding: str, size: int) -> None:
     self.assertEqual(_read(_TEXT.encode(encoding), encoding, size), _TEXT.encode())
@@ -29,12 +28,12 @@ class EncodingsTest(parameterized.TestCase):
     self.assertEqual(stream.read(10_000), _TEXT.encode()[77:])
 
   @parameterized.parameters(
-      (b'\xef\xbb\xbfa', 'utf-8'),
-      (b'\xff\xfea\0', 'utf-16'),
-      (b'\xfe\xff\0a', 'utf-16'),
-      (b'\xff\xfe\0\0a\0\0\0', 'utf-32'),
-      (b'a', 'cp1252'),
-      (b'', 'cp1252'),
+    (b'\xef\xbb\xbfa', 'utf-8'),
+    (b'\xff\xfea\0', 'utf-16'),
+    (b'\xfe\xff\0a', 'utf-16'),
+    (b'\xff\xfe\0\0a\0\0\0', 'utf-32'),
+    (b'a', 'cp1252'),
+    (b'', 'cp1252'),
   )
   def test_a_mark_says_more_than_the_declaration(self, head: bytes, found: str) -> None:
     self.assertEqual(encodings.find(head, 'windows-1252'), found)
@@ -44,7 +43,7 @@ class EncodingsTest(parameterized.TestCase):
     encodings.check(encoding)
 
   @parameterized.parameters(
-      '', 'utf-9', 'base64', 'rot13', 'utf-7', 'iso2022_jp', 'idna', 'unicode_escape', 'cp037', 'cp500'
+    '', 'utf-9', 'base64', 'rot13', 'utf-7', 'iso2022_jp', 'idna', 'unicode_escape', 'cp037', 'cp500'
   )
   def test_others_cannot(self, encoding: str) -> None:
     with self.assertRaisesRegex(ValueError, f"^Expected an encoding such as .*, found '{encoding}': name that of the"):

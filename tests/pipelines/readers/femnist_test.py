@@ -34,7 +34,6 @@ def _arrays() -> dict[str, np.ndarray]:
 
 
 class FemnistTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), _NAME)
@@ -50,8 +49,8 @@ class FemnistTest(parameterized.TestCase):
       folder = self.path.parent / 'data' / part
       folder.mkdir(parents=True)
       data = {
-          user: {'x': [[number / 255] * 784 for number in numbers], 'y': [number + 10 for number in numbers]}
-          for user, numbers in users.items()
+        user: {'x': [[number / 255] * 784 for number in numbers], 'y': [number + 10 for number in numbers]}
+        for user, numbers in users.items()
       }
       (folder / 'all_data.json').write_text(json.dumps({'users': list(users), 'user_data': data}))
     program = '\n'.join(line.removeprefix('    ') for line in lines)
@@ -72,12 +71,12 @@ class FemnistTest(parameterized.TestCase):
     self.assertEqual(found.types[0], ['string', 'int64', 'binary', 'string'])
 
   @parameterized.named_parameters(
-      ('other_size', {'test_images': np.zeros((1, 14, 14), np.uint8)}),
-      ('other_type', {'test_images': np.zeros((1, 28, 28), np.float32)}),
-      ('label_beyond_the_classes', {'extra_labels': np.array([0, 62], np.uint8)}),
-      ('negative_label', {'extra_labels': np.array([0, -1])}),
-      ('writer_beyond_the_names', {'train_writer': np.array([0, 0, 2], np.uint16)}),
-      ('label_missing', {'train_labels': np.zeros(2, np.uint8)}),
+    ('other_size', {'test_images': np.zeros((1, 14, 14), np.uint8)}),
+    ('other_type', {'test_images': np.zeros((1, 28, 28), np.float32)}),
+    ('label_beyond_the_classes', {'extra_labels': np.array([0, 62], np.uint8)}),
+    ('negative_label', {'extra_labels': np.array([0, -1])}),
+    ('writer_beyond_the_names', {'train_writer': np.array([0, 0, 2], np.uint16)}),
+    ('label_missing', {'train_labels': np.zeros(2, np.uint8)}),
   )
   def test_arrays_of_another_form_are_damage(self, changed: dict[str, np.ndarray]) -> None:
     with self.assertRaisesRegex(base.DamagedFile, '^Expected a readable file, found .*femnist_leaf.npz damaged'):
@@ -90,14 +89,14 @@ class FemnistTest(parameterized.TestCase):
       reading.read(femnist.Femnist(), self.path, 'image')
 
   @parameterized.parameters(
-      ('train_images', '(1099511627776, 28, 28)', '|u1'),
-      ('train_images', '(3, 28, 28, 1099511627776)', '|u1'),
-      ('train_labels', '(1099511627776,)', '|u1'),
-      ('train_writer', '(3,)', '|V1099511627776'),
-      ('writer_names', '(2,)', '<U1073741824'),
-      ('writer_names', '(1099511627776,)', '<U0'),
-      ('train_images', '(' * 5000, '|u1'),
-      ('train_labels', '(3,)', '|O'),
+    ('train_images', '(1099511627776, 28, 28)', '|u1'),
+    ('train_images', '(3, 28, 28, 1099511627776)', '|u1'),
+    ('train_labels', '(1099511627776,)', '|u1'),
+    ('train_writer', '(3,)', '|V1099511627776'),
+    ('writer_names', '(2,)', '<U1073741824'),
+    ('writer_names', '(1099511627776,)', '<U0'),
+    ('train_images', '(' * 5000, '|u1'),
+    ('train_labels', '(3,)', '|O'),
   )
   def test_what_a_header_claims_is_not_believed(self, array: str, shape: str, dtype: str) -> None:
     np.savez(self.path, **_arrays())

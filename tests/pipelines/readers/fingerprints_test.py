@@ -24,10 +24,13 @@ from pipelines.readers import tfrecord
 
 # Rows in pairs: those of one letter differ in nothing, `b` and `B` in a column that nobody asks for.
 _ROWS: list[dict[str, Any]] = [
-    {'id': 'u', 'at': 1, 'price': 5, 'shop': 'x'}, {'id': 'u', 'at': 1, 'price': 5, 'shop': 'x'},
-    {'id': 'u', 'at': 1, 'price': 5, 'shop': 'y'}, {'id': 'u', 'at': 1, 'price': 6, 'shop': 'x'},
-    {'id': 'u', 'at': 1, 'price': None, 'shop': None}, {'id': 'u', 'at': 1, 'price': None, 'shop': None},
-]  # fmt: skip
+  {'id': 'u', 'at': 1, 'price': 5, 'shop': 'x'},
+  {'id': 'u', 'at': 1, 'price': 5, 'shop': 'x'},
+  {'id': 'u', 'at': 1, 'price': 5, 'shop': 'y'},
+  {'id': 'u', 'at': 1, 'price': 6, 'shop': 'x'},
+  {'id': 'u', 'at': 1, 'price': None, 'shop': None},
+  {'id': 'u', 'at': 1, 'price': None, 'shop': None},
+]
 _EQUAL = [0, 0, 2, 3, 4, 4]
 _ASKED = ['id', fingerprints.REST, 'at']
 
@@ -61,9 +64,9 @@ class FormatsTest(parameterized.TestCase):
     self.assertEqual(_groups(jsonl.JsonLines(), self._write_json(rows)), [-1, -1])
 
   @parameterized.named_parameters(
-      ('mixed_types', 7, {'shop': [1]}),
-      ('mixed_in_what_is_asked', 'x', {'at': 'late'}),
-      ('nested', {'a': 1}, {'shop': {'a': 2}}),
+    ('mixed_types', 7, {'shop': [1]}),
+    ('mixed_in_what_is_asked', 'x', {'at': 'late'}),
+    ('nested', {'a': 1}, {'shop': {'a': 2}}),
   )
   def test_json_lines_however_they_are_read(self, shop: Any, other: dict[str, Any]) -> None:
     row = {'id': 'u', 'at': 1, 'shop': shop}
@@ -129,10 +132,14 @@ class FormatsTest(parameterized.TestCase):
 
     with tf.io.TFRecordWriter(str(self.path)) as writer:
       for row in _ROWS:
-        ints = {name: tf.train.Feature(int64_list=tf.train.Int64List(value=[row[name]] if row[name] else []))
-                for name in ('at', 'price')}  # fmt: skip
-        texts = {name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[row[name].encode()] if row[name] else []))
-                 for name in ('id', 'shop')}  # fmt: skip
+        ints = {
+          name: tf.train.Feature(int64_list=tf.train.Int64List(value=[row[name]] if row[name] else []))
+          for name in ('at', 'price')
+        }
+        texts = {
+          name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[row[name].encode()] if row[name] else []))
+          for name in ('id', 'shop')
+        }
         writer.write(tf.train.Example(features=tf.train.Features(feature=ints | texts)).SerializeToString())
     self.assertEqual(_groups(tfrecord.TfRecord(), self.path), [*_EQUAL[:4], -1, -1])
 
@@ -148,9 +155,14 @@ class FingerprintsTest(absltest.TestCase):
 
   def test_values_of_any_type(self) -> None:
     arrays = [
-        pa.array([b'\xff', None]), pa.array([[1], None]), pa.array([{'a': 1}, None]), pa.array([1.5, None]),
-        pa.array([True, None]), pa.array([1, None], pa.timestamp('us')), pa.array([b'ab', None], pa.binary(2)),
-    ]  # fmt: skip
+      pa.array([b'\xff', None]),
+      pa.array([[1], None]),
+      pa.array([{'a': 1}, None]),
+      pa.array([1.5, None]),
+      pa.array([True, None]),
+      pa.array([1, None], pa.timestamp('us')),
+      pa.array([b'ab', None], pa.binary(2)),
+    ]
     for array in arrays:
       some, none = fingerprints.of_columns({'x': array}, 2).to_pylist()
       self.assertNotEqual(some, 0)
@@ -164,10 +176,12 @@ class FingerprintsTest(absltest.TestCase):
       one_each = pa.array([0, 1, 2, 3, 4, 4], pa.int32())
       lists = pa.ListArray.from_arrays(one_each, inner)
       kinds = [
-          lists, lists.cast(pa.large_list(inner.type)), pa.StructArray.from_arrays([lists], ['x']),
-          pa.MapArray.from_arrays(one_each, pa.array(list('kkkk')), inner),
-          pa.ListArray.from_arrays(pa.array([0, 1, 2, 3, 4, 5], pa.int32()), lists),
-      ]  # fmt: skip
+        lists,
+        lists.cast(pa.large_list(inner.type)),
+        pa.StructArray.from_arrays([lists], ['x']),
+        pa.MapArray.from_arrays(one_each, pa.array(list('kkkk')), inner),
+        pa.ListArray.from_arrays(pa.array([0, 1, 2, 3, 4, 5], pa.int32()), lists),
+      ]
       for array in kinds:
         with self.subTest(str(array.type)):
           found = fingerprints.of_columns({'x': array}, 5).to_pylist()

@@ -74,7 +74,7 @@ def parquet_bombs() -> Sequence[bytes]:
   seeds = []
   for text in (wide, pa.nulls(64, pa.binary(1 << 24))):
     file = io.BytesIO()
-    table = pa.table({**{name: values[:len(text)] for name, values in others.items()}, 'text': text})
+    table = pa.table({**{name: values[: len(text)] for name, values in others.items()}, 'text': text})
     arrow_parquet.write_table(table, file, store_schema=False)
     seeds.append(file.getvalue())
   return seeds
@@ -113,9 +113,9 @@ def femnist_bombs(whole_file: bytes) -> Sequence[bytes]:
   """Returns arrays that claim terabytes, beside whole ones."""
   bombs = []
   claims = (
-      ('train_images', '(1099511627776, 28, 28)', '|u1'),
-      ('train_labels', '(9999999999,)', '|u1'),
-      ('writer_names', '(2,)', '<U999999999'),
+    ('train_images', '(1099511627776, 28, 28)', '|u1'),
+    ('train_labels', '(9999999999,)', '|u1'),
+    ('writer_names', '(2,)', '<U999999999'),
   )
   for name, shape, kind in claims:
     file = io.BytesIO()

@@ -119,10 +119,10 @@ def _parquet() -> Sequence[bytes]:
   table = pa.Table.from_pylist(_ROWS)
   seeds = []
   for changed, options in (
-      (table, {}),
-      (table, {'compression': 'zstd', 'use_dictionary': False, 'write_page_checksum': True}),
-      (table.set_column(1, 'time', nested), {'row_group_size': 10, 'data_page_version': '2.0'}),
-      (table.set_column(2, 'text', table['text'].dictionary_encode()), {'compression': 'none'}),
+    (table, {}),
+    (table, {'compression': 'zstd', 'use_dictionary': False, 'write_page_checksum': True}),
+    (table.set_column(1, 'time', nested), {'row_group_size': 10, 'data_page_version': '2.0'}),
+    (table.set_column(2, 'text', table['text'].dictionary_encode()), {'compression': 'none'}),
   ):
     file = io.BytesIO()
     arrow_parquet.write_table(changed, file, **options)
@@ -134,9 +134,9 @@ def _parquet() -> Sequence[bytes]:
 def _avro() -> Sequence[bytes]:
   inner = {'type': 'record', 'name': 'inner', 'fields': [{'name': 'x', 'type': ['null', 'inner']}]}
   fields = [
-      {'name': 'user', 'type': 'string'},
-      {'name': 'time', 'type': {'type': 'long', 'logicalType': 'timestamp-millis'}},
-      {'name': 'text', 'type': ['null', 'string']},
+    {'name': 'user', 'type': 'string'},
+    {'name': 'time', 'type': {'type': 'long', 'logicalType': 'timestamp-millis'}},
+    {'name': 'text', 'type': ['null', 'string']},
   ]
   more = [{'name': 'more', 'type': {'type': 'array', 'items': 'double'}}, {'name': 'in', 'type': ['null', inner]}]
   rows = [{**row, 'more': [0.5], 'in': {'x': {'x': None}}} for row in _ROWS]
@@ -155,11 +155,13 @@ def _tfrecord() -> Sequence[bytes]:
 
   content = io.BytesIO()
   for row in _ROWS[:10]:
-    features = tf.train.Features(feature={
+    features = tf.train.Features(
+      feature={
         'user': tf.train.Feature(bytes_list=tf.train.BytesList(value=[str(row['user']).encode()])),
         'time': tf.train.Feature(int64_list=tf.train.Int64List(value=[int(str(row['time']))])),
         'text': tf.train.Feature(float_list=tf.train.FloatList(value=[0.5, 1])),
-    })  # fmt: skip
+      }
+    )
     content.write(fuzz_bombs.frame(tf.train.Example(features=features).SerializeToString()))
   return [content.getvalue(), zlib.compress(content.getvalue())]
 
@@ -200,15 +202,15 @@ def _read_idx(content: bytes, folder: str) -> str | None:
 def _shards() -> Mapping[str, bytes]:
   """Returns the files of a data set."""
   schema = schema_lib.Schema(
-      'next_character',
-      schema_lib.Feature('characters', 'uint8', (4,)),
-      schema_lib.Feature('next_characters', 'int8', (4,)),
-      ('<pad>', 'a', 'b'),
+    'next_character',
+    schema_lib.Feature('characters', 'uint8', (4,)),
+    schema_lib.Feature('next_characters', 'int8', (4,)),
+    ('<pad>', 'a', 'b'),
   )
   examples = np.ones((3, 4))
   clients = [
-      shard_writing.ClientExamples(bytes([place] * 16), split, examples.astype(np.uint8), examples.astype(np.int8))
-      for place, split in enumerate(client_shards.SPLITS)
+    shard_writing.ClientExamples(bytes([place] * 16), split, examples.astype(np.uint8), examples.astype(np.int8))
+    for place, split in enumerate(client_shards.SPLITS)
   ]
   with tempfile.TemporaryDirectory() as folder:
     shard_writing.write_data_set(folder, schema, [shard_writing.pack(clients)])
@@ -238,43 +240,43 @@ def _read_shards(content: bytes, folder: str) -> str | None:
 
 
 FORMATS: dict[str, Format] = {
-    'jsonl': Format(
-        _jsonl,
-        functools.partial(_read, [jsonl.JsonLines()], _COLUMNS, 'a.jsonl'),
-        _PACKERS,
-        lambda: [*fuzz_bombs.text_bombs(), *fuzz_bombs.packed_bombs()],
+  'jsonl': Format(
+    _jsonl,
+    functools.partial(_read, [jsonl.JsonLines()], _COLUMNS, 'a.jsonl'),
+    _PACKERS,
+    lambda: [*fuzz_bombs.text_bombs(), *fuzz_bombs.packed_bombs()],
+  ),
+  'csv': Format(
+    _csv,
+    functools.partial(
+      _read,
+      [delimited.Csv(), delimited.Csv(newlines_in_values=False), delimited.Csv(escape='\\', encoding='cp1252')],
+      _COLUMNS,
+      'a.csv',
     ),
-    'csv': Format(
-        _csv,
-        functools.partial(
-            _read,
-            [delimited.Csv(), delimited.Csv(newlines_in_values=False), delimited.Csv(escape='\\', encoding='cp1252')],
-            _COLUMNS,
-            'a.csv',
-        ),
-        _PACKERS,
-        fuzz_bombs.text_bombs,
-    ),
-    'tsv': Format(
-        functools.partial(_csv, '\t'),
-        functools.partial(_read, [delimited.Tsv(), delimited.Tsv(quote='"')], _COLUMNS, 'a.tsv'),
-        _PACKERS,
-    ),
-    'parquet': Format(
-        _parquet, functools.partial(_read, [parquet.Parquet()], _COLUMNS, 'a.parquet'), bombs=fuzz_bombs.parquet_bombs
-    ),
-    'avro': Format(_avro, functools.partial(_read, [avro.Avro()], _COLUMNS, 'a.avro'), bombs=fuzz_bombs.avro_bombs),
-    'tfrecord': Format(
-        _tfrecord,
-        functools.partial(_read, [tfrecord.TfRecord()], _COLUMNS, 'a.tfrecord'),
-        _PACKERS,
-        fuzz_bombs.tfrecord_bombs,
-    ),
-    'femnist': Format(
-        _femnist,
-        functools.partial(_read, [femnist.Femnist()], ('writer', 'order', 'image', 'character'), 'femnist.npz'),
-        bombs=lambda: fuzz_bombs.femnist_bombs(_femnist()[0]),
-    ),
-    'idx': Format(_idx, _read_idx, _PACKERS, fuzz_bombs.idx_bombs),
-    'shards': Format(lambda: list(_shards().values()), _read_shards),
+    _PACKERS,
+    fuzz_bombs.text_bombs,
+  ),
+  'tsv': Format(
+    functools.partial(_csv, '\t'),
+    functools.partial(_read, [delimited.Tsv(), delimited.Tsv(quote='"')], _COLUMNS, 'a.tsv'),
+    _PACKERS,
+  ),
+  'parquet': Format(
+    _parquet, functools.partial(_read, [parquet.Parquet()], _COLUMNS, 'a.parquet'), bombs=fuzz_bombs.parquet_bombs
+  ),
+  'avro': Format(_avro, functools.partial(_read, [avro.Avro()], _COLUMNS, 'a.avro'), bombs=fuzz_bombs.avro_bombs),
+  'tfrecord': Format(
+    _tfrecord,
+    functools.partial(_read, [tfrecord.TfRecord()], _COLUMNS, 'a.tfrecord'),
+    _PACKERS,
+    fuzz_bombs.tfrecord_bombs,
+  ),
+  'femnist': Format(
+    _femnist,
+    functools.partial(_read, [femnist.Femnist()], ('writer', 'order', 'image', 'character'), 'femnist.npz'),
+    bombs=lambda: fuzz_bombs.femnist_bombs(_femnist()[0]),
+  ),
+  'idx': Format(_idx, _read_idx, _PACKERS, fuzz_bombs.idx_bombs),
+  'shards': Format(lambda: list(_shards().values()), _read_shards),
 }

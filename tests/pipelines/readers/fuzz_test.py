@@ -16,7 +16,6 @@ _RUNS = 50
 
 
 class FuzzTest(parameterized.TestCase):
-
   def test_damaged_files_are_read_or_refused_in_one_line(self) -> None:
     counts: collections.Counter[str] = collections.Counter()
     # A fixed number: the time only ends a reader that hangs.
@@ -36,9 +35,9 @@ class FuzzTest(parameterized.TestCase):
     kind = fuzz_files.FORMATS['jsonl']
     folder = self.create_tempdir().full_path
     for read, found in (
-        (mock.Mock(side_effect=KeyError('x')), 'KeyError at '),
-        (mock.Mock(return_value='Expected\nlines'), 'a message of another form'),
-        (mock.Mock(return_value='no'), 'a message of another form'),
+      (mock.Mock(side_effect=KeyError('x')), 'KeyError at '),
+      (mock.Mock(return_value='Expected\nlines'), 'a message of another form'),
+      (mock.Mock(return_value='no'), 'a message of another form'),
     ):
       with mock.patch.dict(fuzz_files.FORMATS, jsonl=dataclasses.replace(kind, read=read)):
         self.assertStartsWith(fuzzing.read_mutated('jsonl', 0, 0, folder) or '', found)

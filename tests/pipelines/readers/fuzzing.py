@@ -51,34 +51,34 @@ def _put(content: bytes, change: Callable[[int], bytes], chance: random.Random) 
   if not content:
     return content
   place = _place(content, chance)
-  return content[:place] + change(content[place]) + content[place + 1:]
+  return content[:place] + change(content[place]) + content[place + 1 :]
 
 
 def _put_number(content: bytes, _: Sequence[bytes], chance: random.Random) -> bytes:
   size, order = chance.choice((1, 2, 4, 8)), chance.choice(('little', 'big'))
   number = (chance.choice(_NUMBERS) & (1 << 8 * size) - 1).to_bytes(size, 'little' if order == 'little' else 'big')
   place = _place(content, chance)
-  return content[:place] + number + content[place + size:]
+  return content[:place] + number + content[place + size :]
 
 
 def _cut(content: bytes, _: Sequence[bytes], chance: random.Random) -> bytes:
-  return content[:_place(content, chance)]
+  return content[: _place(content, chance)]
 
 
 def _remove(content: bytes, _: Sequence[bytes], chance: random.Random) -> bytes:
   place = _place(content, chance)
-  return content[:place] + content[place + chance.choice((1, 2, 8, 100)):]
+  return content[:place] + content[place + chance.choice((1, 2, 8, 100)) :]
 
 
 def _repeat(content: bytes, _: Sequence[bytes], chance: random.Random) -> bytes:
   place = _place(content, chance)
-  piece = content[place:place + chance.choice((1, 8, 100))]
+  piece = content[place : place + chance.choice((1, 8, 100))]
   return content[:place] + piece * chance.choice((2, 3, 50)) + content[place:]
 
 
 def _splice(content: bytes, others: Sequence[bytes], chance: random.Random) -> bytes:
   other = chance.choice(others)
-  return content[:_place(content, chance)] + other[_place(other, chance):]
+  return content[: _place(content, chance)] + other[_place(other, chance) :]
 
 
 def _place(content: bytes, chance: random.Random) -> int:
@@ -187,12 +187,12 @@ def limit_memory(more: int = _MOST_BYTES) -> None:
 
 
 def watch(
-    seed: int,
-    formats: Sequence[str],
-    runs: int,
-    seconds: float,
-    *others: str,
-    counts: collections.Counter[str] | None = None,
+  seed: int,
+  formats: Sequence[str],
+  runs: int,
+  seconds: float,
+  *others: str,
+  counts: collections.Counter[str] | None = None,
 ) -> Iterator[Finding]:
   """Reads files in a child, and yields what was found. One that ends the child is skipped by the next one.
 

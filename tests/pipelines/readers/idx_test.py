@@ -23,7 +23,6 @@ def _pack(array: np.ndarray, kind: int) -> bytes:
 
 
 class IdxTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))

@@ -15,7 +15,6 @@ from tests.pipelines import far_filesystem
 
 
 class FindTest(absltest.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.folder = self.enterContext(tempfile.TemporaryDirectory())
@@ -35,10 +34,10 @@ class FindTest(absltest.TestCase):
     os.mkdir('more')
     pathlib.Path('more', 'd.jsonl').write_text('d')
     for globs, paths in (
-        (['a*.jsonl'], ['a.jsonl']),
-        (['./b*', '[a]*'], ['a.jsonl', './b.jsonl']),
-        (['m*/*.jsonl', '*.txt'], ['c.txt', 'more/d.jsonl']),
-        ([f'../{os.path.basename(self.folder)}/c.*'], [f'../{os.path.basename(self.folder)}/c.txt']),
+      (['a*.jsonl'], ['a.jsonl']),
+      (['./b*', '[a]*'], ['a.jsonl', './b.jsonl']),
+      (['m*/*.jsonl', '*.txt'], ['c.txt', 'more/d.jsonl']),
+      ([f'../{os.path.basename(self.folder)}/c.*'], [f'../{os.path.basename(self.folder)}/c.txt']),
     ):
       self.assertEqual(inputs.find(globs).paths, paths)
 
@@ -78,7 +77,6 @@ class FindTest(absltest.TestCase):
 
 
 class FolderTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), 'logs')
@@ -96,7 +94,7 @@ class FolderTest(parameterized.TestCase):
       found = inputs.find([f'{scheme}{self.folder}{end}'])
       self.assertEqual(self._names(found.paths, scheme), ['a.csv', 'day=1/b.csv', 'x/_y=2/d.csv'])
       self.assertEqual(
-          sorted(self._names(found.skipped, scheme)), ['.a.csv.crc', '_SUCCESS', '_temporary/c.csv', 'x/.e/f.csv']
+        sorted(self._names(found.skipped, scheme)), ['.a.csv.crc', '_SUCCESS', '_temporary/c.csv', 'x/.e/f.csv']
       )
 
   def test_globs_skip_what_nobody_means(self) -> None:

@@ -20,23 +20,49 @@ _GOOD = {'user_id': 'amy', 'utterance': 3, 'text': 'hello\nyou'}
 _COLUMNS = tuple(_GOOD)
 
 _VALUES = (
-    strategies.none() | strategies.booleans() | strategies.integers() | strategies.text(max_size=3)
-    | strategies.integers(-(2**64), 2**64) | strategies.floats() | strategies.just('2020-01-01')
-    | strategies.sampled_from([17, 17.0, 2.5, '17', 1e300, 2**53 + 1])
+  strategies.none()
+  | strategies.booleans()
+  | strategies.integers()
+  | strategies.text(max_size=3)
+  | strategies.integers(-(2**64), 2**64)
+  | strategies.floats()
+  | strategies.just('2020-01-01')
+  | strategies.sampled_from([17, 17.0, 2.5, '17', 1e300, 2**53 + 1])
 )
 _LISTS = strategies.lists(_VALUES, max_size=2)
 _NESTED = _VALUES | _LISTS | strategies.dictionaries(strategies.text(max_size=1), _VALUES)
 _KEYS = strategies.sampled_from(['user_id', 'utterance', 'text', 'more'])
 _USERS = strategies.sampled_from(['amy', 'bob'])
 _ROWS = strategies.dictionaries(_KEYS, _NESTED) | strategies.fixed_dictionaries(
-    {'user_id': _USERS, 'utterance': strategies.integers(0, 99), 'text': strategies.text()}
+  {'user_id': _USERS, 'utterance': strategies.integers(0, 99), 'text': strategies.text()}
 )
-_LINES = _ROWS.map(lambda row: json.dumps(row).encode()) | strategies.sampled_from([
-    b'', b' ', b'nonsense', b'[1]', b'null', b'{"text": "\xff"}', b'{"text": "\\ud800"}', b'{"text": "\\ud800\\u0041"}',
-    b'{"text": "\\udc00x"}', b'{"text": "\\ud83d\\ude00"}', b'{"text": 1}{"text": 2}',
-    b'{"text":', b'3}', b'{"text": 01}', b'{"text": 1, "text": 2}', b'{"text": "a\0b"}', b'{}\0}', b'\xef\xbb\xbf{}',
-    b'{"utterance": ' + b'9' * 400 + b'}', b'{"utterance": 1e999}', b'{"te\\u0078t": "x"}', b'\x0c{}', b"{'text': 1}",
-])
+_LINES = _ROWS.map(lambda row: json.dumps(row).encode()) | strategies.sampled_from(
+  [
+    b'',
+    b' ',
+    b'nonsense',
+    b'[1]',
+    b'null',
+    b'{"text": "\xff"}',
+    b'{"text": "\\ud800"}',
+    b'{"text": "\\ud800\\u0041"}',
+    b'{"text": "\\udc00x"}',
+    b'{"text": "\\ud83d\\ude00"}',
+    b'{"text": 1}{"text": 2}',
+    b'{"text":',
+    b'3}',
+    b'{"text": 01}',
+    b'{"text": 1, "text": 2}',
+    b'{"text": "a\0b"}',
+    b'{}\0}',
+    b'\xef\xbb\xbf{}',
+    b'{"utterance": ' + b'9' * 400 + b'}',
+    b'{"utterance": 1e999}',
+    b'{"te\\u0078t": "x"}',
+    b'\x0c{}',
+    b"{'text': 1}",
+  ]
+)
 _CONTENTS = strategies.lists(strategies.tuples(_LINES, strategies.sampled_from([b'\n', b'\r\n', b'\r'])), max_size=12)
 
 
@@ -53,7 +79,6 @@ def _same(value: Any) -> Any:
 
 
 class JsonLinesTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), 'log.jsonl')
@@ -78,33 +103,33 @@ class JsonLinesTest(parameterized.TestCase):
     self.assertLen(set(fast.positions), len(fast.rows))
 
   @parameterized.named_parameters(
-      ('plain', _line(), ('amy', 3, 'hello\nyou')),
-      ('more_keys', _line(more=[1]), ('amy', 3, 'hello\nyou')),
-      ('numbered_user', _line(user_id=17), (17, 3, 'hello\nyou')),
-      ('outside_ascii', _line(text='é😀'), ('amy', 3, 'é😀')),
-      ('half_a_character', _line(text='a\ud800b'), ('amy', 3, 'a\ufffdb')),
-      ('largest', _line(utterance=2**63 - 1), ('amy', 2**63 - 1, 'hello\nyou')),
-      ('beyond_64_bits', _line(user_id=2**63), (str(2**63), 3, 'hello\nyou')),
-      ('a_date_is_text', _line(text='2020-01-01'), ('amy', 3, '2020-01-01')),
-      ('missing', b'{"user_id": "amy"}', ('amy', None, None)),
-      ('infinite', _line(utterance=float('inf')), ('amy', float('inf'), 'hello\nyou')),
-      ('last_of_two', b'{"text": "a", "text": "b"}', (None, None, 'b')),
-      ('list', _line(text=[1, 2]), ('amy', 3, [1, 2])),
-      ('list_of_anything', _line(text=[1, 'x']), ('amy', 3, None)),
+    ('plain', _line(), ('amy', 3, 'hello\nyou')),
+    ('more_keys', _line(more=[1]), ('amy', 3, 'hello\nyou')),
+    ('numbered_user', _line(user_id=17), (17, 3, 'hello\nyou')),
+    ('outside_ascii', _line(text='é😀'), ('amy', 3, 'é😀')),
+    ('half_a_character', _line(text='a\ud800b'), ('amy', 3, 'a\ufffdb')),
+    ('largest', _line(utterance=2**63 - 1), ('amy', 2**63 - 1, 'hello\nyou')),
+    ('beyond_64_bits', _line(user_id=2**63), (str(2**63), 3, 'hello\nyou')),
+    ('a_date_is_text', _line(text='2020-01-01'), ('amy', 3, '2020-01-01')),
+    ('missing', b'{"user_id": "amy"}', ('amy', None, None)),
+    ('infinite', _line(utterance=float('inf')), ('amy', float('inf'), 'hello\nyou')),
+    ('last_of_two', b'{"text": "a", "text": "b"}', (None, None, 'b')),
+    ('list', _line(text=[1, 2]), ('amy', 3, [1, 2])),
+    ('list_of_anything', _line(text=[1, 'x']), ('amy', 3, None)),
   )
   def test_a_good_line(self, line: bytes, row: tuple[Any, ...]) -> None:
     self.assertEqual(self._read(line), ([row], [0], {}, mock.ANY))
 
   @parameterized.named_parameters(
-      ('not_utf8', b'{"user_id": "\xff"}', 'not_utf8'),
-      ('not_utf8_elsewhere', b'{"more": "\xff"}', 'not_utf8'),
-      ('utf16', _line().decode().encode('utf-16'), 'not_utf8'),
-      ('cut', _line()[:-1], 'not_json'),
-      ('two_objects', _line() + _line(), 'not_json'),
-      ('zero', b'{"text": "a"}\0}', 'not_json'),
-      ('too_deep', b'[' * 100_000, 'not_json'),
-      ('list', b'[1, 2]', 'not_an_object'),
-      ('null', b'null', 'not_an_object'),
+    ('not_utf8', b'{"user_id": "\xff"}', 'not_utf8'),
+    ('not_utf8_elsewhere', b'{"more": "\xff"}', 'not_utf8'),
+    ('utf16', _line().decode().encode('utf-16'), 'not_utf8'),
+    ('cut', _line()[:-1], 'not_json'),
+    ('two_objects', _line() + _line(), 'not_json'),
+    ('zero', b'{"text": "a"}\0}', 'not_json'),
+    ('too_deep', b'[' * 100_000, 'not_json'),
+    ('list', b'[1, 2]', 'not_an_object'),
+    ('null', b'null', 'not_an_object'),
   )
   def test_a_bad_line_has_a_reason_and_takes_no_other_along(self, line: bytes, reason: str) -> None:
     rows, _, refused, _ = self._read(b'\n'.join([_line(), line, _line()]))
@@ -167,7 +192,6 @@ class JsonLinesTest(parameterized.TestCase):
 
 
 class EncodingTest(parameterized.TestCase):
-
   @parameterized.parameters('latin-1', 'cp1252', 'utf-16', 'utf-16-be', 'gb18030')
   def test_encodings(self, encoding: str) -> None:
     path = pathlib.Path(self.create_tempfile().full_path)

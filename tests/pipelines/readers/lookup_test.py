@@ -21,21 +21,34 @@ from pipelines.readers import parquet
 from tests.pipelines.readers import reading
 
 _ROWS: list[dict[str, Any]] = [
-    {'user': {'id': f'u{number}', 'home': {'zip': number}}, 'm': 'hi', 'a.b': number if number % 3 else None}
-    for number in range(9)
-]  # fmt: skip
-_AVRO: dict[str, Any] = {'type': 'record', 'name': 'log', 'fields': [
-    {'name': 'user', 'type': ['null', {'type': 'record', 'name': 'user', 'fields': [
-        {'name': 'id', 'type': ['null', 'string']},
-        {'name': 'home', 'type': {'type': 'record', 'name': 'home', 'fields': [{'name': 'zip', 'type': 'long'}]}},
-        {'name': 'friend', 'type': ['null', 'user'], 'default': None},
-    ]}]},
+  {'user': {'id': f'u{number}', 'home': {'zip': number}}, 'm': 'hi', 'a.b': number if number % 3 else None}
+  for number in range(9)
+]
+_AVRO: dict[str, Any] = {
+  'type': 'record',
+  'name': 'log',
+  'fields': [
+    {
+      'name': 'user',
+      'type': [
+        'null',
+        {
+          'type': 'record',
+          'name': 'user',
+          'fields': [
+            {'name': 'id', 'type': ['null', 'string']},
+            {'name': 'home', 'type': {'type': 'record', 'name': 'home', 'fields': [{'name': 'zip', 'type': 'long'}]}},
+            {'name': 'friend', 'type': ['null', 'user'], 'default': None},
+          ],
+        },
+      ],
+    },
     {'name': 'm', 'type': 'string'},
-]}  # fmt: skip
+  ],
+}
 
 
 class LookupTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
@@ -127,7 +140,6 @@ class LookupTest(parameterized.TestCase):
 
 
 class SeenNamesTest(absltest.TestCase):
-
   def test_a_key_without_values_is_there(self) -> None:
     path = self.create_tempfile(content='{"user": null, "x": 1}\n' * 200 + '{"x": 1, "role": "text", "rare" : null}\n')
     (part,) = jsonl.JsonLines().parts(path.full_path, 0)

@@ -46,7 +46,6 @@ _PACKERS: dict[str, Callable[[bytes], bytes]] = {**_MEMBERS, 'zip': _zip, 'zstd'
 
 
 class PackedTest(parameterized.TestCase):
-
   @parameterized.product(name=sorted(_PACKERS), size=[7, 1000, 1 << 20])
   def test_content_comes_back(self, name: str, size: int) -> None:
     whole = _PACKERS[name](_CONTENT)
@@ -112,12 +111,12 @@ class PackedTest(parameterized.TestCase):
     self.assertEqual(whole[14:16], b'\x21\1')  # The filter LZMA2 with one byte: the size of its dictionary.
     whole[16] = 40  # 4 GiB.
     end = 12 + 4 * (whole[12] + 1)  # Of the header of the block, which ends with its checksum.
-    whole[end - 4:end] = zlib.crc32(whole[12:end - 4]).to_bytes(4, 'little')
+    whole[end - 4 : end] = zlib.crc32(whole[12 : end - 4]).to_bytes(4, 'little')
     with self.assertRaisesRegex(packed.ERRORS, 'Memory usage limit'):
       _read(bytes(whole))
     with (
-        self.assertRaisesRegex(base.DamagedFile, 'unpacking it takes too much memory: pack it with xz -9 or less.'),
-        streams.expect_whole('log'),
+      self.assertRaisesRegex(base.DamagedFile, 'unpacking it takes too much memory: pack it with xz -9 or less.'),
+      streams.expect_whole('log'),
     ):
       _read(bytes(whole))
     self.assertEqual(_read(lzma.compress(_CONTENT, preset=9)), _CONTENT)

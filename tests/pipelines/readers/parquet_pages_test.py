@@ -20,7 +20,6 @@ _MEBI = 1 << 20
 
 
 class ParquetPagesTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.path = pathlib.Path(self.create_tempdir().full_path) / 'log.parquet'
@@ -50,8 +49,9 @@ class ParquetPagesTest(parameterized.TestCase):
 
   def test_the_pages_of_all_columns_count_with_their_dictionaries(self) -> None:
     wide = pa.array(['x' * 100_000, 'y' * 100_000] * 32)
-    arrow_parquet.write_table(pa.table({'a': wide, 'b': [{'c': text} for text in wide.to_pylist()]}), self.path,
-                              compression='gzip')  # fmt: skip
+    arrow_parquet.write_table(
+      pa.table({'a': wide, 'b': [{'c': text} for text in wide.to_pylist()]}), self.path, compression='gzip'
+    )
     for limit, columns, is_read in ((300_000, ['a'], True), (300_000, ['b.c'], True), (300_000, ['a', 'b.c'], False)):
       with self.subTest(columns), mock.patch.object(parquet_pages, 'MOST_BYTES', limit):
         if is_read:
@@ -61,10 +61,10 @@ class ParquetPagesTest(parameterized.TestCase):
             reading.read(parquet.Parquet(), self.path, *columns)
 
   @parameterized.parameters(
-      {'compression': 'zstd'},
-      {'compression': 'gzip', 'use_dictionary': False, 'write_page_checksum': True},
-      {'compression': 'brotli', 'data_page_version': '2.0', 'write_page_index': True},
-      {'compression': 'lz4', 'use_dictionary': ['text'], 'column_encoding': {'number': 'BYTE_STREAM_SPLIT'}},
+    {'compression': 'zstd'},
+    {'compression': 'gzip', 'use_dictionary': False, 'write_page_checksum': True},
+    {'compression': 'brotli', 'data_page_version': '2.0', 'write_page_index': True},
+    {'compression': 'lz4', 'use_dictionary': ['text'], 'column_encoding': {'number': 'BYTE_STREAM_SPLIT'}},
   )
   def test_the_headers_add_up_to_what_the_footer_says(self, **options: Any) -> None:
     numbers = np.random.default_rng(0).normal(size=50_000)
@@ -103,15 +103,15 @@ class ParquetPagesTest(parameterized.TestCase):
     self.assertGreater(refused, 20)
 
   @parameterized.named_parameters(
-      ('no_end', b'\x15\x00' * 40, 'has no end'),
-      ('no_end_of_a_number', b'\x15' + b'\xff' * 99, 'of type 15'),
-      ('a_number_in_place_of_a_struct', b'\x15\x00\x15\x02\x15\x02\x25\x02\x00', 'without its size'),
-      ('a_negative_size', b'\x15\x04\x15\x01\x15\x02\x00', 'without its size'),
-      ('a_struct_in_place_of_its_kind', b'\x1c\x00\x00', 'without its kind'),
-      ('no_size', b'\x15\x00\x00', 'without its size'),
-      ('a_long_list', b'\x19\xf1\xff\xff\xff\xff\x7f', 'has no end'),
-      ('too_deep', b'\x1c' * 99 + b'\x00' * 100, 'too deep'),
-      ('an_unknown_type', b'\x1f\x00', 'of type 15'),
+    ('no_end', b'\x15\x00' * 40, 'has no end'),
+    ('no_end_of_a_number', b'\x15' + b'\xff' * 99, 'of type 15'),
+    ('a_number_in_place_of_a_struct', b'\x15\x00\x15\x02\x15\x02\x25\x02\x00', 'without its size'),
+    ('a_negative_size', b'\x15\x04\x15\x01\x15\x02\x00', 'without its size'),
+    ('a_struct_in_place_of_its_kind', b'\x1c\x00\x00', 'without its kind'),
+    ('no_size', b'\x15\x00\x00', 'without its size'),
+    ('a_long_list', b'\x19\xf1\xff\xff\xff\xff\x7f', 'has no end'),
+    ('too_deep', b'\x1c' * 99 + b'\x00' * 100, 'too deep'),
+    ('an_unknown_type', b'\x1f\x00', 'of type 15'),
   )
   def test_damaged_headers(self, content: bytes, message: str) -> None:
     with self.assertRaisesRegex(pa.ArrowInvalid, message):

@@ -20,7 +20,6 @@ from tests.pipelines.readers import reading
 
 
 class ParquetTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), 'log.parquet')
@@ -32,8 +31,8 @@ class ParquetTest(parameterized.TestCase):
   def test_row_groups_are_parts_and_small_ones_go_together(self, part_bytes: int, num_parts: int) -> None:
     self._write(pa.table({'a': list(range(95)), 'b': [None, 'x', 'y', '', 'é'] * 19}))
     with (
-        mock.patch.multiple(streams, PART_BYTES=part_bytes, BLOCK_BYTES=100),
-        mock.patch.object(parquet, '_BATCH_ROWS', 4),
+      mock.patch.multiple(streams, PART_BYTES=part_bytes, BLOCK_BYTES=100),
+      mock.patch.object(parquet, '_BATCH_ROWS', 4),
     ):
       parts = list(parquet.Parquet().parts(str(self.path), 2))
       found = reading.read(parquet.Parquet(), self.path, 'b', 'a')
@@ -66,11 +65,11 @@ class ParquetTest(parameterized.TestCase):
   def test_ids_of_any_type_are_text(self, store_schema: bool) -> None:
     name = '12345678-9abc-def0-1234-56789abcdef0'
     columns = {
-        'uuid': pa.array([uuid.UUID(name)], pa.uuid()),
-        'number': pa.array([17], pa.decimal128(38, 0)),
-        'large': pa.array(['17'], pa.large_string()),
-        'view': pa.array(['17'], pa.string_view()),
-        'dictionary': pa.array(['17']).dictionary_encode(),
+      'uuid': pa.array([uuid.UUID(name)], pa.uuid()),
+      'number': pa.array([17], pa.decimal128(38, 0)),
+      'large': pa.array(['17'], pa.large_string()),
+      'view': pa.array(['17'], pa.string_view()),
+      'dictionary': pa.array(['17']).dictionary_encode(),
     }
     arrow_parquet.write_table(pa.table(columns), self.path, store_schema=store_schema)
     ((block,),) = (parquet.Parquet().read(part, list(columns)) for part in parquet.Parquet().parts(str(self.path), 0))
@@ -99,8 +98,8 @@ class ParquetTest(parameterized.TestCase):
     self._write(pa.table({'a': ['x'] * 3_000 + ['y' * 200_000] + ['z'] * 3_000}), 10_000)
     (part,) = parquet.Parquet().parts(str(self.path), 0)
     with (
-        mock.patch.object(streams, 'BLOCK_BYTES', 100_000),
-        mock.patch.object(parquet, '_unwrap', wraps=parquet._unwrap) as unwrap,
+      mock.patch.object(streams, 'BLOCK_BYTES', 100_000),
+      mock.patch.object(parquet, '_unwrap', wraps=parquet._unwrap) as unwrap,
     ):
       rows = [row for block in parquet.Parquet().read(part, ['a']) for row in block.table['a'].to_pylist()]
     self.assertEqual([len(row) for row in rows], [1] * 3_000 + [200_000] + [1] * 3_000)
@@ -118,12 +117,11 @@ class ParquetTest(parameterized.TestCase):
   def test_a_damaged_file_is_named(self) -> None:
     self._write(pa.table({'a': [str(number) for number in range(1000)]}), 1000)
     whole = self.path.read_bytes()
-    damaged = [whole[:-1], whole[:len(whole) // 2], whole[:300] + b'\xff\xff' + whole[302:]]
+    damaged = [whole[:-1], whole[: len(whole) // 2], whole[:300] + b'\xff\xff' + whole[302:]]
     for content in damaged:
       self.path.write_bytes(content)
       with self.assertRaisesRegex(base.DamagedFile, 'Expected a readable file, found .*log.parquet damaged'):
         reading.read(parquet.Parquet(), self.path, 'a')
-
 
   def test_one_value_in_all_rows_is_not_unpacked_at_once(self) -> None:
     value = pa.DictionaryArray.from_arrays(pa.array([0] * 8192, pa.int32()), pa.array(['x' * (1 << 16)]))

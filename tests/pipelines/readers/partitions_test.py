@@ -21,7 +21,6 @@ from tests.pipelines.readers import reading
 
 
 class PartitionsTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), 'day=2020-01-02', 'lang=zh%2FTW')
@@ -67,8 +66,8 @@ class PartitionsTest(parameterized.TestCase):
       folder = self.folder / name
       folder.mkdir()
       for reader, file, text in (
-          (delimited.Csv(), 'a.csv', 'user,x\nann,1\nann,1\n'),
-          (jsonl.JsonLines(), 'a.jsonl', '{"user": "ann"}\n{"user": "ann"}\n'),
+        (delimited.Csv(), 'a.csv', 'user,x\nann,1\nann,1\n'),
+        (jsonl.JsonLines(), 'a.jsonl', '{"user": "ann"}\n{"user": "ann"}\n'),
       ):
         (folder / file).write_text(text)
         first, second = self._read(reader, folder / file, 'user', 'day', fingerprints.REST)
@@ -87,9 +86,9 @@ class PartitionsTest(parameterized.TestCase):
     self.assertEqual(partitions.describe(paths[:1], ['c', fingerprints.REST]), [])
 
   @parameterized.parameters(
-      ('found /a/user=ann lee/p.jsonl damaged, x=1', '/a/user=…/p.jsonl damaged, x=1'),
-      ('found user=a=b/day=2/p, /c/USER=bob/q', 'user=…/day=2/p, /c/USER=…/q'),
-      ('found /day=2/user=5', '/day=2/user=5'),
+    ('found /a/user=ann lee/p.jsonl damaged, x=1', '/a/user=…/p.jsonl damaged, x=1'),
+    ('found user=a=b/day=2/p, /c/USER=bob/q', 'user=…/day=2/p, /c/USER=…/q'),
+    ('found /day=2/user=5', '/day=2/user=5'),
   )
   def test_paths_do_not_show_client_ids(self, text: str, expected: str) -> None:
     self.assertEqual(partitions.hide(text, 'user'), f'found {expected}')

@@ -33,7 +33,6 @@ def _noise(lines: int) -> bytes:
 
 
 class ReadLinesTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.path = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), 'log')
@@ -55,7 +54,7 @@ class ReadLinesTest(parameterized.TestCase):
     found = [lines for part in parts for lines in part]
     self.assertEqual(b''.join(lines.text for lines in found), content)
     for lines in found:
-      self.assertEqual(content[lines.start:lines.start + len(lines.text)], lines.text)
+      self.assertEqual(content[lines.start : lines.start + len(lines.text)], lines.text)
       self.assertTrue(lines.text.endswith((b'\n', b'\r')) or lines is found[-1] or not lines.text)
 
   @hypothesis.given(strategies.lists(strategies.sampled_from([1, 9, 10, 11, 25])), strategies.integers(3, 10))
@@ -70,13 +69,13 @@ class ReadLinesTest(parameterized.TestCase):
       self.assertEqual(sum(lines.too_long for lines in found), len(lines) + 1 - len(kept))
 
   @parameterized.named_parameters(
-      ('plain', lambda content: content),
-      ('gzip', gzip.compress),
-      ('gzip_members', lambda content: gzip.compress(content[:900]) + gzip.compress(content[900:])),
-      ('zstd', _compress),
-      ('zstd_frames', lambda content: _compress(content[:900]) + _compress(content[900:])),
-      ('zstd_after_a_skippable_frame', lambda content: b'\x50\x2a\x4d\x18\4\0\0\0abcd' + _compress(content)),
-      ('byte_order_mark', lambda content: b'\xef\xbb\xbf' + content),
+    ('plain', lambda content: content),
+    ('gzip', gzip.compress),
+    ('gzip_members', lambda content: gzip.compress(content[:900]) + gzip.compress(content[900:])),
+    ('zstd', _compress),
+    ('zstd_frames', lambda content: _compress(content[:900]) + _compress(content[900:])),
+    ('zstd_after_a_skippable_frame', lambda content: b'\x50\x2a\x4d\x18\4\0\0\0abcd' + _compress(content)),
+    ('byte_order_mark', lambda content: b'\xef\xbb\xbf' + content),
   )
   def test_packed_files_are_read_to_their_end(self, pack: Callable[[bytes], bytes]) -> None:
     self._write(pack(_noise(100)))
@@ -84,16 +83,16 @@ class ReadLinesTest(parameterized.TestCase):
       self.assertEqual(b''.join(lines.text for lines in self._read()), _noise(100))
 
   @parameterized.product(
-      pack=[gzip.compress, _compress],
-      damage=[
-          lambda packed: packed[:len(packed) // 2],
-          lambda packed: packed[:-1],
-          lambda packed: packed[:8],
-          lambda packed: packed + packed[:100],
-      ],
+    pack=[gzip.compress, _compress],
+    damage=[
+      lambda packed: packed[: len(packed) // 2],
+      lambda packed: packed[:-1],
+      lambda packed: packed[:8],
+      lambda packed: packed + packed[:100],
+    ],
   )
   def test_a_damaged_packed_file_is_named(
-      self, pack: Callable[[bytes], bytes], damage: Callable[[bytes], bytes]
+    self, pack: Callable[[bytes], bytes], damage: Callable[[bytes], bytes]
   ) -> None:
     self._write(damage(pack(_noise(100))))
     expected = f'^Expected a readable file, found {re.escape(self.path)} damaged .*: get a whole copy of it.$'
@@ -136,7 +135,7 @@ class ReadLinesTest(parameterized.TestCase):
     with self.assertRaisesRegex(base.DamagedFile, 'takes more memory than there is: split it into smaller files.$'):
       self._read()
     found = b''
-    for half in (content[:len(content) // 2], content[len(content) // 2:]):
+    for half in (content[: len(content) // 2], content[len(content) // 2 :]):
       path.write_bytes(half)
       found += b''.join(lines.text for lines in self._read())
     self.assertEqual(found, content)
@@ -147,7 +146,6 @@ class ReadLinesTest(parameterized.TestCase):
 
 
 class TextTest(parameterized.TestCase):
-
   @parameterized.parameters((b'', b''), (b'a', b'a\n'), (b'a\r\nb\rc', b'a\n\nb\nc\n'), (b'a\n', b'a\n'))
   def test_every_line_ends_alike(self, text: bytes, ended: bytes) -> None:
     self.assertEqual(streams.end_lines(text), ended)

@@ -24,15 +24,14 @@ def _example(**values: Any) -> bytes:
     value = value if isinstance(value, list) else [value]
     kind = type(value[0]) if value else None
     features[name] = tf.train.Feature(
-        bytes_list=tf.train.BytesList(value=value) if kind is bytes else None,
-        int64_list=tf.train.Int64List(value=value) if kind is int else None,
-        float_list=tf.train.FloatList(value=value) if kind is float else None,
+      bytes_list=tf.train.BytesList(value=value) if kind is bytes else None,
+      int64_list=tf.train.Int64List(value=value) if kind is int else None,
+      float_list=tf.train.FloatList(value=value) if kind is float else None,
     )
   return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
 class TfRecordTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), 'log.tfrecord')
@@ -94,7 +93,6 @@ class TfRecordTest(parameterized.TestCase):
       self.path.write_bytes(content)
       with self.assertRaisesRegex(base.DamagedFile, 'Expected a readable file, found .*log.tfrecord damaged'):
         reading.read(tfrecord.TfRecord(), self.path, 'a')
-
 
   def test_a_record_that_is_too_large_takes_no_other_along(self) -> None:
     self._write([_example(a=b'x' * 700)])

@@ -16,7 +16,6 @@ _VALUES = strategies.sampled_from([None, True, 17, 17.0, '17', b'17', [1], [1.5]
 
 
 class ValuesTest(parameterized.TestCase):
-
   @hypothesis.given(strategies.lists(strategies.tuples(_VALUES, _VALUES), max_size=20))
   @hypothesis.settings(deadline=None)
   def test_each_value_comes_back_with_its_type(self, rows: list[tuple[Any, Any]]) -> None:

@@ -36,20 +36,20 @@ def _text(values: pa.Array) -> list[str | None]:
 
 class UnwrapTest(parameterized.TestCase):
   @parameterized.product(
-      how=['dictionary', 'runs', 'runs of a dictionary', 'chunks'],
-      values=[
-          pa.array(['a', None, '']),
-          pa.array(['a', None, ''], pa.large_string()),
-          pa.array(['a', None, ''], pa.string_view()),
-          pa.array([b'a', None, b''], pa.binary_view()),
-          pa.array([1, None, 0], pa.int8()),
-          pa.array([1, None, 0], pa.float16()),
-          pa.array([1, None, 0], pa.decimal128(38, 0)),
-          pa.array([1, None, 0], pa.timestamp('s')),
-          pa.array([True, None, False]),
-          pa.array([[1], None, []]),
-          pa.array(_UUIDS, pa.uuid()),
-      ],
+    how=['dictionary', 'runs', 'runs of a dictionary', 'chunks'],
+    values=[
+      pa.array(['a', None, '']),
+      pa.array(['a', None, ''], pa.large_string()),
+      pa.array(['a', None, ''], pa.string_view()),
+      pa.array([b'a', None, b''], pa.binary_view()),
+      pa.array([1, None, 0], pa.int8()),
+      pa.array([1, None, 0], pa.float16()),
+      pa.array([1, None, 0], pa.decimal128(38, 0)),
+      pa.array([1, None, 0], pa.timestamp('s')),
+      pa.array([True, None, False]),
+      pa.array([[1], None, []]),
+      pa.array(_UUIDS, pa.uuid()),
+    ],
   )
   def test_how_values_are_stored_makes_no_difference(self, how: str, values: pa.Array) -> None:
     stored = _store(values, how)
@@ -77,7 +77,7 @@ class UnwrapTest(parameterized.TestCase):
 
 class ToTextTest(parameterized.TestCase):
   @parameterized.parameters(
-      pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.binary_view()
+    pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.binary_view()
   )
   def test_text_of_any_kind(self, kind: pa.DataType) -> None:
     values = casts.unwrap(pa.array(['é', None, '17', '']).cast(kind))
@@ -100,9 +100,15 @@ class ToTextTest(parameterized.TestCase):
 
 class ComposeTest(parameterized.TestCase):
   @parameterized.parameters(
-      [[]], [['', 'abc']], [['e\u0301', 'abc']], [['ж', 'é', '好\U0001f600']], [[None, 'e\u0301', None]], [[None, 'é']],
-      [['\u0958', '\u212b', '\u1100\u1161']], [['a', '\u0301']],
-  )  # fmt: skip
+    [[]],
+    [['', 'abc']],
+    [['e\u0301', 'abc']],
+    [['ж', 'é', '好\U0001f600']],
+    [[None, 'e\u0301', None]],
+    [[None, 'é']],
+    [['\u0958', '\u212b', '\u1100\u1161']],
+    [['a', '\u0301']],
+  )
   def test_each_text_by_itself(self, texts: list[str | None]) -> None:
     for text in (pa.array(texts, pa.large_string()), pa.array(['e\u0301', *texts], pa.large_string())[1:]):
       composed = casts.compose(text)
@@ -126,7 +132,7 @@ class ToWholeTest(parameterized.TestCase):
     self.assertEqual(casts.to_whole(values).to_pylist(), [2**53 - 1, None, None, None])
 
   @parameterized.parameters(
-      pa.decimal32(7, 2), pa.decimal64(7, 2), pa.decimal128(38, 2), pa.decimal256(76, 2), pa.decimal128(38, 12)
+    pa.decimal32(7, 2), pa.decimal64(7, 2), pa.decimal128(38, 2), pa.decimal256(76, 2), pa.decimal128(38, 12)
   )
   def test_decimals(self, kind: pa.DataType) -> None:
     values = pa.array([decimal.Decimal(text) for text in ('17', '-3.00', '0.5', '-0.01', '0')] + [None], kind)
@@ -146,13 +152,13 @@ class ToWholeTest(parameterized.TestCase):
 
 class ToNamesTest(parameterized.TestCase):
   @parameterized.parameters(
-      ([1, None], pa.uint64(), [b'1', None]),
-      ([1.0, 0.5, 1e300], pa.float64(), [b'1', b'0.5', b'1e+300']),
-      ([decimal.Decimal('1.00'), decimal.Decimal('1.50')], None, [b'1', b'1.50']),
-      ([decimal.Decimal('0')], pa.decimal128(38, 12), [b'0']),
-      ([True, False], None, [b'true', b'false']),
-      (['x', None], None, [b'x', None]),
-      ([b'\xff'], None, [b'\xff']),
+    ([1, None], pa.uint64(), [b'1', None]),
+    ([1.0, 0.5, 1e300], pa.float64(), [b'1', b'0.5', b'1e+300']),
+    ([decimal.Decimal('1.00'), decimal.Decimal('1.50')], None, [b'1', b'1.50']),
+    ([decimal.Decimal('0')], pa.decimal128(38, 12), [b'0']),
+    ([True, False], None, [b'true', b'false']),
+    (['x', None], None, [b'x', None]),
+    ([b'\xff'], None, [b'\xff']),
   )
   def test_names(self, values: list[Any], kind: pa.DataType | None, expected: list[bytes | None]) -> None:
     self.assertEqual(casts.to_names(pa.array(values, kind)), pa.array(expected, pa.large_binary()))
@@ -172,7 +178,6 @@ class MaskTest(absltest.TestCase):
 
 
 class WithPointsTest(absltest.TestCase):
-
   def test_texts_get_a_point_where_they_had_a_comma(self) -> None:
     values = pa.array(['1,5', '-2', '1.234', '1.234,5', None, ''])
     self.assertIs(casts.with_points(values, '.'), values)

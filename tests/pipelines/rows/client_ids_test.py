@@ -21,7 +21,6 @@ from pipelines.rows import client_ids
 
 
 class ReadKeyTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.enter_context(mock.patch.dict(os.environ))
@@ -71,14 +70,13 @@ class ReadKeyTest(parameterized.TestCase):
 
 
 class ReadIdsTest(parameterized.TestCase):
-
   @parameterized.named_parameters(
-      ('null', None, 'no_client_id'),
-      ('empty', '', 'no_client_id'),
-      ('blank', ' \t', 'no_client_id'),
-      ('long_and_blank', ' ' * 1_001, 'no_client_id'),
-      ('long', 'x' * 1_001, 'client_id_too_long'),
-      ('megabytes', 'x' * 10_000_000, 'client_id_too_long'),
+    ('null', None, 'no_client_id'),
+    ('empty', '', 'no_client_id'),
+    ('blank', ' \t', 'no_client_id'),
+    ('long_and_blank', ' ' * 1_001, 'no_client_id'),
+    ('long', 'x' * 1_001, 'client_id_too_long'),
+    ('megabytes', 'x' * 10_000_000, 'client_id_too_long'),
   )
   def test_refuses(self, value: str | None, reason: str) -> None:
     read = client_ids.read_ids(pa.array(['ann', value], pa.string()))
@@ -90,26 +88,30 @@ class ReadIdsTest(parameterized.TestCase):
     self._assert_not_an_id(pa.array([value, None]))
 
   @parameterized.parameters(
-      (pa.array([[1], None]),), (pa.array([{'a': '1'}, None]),), (pa.array([0, None], pa.timestamp('s')),),
-      (pa.array([b'x\xffy', None]).view(pa.string()),), (pa.array([b'\xff' * 16, None], pa.binary(16)),),
-      (pa.array([b'\xff', None]).dictionary_encode(),), (pa.array([b'\xff', None], pa.binary_view()),),
-  )  # fmt: skip
+    (pa.array([[1], None]),),
+    (pa.array([{'a': '1'}, None]),),
+    (pa.array([0, None], pa.timestamp('s')),),
+    (pa.array([b'x\xffy', None]).view(pa.string()),),
+    (pa.array([b'\xff' * 16, None], pa.binary(16)),),
+    (pa.array([b'\xff', None]).dictionary_encode(),),
+    (pa.array([b'\xff', None], pa.binary_view()),),
+  )
   def test_refuses_a_column_without_ids(self, values: pa.Array) -> None:
     self._assert_not_an_id(values)
 
   def _assert_not_an_id(self, values: pa.Array) -> None:
     refused = client_ids.read_ids(values).refused
     self.assertEqual(
-        {reason: rows.tolist() for reason, rows in refused.items()},
-        {'not_a_client_id': [True, False], 'no_client_id': [False, True]},
+      {reason: rows.tolist() for reason, rows in refused.items()},
+      {'not_a_client_id': [True, False], 'no_client_id': [False, True]},
     )
 
   def test_a_row_is_refused_for_itself_alone(self) -> None:
     values = [b'ann', b'\xff', None, b' ', b'x' * 1_001, '\u3000'.encode(), b'bob']
     read = client_ids.read_ids(pa.array(values))
     self.assertEqual(
-        {reason: np.flatnonzero(rows).tolist() for reason, rows in read.refused.items()},
-        {'no_client_id': [2, 3, 5], 'not_a_client_id': [1], 'client_id_too_long': [4]},
+      {reason: np.flatnonzero(rows).tolist() for reason, rows in read.refused.items()},
+      {'no_client_id': [2, 3, 5], 'not_a_client_id': [1], 'client_id_too_long': [4]},
     )
     self.assertEqual([read.values[row].as_py() for row in (0, 6)], ['ann', 'bob'])
 
@@ -144,13 +146,21 @@ class ReadIdsTest(parameterized.TestCase):
     self.assertNotIn('x' * 2_000, client_ids.read_ids(pa.array(['ann', 'x' * 2_000])).values.dictionary.to_pylist())
 
   @parameterized.parameters(
-      (pa.array([17], pa.int16()),), (pa.array([17], pa.uint64()),), (pa.array([17.0]),),
-      (pa.array([17.0], pa.float32()),), (pa.array([17], pa.decimal128(38, 0)),),
-      (pa.array([decimal.Decimal('17.00')]),), (pa.array(['17'], pa.large_string()),),
-      (pa.array(['17'], pa.string_view()),), (pa.array(['17']).dictionary_encode(),),
-      (pc.run_end_encode(pa.array(['17'])),), (pc.run_end_encode(pa.array([17])),), (pa.array([b'17']),),
-      (pa.array([b'17'], pa.binary(2)),), (pa.array([17]).dictionary_encode(),),
-  )  # fmt: skip
+    (pa.array([17], pa.int16()),),
+    (pa.array([17], pa.uint64()),),
+    (pa.array([17.0]),),
+    (pa.array([17.0], pa.float32()),),
+    (pa.array([17], pa.decimal128(38, 0)),),
+    (pa.array([decimal.Decimal('17.00')]),),
+    (pa.array(['17'], pa.large_string()),),
+    (pa.array(['17'], pa.string_view()),),
+    (pa.array(['17']).dictionary_encode(),),
+    (pc.run_end_encode(pa.array(['17'])),),
+    (pc.run_end_encode(pa.array([17])),),
+    (pa.array([b'17']),),
+    (pa.array([b'17'], pa.binary(2)),),
+    (pa.array([17]).dictionary_encode(),),
+  )
   def test_a_whole_number_is_the_same_user_as_its_digits(self, values: pa.Array) -> None:
     self._assert_read(values, ['17'])
 
@@ -167,7 +177,6 @@ class ReadIdsTest(parameterized.TestCase):
 
 
 class HashTest(parameterized.TestCase):
-
   @hypothesis.given(strategies.lists(strategies.text(), min_size=1))
   def test_equal_ids_have_equal_hashes_and_others_do_not(self, names: list[str]) -> None:
     hashed = client_ids.hash_ids(pa.array(names), b'key').to_pylist()

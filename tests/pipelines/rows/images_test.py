@@ -120,14 +120,13 @@ class FromListsTest(parameterized.TestCase):
     self.assertSequenceEqual(seen, [flat, wrong, wrong, none, wrong, none, none, none, none, flat])
 
   @parameterized.parameters(
-      ([['a'] * 12],), ([[True] * 12],), ([[[[[0]]]]],), ([{'a': 1}],), ([7],), ([[None] * 12],), ([[np.nan] * 12],)
+    ([['a'] * 12],), ([[True] * 12],), ([[[[[0]]]]],), ([{'a': 1}],), ([7],), ([[None] * 12],), ([[np.nan] * 12],)
   )
   def test_what_is_no_image(self, values: list[Any]) -> None:
     self.assertSequenceEqual(_read_lists(values), ['no image'])
 
 
 class FromBase64Test(absltest.TestCase):
-
   def test_bytes_come_back(self) -> None:
     png = _file(Image.fromarray(_PIXELS))
     for content in (png, _PIXELS.tobytes(), _file(Image.fromarray(_PIXELS), 'JPEG'), bytes(range(248, 256))):

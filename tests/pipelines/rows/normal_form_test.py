@@ -12,8 +12,8 @@ import pyarrow as pa
 from pipelines.rows import normal_form
 
 _PIECES = strategies.sampled_from(
-    ['a', 'A', '\u0301', 'e', '\u200b', '\ufeff', ' ', '\t', '\0', '\u3000', '\uff11', *'10.-+eE']
-)  # fmt: skip
+  ['a', 'A', '\u0301', 'e', '\u200b', '\ufeff', ' ', '\t', '\0', '\u3000', '\uff11', *'10.-+eE']
+)
 
 
 def _normalize(*texts: str) -> list[str]:
@@ -21,26 +21,39 @@ def _normalize(*texts: str) -> list[str]:
 
 
 class NormalFormTest(parameterized.TestCase):
-
   @parameterized.parameters(
-      ('ann', ' ann', 'ann\t', 'ann\u00a0', '\u3000ann', 'ann\r', 'ann\0\0', '\ufeffann', 'an\u200bn', 'a\u00adnn'),
-      ('jos\u00e9', 'jose\u0301', 'jose\u200b\u0301'),
-      ('fi17', '\ufb0117', '\uff46\uff49\uff11\uff17'),
-      ('\u2764', '\u2764\ufe0f'),
-      ('17', '17.0', '17.', '17.00', '1.7E1', '1.7e+01', ' 17.0 ', '\uff11\uff17.0'),
-      ('-17', '-17.0', '-1.7E1'),
-      ('100000', '1e+05', '1.0E5'),
-      ('0', '-0.0', '0.0'),
-      ('12345678901234567890', '12345678901234567890.0'),
-      ('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'),
+    ('ann', ' ann', 'ann\t', 'ann\u00a0', '\u3000ann', 'ann\r', 'ann\0\0', '\ufeffann', 'an\u200bn', 'a\u00adnn'),
+    ('jos\u00e9', 'jose\u0301', 'jose\u200b\u0301'),
+    ('fi17', '\ufb0117', '\uff46\uff49\uff11\uff17'),
+    ('\u2764', '\u2764\ufe0f'),
+    ('17', '17.0', '17.', '17.00', '1.7E1', '1.7e+01', ' 17.0 ', '\uff11\uff17.0'),
+    ('-17', '-17.0', '-1.7E1'),
+    ('100000', '1e+05', '1.0E5'),
+    ('0', '-0.0', '0.0'),
+    ('12345678901234567890', '12345678901234567890.0'),
+    ('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'),
   )
   def test_makes_one_of(self, expected: str, *spellings: str) -> None:
     self.assertEqual(_normalize(expected, *spellings), [expected] * (1 + len(spellings)))
 
   @parameterized.parameters(
-      '017', '017.5', '17.5', '+17', '12e4', '1e5', '1.75E0', '1.0E300', '9.1E15', 'Ann', 'a b', '1.0.0', '10.0.0.1',
-      '.0', 'A0EEBC99', '1.0Ex',
-  )  # fmt: skip
+    '017',
+    '017.5',
+    '17.5',
+    '+17',
+    '12e4',
+    '1e5',
+    '1.75E0',
+    '1.0E300',
+    '9.1E15',
+    'Ann',
+    'a b',
+    '1.0.0',
+    '10.0.0.1',
+    '.0',
+    'A0EEBC99',
+    '1.0Ex',
+  )
   def test_leaves(self, text: str) -> None:
     self.assertEqual(_normalize(text), [text])
 

@@ -23,7 +23,7 @@ def _read(values: pa.Array, length: int = 2, missing: float | None = None) -> li
 
 class NumbersTest(parameterized.TestCase):
   @parameterized.parameters(
-      pa.list_(pa.float64()), pa.large_list(pa.int8()), pa.list_(pa.int64(), 2), pa.list_(pa.float32())
+    pa.list_(pa.float64()), pa.large_list(pa.int8()), pa.list_(pa.int64(), 2), pa.list_(pa.float32())
   )
   def test_lists_of_any_kind(self, kind: pa.DataType) -> None:
     values = pa.array([[9, 9], [1, 2], None, [3, -4]], kind)

@@ -23,31 +23,35 @@ def _read(values: pa.Array, order_type: str) -> list[int | None]:
 
 
 class ReadOrderTest(parameterized.TestCase):
-
   @parameterized.named_parameters(
-      ('integers', pa.array([3, None, -1])),
-      ('small', pa.array([3, None, -1], pa.int8())),
-      ('bytes', pa.array([b'3', b'\xff', b'-1'])),
-      ('whole', pa.array([3.0, None, -1.0])),
-      ('text', pa.array([' 3', '', '-1'])),
-      ('signed', pa.array(['+3', 'x', '-1 '])),
-      ('doubles_as_text', pa.array(['+3.0', '3.5', '-1.'])),
-      ('decimals', pa.array([3, None, -1], pa.decimal128(38, 0))),
-      ('cents', pa.array([decimal.Decimal(text) for text in ('3.00', '3.50', '-1')])),
-      ('large', pa.array(['3', None, '-1'], pa.large_string())),
-      ('view', pa.array(['3', None, '-1'], pa.string_view())),
-      ('runs', pc.run_end_encode(pa.array([3, None, -1]))),
-      ('broken_text', pa.array([b'3', b'\xff', b'-1']).view(pa.string())),
-      ('dictionary_of_numbers', pa.array([3, None, -1]).dictionary_encode()),
-      ('dictionary', pa.array(['3', '3.5', '-1']).dictionary_encode()),
+    ('integers', pa.array([3, None, -1])),
+    ('small', pa.array([3, None, -1], pa.int8())),
+    ('bytes', pa.array([b'3', b'\xff', b'-1'])),
+    ('whole', pa.array([3.0, None, -1.0])),
+    ('text', pa.array([' 3', '', '-1'])),
+    ('signed', pa.array(['+3', 'x', '-1 '])),
+    ('doubles_as_text', pa.array(['+3.0', '3.5', '-1.'])),
+    ('decimals', pa.array([3, None, -1], pa.decimal128(38, 0))),
+    ('cents', pa.array([decimal.Decimal(text) for text in ('3.00', '3.50', '-1')])),
+    ('large', pa.array(['3', None, '-1'], pa.large_string())),
+    ('view', pa.array(['3', None, '-1'], pa.string_view())),
+    ('runs', pc.run_end_encode(pa.array([3, None, -1]))),
+    ('broken_text', pa.array([b'3', b'\xff', b'-1']).view(pa.string())),
+    ('dictionary_of_numbers', pa.array([3, None, -1]).dictionary_encode()),
+    ('dictionary', pa.array(['3', '3.5', '-1']).dictionary_encode()),
   )
   def test_integers(self, values: pa.Array) -> None:
     self.assertEqual(_read(values, 'integer'), [3, None, -1])
 
   @parameterized.parameters(
-      (pa.array([1.5]),), (pa.array([2.0**53]),), (pa.array([float('nan')]),), (pa.array([True]),), (pa.array([[1]]),),
-      (pa.array(['9' * 19]),), (pa.nulls(1),),
-  )  # fmt: skip
+    (pa.array([1.5]),),
+    (pa.array([2.0**53]),),
+    (pa.array([float('nan')]),),
+    (pa.array([True]),),
+    (pa.array([[1]]),),
+    (pa.array(['9' * 19]),),
+    (pa.nulls(1),),
+  )
   def test_refuses_what_is_no_integer(self, values: pa.Array) -> None:
     self.assertEqual(_read(values, 'integer'), [None])
 
@@ -73,12 +77,12 @@ class ReadOrderTest(parameterized.TestCase):
     microseconds = 1_700_000_000_000_000
     time = datetime.datetime.fromtimestamp(1_700_000_000, datetime.UTC)
     for values in (
-        pa.array(['2023-11-14T22:13:20Z']),
-        pa.array(['2023-11-14T23:13:20+01:00']),
-        pa.array(['2023-11-14 22:13:20']),
-        pa.array(['2023-11-14T22:13:20.000000']),
-        pa.array([time], pa.timestamp('ms', 'Europe/Berlin')),
-        pa.array([time.replace(tzinfo=None)], pa.timestamp('ns')),
+      pa.array(['2023-11-14T22:13:20Z']),
+      pa.array(['2023-11-14T23:13:20+01:00']),
+      pa.array(['2023-11-14 22:13:20']),
+      pa.array(['2023-11-14T22:13:20.000000']),
+      pa.array([time], pa.timestamp('ms', 'Europe/Berlin')),
+      pa.array([time.replace(tzinfo=None)], pa.timestamp('ns')),
     ):
       with self.subTest(values.to_pylist()):
         self.assertEqual(_read(values, 'time'), [microseconds])
@@ -88,9 +92,12 @@ class ReadOrderTest(parameterized.TestCase):
     self.assertEqual([time is not None for time in _read(values, 'time')], [False, False, True, True, False])
 
   @parameterized.parameters(
-      '2023-11-14T22:13:20Z', '2023-11-14 22:13:20+00:00', '2023-11-14 22:13:20.5-0130', '2023-11-14 22:13:20',
-      '2023-11-14',
-  )  # fmt: skip
+    '2023-11-14T22:13:20Z',
+    '2023-11-14 22:13:20+00:00',
+    '2023-11-14 22:13:20.5-0130',
+    '2023-11-14 22:13:20',
+    '2023-11-14',
+  )
   def test_usual_forms_are_not_read_one_by_one(self, text: str) -> None:
     expected = _read(pa.array([text, 'x']), 'time')[:1]
     with mock.patch.object(times, '_read_other', side_effect=AssertionError):
@@ -104,9 +111,14 @@ class ReadOrderTest(parameterized.TestCase):
     self.assertEqual(_read(pa.array([*values, 'x']), 'time'), [*expected, None])
 
   @parameterized.parameters(
-      '0001-01-01T00:00:00+05:00', '0001-01-01T04:59:59+05:00', '9999-12-31T23:59:59-05:00',
-      '9999-12-31T19:00:00-05:00', '9999-12-31 23:59:59-00:01', '0000-12-31T23:59:59Z', '0000-12-31T23:59:59',
-  )  # fmt: skip
+    '0001-01-01T00:00:00+05:00',
+    '0001-01-01T04:59:59+05:00',
+    '9999-12-31T23:59:59-05:00',
+    '9999-12-31T19:00:00-05:00',
+    '9999-12-31 23:59:59-00:01',
+    '0000-12-31T23:59:59Z',
+    '0000-12-31T23:59:59',
+  )
   def test_a_zone_that_leads_out_of_the_years_gives_no_order(self, text: str) -> None:
     self.assertEqual(_read(pa.array([text]), 'time'), [None])
     self.assertEqual(_read(pa.array([text, 'x']), 'time'), [None, None])
@@ -118,23 +130,23 @@ class ReadOrderTest(parameterized.TestCase):
 
   @hypothesis.settings(deadline=None)
   @hypothesis.given(
-      strategies.lists(
-          strategies.builds(
-              '{}{}{}{}'.format,
-              strategies.dates(),
-              strategies.sampled_from(['T', ' ']),
-              strategies.times(),
-              strategies.sampled_from(['', 'Z', '+00:00', '+05:00', '-0930', '-23:59', '+23:59', '+05', 'x']),
-          ),
-          max_size=4,
-      )
+    strategies.lists(
+      strategies.builds(
+        '{}{}{}{}'.format,
+        strategies.dates(),
+        strategies.sampled_from(['T', ' ']),
+        strategies.times(),
+        strategies.sampled_from(['', 'Z', '+00:00', '+05:00', '-0930', '-23:59', '+23:59', '+05', 'x']),
+      ),
+      max_size=4,
+    )
   )
   def test_a_time_is_read_alike_whatever_its_neighbours(self, texts: list[str]) -> None:
     together = _read(pa.array([*texts, 'x']), 'time')[:-1]
     self.assertEqual(together, [_read(pa.array([text]), 'time')[0] for text in texts])
 
   @parameterized.parameters(
-      (pa.timestamp('s'), 1_000_000), (pa.timestamp('ms', 'UTC'), 1_000), (pa.date32(), 86_400_000_000)
+    (pa.timestamp('s'), 1_000_000), (pa.timestamp('ms', 'UTC'), 1_000), (pa.date32(), 86_400_000_000)
   )
   def test_times_beyond_64_bits_have_no_order(self, kind: pa.DataType, unit: int) -> None:
     largest = (2**63 - 1) // unit
@@ -151,8 +163,13 @@ class ReadOrderTest(parameterized.TestCase):
 
   def test_times_however_they_are_stored(self) -> None:
     stamps, texts = pa.array([1, None], pa.timestamp('s')), pa.array(['1970-01-01T00:00:01', None])
-    for values in (stamps.dictionary_encode(), pc.run_end_encode(stamps), texts.cast(pa.string_view()),
-                   pc.run_end_encode(texts), texts.cast(pa.binary())):  # fmt: skip
+    for values in (
+      stamps.dictionary_encode(),
+      pc.run_end_encode(stamps),
+      texts.cast(pa.string_view()),
+      pc.run_end_encode(texts),
+      texts.cast(pa.binary()),
+    ):
       self.assertEqual(_read(values, 'time'), [1_000_000, None])
 
   def test_bytes_that_are_no_text_are_no_time(self) -> None:
@@ -166,10 +183,16 @@ class ReadOrderTest(parameterized.TestCase):
     expected = 1_432_157_642_000_000
     seconds = expected // 1_000_000
     for values in (
-        pa.array([seconds]), pa.array([seconds], pa.uint32()), pa.array([float(seconds)]), pa.array([str(seconds)]),
-        pa.array([seconds * 1_000]), pa.array([f'{seconds}000.0']), pa.array([expected]), pa.array([expected * 1_000]),
-        pa.array([decimal.Decimal(seconds)]),
-    ):  # fmt: skip
+      pa.array([seconds]),
+      pa.array([seconds], pa.uint32()),
+      pa.array([float(seconds)]),
+      pa.array([str(seconds)]),
+      pa.array([seconds * 1_000]),
+      pa.array([f'{seconds}000.0']),
+      pa.array([expected]),
+      pa.array([expected * 1_000]),
+      pa.array([decimal.Decimal(seconds)]),
+    ):
       self.assertEqual(_read(values, 'time'), [expected])
     self.assertEqual(_read(pa.array([1.5, float('nan'), float('inf'), 1e300]), 'time'), [1_500_000, None, None, None])
 

@@ -15,7 +15,6 @@ def _report(**numbers: int) -> reports.Report:
 
 
 class ReportsTest(absltest.TestCase):
-
   def test_counts_add_up_by_kind_and_reason(self) -> None:
     report = reports.Report()
     report.count(reports.READ, number=5)

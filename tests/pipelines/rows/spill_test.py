@@ -15,7 +15,6 @@ def _rows(count: int) -> pa.Table:
 
 
 class SpillTest(absltest.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.folder = self.create_tempdir().full_path

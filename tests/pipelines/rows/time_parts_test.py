@@ -12,7 +12,6 @@ def _parts(**parts: list[str]) -> dict[str, pa.Array]:
 
 
 class AssembleTest(absltest.TestCase):
-
   def test_every_day_of_a_century(self) -> None:
     days = [datetime.date(1970, 1, 1) + datetime.timedelta(day) for day in range(36_525)]
     year, month, day = ([str(getattr(date, name)) for date in days] for name in ('year', 'month', 'day'))
@@ -22,9 +21,11 @@ class AssembleTest(absltest.TestCase):
 
   def test_days_and_clocks_that_do_not_exist(self) -> None:
     parts = _parts(
-        year=['2015', '2016', '2015', '2015', '2015', '0'], month=['2', '2', '0', '13', '12', '1'],
-        day=['29', '29', '1', '1', '31', '1'], hour=['', '', '', '', '24', ''],
-    )  # fmt: skip
+      year=['2015', '2016', '2015', '2015', '2015', '0'],
+      month=['2', '2', '0', '13', '12', '1'],
+      day=['29', '29', '1', '1', '31', '1'],
+      hour=['', '', '', '', '24', ''],
+    )
     self.assertEqual(time_parts.assemble(parts)[1].tolist(), [False, True, False, False, False, False])
 
   def test_names_of_months_in_full_and_in_short(self) -> None:

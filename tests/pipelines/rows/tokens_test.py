@@ -42,15 +42,15 @@ class CharactersTest(parameterized.TestCase):
 
 class SplitTest(parameterized.TestCase):
   @parameterized.named_parameters(
-      ('lower_case', 'The KING', ['the', 'king']),
-      ('apostrophes', "'tis, don’t!", ["'tis", ',', 'don’t', '!']),
-      ('marks_stand_alone', 'well-known...', ['well', '-', 'known', '.', '.', '.']),
-      ('other_scripts', 'été Привет ٣٤ 日本', ['été', 'привет', '٣٤', '日本']),
-      ('combined_characters', 'e\u0301a', ['e\u0301a']),
-      ('emoji', 'ok😀😀', ['ok', '😀', '😀']),
-      ('white_space', ' a\t\nb\u00a0c  ', ['a', 'b', 'c']),
-      ('nothing', '', []),
-      ('only_white_space', ' \n ', []),
+    ('lower_case', 'The KING', ['the', 'king']),
+    ('apostrophes', "'tis, don’t!", ["'tis", ',', 'don’t', '!']),
+    ('marks_stand_alone', 'well-known...', ['well', '-', 'known', '.', '.', '.']),
+    ('other_scripts', 'été Привет ٣٤ 日本', ['été', 'привет', '٣٤', '日本']),
+    ('combined_characters', 'e\u0301a', ['e\u0301a']),
+    ('emoji', 'ok😀😀', ['ok', '😀', '😀']),
+    ('white_space', ' a\t\nb\u00a0c  ', ['a', 'b', 'c']),
+    ('nothing', '', []),
+    ('only_white_space', ' \n ', []),
   )
   def test_by_hand(self, text: str, expected: list[str]) -> None:
     self.assertEqual(_split([text]), [expected])

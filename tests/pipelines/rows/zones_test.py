@@ -14,11 +14,20 @@ _HOUR = 3_600_000_000
 
 
 class ToUtcTest(parameterized.TestCase):
-
   @parameterized.parameters(
-      ('', 0), ('Z', 0), ('utc', 0), ('+0000', 0), ('-00:00', 0), ('+05', 5), ('+0530', 5.5), ('-05:30', -5.5),
-      ('GMT+0200', 2), ('UTC-03', -3), ('CET', 1), ('EDT', -4),
-  )  # fmt: skip
+    ('', 0),
+    ('Z', 0),
+    ('utc', 0),
+    ('+0000', 0),
+    ('-00:00', 0),
+    ('+05', 5),
+    ('+0530', 5.5),
+    ('-05:30', -5.5),
+    ('GMT+0200', 2),
+    ('UTC-03', -3),
+    ('CET', 1),
+    ('EDT', -4),
+  )
   def test_fixed(self, zone: str, hours: float) -> None:
     found, is_known = zones.to_utc(np.array([0, _HOUR]), pa.array([zone, 'Z']))
     self.assertEqual((found.tolist(), is_known.tolist()), ([-hours * _HOUR, _HOUR], [True, True]))

@@ -64,7 +64,6 @@ def _declare(*classes: str) -> declaration.Declaration:
 
 
 class MaxBadRowsTest(parameterized.TestCase):
-
   @parameterized.parameters(('10%', 30.0), ('0.5%', 1.5), ('0%', 0.0), ('7', 7.0))
   def test_of(self, text: str, limit: float) -> None:
     self.assertAlmostEqual(accounting.MaxBadRows(text).of(300), limit)
@@ -76,7 +75,6 @@ class MaxBadRowsTest(parameterized.TestCase):
 
 
 class CheckTest(parameterized.TestCase):
-
   def _check(self, limit: str = '10%', **values: Any) -> None:
     accounting.check(_report(**values), accounting.MaxBadRows(limit), _declare())
 
@@ -84,13 +82,13 @@ class CheckTest(parameterized.TestCase):
     self._check(read=10, used=7, bounded__x=2, quarantined__not_json=1)
 
   @parameterized.parameters(
-      ({'read': 10, 'used': 9}, 'account for all 10 rows, found 9'),
-      ({'read': 10, 'used': 11}, 'account for all 10 rows, found 11'),
-      ({}, 'Expected rows in the input, found none'),
-      ({'read': 10, 'used': 8, 'quarantined__not_json': 2}, r'at most 10% bad rows, found 2 of 10 \(not_json 2\)'),
-      ({'read': 3, 'bounded__too_little_data': 3}, r'one user with 2 examples, found none in 3 rows \(too_little'),
-      ({'problems': ('a',)}, '^a$'),
-      ({'problems': ('a', 'b', 'c')}, r'^a \(2 more like it.\)$'),
+    ({'read': 10, 'used': 9}, 'account for all 10 rows, found 9'),
+    ({'read': 10, 'used': 11}, 'account for all 10 rows, found 11'),
+    ({}, 'Expected rows in the input, found none'),
+    ({'read': 10, 'used': 8, 'quarantined__not_json': 2}, r'at most 10% bad rows, found 2 of 10 \(not_json 2\)'),
+    ({'read': 3, 'bounded__too_little_data': 3}, r'one user with 2 examples, found none in 3 rows \(too_little'),
+    ({'problems': ('a',)}, '^a$'),
+    ({'problems': ('a', 'b', 'c')}, r'^a \(2 more like it.\)$'),
   )
   def test_refuses(self, values: dict[str, Any], message: str) -> None:
     with self.assertRaisesRegex(ValueError, message):
@@ -103,9 +101,9 @@ class CheckTest(parameterized.TestCase):
       accounting.check(report, accounting.MaxBadRows('100%'), _declare())
 
   @parameterized.parameters(
-      ({'quarantined__order_not_integer': 10, 'found__=time': 4}, 'times: write order_type = "time" in .client.'),
-      ({'quarantined__order_not_time': 10}, 'write order_format in .client., such as "%d.%m.%y %H.%M".'),
-      ({'used': 9, 'quarantined__ambiguous_date': 1}, 'read in one way only, found 1 such as .* write order_format'),
+    ({'quarantined__order_not_integer': 10, 'found__=time': 4}, 'times: write order_type = "time" in .client.'),
+    ({'quarantined__order_not_time': 10}, 'write order_format in .client., such as "%d.%m.%y %H.%M".'),
+    ({'used': 9, 'quarantined__ambiguous_date': 1}, 'read in one way only, found 1 such as .* write order_format'),
   )
   def test_says_what_to_declare_of_the_order(self, counts: dict[str, Any], message: str) -> None:
     with self.assertRaisesRegex(ValueError, message):
@@ -120,10 +118,9 @@ class CheckTest(parameterized.TestCase):
 
 
 class JobTest(parameterized.TestCase):
-
   @parameterized.parameters(
-      ('{"user_id": "a", "text": "b"}', "Expected a column 'user' in the rows, found .*user_id"),
-      ('nonsense', 'at most 10% bad rows, found 9 of 9'),
+    ('{"user_id": "a", "text": "b"}', "Expected a column 'user' in the rows, found .*user_id"),
+    ('nonsense', 'at most 10% bad rows, found 9 of 9'),
   )
   def test_rows_that_end_the_job_cost_no_epsilon(self, line: str, message: str) -> None:
     path = self.create_tempfile('log.jsonl', f'{line}\n' * 9).full_path
@@ -132,14 +129,13 @@ class JobTest(parameterized.TestCase):
     key, limit = client_ids.read_key(None, is_public=True), accounting.MaxBadRows('10%')
     described = job_lib.Job([path], declared, key, 1, limit, os.path.join(self.create_tempdir().full_path, 'shards'))
     with (
-        mock.patch.object(vocabulary.VocabularyLearner, 'release', side_effect=AssertionError),
-        self.assertRaisesRegex(ValueError, message),
+      mock.patch.object(vocabulary.VocabularyLearner, 'release', side_effect=AssertionError),
+      self.assertRaisesRegex(ValueError, message),
     ):
       job_lib.run(described, running.parse_flags([]))
 
 
 class CheckSplitsTest(absltest.TestCase):
-
   def test_somebody_has_to_be_left_to_train_on(self) -> None:
     splits = {split: {'clients': 3, 'examples': 5} for split in ('train', 'tail', 'validation', 'test')}
     accounting.check_splits(splits)
@@ -149,7 +145,6 @@ class CheckSplitsTest(absltest.TestCase):
 
 
 class WarnTest(absltest.TestCase):
-
   def test_says_what_training_will_refuse(self) -> None:
     splits = {split: {'clients': 300, 'examples': 5} for split in ('train', 'tail', 'validation', 'test')}
     self.assertEqual(accounting.warn(splits), [])
@@ -162,7 +157,6 @@ class WarnTest(absltest.TestCase):
 
 
 class CheckBeforeLearningTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self._clients = {'train': 30, 'tail': 0, 'validation': 0, 'test': 4}
@@ -198,25 +192,23 @@ class CheckBeforeLearningTest(parameterized.TestCase):
 
 
 class ToJsonTest(absltest.TestCase):
-
   def test_says_where_the_rows_went(self) -> None:
     report = _report(
-        read=6, used=3, bounded__a=1, bounded__b=1, quarantined__c=1, set_aside__d=2, empty__f=5, notes__e=4
+      read=6, used=3, bounded__a=1, bounded__b=1, quarantined__c=1, set_aside__d=2, empty__f=5, notes__e=4
     )
     self.assertEqual(
-        accounting.to_json(report),
-        {
-            'rows': {'read': 6, 'used': 3, 'bounded': 2, 'quarantined': {'c': 1}},
-            'bounded_by': {'a': 1, 'b': 1},
-            'empty_clients': {'f': 5},
-            'clients_set_aside': {'d': 2},
-            'notes': {'e': 4},
-        },
+      accounting.to_json(report),
+      {
+        'rows': {'read': 6, 'used': 3, 'bounded': 2, 'quarantined': {'c': 1}},
+        'bounded_by': {'a': 1, 'b': 1},
+        'empty_clients': {'f': 5},
+        'clients_set_aside': {'d': 2},
+        'notes': {'e': 4},
+      },
     )
 
 
 class NotesTest(absltest.TestCase):
-
   def test_a_note_says_what_to_do(self) -> None:
     found = accounting.describe_notes({readers.BACKSLASHES: 1200, 'ids_normalized': 3})
     self.assertEqual(found[0][:27], 'backslashes_before_quotes 1')

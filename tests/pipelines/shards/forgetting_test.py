@@ -24,10 +24,10 @@ from pipelines.shards import forgetting
 from pipelines.shards import shard_writing
 
 _SCHEMA = schema_lib.Schema(
-    'next_character',
-    schema_lib.Feature('characters', 'uint8', (16,)),
-    schema_lib.Feature('next_characters', 'int8', (16,)),
-    ('<pad>', 'a', 'b'),
+  'next_character',
+  schema_lib.Feature('characters', 'uint8', (16,)),
+  schema_lib.Feature('next_characters', 'int8', (16,)),
+  ('<pad>', 'a', 'b'),
 )
 _NUM_SHARDS = 3
 _USERS = 12
@@ -46,10 +46,10 @@ def _user(user: int) -> list[shard_writing.ClientExamples]:
   rng = np.random.default_rng(user)
   splits = {'test': 5} if user in _TEST_USERS else {'train': user + 1, 'tail': 1}
   return [
-      shard_writing.ClientExamples(
-          _id(user), split, rng.integers(0, 256, (size, 16), np.uint8), rng.integers(-128, 128, (size, 16), np.int8)
-      )
-      for split, size in splits.items()
+    shard_writing.ClientExamples(
+      _id(user), split, rng.integers(0, 256, (size, 16), np.uint8), rng.integers(-128, 128, (size, 16), np.int8)
+    )
+    for split, size in splits.items()
   ]
 
 
@@ -70,7 +70,6 @@ def _entries(path: str) -> dict[tuple[str, str], tuple[bytes, bytes, int, int]]:
 
 
 class _TestCase(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.path = self.enterContext(tempfile.TemporaryDirectory())
@@ -101,7 +100,6 @@ class _TestCase(parameterized.TestCase):
 
 
 class ForgettingTest(_TestCase):
-
   @parameterized.parameters((4,), (0, 3), (1, 5, 9), (9,), (0, 1, 2), (0, 3, 6, 9))
   def test_takes_these_clients_out_and_no_others(self, *users: int) -> None:
     outcome = forgetting.forget(self.path, [_id(user) for user in users])
@@ -156,11 +154,11 @@ class ForgettingTest(_TestCase):
     entries = [(b'a' * 16, 3), (b'b' * 16, 0), (b'c' * 16, 2), (b'd' * 16, 0)]
     rng = np.random.default_rng(0)
     clients = [
-        shard_writing.ClientExamples(
-            one, 'train', rng.integers(0, 256, (size, 16), np.uint8), rng.integers(-128, 128, (size, 16), np.int8)
-        )
-        for one, size in entries
-    ]  # fmt: skip
+      shard_writing.ClientExamples(
+        one, 'train', rng.integers(0, 256, (size, 16), np.uint8), rng.integers(-128, 128, (size, 16), np.int8)
+      )
+      for one, size in entries
+    ]
     held_out = shard_writing.ClientExamples(b'b' * 15 + b'c', 'test', *clients[0][2:])
     shard_writing.write_data_set(path, _SCHEMA, [shard_writing.pack([*clients, held_out])])
     outcome = forgetting.forget(path, [b'b' * 16])
@@ -258,7 +256,6 @@ class ForgettingTest(_TestCase):
 
 
 class KilledTest(_TestCase):
-
   @contextlib.contextmanager
   def _kill(self, step: int) -> Iterator[None]:
     """Lets only so many calls through that change what is on the disk: who is killed tidies nothing up either."""

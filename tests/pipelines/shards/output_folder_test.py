@@ -25,7 +25,6 @@ _ORIGIN = {'declaration': {'name': 'log'}, 'num_shards': 1, 'input': {'files': 1
 
 
 class OutputFolderTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.folder = self.create_tempdir().full_path
@@ -88,8 +87,14 @@ class OutputFolderTest(parameterized.TestCase):
   @parameterized.parameters(*_SCHEMES)
   def test_removes_what_a_killed_job_left(self, scheme: str) -> None:
     os.makedirs(os.path.join(self.folder, _SPILL))
-    left = ('shard-00000-of-00008.arrow', 'shard-00099-of-00100.arrow.7.part', 'index.arrow.12.part',
-            'manifest.json.1.part', 'pipeline_result.json', f'{_SPILL}/part-1.arrow')  # fmt: skip
+    left = (
+      'shard-00000-of-00008.arrow',
+      'shard-00099-of-00100.arrow.7.part',
+      'index.arrow.12.part',
+      'manifest.json.1.part',
+      'pipeline_result.json',
+      f'{_SPILL}/part-1.arrow',
+    )
     for name in left:
       pathlib.Path(self.folder, name).write_bytes(b'half')
     self.assertIsNone(output_folder.find_existing(scheme + self.folder, _ORIGIN.copy))
@@ -172,7 +177,6 @@ class OutputFolderTest(parameterized.TestCase):
 
 
 class HoldTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.folder = os.path.join(self.create_tempdir().full_path, 'new')

@@ -32,9 +32,13 @@ def _warn(featurizer: base.Featurizer, columns: Mapping[str, Any], **held_out: A
   """Returns what is said of the rows of one client."""
   held_out = {'test_users_share': 0.0, **held_out}
   declared = declaration.Declaration(
-      'd', jsonl.JsonLines(), declaration.Client('user', 'order'), featurizer,
-      bounds.Limits(min_examples_per_client=1), splits.Splits(**held_out),
-  )  # fmt: skip
+    'd',
+    jsonl.JsonLines(),
+    declaration.Client('user', 'order'),
+    featurizer,
+    bounds.Limits(min_examples_per_client=1),
+    splits.Splits(**held_out),
+  )
   rows = len(next(iter(columns.values())))
   rest = pa.array([0] * rows, pa.uint32())
   raw = pa.table({'user': ['me'] * rows, 'order': list(range(rows)), **columns, rows_lib.REST: rest})
@@ -63,17 +67,31 @@ class UnknownTest(parameterized.TestCase):
     self.assertStartsWith(warning, '66.7% of the words are outside of the vocabulary: ')
 
   @parameterized.named_parameters(
-      ('ascii', vocabularies.Alphabet(), 'more characters in [examples.alphabet] with source = "declared"',
-       vocabularies.Alphabet('declared', characters='даaнет')),
-      ('declared', vocabularies.Alphabet('declared', characters='да'), 'more characters in [examples.alphabet] with',
-       vocabularies.Alphabet('declared', characters='даaнет')),
-      ('public', dataclasses.replace(vocabularies.Alphabet('public', file='f'), characters=tuple('да')),
-       'a larger max_characters in [examples.alphabet], or name a file with more',
-       dataclasses.replace(vocabularies.Alphabet('public', file='f'), characters=tuple('данет'))),
-      ('dp', vocabularies.Alphabet('dp', characters=('д',), epsilon=1.0, delta=1e-6),
-       'a larger epsilon, max_characters or characters_per_client in [examples.alphabet], or take a public file',
-       vocabularies.Alphabet('dp', characters=tuple('данет'), epsilon=1.0, delta=1e-6)),
-  )  # fmt: skip
+    (
+      'ascii',
+      vocabularies.Alphabet(),
+      'more characters in [examples.alphabet] with source = "declared"',
+      vocabularies.Alphabet('declared', characters='даaнет'),
+    ),
+    (
+      'declared',
+      vocabularies.Alphabet('declared', characters='да'),
+      'more characters in [examples.alphabet] with',
+      vocabularies.Alphabet('declared', characters='даaнет'),
+    ),
+    (
+      'public',
+      dataclasses.replace(vocabularies.Alphabet('public', file='f'), characters=tuple('да')),
+      'a larger max_characters in [examples.alphabet], or name a file with more',
+      dataclasses.replace(vocabularies.Alphabet('public', file='f'), characters=tuple('данет')),
+    ),
+    (
+      'dp',
+      vocabularies.Alphabet('dp', characters=('д',), epsilon=1.0, delta=1e-6),
+      'a larger epsilon, max_characters or characters_per_client in [examples.alphabet], or take a public file',
+      vocabularies.Alphabet('dp', characters=tuple('данет'), epsilon=1.0, delta=1e-6),
+    ),
+  )
   def test_the_remedy(self, alphabet: vocabularies.Alphabet, remedy: str, better: vocabularies.Alphabet) -> None:
     rows = {'text': ['да', 'нет']}
     (warning,) = _warn(characters.Characters('text', 100, alphabet), rows, tail_share=0.0)
@@ -86,9 +104,9 @@ class TailTest(parameterized.TestCase):
     rows = {'x': [1.0] * 40, 'label': ['a'] * 32 + ['b'] * 8}
     (warning,) = _warn(_table(), rows, tail_share=0.2)
     self.assertEqual(
-        warning,
-        "The held-out tail has all or most examples of 'b' (8 of 8), and training learns little or nothing of them. "
-        'Write tail = "random" in [splits], or tail_share = 0.',
+      warning,
+      "The held-out tail has all or most examples of 'b' (8 of 8), and training learns little or nothing of them. "
+      'Write tail = "random" in [splits], or tail_share = 0.',
     )
     self.assertEmpty(_warn(_table(), rows, tail_share=0.2, tail='random'))
     self.assertEmpty(_warn(_table(), rows, tail_share=0.0))

@@ -35,12 +35,12 @@ def _builder(featurizer: fakes.Numbers | None = None, **values: Any) -> shard_bu
   for name, value in values.items():
     (limits if 'client' in name or name == 'keep' else held_out)[name] = value
   return shard_building.ShardBuilder(
-      featurizer or fakes.Numbers(), bounds.Limits(**limits), splits.Splits(**held_out), _IDENTITY
+    featurizer or fakes.Numbers(), bounds.Limits(**limits), splits.Splits(**held_out), _IDENTITY
   )
 
 
 def _build(
-    builder: shard_building.ShardBuilder, rows: pa.Table
+  builder: shard_building.ShardBuilder, rows: pa.Table
 ) -> tuple[dict[tuple[bytes, str], list[int]], shard_writing.ShardContent, reports.Report]:
   """Returns the numbers of each client and split, what they come from, and the account."""
   bucket, report = builder.gather([rows])
@@ -60,7 +60,6 @@ def _rows(**counts: int) -> pa.Table:
 
 
 class ShardBuilderTest(parameterized.TestCase):
-
   def test_the_tail_is_the_last_part_of_a_training_users_examples(self) -> None:
     found, content, report = _build(_builder(tail_share=0.2), _rows(a=10, b=1))
     a, b = fakes.client_id('a'), fakes.client_id('b')
@@ -124,7 +123,7 @@ class ShardBuilderTest(parameterized.TestCase):
     # Examples of rows 0-1, 3-4 and 6-7, of which two are kept: rows 2 and 5 lie between, 8 at the end.
     featurizer = fakes.Numbers(stride=3, reach=1)
     found, content, report = _build(
-        _builder(featurizer, max_examples_per_client=2, keep='random', tail_share=0.0), _rows(a=9)
+      _builder(featurizer, max_examples_per_client=2, keep='random', tail_share=0.0), _rows(a=9)
     )
     self.assertLen(found[fakes.client_id('a'), 'train'], 2)
     self.assertEqual(report.reasons(reports.BOUNDED), {'in_no_example': 3, 'max_examples_per_client': 2})
@@ -149,15 +148,19 @@ class ShardBuilderTest(parameterized.TestCase):
     self.assertEqual(report.total(reports.USED), 11)
 
   @hypothesis.given(
-      strategies.lists(strategies.integers(0, 25), min_size=1, max_size=4), strategies.integers(1, 4),
-      strategies.integers(0, 6), strategies.floats(0, 0.9), strategies.sampled_from(bounds.KEEPS),
-  )  # fmt: skip
+    strategies.lists(strategies.integers(0, 25), min_size=1, max_size=4),
+    strategies.integers(1, 4),
+    strategies.integers(0, 6),
+    strategies.floats(0, 0.9),
+    strategies.sampled_from(bounds.KEEPS),
+  )
   def test_no_row_of_a_tail_is_trained_on(
-      self, counts: list[int], stride: int, reach: int, tail_share: float, keep: str
+    self, counts: list[int], stride: int, reach: int, tail_share: float, keep: str
   ) -> None:
     rows = _rows(a=1, **dict(zip('bcde', counts, strict=False)))
-    builder = _builder(fakes.Numbers(stride=stride, reach=reach), tail_share=tail_share, keep=keep,
-                       max_examples_per_client=8)
+    builder = _builder(
+      fakes.Numbers(stride=stride, reach=reach), tail_share=tail_share, keep=keep, max_examples_per_client=8
+    )
     found, _, _ = _build(builder, rows)
     for (client, split), numbers in found.items():
       if split == 'tail':
@@ -198,21 +201,37 @@ class ShardBuilderTest(parameterized.TestCase):
     self.assertEqual(rows.table['number'].to_pylist(), [0, 1, 2] * trained.sum())
 
   @hypothesis.given(
-      strategies.lists(
-          strategies.tuples(strategies.sampled_from('abcde'), strategies.integers(0, 6), strategies.integers(0, 2)),
-          min_size=1,
-      ),
-      strategies.builds(fakes.Numbers, stride=strategies.integers(1, 3), reach=strategies.integers(0, 2)),
-      strategies.integers(1, 3), strategies.sampled_from(bounds.KEEPS), strategies.integers(1, 3),
-      strategies.integers(0, 200), strategies.sampled_from(splits.TAILS),
-  )  # fmt: skip
+    strategies.lists(
+      strategies.tuples(strategies.sampled_from('abcde'), strategies.integers(0, 6), strategies.integers(0, 2)),
+      min_size=1,
+    ),
+    strategies.builds(fakes.Numbers, stride=strategies.integers(1, 3), reach=strategies.integers(0, 2)),
+    strategies.integers(1, 3),
+    strategies.sampled_from(bounds.KEEPS),
+    strategies.integers(1, 3),
+    strategies.integers(0, 200),
+    strategies.sampled_from(splits.TAILS),
+  )
   def test_every_row_is_accounted_for(
-      self, rows: list, featurizer: fakes.Numbers, limit: int, keep: str, least: int, max_bytes: int, tail: str,
-  ) -> None:  # fmt: skip
+    self,
+    rows: list,
+    featurizer: fakes.Numbers,
+    limit: int,
+    keep: str,
+    least: int,
+    max_bytes: int,
+    tail: str,
+  ) -> None:
     builder = _builder(
-        featurizer, max_examples_per_client=max(limit, least), min_examples_per_client=least, keep=keep,
-        max_bytes_per_client=max_bytes + 1, tail=tail, tail_share=0.4, test_users_share=0.3,
-    )  # fmt: skip
+      featurizer,
+      max_examples_per_client=max(limit, least),
+      min_examples_per_client=least,
+      keep=keep,
+      max_bytes_per_client=max_bytes + 1,
+      tail=tail,
+      tail_share=0.4,
+      test_users_share=0.3,
+    )
     _, content, report = _build(builder, fakes.make_rows(*rows))
     accounted = sum(report.total(kind) for kind in (reports.USED, reports.BOUNDED, reports.QUARANTINED))
     self.assertEqual(accounted, len(rows))
@@ -224,12 +243,11 @@ class ShardBuilderTest(parameterized.TestCase):
 
 
 class RowIdentityTest(parameterized.TestCase):
-
   @parameterized.parameters(
-      (True, (*_IDENTITY, rows_lib.REST)),
-      (False, ()),
-      (('number',), ('number',)),
-      (('time', 'number'), (rows_lib.ORDER, 'number')),
+    (True, (*_IDENTITY, rows_lib.REST)),
+    (False, ()),
+    (('number',), ('number',)),
+    (('time', 'number'), (rows_lib.ORDER, 'number')),
   )
   def test_identity(self, declared: bool | tuple[str, ...], expected: tuple[str, ...]) -> None:
     client = declaration.Client('user', 'time', drop_duplicates=declared)

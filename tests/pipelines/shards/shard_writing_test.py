@@ -20,10 +20,10 @@ from contracts import shard_format
 from pipelines.shards import shard_writing
 
 _SCHEMA = schema_lib.Schema(
-    'next_character',
-    schema_lib.Feature('characters', 'uint8', (4,)),
-    schema_lib.Feature('next_characters', 'int8', (4,)),
-    ('<pad>', 'a', 'b'),
+  'next_character',
+  schema_lib.Feature('characters', 'uint8', (4,)),
+  schema_lib.Feature('next_characters', 'int8', (4,)),
+  ('<pad>', 'a', 'b'),
 )
 
 
@@ -43,7 +43,6 @@ def _write_shard(content: shard_writing.ShardContent, batch_bytes: int = 8_000_0
 
 
 class ShardWritingTest(parameterized.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.path = self.enterContext(tempfile.TemporaryDirectory())
@@ -69,9 +68,14 @@ class ShardWritingTest(parameterized.TestCase):
       self.assertEqual(record['next_characters'].to_pylist(), content.labels[start:stop].tolist())
 
   @parameterized.parameters(
-      (1, [0, 1, 2, 3]), (6 * 8, [0, 0, 1, 2]), (7 * 8, [0, 0, 1, 1]), (9 * 8 - 1, [0, 0, 1, 1]), (9 * 8, [0, 0, 0, 1]),
-      (13 * 8, [0, 0, 0, 0]), (8_000_000, [0, 0, 0, 0]),
-  )  # fmt: skip
+    (1, [0, 1, 2, 3]),
+    (6 * 8, [0, 0, 1, 2]),
+    (7 * 8, [0, 0, 1, 1]),
+    (9 * 8 - 1, [0, 0, 1, 1]),
+    (9 * 8, [0, 0, 0, 1]),
+    (13 * 8, [0, 0, 0, 0]),
+    (8_000_000, [0, 0, 0, 0]),
+  )
   def test_a_batch_is_full_or_holds_one_large_entry(self, batch_bytes: int, batches: list[int]) -> None:
     _, index = _write_shard(shard_writing.pack(_CLIENTS), batch_bytes)
     self.assertEqual(index['batch'].to_pylist(), batches)
@@ -92,9 +96,13 @@ class ShardWritingTest(parameterized.TestCase):
   def test_a_shard_may_have_no_entries(self) -> None:
     content = shard_writing.pack(_CLIENTS)
     empty = shard_writing.ShardContent(
-        content.client_ids[:0], content.splits[:0], content.starts[:1], content.features[:0], content.labels[:0],
-        content.rows[:0],
-    )  # fmt: skip
+      content.client_ids[:0],
+      content.splits[:0],
+      content.starts[:1],
+      content.features[:0],
+      content.labels[:0],
+      content.rows[:0],
+    )
     written, index = _write_shard(empty)
     self.assertEqual((pa.ipc.open_file(written).num_record_batches, index.num_rows), (0, 0))
     shard_writing.write_data_set(self.path, _SCHEMA, [empty])
@@ -128,9 +136,7 @@ class ShardWritingTest(parameterized.TestCase):
     manifest = shard_writing.write_data_set(self.path, _SCHEMA, [shard_writing.pack(_CLIENTS)] * 2)
     self.assertEqual(manifest, client_shards.read_manifest(self.path))
     shards = {name: entry.get('shard') for name, entry in manifest['files'].items()}
-    self.assertEqual(
-        shards, {'index.arrow': None, 'shard-00000-of-00002.arrow': 0, 'shard-00001-of-00002.arrow': 1}
-    )
+    self.assertEqual(shards, {'index.arrow': None, 'shard-00000-of-00002.arrow': 0, 'shard-00001-of-00002.arrow': 1})
     self.assertEqual(manifest['index'], 'index.arrow')
     self.assertEqual(manifest['rows'], {'read': 26, 'used': 26, 'bounded': 0, 'quarantined': {}})
     path = os.path.join(self.path, 'shard-00001-of-00002.arrow')
@@ -141,7 +147,9 @@ class ShardWritingTest(parameterized.TestCase):
     manifest = shard_writing.write_data_set(self.path, _SCHEMA, [])
     shard_writing.write_index('far://away', [], open_file=opened)
     shard_writing.write_manifest('far://away', _SCHEMA, manifest, opened)
-    self.assertEqual([call.args[0] for call in opened.mock_calls], ['far://away/index.arrow', 'far://away/manifest.json'])
+    self.assertEqual(
+      [call.args[0] for call in opened.mock_calls], ['far://away/index.arrow', 'far://away/manifest.json']
+    )
 
   @parameterized.parameters('shard-00001-of-00002.arrow', 'shard-00001-of-00002.g41.arrow')
   def test_a_new_generation_has_a_new_name_that_is_ours(self, name: str) -> None:
@@ -153,7 +161,6 @@ class ShardWritingTest(parameterized.TestCase):
 
 
 class IdsTest(absltest.TestCase):
-
   def test_an_id_of_another_length_is_refused(self) -> None:
     arrays = _client(1, 'train', 1)[2:]
     with self.assertRaises(pa.ArrowInvalid):

@@ -13,9 +13,14 @@ from pipelines.rows import rows as rows_lib
 from pipelines.statistics import base
 
 _DP = {
-    'what': 'words', 'source': 'dp', 'mechanism': 'noisy counts', 'epsilon': 1.0, 'delta': 1e-6, 'unit': 'client',
-    'adjacency': guarantees.ADJACENCY,
-}  # fmt: skip
+  'what': 'words',
+  'source': 'dp',
+  'mechanism': 'noisy counts',
+  'epsilon': 1.0,
+  'delta': 1e-6,
+  'unit': 'client',
+  'adjacency': guarantees.ADJACENCY,
+}
 
 
 class CheckEntryTest(parameterized.TestCase):
@@ -25,11 +30,11 @@ class CheckEntryTest(parameterized.TestCase):
     base.check_entry(base.free_entry('classes', 'declared'))
 
   @parameterized.parameters(
-      ({'source': 'exact'}, "source of declared, public, dp, found 'words' and 'exact'"),
-      ({'what': None}, "found None and 'dp'"),
-      ({'unit': 'row'}, "found 'row' .*: correct the learner"),
-      ({'delta': 1.0}, 'and 1.0: correct the learner'),
-      ({'mechanism': None}, "Expected the mechanism that 'words' was learned with"),
+    ({'source': 'exact'}, "source of declared, public, dp, found 'words' and 'exact'"),
+    ({'what': None}, "found None and 'dp'"),
+    ({'unit': 'row'}, "found 'row' .*: correct the learner"),
+    ({'delta': 1.0}, 'and 1.0: correct the learner'),
+    ({'mechanism': None}, "Expected the mechanism that 'words' was learned with"),
   )
   def test_refuses(self, changes: dict, message: str) -> None:
     with self.assertRaisesRegex(ValueError, message):

@@ -92,8 +92,8 @@ class SelectionTest(parameterized.TestCase):
     stddev, threshold = mechanisms.calibrate_selection(epsilon, delta, per_client)
     hidden = statistics.NormalDist(1, stddev).cdf(threshold)
     deltas = [
-        mechanisms.gaussian_delta(epsilon, math.sqrt(per_client - own) / stddev) + 1 - hidden**own
-        for own in range(1, per_client + 1)
+      mechanisms.gaussian_delta(epsilon, math.sqrt(per_client - own) / stddev) + 1 - hidden**own
+      for own in range(1, per_client + 1)
     ]
     self.assertAlmostEqual(max(deltas), delta, places=6)
 
@@ -113,8 +113,8 @@ class SelectionTest(parameterized.TestCase):
     edges = [-math.inf, *np.linspace(selection.threshold, selection.threshold + 12, 40), math.inf]
     votes = round(selection.threshold)
     shares = [
-        np.histogram(mechanisms.add_noise(np.full(trials, count), selection.stddev), edges)[0] / trials
-        for count in (votes, votes + 1)
+      np.histogram(mechanisms.add_noise(np.full(trials, count), selection.stddev), edges)[0] / trials
+      for count in (votes, votes + 1)
     ]
     for one, other in (shares, shares[::-1]):
       excess = one - math.exp(epsilon) * other

@@ -7,7 +7,6 @@ from pipelines.statistics import public_files
 
 
 class ReadTest(absltest.TestCase):
-
   def setUp(self) -> None:
     super().setUp()
     self.folder = self.create_tempdir().full_path

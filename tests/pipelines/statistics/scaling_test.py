@@ -22,8 +22,8 @@ _LEARNED = scaling.Scaling('dp', epsilon=1.0, delta=1e-6, lower=(-10.0, 0.0), up
 _COLUMNS = ('x', 'y')
 _GRID = 2**20
 _CLIENTS = strategies.lists(
-    strategies.lists(strategies.tuples(*[strategies.floats(allow_nan=True, allow_infinity=True)] * 2), max_size=5),
-    max_size=4,
+  strategies.lists(strategies.tuples(*[strategies.floats(allow_nan=True, allow_infinity=True)] * 2), max_size=5),
+  max_size=4,
 )
 
 
@@ -67,11 +67,11 @@ class ScalingTest(parameterized.TestCase):
       public.check(('y', 'x'))
 
   @parameterized.parameters(
-      ('x\n1\n1\n', 'vary in the file public.csv'),
-      ('x\n', 'vary in the file public.csv'),
-      ('x,name\n1,a\n2,b\n', 'Expected a file of numbers under a header'),
-      ('', 'Expected a file of numbers under a header'),
-      ('x\n1\nnan\n', 'vary in the file public.csv'),
+    ('x\n1\n1\n', 'vary in the file public.csv'),
+    ('x\n', 'vary in the file public.csv'),
+    ('x,name\n1,a\n2,b\n', 'Expected a file of numbers under a header'),
+    ('', 'Expected a file of numbers under a header'),
+    ('x\n1\nnan\n', 'vary in the file public.csv'),
   )
   def test_a_file_that_will_not_do(self, content: str, message: str) -> None:
     with self.assertRaisesRegex(ValueError, message) as caught:
@@ -79,9 +79,9 @@ class ScalingTest(parameterized.TestCase):
     self.assertNotIn('\n', str(caught.exception))
 
   @parameterized.parameters(
-      ('x,y\n1,1\n1,3\n', "found 'x': remove it from the file and from the columns", 'y\n1\n3\n'),
-      ('x,y\na,1\nb,3\n', 'write a line of column names, then numbers alone.', 'x,y\n2,1\n4,3\n'),
-      ('', 'write a line of column names, then numbers alone.', 'y\n1\n3\n'),
+    ('x,y\n1,1\n1,3\n', "found 'x': remove it from the file and from the columns", 'y\n1\n3\n'),
+    ('x,y\na,1\nb,3\n', 'write a line of column names, then numbers alone.', 'x,y\n2,1\n4,3\n'),
+    ('', 'write a line of column names, then numbers alone.', 'y\n1\n3\n'),
   )
   def test_a_file_is_corrected(self, content: str, message: str, corrected: str) -> None:
     with self.assertRaisesRegex(ValueError, message):
@@ -106,8 +106,8 @@ class ScalingTest(parameterized.TestCase):
       public.load(str(self._folder))
 
   @parameterized.parameters(
-      (scaling.Scaling('declared', mean=(0.0,), stddev=(1.0,)), 'a mean of each of 2 columns, found 1'),
-      (scaling.Scaling('dp', epsilon=1, delta=1e-6, lower=(0.0,), upper=(1.0,)), 'a lower of each of 2 columns'),
+    (scaling.Scaling('declared', mean=(0.0,), stddev=(1.0,)), 'a mean of each of 2 columns, found 1'),
+    (scaling.Scaling('dp', epsilon=1, delta=1e-6, lower=(0.0,), upper=(1.0,)), 'a lower of each of 2 columns'),
   )
   def test_it_is_of_as_many_columns_as_there_are(self, given: scaling.Scaling, message: str) -> None:
     with self.assertRaisesRegex(ValueError, message):
@@ -118,16 +118,16 @@ class ScalingTest(parameterized.TestCase):
       _LEARNED.apply(np.zeros((1, 2), np.float32))
 
   @parameterized.parameters(
-      ({'source': 'exact'}, 'Expected source to be none, declared, public, dp'),
-      ({'source': 'declared'}, 'Expected a mean and a stddev of each column, found 0 and 0'),
-      ({'source': 'declared', 'mean': (1.0, 2.0), 'stddev': (1.0,)}, 'found 2 and 1'),
-      ({'source': 'declared', 'mean': (1.0,), 'stddev': (0.0,)}, 'Expected each stddev > 0, found 0'),
-      ({'source': 'public'}, 'Expected a file'),
-      ({'source': 'none', 'file': 'f'}, 'Expected a file with source "public" alone'),
-      ({'source': 'dp', 'lower': (0.0,), 'upper': (1.0,), 'delta': 1e-6}, 'Expected 0 < epsilon'),
-      ({'source': 'dp', 'epsilon': 1.0, 'delta': 1e-6}, 'Expected lower and upper of each column'),
-      ({'source': 'dp', 'epsilon': 1.0, 'delta': 1e-6, 'lower': (1.0,), 'upper': (1.0,)}, 'each lower < upper'),
-      ({'source': 'dp', 'epsilon': 1.0, 'delta': 1e-6, 'lower': (-1e308,), 'upper': (1e308,)}, 'each lower < upper'),
+    ({'source': 'exact'}, 'Expected source to be none, declared, public, dp'),
+    ({'source': 'declared'}, 'Expected a mean and a stddev of each column, found 0 and 0'),
+    ({'source': 'declared', 'mean': (1.0, 2.0), 'stddev': (1.0,)}, 'found 2 and 1'),
+    ({'source': 'declared', 'mean': (1.0,), 'stddev': (0.0,)}, 'Expected each stddev > 0, found 0'),
+    ({'source': 'public'}, 'Expected a file'),
+    ({'source': 'none', 'file': 'f'}, 'Expected a file with source "public" alone'),
+    ({'source': 'dp', 'lower': (0.0,), 'upper': (1.0,), 'delta': 1e-6}, 'Expected 0 < epsilon'),
+    ({'source': 'dp', 'epsilon': 1.0, 'delta': 1e-6}, 'Expected lower and upper of each column'),
+    ({'source': 'dp', 'epsilon': 1.0, 'delta': 1e-6, 'lower': (1.0,), 'upper': (1.0,)}, 'each lower < upper'),
+    ({'source': 'dp', 'epsilon': 1.0, 'delta': 1e-6, 'lower': (-1e308,), 'upper': (1e308,)}, 'each lower < upper'),
   )
   def test_mistakes(self, fields: dict, message: str) -> None:
     with self.assertRaisesRegex(ValueError, message):
@@ -197,10 +197,16 @@ class ReleaseTest(parameterized.TestCase):
   def test_what_the_guarantee_rests_on_is_on_record(self) -> None:
     entry = scaling.ScalingLearner(_COLUMNS, _LEARNED).release(None).entry
     expected = {
-        'what': 'mean and standard deviation of x, y', 'source': 'dp', 'epsilon': 1.0, 'delta': 1e-6, 'unit': 'client',
-        'adjacency': guarantees.ADJACENCY, 'lower': [-10.0, 0.0], 'upper': [10.0, 1.0],
-        'noise_stddev': mechanisms.calibrate_gaussian(1.0, 1e-6, math.sqrt(3.5)),
-    }  # fmt: skip
+      'what': 'mean and standard deviation of x, y',
+      'source': 'dp',
+      'epsilon': 1.0,
+      'delta': 1e-6,
+      'unit': 'client',
+      'adjacency': guarantees.ADJACENCY,
+      'lower': [-10.0, 0.0],
+      'upper': [10.0, 1.0],
+      'noise_stddev': mechanisms.calibrate_gaussian(1.0, 1e-6, math.sqrt(3.5)),
+    }
     self.assertEqual(entry, entry | expected)
     json.dumps(entry, allow_nan=False)
 

@@ -57,7 +57,7 @@ class ContributeTest(parameterized.TestCase):
   @hypothesis.settings(max_examples=100, deadline=None)
   @hypothesis.given(strategies.lists(_TEXTS, max_size=4), _TEXTS, strategies.integers(1, 3), strategies.integers(0, 4))
   def test_a_client_more_is_at_most_so_many_votes_more(
-      self, clients: list[list[str]], client: list[str], words_per_client: int, place: int
+    self, clients: list[list[str]], client: list[str], words_per_client: int, place: int
   ) -> None:
     without = _contribute(*clients, words_per_client=words_per_client)
     both = _contribute(*clients[:place], client, *clients[place:], words_per_client=words_per_client)
@@ -110,10 +110,17 @@ class ReleaseTest(parameterized.TestCase):
     release = vocabulary.VocabularyLearner('text', _LEARNED).release(_table(a=2000))
     selection = mechanisms.calibrate_selection(1.0, 1e-9, 2)
     expected = {
-        'what': 'vocabulary: the most frequent words of text', 'source': 'dp', 'epsilon': 1.0, 'delta': 1e-9,
-        'unit': 'client', 'adjacency': guarantees.ADJACENCY, 'words_per_client': 2,
-        'noise_stddev': selection.stddev, 'threshold': selection.threshold, 'words': 1,
-    }  # fmt: skip
+      'what': 'vocabulary: the most frequent words of text',
+      'source': 'dp',
+      'epsilon': 1.0,
+      'delta': 1e-9,
+      'unit': 'client',
+      'adjacency': guarantees.ADJACENCY,
+      'words_per_client': 2,
+      'noise_stddev': selection.stddev,
+      'threshold': selection.threshold,
+      'words': 1,
+    }
     self.assertEqual(release.entry, release.entry | expected)
     json.dumps(release._asdict(), allow_nan=False)
     self.assertEqual(release.problem, '')

@@ -35,8 +35,8 @@ def _noise(plan: plan_lib.PrivacyPlan, dimension: int, round_number: int = 3) ->
 def _mean(path: private_mean.UpdatePath, updates: list[list[np.ndarray]], round_number: int = 3) -> list[np.ndarray]:
   """Returns the mean of the updates, the way TFF composes the parts."""
   encoded = [
-      path.encode([tf.constant(part, tf.float32) for part in update], _SEED, tf.constant([index, 9]))[0]
-      for index, update in enumerate(updates)
+    path.encode([tf.constant(part, tf.float32) for part in update], _SEED, tf.constant([index, 9]))[0]
+    for index, update in enumerate(updates)
   ]
   total = tf.nest.map_structure(lambda *parts: tf.add_n(parts), *encoded)
   return [part.numpy() for part in path.finish(total, _SEED, _noise(path.plan, sum(path.sizes), round_number))]
@@ -227,8 +227,8 @@ class AttackTest(parameterized.TestCase):
     path, stream = private_mean.UpdatePath(plan, ((self._SIZE,),)), np.random.default_rng(0)
     updates = [scale * stream.normal(size=self._SIZE) for scale in (1e-3,) * 5 + (1.0,)]
     encoded = [
-        path.encode([tf.constant(update, tf.float32)], _SEED, tf.constant([client, 3]))[0]
-        for client, update in enumerate(updates)
+      path.encode([tf.constant(update, tf.float32)], _SEED, tf.constant([client, 3]))[0]
+      for client, update in enumerate(updates)
     ]
     sums = [tf.add_n(encoded[:-1]), tf.add_n(encoded)]
     assert path.codec is not None
@@ -251,9 +251,10 @@ class BuildAggregatorTest(absltest.TestCase):
     self.assertTrue(aggregator.is_weighted)
     mean_type = aggregator.next.type_signature.result.result.member
     self.assertEqual(mean_type.compact_representation(), '<float32[3,2],float32[4]>')
-    self.assertEqual(list(collections.OrderedDict(tff.structure.iter_elements(
-        aggregator.initialize.type_signature.result.member
-    ))), ['round', 'rotation_seed'])  # fmt: skip
+    self.assertEqual(
+      list(collections.OrderedDict(tff.structure.iter_elements(aggregator.initialize.type_signature.result.member))),
+      ['round', 'rotation_seed'],
+    )
 
   def test_the_state_has_no_secret_and_noise_only_for_the_round_that_comes(self) -> None:
     weights_type = tff.to_type([(np.float32, shape) for shape in _SHAPES])
@@ -262,7 +263,7 @@ class BuildAggregatorTest(absltest.TestCase):
       aggregator = private_mean.build_aggregator(weights_type, plan, _SECRET)
       for state_type in (aggregator.initialize.type_signature.result, aggregator.next.type_signature.result.state):
         self.assertEqual(
-            state_type.member.compact_representation(), '<round=int32,rotation_seed=int32[2],noise=int64[?]>'
+          state_type.member.compact_representation(), '<round=int32,rotation_seed=int32[2],noise=int64[?]>'
         )
 
 

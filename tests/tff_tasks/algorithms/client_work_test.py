@@ -23,8 +23,8 @@ from tff_tasks.population import seeds
 _IMAGE, _CHARACTER = schema_lib.Feature('image', 'uint8', (28, 28)), schema_lib.Feature('character', 'int8', ())
 _IMAGES = schema_lib.Schema('handwriting', _IMAGE, _CHARACTER, tuple('01'))
 _CASES = {
-    'text': (functools.partial(next_character.build_model, fakes.SCHEMA, 5), fakes.SCHEMA),
-    'images': (functools.partial(handwriting.build_model, _IMAGES, 6), _IMAGES),
+  'text': (functools.partial(next_character.build_model, fakes.SCHEMA, 5), fakes.SCHEMA),
+  'images': (functools.partial(handwriting.build_model, _IMAGES, 6), _IMAGES),
 }
 _RATE = 0.1
 _FIRST = 2
@@ -47,7 +47,7 @@ def _dataset(schema: schema_lib.Schema, count: int, capacity: int, ignored: int 
 
 
 def _train(
-    model: functional_model_lib.FunctionalModel, dataset: client_data.ClientDataset, training: client_work.LocalTraining
+  model: functional_model_lib.FunctionalModel, dataset: client_data.ClientDataset, training: client_work.LocalTraining
 ) -> tuple[list[np.ndarray], task_lib.Sums]:
   """Runs our local SGD in a graph, which is where TFF runs it."""
   with tf.Graph().as_default(), tf.compat.v1.Session() as session:
@@ -76,7 +76,7 @@ def _numbered(count: int, capacity: int, seed: int = 1) -> client_data.ClientDat
 
 
 def _train_with_keras(
-    model: tf.keras.Model, dataset: client_data.ClientDataset, batches: list[list[int]]
+  model: tf.keras.Model, dataset: client_data.ClientDataset, batches: list[list[int]]
 ) -> list[np.ndarray]:
   """Local SGD written the ordinary way, with the Keras model's own variables."""
   optimizer = tf.keras.optimizers.SGD(_RATE)

@@ -126,7 +126,7 @@ def _run_tffs(datasets: list[client_data.ClientDataset], mu: float) -> list[np.n
     return tff.learning.models.from_keras_model(keras_model, loss=_MeanLoss(), input_spec=element)
 
   process = tff.learning.algorithms.build_unweighted_fed_prox(
-      build_model, mu, tff.learning.optimizers.build_sgdm(_RATE), tff.learning.optimizers.build_sgdm(1.0)
+    build_model, mu, tff.learning.optimizers.build_sgdm(_RATE), tff.learning.optimizers.build_sgdm(1.0)
   )
 
   def data(dataset: client_data.ClientDataset) -> tf.data.Dataset:

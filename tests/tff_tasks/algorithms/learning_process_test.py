@@ -28,21 +28,23 @@ from tff_tasks.runtime import registry
 
 _SEED = seeds.Seed.from_number(3)
 _POPULATION = len(fakes.SIZES)
-_NOISED = plan_lib.PrivacyPlan(
-    _POPULATION, 3, quantization_bits=0, clip_norm=0.05, noise_multiplier=1.0, delta=1e-3
-)
+_NOISED = plan_lib.PrivacyPlan(_POPULATION, 3, quantization_bits=0, clip_norm=0.05, noise_multiplier=1.0, delta=1e-3)
 _PLANS = {'noised': _NOISED, 'private': dataclasses.replace(_NOISED, quantization_bits=8)}
 
 
 def _build_process(
-    plan: plan_lib.PrivacyPlan, size: int = 5, rate: float = 1.0
+  plan: plan_lib.PrivacyPlan, size: int = 5, rate: float = 1.0
 ) -> tff.learning.templates.LearningProcess:
   build_model = functools.partial(next_character.build_model, fakes.SCHEMA, size)
   return learning_process.build_learning_process(
-      fed_avg.FedAvg(),
-      functional_model.FunctionalModel(build_model, 1), fakes.SCHEMA, client_work.LocalTraining(0.5, 4, 1),
-      learning_process.build_server_optimizer('sgd', rate), plan, _SEED,
-  )  # fmt: skip
+    fed_avg.FedAvg(),
+    functional_model.FunctionalModel(build_model, 1),
+    fakes.SCHEMA,
+    client_work.LocalTraining(0.5, 4, 1),
+    learning_process.build_server_optimizer('sgd', rate),
+    plan,
+    _SEED,
+  )
 
 
 def _add_noise(plan: plan_lib.PrivacyPlan, state: Any) -> Any:
@@ -120,8 +122,9 @@ class NoiseTest(parameterized.TestCase):
       moved.append(np.concatenate([(after - before).ravel() for before, after in pairs]))
     np.testing.assert_array_equal(*moved)
     path = private_mean.UpdatePath(_PLANS[plan], (moved[0].shape,))
-    codec, rotation = _PLANS[plan].codec(moved[0].size), tf.random.experimental.stateless_fold_in(
-        _SEED.tensor_seed('rotation'), 0, alg='philox'
+    codec, rotation = (
+      _PLANS[plan].codec(moved[0].size),
+      tf.random.experimental.stateless_fold_in(_SEED.tensor_seed('rotation'), 0, alg='philox'),
     )
     assert codec is not None
     (mean,) = path.finish(tf.zeros([codec.encoded_size], tf.int64), rotation, tf.constant(begin.aggregator['noise']))

@@ -25,7 +25,7 @@ def _squared(levels: np.ndarray) -> int:
 class FineGridTest(parameterized.TestCase):
   @hypothesis.settings(deadline=None, max_examples=200)
   @hypothesis.given(
-      vector=strategies.lists(_FLOATS, min_size=1, max_size=9), clip=strategies.floats(1e-6, 1e6), is_clipped=...
+    vector=strategies.lists(_FLOATS, min_size=1, max_size=9), clip=strategies.floats(1e-6, 1e6), is_clipped=...
   )
   def test_no_encoded_vector_exceeds_the_bound(self, vector: list[float], clip: float, is_clipped: bool) -> None:
     grid, update = fine_grid.FineGrid(len(vector), clip), tf.constant(vector, tf.float32)

@@ -15,11 +15,11 @@ def _hostile_vectors(dimension: int) -> dict[str, np.ndarray]:
   """Returns vectors of norm at most the clip that a careless codec gets wrong."""
   stream = np.random.default_rng(0)
   directions = {
-      'one huge coordinate': np.eye(1, dimension, dimension // 2)[0],
-      'all equal': np.ones(dimension),
-      'all halfway between two levels': np.where(np.arange(dimension) % 2, 1.0, -1.0),
-      'random': stream.normal(size=dimension),
-      'a few large, many tiny': stream.normal(size=dimension) ** 9,
+    'one huge coordinate': np.eye(1, dimension, dimension // 2)[0],
+    'all equal': np.ones(dimension),
+    'all halfway between two levels': np.where(np.arange(dimension) % 2, 1.0, -1.0),
+    'random': stream.normal(size=dimension),
+    'a few large, many tiny': stream.normal(size=dimension) ** 9,
   }
   vectors = {name: _CLIP * vector / np.linalg.norm(vector) for name, vector in directions.items()}
   vectors |= {'zeros': np.zeros(dimension), 'tiny': stream.normal(size=dimension) * 1e-30}
@@ -121,8 +121,8 @@ class CodecTest(parameterized.TestCase):
     codec = quantization.Codec(2000, _CLIP, 8)
     vector = tf.constant(_hostile_vectors(2000)['random'])
     plain, compiled = (
-        tf.function(codec.encode, jit_compile=jit)(vector, tf.constant(_ROTATION_SEED), tf.constant([1, 5])).numpy()
-        for jit in (False, True)
+      tf.function(codec.encode, jit_compile=jit)(vector, tf.constant(_ROTATION_SEED), tf.constant([1, 5])).numpy()
+      for jit in (False, True)
     )
     # The order of float32 sums may tip single coordinates over.
     self.assertLess(np.mean(plain != compiled), 0.002)

@@ -34,14 +34,14 @@ def _shards(schema: schema_lib.Schema, **splits: Sequence[_Client]) -> mock.Mock
 
   def read(split: str, client: int) -> tuple[np.ndarray, ...]:
     return tuple(
-        np.array(rows, part.dtype).reshape(-1, *part.shape)
-        for rows, part in zip(splits[split][client], parts, strict=True)
+      np.array(rows, part.dtype).reshape(-1, *part.shape)
+      for rows, part in zip(splits[split][client], parts, strict=True)
     )
 
   shards.read.side_effect = read
   shards.num_clients.side_effect = lambda split: len(splits[split])
   shards.clients.side_effect = lambda split: client_shards.ClientIndex(
-      np.zeros((len(splits[split]), 16), np.uint8), np.array([len(labels) for _, labels in splits[split]], np.int64)
+    np.zeros((len(splits[split]), 16), np.uint8), np.array([len(labels) for _, labels in splits[split]], np.int64)
   )
   return shards
 
@@ -72,9 +72,11 @@ class BaselinesTest(parameterized.TestCase):
 
   def test_without_a_sequence_there_is_no_bigram(self) -> None:
     schema = schema_lib.Schema(
-        'classification', schema_lib.Feature('numbers', 'float32', (1,)), schema_lib.Feature('label', 'int8', ()),
-        ('sit', 'walk'),
-    )  # fmt: skip
+      'classification',
+      schema_lib.Feature('numbers', 'float32', (1,)),
+      schema_lib.Feature('label', 'int8', ()),
+      ('sit', 'walk'),
+    )
     shards = mock.create_autospec(client_shards.ClientShards, instance=True, schema=schema)
     shards.num_clients.return_value = 1
     shards.read.return_value = np.zeros((4, 1), np.float32), np.array([1, 1, 0, _UNKNOWN], np.int8)
@@ -121,8 +123,9 @@ class BaselinesTest(parameterized.TestCase):
     stream = np.random.default_rng(3)
     codes = 2 + stream.zipf(1.3, (60, 50)) % 9_998
     following = np.where(stream.random(codes.shape) < 0.5, codes, 2 + stream.zipf(1.3, codes.shape) % 9_998)
-    train = [(row[:, np.newaxis].tolist(), after[:, np.newaxis].tolist())
-             for row, after in zip(codes, following, strict=True)]  # fmt: skip
+    train = [
+      (row[:, np.newaxis].tolist(), after[:, np.newaxis].tolist()) for row, after in zip(codes, following, strict=True)
+    ]
     schema = _schema(tuple(map(str, range(10_000))), length=1)
     found = []
     for block in (1, 333, 1 << 20):

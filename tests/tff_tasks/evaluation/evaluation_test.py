@@ -38,7 +38,7 @@ def _build_model() -> tf.keras.Model:
 _ECHO = (np.log(7.0) * np.eye(_CLASSES, dtype=np.float32), np.zeros(_CLASSES, np.float32))
 
 _SCHEMA = schema_lib.Schema(
-    'echo', schema_lib.Feature('said', 'uint8', (2,)), schema_lib.Feature('heard', 'int8', (2,)), tuple('abcd')
+  'echo', schema_lib.Feature('said', 'uint8', (2,)), schema_lib.Feature('heard', 'int8', (2,)), tuple('abcd')
 )
 
 
@@ -46,8 +46,8 @@ def _shards(users: Sequence[tuple[list, list]]) -> mock.Mock:
   """Returns the shards of users with these features and labels, in each of their splits."""
   shards = mock.create_autospec(client_shards.ClientShards, instance=True, schema=_SCHEMA)
   arrays = [
-      (np.reshape(features, (-1, 2)).astype(np.uint8), np.reshape(labels, (-1, 2)).astype(np.int8))
-      for features, labels in users
+    (np.reshape(features, (-1, 2)).astype(np.uint8), np.reshape(labels, (-1, 2)).astype(np.int8))
+    for features, labels in users
   ]
   shards.read.side_effect = lambda split, client: arrays[client]
   shards.num_clients.return_value = len(users)
@@ -66,13 +66,15 @@ class EvaluationTest(parameterized.TestCase):
     return evaluation.Evaluator(self.model, shards, split, self.workers)
 
   def test_by_hand(self) -> None:
-    shards = _shards([
+    shards = _shards(
+      [
         ([[0, 1], [2, 3]], [[0, 1], [2, 0]]),  # 3 of 4.
         ([[1, 1]], [[1, _IGNORED]]),  # 1 of 1.
         ([], []),
         ([[0, 0], [2, 2]], [[_IGNORED, _IGNORED], [_IGNORED, _IGNORED]]),
         ([[3, 2]], [[0, 0]]),  # 0 of 2.
-    ])
+      ]
+    )
     found = self._evaluator(shards, 'tail').evaluate(_ECHO)
     self.assertEqual(shards.read.call_args_list, [mock.call('tail', client) for client in range(5)])
     self.assertEqual({call.args for call in shards.num_clients.call_args_list}, {('tail',)})
@@ -113,8 +115,8 @@ class EvaluationTest(parameterized.TestCase):
   def test_a_batch_of_many_logits_has_few_examples(self, most_logits: int, batch_size: int) -> None:
     shards = _shards([([[0, 1]] * 5, [[0, 1]] * 5)])
     with (
-        mock.patch.object(evaluation, '_MAX_LOGITS', most_logits),
-        mock.patch.object(task_lib, 'sums', wraps=task_lib.sums) as sums,
+      mock.patch.object(evaluation, '_MAX_LOGITS', most_logits),
+      mock.patch.object(task_lib, 'sums', wraps=task_lib.sums) as sums,
     ):
       # A model of its own: the others were traced already.
       model = functional_model_lib.FunctionalModel(_build_model, 0)
@@ -168,7 +170,7 @@ class EvaluationTest(parameterized.TestCase):
     self.assertEqual([evaluator.evaluate(weights).accuracy for weights in (_ECHO, always_two, _ECHO)], [1, 0, 1])
 
   @parameterized.named_parameters(
-      ('without_examples', ([], [])), ('without_labels', ([[0, 1]], [[_IGNORED, _IGNORED]]))
+    ('without_examples', ([], [])), ('without_labels', ([[0, 1]], [[_IGNORED, _IGNORED]]))
   )
   def test_there_is_no_figure(self, user: tuple[list, list]) -> None:
     evaluator = self._evaluator(_shards([user, ([], [])]))

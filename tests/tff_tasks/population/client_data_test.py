@@ -20,7 +20,7 @@ _EMPTY = fakes.SIZES.index(0)
 
 
 def _source(
-    shards: client_shards.ClientShards, batch_size: int = 4, seed: int = 1, cap: int = 99
+  shards: client_shards.ClientShards, batch_size: int = 4, seed: int = 1, cap: int = 99
 ) -> client_data.ClientDataSource:
   return client_data.ClientDataSource(shards, batch_size, cap, seeds.Seed.from_number(seed))
 
@@ -44,7 +44,7 @@ class ClientDataTest(parameterized.TestCase):
       np.testing.assert_array_equal(one, other, strict=True)
 
   @parameterized.parameters(
-      (0, 4, 4), (1, 4, 4), (5, 4, 8), (9, 4, 16), (17, 4, 32), (40, 4, 64), (40, 5, 40), (40, 64, 64), (3, 1, 4)
+    (0, 4, 4), (1, 4, 4), (5, 4, 8), (9, 4, 16), (17, 4, 32), (40, 4, 64), (40, 5, 40), (40, 64, 64), (3, 1, 4)
   )
   def test_capacities_are_a_power_of_two_of_batches(self, size: int, batch_size: int, capacity: int) -> None:
     with mock.patch.object(client_data, '_LEAST_EXAMPLES', 0):
@@ -53,7 +53,7 @@ class ClientDataTest(parameterized.TestCase):
     self.assertEqual(dataset.labels.shape, (capacity, 12))
 
   @parameterized.parameters(
-      (256, 1 << 20, 99, {64}), (256, 1 << 20, 7, {8}), (10, 1 << 20, 99, {16, 32, 64}), (256, 264, 99, {8, 16, 32, 64})
+    (256, 1 << 20, 99, {64}), (256, 1 << 20, 7, {8}), (10, 1 << 20, 99, {16, 32, 64}), (256, 264, 99, {8, 16, 32, 64})
   )
   def test_small_capacities_are_one(self, examples: int, num_bytes: int, cap: int, capacities: set[int]) -> None:
     with mock.patch.multiple(client_data, _LEAST_EXAMPLES=examples, _LEAST_BYTES=num_bytes):
@@ -111,16 +111,16 @@ class BadClientsTest(parameterized.TestCase):
   def _write(self, schema: schema_lib.Schema, *clients: tuple[np.ndarray, np.ndarray]) -> client_shards.ClientShards:
     folder = self.create_tempdir().full_path
     examples = [
-        shard_writing.ClientExamples(f'{number:016d}'.encode(), 'train', features, labels)
-        for number, (features, labels) in enumerate(clients)
+      shard_writing.ClientExamples(f'{number:016d}'.encode(), 'train', features, labels)
+      for number, (features, labels) in enumerate(clients)
     ]
     shard_writing.write_data_set(folder, schema, [shard_writing.pack(examples)])
     return client_shards.ClientShards(folder)
 
   @parameterized.parameters(
-      ('labels', 10, 'Expected labels of 10 classes, found 2 to 10: preprocess the data again.'),
-      ('labels', -3, 'Expected labels of 10 classes, found -3 to 2: preprocess the data again.'),
-      ('features', 10, 'Expected features of 10 classes, found 1 to 10: preprocess the data again.'),
+    ('labels', 10, 'Expected labels of 10 classes, found 2 to 10: preprocess the data again.'),
+    ('labels', -3, 'Expected labels of 10 classes, found -3 to 2: preprocess the data again.'),
+    ('features', 10, 'Expected features of 10 classes, found 1 to 10: preprocess the data again.'),
   )
   def test_codes_without_a_class_are_refused(self, where: str, code: int, message: str) -> None:
     good = np.full((3, 12), 1, np.uint8), np.full((3, 12), 2, np.int8)
@@ -137,7 +137,7 @@ class BadClientsTest(parameterized.TestCase):
 
   def test_pixels_are_no_codes(self) -> None:
     schema = schema_lib.Schema(
-        'handwriting', schema_lib.Feature('i', 'uint8', (4, 4)), schema_lib.Feature('l', 'int8', ()), ('a', 'b')
+      'handwriting', schema_lib.Feature('i', 'uint8', (4, 4)), schema_lib.Feature('l', 'int8', ()), ('a', 'b')
     )
     shards = self._write(schema, (np.full((2, 4, 4), 255, np.uint8), np.array([0, 1], np.int8)))
     self.assertEqual(_source(shards).cohort(1, np.array([0])).load(0).features.max(), 255)

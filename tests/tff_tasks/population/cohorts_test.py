@@ -48,9 +48,9 @@ class CohortsTest(parameterized.TestCase):
   def test_depends_on_the_seed_and_the_round(self, sampling: str) -> None:
     plan = _plan(sampling)
     drawn = {
-        tuple(_draw(plan, seeds.Seed.from_number(number), round_number))
-        for number in range(5)
-        for round_number in range(20)
+      tuple(_draw(plan, seeds.Seed.from_number(number), round_number))
+      for number in range(5)
+      for round_number in range(20)
     }
     self.assertLen(drawn, 100)
 

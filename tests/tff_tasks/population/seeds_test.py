@@ -34,10 +34,21 @@ class SeedTest(parameterized.TestCase):
 
   def test_every_purpose_and_number_has_a_stream_of_its_own(self) -> None:
     purposes: list[tuple[Any, ...]] = [
-        ('cohort',), ('cohort', 1), ('cohort', 11), ('cohort', 1, 1), ('client', 1, 1), ('client', 11, 2),
-        ('client', 1, 12), ('client', 2, 1), ('client', 1, 2), ('client', -1, 2), ('model',), ('client', 1, b'\0'),
-        ('client', 1, b'\0\1'), ('client', 1, b'\1'),
-    ]  # fmt: skip
+      ('cohort',),
+      ('cohort', 1),
+      ('cohort', 11),
+      ('cohort', 1, 1),
+      ('client', 1, 1),
+      ('client', 11, 2),
+      ('client', 1, 12),
+      ('client', 2, 1),
+      ('client', 1, 2),
+      ('client', -1, 2),
+      ('model',),
+      ('client', 1, b'\0'),
+      ('client', 1, b'\0\1'),
+      ('client', 1, b'\1'),
+    ]
     draws = [_SEED.stream(*purpose).random(4).tolist() for purpose in purposes]
     for (purpose, one), (other_purpose, other) in itertools.combinations(zip(purposes, draws, strict=True), 2):
       self.assertEmpty(set(one) & set(other), f'{purpose} and {other_purpose}')
@@ -99,9 +110,13 @@ class ReuseTest(absltest.TestCase):
   def _train(self, name: str, seed: seeds.Seed | None = None, **changes: Any) -> np.ndarray:
     """Returns the weights of the released model of a run, whose secret may be given as no user can."""
     config = dataclasses.replace(
-        fakes.CONFIG, output_dir=f'{self._folder}/{name}', server_optimizer='sgd', server_learning_rate=1.0,
-        clients_per_round=15, **{'noise_multiplier': 4.0, **changes},
-    )  # fmt: skip
+      fakes.CONFIG,
+      output_dir=f'{self._folder}/{name}',
+      server_optimizer='sgd',
+      server_learning_rate=1.0,
+      clients_per_round=15,
+      **{'noise_multiplier': 4.0, **changes},
+    )
     build_seed = (lambda _: seed) if seed else parts.build_seed
     with mock.patch.object(parts, 'build_seed', build_seed):
       flagfile = f'--client_learning_rate={name}\n--model_size={config.model_size}\n'

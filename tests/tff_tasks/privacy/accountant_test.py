@@ -73,13 +73,13 @@ _QUICKSTART = accountant.Round('poisson', 220 / 928, 1.757)
 
 class EpsilonTest(parameterized.TestCase):
   @parameterized.named_parameters(
-      ('quickstart', [(_QUICKSTART, 120)]),
-      ('one_round', [(accountant.Round('poisson', 0.1, 1.0), 1)]),
-      ('everyone', [(accountant.Round('poisson', 0.97, 4.0), 10)]),
-      ('fixed', [(accountant.Round('fixed', 0.2, 2.0), 40)]),
-      ('two_plans', [(accountant.Round('poisson', 0.25, 2.0), 30), (accountant.Round('poisson', 0.1, 1.2), 20)]),
-      ('two_samplings', [(_QUICKSTART, 60), (accountant.Round('fixed', 0.3, 3.0), 40)]),
-      ('little_noise_first', [(accountant.Round('poisson', 0.001, 0.5), 5), (_QUICKSTART, 60)]),
+    ('quickstart', [(_QUICKSTART, 120)]),
+    ('one_round', [(accountant.Round('poisson', 0.1, 1.0), 1)]),
+    ('everyone', [(accountant.Round('poisson', 0.97, 4.0), 10)]),
+    ('fixed', [(accountant.Round('fixed', 0.2, 2.0), 40)]),
+    ('two_plans', [(accountant.Round('poisson', 0.25, 2.0), 30), (accountant.Round('poisson', 0.1, 1.2), 20)]),
+    ('two_samplings', [(_QUICKSTART, 60), (accountant.Round('fixed', 0.3, 3.0), 40)]),
+    ('little_noise_first', [(accountant.Round('poisson', 0.001, 0.5), 5), (_QUICKSTART, 60)]),
   )
   def test_is_that_of_a_direct_convolution(self, rounds: list[tuple[accountant.Round, int]]) -> None:
     epsilon = accountant.epsilon(rounds, 1e-4)
@@ -124,9 +124,7 @@ class EpsilonTest(parameterized.TestCase):
     other = accountant.Round('poisson', 0.1, 1.2)
     whole = accountant.epsilon([(_QUICKSTART, 60), (other, 20)], 1e-4)
     self.assertAlmostEqual(accountant.epsilon([(other, 20), (_QUICKSTART, 60)], 1e-4), whole, places=9)
-    self.assertEqual(
-        accountant.epsilon([(_QUICKSTART, 30), (other, 20), (_QUICKSTART, 30)], 1e-4), whole
-    )
+    self.assertEqual(accountant.epsilon([(_QUICKSTART, 30), (other, 20), (_QUICKSTART, 30)], 1e-4), whole)
 
   def test_no_rounds_cost_nothing(self) -> None:
     self.assertEqual(accountant.epsilon([], 1e-4), 0.0)

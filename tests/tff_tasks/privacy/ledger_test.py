@@ -12,25 +12,25 @@ from tff_tasks.privacy import ledger
 from tff_tasks.privacy import plan as plan_lib
 
 _PLAN = plan_lib.PrivacyPlan(
-    population=932, clients_per_round=250, clip_norm=0.3, quantization_bits=4, noise_multiplier=2.08, delta=1e-4
+  population=932, clients_per_round=250, clip_norm=0.3, quantization_bits=4, noise_multiplier=2.08, delta=1e-4
 )
 _ENTRIES = [
-    {
-        'what': 'vocabulary',
-        'source': 'dp',
-        'mechanism': 'noisy counts',
-        'epsilon': 1.5,
-        'delta': 1e-5,
-        'unit': 'client',
-        'adjacency': guarantees.ADJACENCY,
-    },
-    {'what': 'classes', 'source': 'declared', 'mechanism': 'none', 'epsilon': 0.0, 'delta': 0.0},
+  {
+    'what': 'vocabulary',
+    'source': 'dp',
+    'mechanism': 'noisy counts',
+    'epsilon': 1.5,
+    'delta': 1e-5,
+    'unit': 'client',
+    'adjacency': guarantees.ADJACENCY,
+  },
+  {'what': 'classes', 'source': 'declared', 'mechanism': 'none', 'epsilon': 0.0, 'delta': 0.0},
 ]
 _PUBLIC = plan_lib.PrivacyPlan(population=932, clients_per_round=250, quantization_bits=0)
 
 
 def _ledger(
-    plan: plan_lib.PrivacyPlan, rounds: int, total_rounds: int = 20, dimension: int = 9, entries: Sequence[dict] = ()
+  plan: plan_lib.PrivacyPlan, rounds: int, total_rounds: int = 20, dimension: int = 9, entries: Sequence[dict] = ()
 ) -> dict[str, Any]:
   return ledger.build_ledger([plan_lib.Segment(plan, rounds)], total_rounds, dimension, entries)
 
@@ -146,8 +146,8 @@ class SegmentsTest(absltest.TestCase):
 
   def test_scaling_is_about_all_rounds(self) -> None:
     segments = [
-        plan_lib.Segment(dataclasses.replace(_PLAN, noise_multiplier=0.6), 100),
-        plan_lib.Segment(dataclasses.replace(_PLAN, noise_multiplier=6.0), 10),
+      plan_lib.Segment(dataclasses.replace(_PLAN, noise_multiplier=0.6), 100),
+      plan_lib.Segment(dataclasses.replace(_PLAN, noise_multiplier=6.0), 10),
     ]
     self.assertRegex(ledger.build_ledger(segments, 110, 9)['scaling'], '^With .*clients a round')
 

@@ -65,8 +65,8 @@ class RoundedGaussianTest(parameterized.TestCase):
       return 10**9 + len(found)
 
     with (
-        mock.patch.object(noise, '_LEAST_TAIL', 1 << 50),  # One in 8,192.
-        mock.patch.object(noise, '_round_exactly', round_exactly),
+      mock.patch.object(noise, '_LEAST_TAIL', 1 << 50),  # One in 8,192.
+      mock.patch.object(noise, '_round_exactly', round_exactly),
     ):
       source = noise.RoundedGaussian(_KEY, 1.0, size)
       drawn = source.draw(2)

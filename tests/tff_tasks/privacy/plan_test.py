@@ -10,8 +10,9 @@ from tff_tasks.privacy import accountant
 from tff_tasks.privacy import plan as plan_lib
 
 _PLAN = plan_lib.PrivacyPlan(
-    population=932, clients_per_round=250, clip_norm=0.3, quantization_bits=8, noise_multiplier=2.08, delta=1e-4
+  population=932, clients_per_round=250, clip_norm=0.3, quantization_bits=8, noise_multiplier=2.08, delta=1e-4
 )
+
 
 def _training_epsilon(plan: plan_lib.PrivacyPlan, rounds: int) -> float | None:
   return plan_lib.training_epsilon_of([plan_lib.Segment(plan, rounds)])
@@ -71,19 +72,19 @@ class PrivacyPlanTest(parameterized.TestCase):
     self.assertEqual(plan.update_bytes(1024), 512)
 
   @parameterized.named_parameters(
-      ('sampling', {'sampling': 'shuffled'}, 'Expected sampling'),
-      ('nobody', {'population': 0}, 'Expected training clients'),
-      ('no_clients', {'clients_per_round': 0}, 'Expected 1 to 932'),
-      ('too_many_clients', {'clients_per_round': 933}, 'Expected 1 to 932'),
-      ('noise_without_clip', {'clip_norm': None, 'quantization_bits': 0}, 'Expected a clip_norm'),
-      ('bits_without_clip', {'clip_norm': None, 'noise_multiplier': 0.0}, 'Expected a clip_norm'),
-      ('clip', {'clip_norm': 0.0}, 'clip_norm > 0'),
-      ('clip_without_bits', {'clip_norm': -1.0, 'quantization_bits': 0}, 'clip_norm > 0'),
-      ('bits', {'quantization_bits': 17}, 'quantization_bits'),
-      ('negative_noise', {'noise_multiplier': -1.0}, 'noise_multiplier'),
-      ('no_delta', {'delta': None}, 'Expected 0 < delta'),
-      ('delta_of_one_user', {'delta': 1 / 932}, 'Expected 0 < delta'),
-      ('overflow', {'population': 2**20, 'quantization_bits': 16, 'delta': 1e-8}, 'fit 32 bits'),
+    ('sampling', {'sampling': 'shuffled'}, 'Expected sampling'),
+    ('nobody', {'population': 0}, 'Expected training clients'),
+    ('no_clients', {'clients_per_round': 0}, 'Expected 1 to 932'),
+    ('too_many_clients', {'clients_per_round': 933}, 'Expected 1 to 932'),
+    ('noise_without_clip', {'clip_norm': None, 'quantization_bits': 0}, 'Expected a clip_norm'),
+    ('bits_without_clip', {'clip_norm': None, 'noise_multiplier': 0.0}, 'Expected a clip_norm'),
+    ('clip', {'clip_norm': 0.0}, 'clip_norm > 0'),
+    ('clip_without_bits', {'clip_norm': -1.0, 'quantization_bits': 0}, 'clip_norm > 0'),
+    ('bits', {'quantization_bits': 17}, 'quantization_bits'),
+    ('negative_noise', {'noise_multiplier': -1.0}, 'noise_multiplier'),
+    ('no_delta', {'delta': None}, 'Expected 0 < delta'),
+    ('delta_of_one_user', {'delta': 1 / 932}, 'Expected 0 < delta'),
+    ('overflow', {'population': 2**20, 'quantization_bits': 16, 'delta': 1e-8}, 'fit 32 bits'),
   )
   def test_refuses_what_would_not_be_accounted_for(self, change: dict, message: str) -> None:
     with self.assertRaisesRegex(ValueError, message):
@@ -104,9 +105,9 @@ class NoPromiseTest(parameterized.TestCase):
   def test_there_is_a_reason_where_there_is_no_epsilon(self) -> None:
     self.assertEqual(plan_lib.why_no_promise([plan_lib.Segment(_PLAN, 20)]), '')
     for plan, reason in (
-        (dataclasses.replace(_PLAN, noise_multiplier=0.0), 'this run adds no noise'),
-        (dataclasses.replace(_PLAN, is_seeded=True), 'the noise comes from --seed'),
-        (dataclasses.replace(_PLAN, noise_multiplier=0.001), 'epsilon is above 100'),
+      (dataclasses.replace(_PLAN, noise_multiplier=0.0), 'this run adds no noise'),
+      (dataclasses.replace(_PLAN, is_seeded=True), 'the noise comes from --seed'),
+      (dataclasses.replace(_PLAN, noise_multiplier=0.001), 'epsilon is above 100'),
     ):
       self.assertStartsWith(plan_lib.why_no_promise([plan_lib.Segment(plan, 20)]), reason)
       self.assertIsNone(plan.epsilon(20))

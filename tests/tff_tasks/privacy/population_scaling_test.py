@@ -8,7 +8,7 @@ from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.privacy import population_scaling
 
 _PLAN = plan_lib.PrivacyPlan(
-    population=932, clients_per_round=250, clip_norm=0.3, quantization_bits=4, noise_multiplier=2.08, delta=1e-4
+  population=932, clients_per_round=250, clip_norm=0.3, quantization_bits=4, noise_multiplier=2.08, delta=1e-4
 )
 
 
@@ -29,7 +29,7 @@ class PopulationScalingTest(absltest.TestCase):
     population, clients = (int(number.replace(',', '')) for number in re.findall(r'([\d,]+) (?:users|clients)', line))
     noise, delta = map(float, re.findall(r'(?:multiplier|delta) ([\d.]+(?:e-\d+)?)', line))
     claimed = dataclasses.replace(
-        _PLAN, population=population, clients_per_round=clients, noise_multiplier=noise, delta=delta
+      _PLAN, population=population, clients_per_round=clients, noise_multiplier=noise, delta=delta
     )
     epsilon = claimed.epsilon(140)
     self.assertBetween(epsilon, 1.95, 2.0)
@@ -50,7 +50,7 @@ class PopulationScalingTest(absltest.TestCase):
 
   def test_more_clients_than_this_run_could_sum_are_no_mistake(self) -> None:
     wide = plan_lib.PrivacyPlan(
-        population=20_000, clients_per_round=5000, clip_norm=1.0, quantization_bits=16, noise_multiplier=1.0, delta=1e-6
+      population=20_000, clients_per_round=5000, clip_norm=1.0, quantization_bits=16, noise_multiplier=1.0, delta=1e-6
     )
     self.assertRegex(_explain(wide, 2.0), 'With [0-9,]+ users')
 

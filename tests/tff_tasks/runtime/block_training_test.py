@@ -15,11 +15,11 @@ from tff_tasks.runtime import blocks
 from tff_tasks.runtime import session_call
 
 _DATASET = client_data.ClientDataset(
-    tff.TensorType(np.float32, (None, 2)),
-    tff.TensorType(np.int32),
-    tff.TensorType(np.int32, (None,)),
-    tff.TensorType(np.int32),
-    tff.TensorType(np.int32, (2, 2)),
+  tff.TensorType(np.float32, (None, 2)),
+  tff.TensorType(np.int32),
+  tff.TensorType(np.int32, (None,)),
+  tff.TensorType(np.int32),
+  tff.TensorType(np.int32, (2, 2)),
 )
 
 
@@ -33,11 +33,11 @@ def _build_form() -> tff.backends.mapreduce.MapReduceForm:
     counts = tf.cast((number >= 0) & (number < dataset.num_examples), tf.float32)
     total = scale * tf.reduce_sum(dataset.features * counts[:, tf.newaxis])
     return collections.OrderedDict(
-        total=total, rejected=tf.cast(dataset.num_examples < 2, tf.int32), seeds=tf.reduce_sum(dataset.seeds)
+      total=total, rejected=tf.cast(dataset.num_examples < 2, tf.int32), seeds=tf.reduce_sum(dataset.seeds)
     )
 
   @tff.federated_computation(
-      tff.FederatedType(np.float32, tff.SERVER), tff.FederatedType(tff.SequenceType(_DATASET), tff.CLIENTS)
+    tff.FederatedType(np.float32, tff.SERVER), tff.FederatedType(tff.SequenceType(_DATASET), tff.CLIENTS)
   )
   def next_round(state: Any, data: Any) -> Any:
     update = tff.federated_map(work, (data, tff.federated_broadcast(state)))
@@ -51,11 +51,11 @@ def _build_form() -> tff.backends.mapreduce.MapReduceForm:
 def _block(num_examples: list[int], size: int = 5, capacity: int = 4) -> blocks.Block:
   stream = np.random.default_rng(0)
   arrays = client_data.ClientDataset(
-      stream.random((size * capacity, 2), np.float32),
-      np.arange(0, size * capacity, capacity, np.int32),
-      np.zeros((size, capacity), np.int32),
-      np.array([*num_examples, *[capacity] * (size - len(num_examples))], np.int32),
-      stream.integers(0, 9, (size, 2, 2)).astype(np.int32),
+    stream.random((size * capacity, 2), np.float32),
+    np.arange(0, size * capacity, capacity, np.int32),
+    np.zeros((size, capacity), np.int32),
+    np.array([*num_examples, *[capacity] * (size - len(num_examples))], np.int32),
+    stream.integers(0, 9, (size, 2, 2)).astype(np.int32),
   )
   return blocks.Block(arrays, list(range(10, 10 + len(num_examples))), [], np.empty(0, np.uint8))
 

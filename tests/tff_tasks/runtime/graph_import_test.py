@@ -116,7 +116,7 @@ class ImportedTest(parameterized.TestCase):
 
   def test_a_sequence_of_many_is_refused(self) -> None:
     compute = tff.tensorflow.computation(
-        lambda dataset: dataset.reduce(0, lambda total, value: total + value), tff.SequenceType(np.int32)
+      lambda dataset: dataset.reduce(0, lambda total, value: total + value), tff.SequenceType(np.int32)
     )
     with self.assertRaisesRegex(ValueError, '^Expected a graph that reads one element of its sequence, found .*Reduce'):
       graph_import.import_computation(compute)

@@ -53,12 +53,17 @@ def _build_model(size: int) -> functional_model.FunctionalModel:
 
 
 def _build_process(
-    optimizer: str, plan: plan_lib.PrivacyPlan, rate: float = 0.5, epochs: int = 2, seed: seeds.Seed = _SEED
+  optimizer: str, plan: plan_lib.PrivacyPlan, rate: float = 0.5, epochs: int = 2, seed: seeds.Seed = _SEED
 ) -> tff.learning.templates.LearningProcess:
   return learning_process.build_learning_process(
-      fed_avg.FedAvg(), _build_model(5), fakes.SCHEMA, client_work.LocalTraining(rate, 4, epochs),
-      learning_process.build_server_optimizer(optimizer, 0.1, 'linear', 8), plan, seed,
-  )  # fmt: skip
+    fed_avg.FedAvg(),
+    _build_model(5),
+    fakes.SCHEMA,
+    client_work.LocalTraining(rate, 4, epochs),
+    learning_process.build_server_optimizer(optimizer, 0.1, 'linear', 8),
+    plan,
+    seed,
+  )
 
 
 def _add_noise(plan: plan_lib.PrivacyPlan, state: Any, seed: seeds.Seed = _SEED) -> Any:
@@ -109,7 +114,7 @@ class LocalRuntimeTest(parameterized.TestCase):
       self._compare_with_tffs(_build_process(optimizer, _PLANS[plan], seed=_OTHER_SEED), use_xla, _PLANS[plan])
 
   def _compare_with_tffs(
-      self, process: tff.learning.templates.LearningProcess, use_xla: bool, plan: plan_lib.PrivacyPlan
+    self, process: tff.learning.templates.LearningProcess, use_xla: bool, plan: plan_lib.PrivacyPlan
   ) -> None:
     ours, our_metrics = self._run(local.LocalRuntime(process, use_xla), plan)
     theirs, their_metrics = self._run(tff_runtime.TffRuntime(process), plan)
@@ -135,18 +140,22 @@ class LocalRuntimeTest(parameterized.TestCase):
     schema = schema_lib.Schema('handwriting', image, label, ('a', 'b'))
     stream, folder = np.random.default_rng(0), self.create_tempdir().full_path
     clients = [
-        shard_writing.ClientExamples(
-            f'{number:016d}'.encode(), 'train', stream.integers(0, 256, (size, 11, 12)).astype(np.uint8),
-            stream.integers(0, 2, size).astype(np.int8),
-        )
-        for number, size in enumerate((9, 3, 0, 6))
-    ]  # fmt: skip
+      shard_writing.ClientExamples(
+        *(f'{number:016d}'.encode(), 'train', stream.integers(0, 256, (size, 11, 12)).astype(np.uint8)),
+        stream.integers(0, 2, size).astype(np.int8),
+      )
+      for number, size in enumerate((9, 3, 0, 6))
+    ]
     shard_writing.write_data_set(folder, schema, [shard_writing.pack(clients)])
     process = learning_process.build_learning_process(
-        fed_avg.FedAvg(),
-        functional_model.FunctionalModel(functools.partial(handwriting.build_model, schema, 6), 1), schema,
-        client_work.LocalTraining(0.1, 4, 2), learning_process.build_server_optimizer('sgd', 1.0), _PLAIN, _SEED,
-    )  # fmt: skip
+      fed_avg.FedAvg(),
+      functional_model.FunctionalModel(functools.partial(handwriting.build_model, schema, 6), 1),
+      schema,
+      client_work.LocalTraining(0.1, 4, 2),
+      learning_process.build_server_optimizer('sgd', 1.0),
+      _PLAIN,
+      _SEED,
+    )
     source = client_data.ClientDataSource(client_shards.ClientShards(folder), 4, 99, _SEED)
     results = []
     for build in _both(process, use_xla):
@@ -179,14 +188,14 @@ class LocalRuntimeTest(parameterized.TestCase):
 
     cohort = self._source.cohort(1, np.array([0, 2]))
     with (
-        contextlib.closing(local.LocalRuntime(process)) as runtime,
-        mock.patch.object(block_training.BlockWork, '__call__', call),
+      contextlib.closing(local.LocalRuntime(process)) as runtime,
+      mock.patch.object(block_training.BlockWork, '__call__', call),
     ):
       self.assertEqual((runtime.use_xla, runtime.choice), (None, ''))
       state, *_ = runtime.next(runtime.initialize(), cohort)
       self.assertEqual(runtime.use_xla, is_xla_faster)
       self.assertStartsWith(
-          runtime.choice, 'Clients train compiled by XLA: ' if is_xla_faster else 'Clients train without XLA: '
+        runtime.choice, 'Clients train compiled by XLA: ' if is_xla_faster else 'Clients train without XLA: '
       )
     with contextlib.closing(local.LocalRuntime(process, is_xla_faster)) as fixed:
       expected, *_ = fixed.next(fixed.initialize(), cohort)
@@ -204,8 +213,8 @@ class LocalRuntimeTest(parameterized.TestCase):
 
     process, cohort = _build_process('sgd', _PLAIN, epochs=1), self._source.cohort(1, np.array([0, 2]))
     with (
-        contextlib.closing(local.LocalRuntime(process)) as runtime,
-        mock.patch.object(block_training.BlockWork, '__call__', call),
+      contextlib.closing(local.LocalRuntime(process)) as runtime,
+      mock.patch.object(block_training.BlockWork, '__call__', call),
     ):
       _, metrics, _ = runtime.next(runtime.initialize(), cohort)
       self.assertEqual(metrics['aggregator']['sums']['clients'], 2)
@@ -275,9 +284,9 @@ class BadClientsTest(parameterized.TestCase):
   def test_an_error_while_training_or_reading_ends_the_round(self, kind: type[BaseException]) -> None:
     for where in ((block_training.BlockWork, '__call__'), (client_data.Cohort, 'load_block')):
       with (
-          contextlib.closing(local.LocalRuntime(_build_process('sgd', _PLAIN), True)) as runtime,
-          mock.patch.object(*where, side_effect=kind('on purpose')),
-          self.assertRaisesRegex(kind, 'on purpose'),
+        contextlib.closing(local.LocalRuntime(_build_process('sgd', _PLAIN), True)) as runtime,
+        mock.patch.object(*where, side_effect=kind('on purpose')),
+        self.assertRaisesRegex(kind, 'on purpose'),
       ):
         runtime.next(runtime.initialize(), self._everyone)
 

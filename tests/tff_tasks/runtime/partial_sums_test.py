@@ -18,7 +18,7 @@ _BYTES = 204
 
 def _build_form() -> tff.backends.mapreduce.MapReduceForm:
   @tff.federated_computation(
-      tff.FederatedType(np.float32, tff.SERVER), tff.FederatedType(tff.SequenceType(_UPDATE), tff.CLIENTS)
+    tff.FederatedType(np.float32, tff.SERVER), tff.FederatedType(tff.SequenceType(_UPDATE), tff.CLIENTS)
   )
   def next_round(state: Any, data: Any) -> Any:
     return state, tff.federated_sum(tff.federated_map(_first, data))
@@ -35,8 +35,8 @@ def _sums(count: int) -> list[list[np.ndarray]]:
   stream = np.random.default_rng(0)
   # Of sizes so different that another order gives other bits.
   return [
-      [(10.0 ** stream.integers(-3, 4, 50) * stream.random(50)).astype(np.float32), np.array(number, np.int32)]
-      for number in range(count)
+    [(10.0 ** stream.integers(-3, 4, 50) * stream.random(50)).astype(np.float32), np.array(number, np.int32)]
+    for number in range(count)
   ]
 
 

@@ -130,9 +130,13 @@ class ServerTest(parameterized.TestCase):
 
   def test_a_killed_program_leaves_neither(self) -> None:
     program = subprocess.Popen(
-        [sys.executable, '-c', textwrap.dedent(_PROGRAM), self._binary], cwd=layout.ROOT, stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': str(layout.ROOT)},
-    )  # fmt: skip
+      [sys.executable, '-c', textwrap.dedent(_PROGRAM), self._binary],
+      cwd=layout.ROOT,
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+      env={**os.environ, 'PYTHONPATH': str(layout.ROOT)},
+    )
     self.addCleanup(program.communicate)
     self.addCleanup(program.kill)
     assert program.stdout is not None

@@ -34,7 +34,7 @@ class ResidentTest(parameterized.TestCase):
   def test_arrays_go_in_and_come_out_flat(self) -> None:
     specs = [tf.TensorSpec([2, 3]), tf.TensorSpec([3], tf.int32), tf.TensorSpec([], tf.bool)]
     function = session_call.make_resident(
-        lambda table, row, flag: (tf.cast(row, tf.float32) + table, tf.logical_not(flag), tf.reduce_sum(row)), specs
+      lambda table, row, flag: (tf.cast(row, tf.float32) + table, tf.logical_not(flag), tf.reduce_sum(row)), specs
     )
     table, row = np.arange(6, dtype=np.float32).reshape(2, 3), np.array([10, 20, 30], np.int32)
     total, flag, size = function(table, row, np.array(True))
@@ -131,7 +131,7 @@ class ResidentTest(parameterized.TestCase):
 
   def test_calls_lose_no_memory(self) -> None:
     function = session_call.make_resident(
-        lambda *inputs: [*inputs, tf.add_n(inputs), inputs[0][0]], [tf.TensorSpec([None])] * 4
+      lambda *inputs: [*inputs, tf.add_n(inputs), inputs[0][0]], [tf.TensorSpec([None])] * 4
     )
     inputs = [_aligned(64), _aligned(64, 1), _aligned(64), np.zeros(64, np.float32)]
     inputs[2].flags.writeable = False

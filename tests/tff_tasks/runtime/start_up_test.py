@@ -30,7 +30,9 @@ class Watch(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Watch())
 start_up.start_tensorflow()
 """
-_STARTS = _WATCH.replace('{then}', '') + """
+_STARTS = (
+  _WATCH.replace('{then}', '')
+  + """
 import psutil
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -42,6 +44,7 @@ except RuntimeError as error:
 threads = tf.config.threading.get_intra_op_parallelism_threads()
 print(json.dumps([int(tf.add(1, 2)), threads, len(psutil.Process().children()), refusal]))
 """
+)
 _ENDS_THERE = _WATCH.replace('{then}', 'os._exit(0)')
 _OURS = {'TF_CPP_MIN_LOG_LEVEL': '3', 'TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE': 'false'}
 
@@ -50,9 +53,15 @@ def _run(program: str, environment: Mapping[str, str]) -> subprocess.CompletedPr
   """Runs a program in a process of its own, with nothing of TensorFlow in its environment but what is given."""
   inherited = {name: value for name, value in os.environ.items() if not name.startswith('TF_')}
   return subprocess.run(
-      [sys.executable, '-c', _PRELUDE + program], cwd=layout.ROOT, stdin=subprocess.DEVNULL, capture_output=True,
-      text=True, timeout=_SECONDS_TO_HANG, check=True, env={**inherited, 'PYTHONPATH': str(layout.ROOT), **environment},
-  )  # fmt: skip
+    [sys.executable, '-c', _PRELUDE + program],
+    cwd=layout.ROOT,
+    stdin=subprocess.DEVNULL,
+    capture_output=True,
+    text=True,
+    timeout=_SECONDS_TO_HANG,
+    check=True,
+    env={**inherited, 'PYTHONPATH': str(layout.ROOT), **environment},
+  )
 
 
 class StartUpTest(parameterized.TestCase):

@@ -19,16 +19,16 @@ class _Pair(NamedTuple):
 
 # Keys and fields in an order that is not the alphabet's, which `tf.nest` would sort.
 _NESTED: dict[str, Any] = collections.OrderedDict(
-    z=np.float32(1.5),
-    a=_Pair(second=np.int32(2), first=(np.float32(3), [np.int32(4), ()])),
-    m=np.array([5, 6], np.int32),
+  z=np.float32(1.5),
+  a=_Pair(second=np.int32(2), first=(np.float32(3), [np.int32(4), ()])),
+  m=np.array([5, 6], np.int32),
 )
 _NESTED_TYPE = tff.to_type(
-    collections.OrderedDict(
-        z=np.float32,
-        a=_Pair(second=np.int32, first=(np.float32, [np.int32, ()])),
-        m=tff.TensorType(np.int32, (2,)),
-    )
+  collections.OrderedDict(
+    z=np.float32,
+    a=_Pair(second=np.int32, first=(np.float32, [np.int32, ()])),
+    m=tff.TensorType(np.int32, (2,)),
+  )
 )
 
 
@@ -75,12 +75,15 @@ class ValuesTest(parameterized.TestCase):
 
   def test_specs_and_names_are_of_the_leaves_in_their_order(self) -> None:
     self.assertEqual(
-        tff_structures.specs(tff.FederatedType(_NESTED_TYPE, tff.SERVER)),
-        [
-            tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.float32),
-            tf.TensorSpec([], tf.int32), tf.TensorSpec([2], tf.int32),
-        ],
-    )  # fmt: skip
+      tff_structures.specs(tff.FederatedType(_NESTED_TYPE, tff.SERVER)),
+      [
+        tf.TensorSpec([], tf.float32),
+        tf.TensorSpec([], tf.int32),
+        tf.TensorSpec([], tf.float32),
+        tf.TensorSpec([], tf.int32),
+        tf.TensorSpec([2], tf.int32),
+      ],
+    )
     self.assertEqual(tff_structures.names(_NESTED_TYPE), ['z', 'second', None, None, 'm'])
 
   def test_a_structure_of_no_container_is_a_tuple(self) -> None:
@@ -93,7 +96,7 @@ class ValuesTest(parameterized.TestCase):
     shapes = ((2,), (1, 1))
     weights_type = tff.learning.models.ModelWeights(tuple(tff.TensorType(np.float32, shape) for shape in shapes), ())
     value_type = tff.to_type(
-        tff.learning.templates.LearningAlgorithmState(weights_type, (), (), collections.OrderedDict(r=np.int32), ())
+      tff.learning.templates.LearningAlgorithmState(weights_type, (), (), collections.OrderedDict(r=np.int32), ())
     )
     packed = _pack(tff_structures.flatten(state, value_type), value_type)
     self.assertIsInstance(packed, tff.learning.templates.LearningAlgorithmState)

@@ -63,20 +63,25 @@ def _heed_interrupts() -> None:
 
 class TffRuntimeTest(parameterized.TestCase):
   @parameterized.named_parameters(
-      ('at_its_end', 'end', None, 0),
-      ('closed', 'close', None, 0),
-      ('exit', 'exit', None, 3),
-      ('exception', 'raise', None, 1),
-      ('terminated', 'wait', signal.SIGTERM, 128 + signal.SIGTERM),
-      ('killed', 'wait', signal.SIGKILL, -signal.SIGKILL),
-      ('interrupted', 'wait', signal.SIGINT, 128 + signal.SIGINT),
+    ('at_its_end', 'end', None, 0),
+    ('closed', 'close', None, 0),
+    ('exit', 'exit', None, 3),
+    ('exception', 'raise', None, 1),
+    ('terminated', 'wait', signal.SIGTERM, 128 + signal.SIGTERM),
+    ('killed', 'wait', signal.SIGKILL, -signal.SIGKILL),
+    ('interrupted', 'wait', signal.SIGINT, 128 + signal.SIGINT),
   )
   def test_leaves_no_server_behind(self, ending: str, sent: signal.Signals | None, code: int) -> None:
     run_lib = subprocess.Popen(
-        [sys.executable, '-c', _PROGRAM, ending], cwd=layout.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True, env={**os.environ, 'PYTHONPATH': str(layout.ROOT)},
-        preexec_fn=_heed_interrupts,
-    )  # fmt: skip
+      [sys.executable, '-c', _PROGRAM, ending],
+      cwd=layout.ROOT,
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.DEVNULL,
+      text=True,
+      env={**os.environ, 'PYTHONPATH': str(layout.ROOT)},
+      preexec_fn=_heed_interrupts,
+    )
     assert run_lib.stdin is not None
     assert run_lib.stdout is not None
     try:
@@ -120,7 +125,7 @@ class RunTest(absltest.TestCase):
 
   def _train(self, name: str = 'run', runtime: str = 'tff') -> None:
     config = dataclasses.replace(
-        fakes.CONFIG, output_dir=os.path.join(self._folder, name), runtime=runtime, noise_multiplier=0.0
+      fakes.CONFIG, output_dir=os.path.join(self._folder, name), runtime=runtime, noise_multiplier=0.0
     )
     run_lib.train(config, self._shards, f'--runtime={runtime}\n', self._stream)
 

@@ -44,15 +44,15 @@ def _aggregator(secret: int) -> collections.OrderedDict[str, np.int32]:
 def _state(number: int = 1, units: int = 3) -> Any:
   """Returns what the state of a learning process looks like."""
   return collections.OrderedDict(
-      weights=_Weights((np.full((2, units), number, np.float32), np.arange(units, dtype=np.float32)), ()),
-      aggregator=collections.OrderedDict(round=np.int32(number), noise_seed=np.array([number, -1], np.int32)),
-      optimizer=(np.float32(0.25), [np.float32(number) / 3]),
-      empty=(),
+    weights=_Weights((np.full((2, units), number, np.float32), np.arange(units, dtype=np.float32)), ()),
+    aggregator=collections.OrderedDict(round=np.int32(number), noise_seed=np.array([number, -1], np.int32)),
+    optimizer=(np.float32(0.25), [np.float32(number) / 3]),
+    empty=(),
   )
 
 
 def _program_state(
-    number: int, state: Any = None, seed: seeds.Seed = _SEED, use_xla: bool | None = None
+  number: int, state: Any = None, seed: seeds.Seed = _SEED, use_xla: bool | None = None
 ) -> checkpoints.ProgramState:
   history = _HISTORY.after(number)
   state = _state(number) if state is None else state
@@ -127,14 +127,14 @@ class CheckpointsTest(parameterized.TestCase):
     self._assert_holds(3)
 
   @parameterized.named_parameters(
-      ('empty', lambda whole: b''),
-      ('cut', lambda whole: whole[:-1]),
-      ('cut_to_half', lambda whole: whole[: len(whole) // 2]),
-      ('cut_to_the_hash', lambda whole: whole[:32]),
-      ('longer', lambda whole: whole + b'\0'),
-      ('flipped_in_the_hash', lambda whole: bytes([whole[0] ^ 1]) + whole[1:]),
-      ('flipped_at_the_end', lambda whole: whole[:-1] + bytes([whole[-1] ^ 128])),
-      ('zeros', lambda whole: bytes(len(whole))),
+    ('empty', lambda whole: b''),
+    ('cut', lambda whole: whole[:-1]),
+    ('cut_to_half', lambda whole: whole[: len(whole) // 2]),
+    ('cut_to_the_hash', lambda whole: whole[:32]),
+    ('longer', lambda whole: whole + b'\0'),
+    ('flipped_in_the_hash', lambda whole: bytes([whole[0] ^ 1]) + whole[1:]),
+    ('flipped_at_the_end', lambda whole: whole[:-1] + bytes([whole[-1] ^ 128])),
+    ('zeros', lambda whole: bytes(len(whole))),
   )
   def test_a_damaged_one_is_refused_and_the_one_before_is_left(self, damage: Any) -> None:
     self._save(1, 2)
@@ -156,7 +156,7 @@ class CheckpointsTest(parameterized.TestCase):
     self._save(1, 2)
     (self._folder / 'round_000002.ckpt').rename(self._folder / 'round_000009.ckpt')
     with self.assertRaisesRegex(
-        ValueError, 'Expected the checkpoint of round 9 .* found that of round 2: rename it to round_000002.ckpt'
+      ValueError, 'Expected the checkpoint of round 9 .* found that of round 2: rename it to round_000002.ckpt'
     ):
       checkpoints.load_last(str(self._folder))
     (self._folder / 'round_000009.ckpt').rename(self._folder / 'round_000002.ckpt')
@@ -190,10 +190,10 @@ class CheckpointsTest(parameterized.TestCase):
         checkpoints.load_last(str(self._folder))
 
   @parameterized.named_parameters(
-      ('other_width', _state(units=4)),
-      ('fewer', _state()['weights']),
-      ('other_dtype', collections.OrderedDict(_state(), optimizer=(np.float64(0.25), [np.float32(1)]))),
-      ('more', collections.OrderedDict(_state(), zeros=np.float32(0))),
+    ('other_width', _state(units=4)),
+    ('fewer', _state()['weights']),
+    ('other_dtype', collections.OrderedDict(_state(), optimizer=(np.float64(0.25), [np.float32(1)]))),
+    ('more', collections.OrderedDict(_state(), zeros=np.float32(0))),
   )
   def test_one_of_another_model_is_refused(self, like: Any) -> None:
     self._save(1)
@@ -236,14 +236,16 @@ class CheckpointsTest(parameterized.TestCase):
     self.assertEqual(stat.S_IMODE(self._folder.stat().st_mode), 0o700)
 
   @parameterized.parameters(
-      (('sgd', 1.0), ('sgd', 0.01)), (('adam', 0.1), ('yogi', 0.1)), (('sgd', 1.0), ('sgd', 1.0, 'linear', 8)),
-  )  # fmt: skip
+    (('sgd', 1.0), ('sgd', 0.01)),
+    (('adam', 0.1), ('yogi', 0.1)),
+    (('sgd', 1.0), ('sgd', 1.0, 'linear', 8)),
+  )
   def test_a_branch_takes_the_weights_and_its_own_optimizer(self, old: Any, new: Any) -> None:
     """The state of TFF's optimizers holds what they were built with."""
     spec = (tf.TensorSpec([2]),)
     begun, other = (
-        tf.nest.map_structure(np.asarray, learning_process.build_server_optimizer(*arguments).initialize(spec))
-        for arguments in (old, new)
+      tf.nest.map_structure(np.asarray, learning_process.build_server_optimizer(*arguments).initialize(spec))
+      for arguments in (old, new)
     )
     weights = np.array([1, 2], np.float32)
     self._kept.save(_program_state(1, _LearningState((weights,), _aggregator(2), begun)))

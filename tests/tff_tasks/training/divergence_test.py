@@ -63,7 +63,7 @@ class StandstillTest(absltest.TestCase):
   def test_clients_without_examples(self) -> None:
     rows = _rows(3, loss=None, update_norm_max=0.0)
     self.assertEqual(
-        self._describe(rows, 0.0), 'No client of any round had an example that counts: the model has learned nothing.'
+      self._describe(rows, 0.0), 'No client of any round had an example that counts: the model has learned nothing.'
     )
 
 

@@ -13,8 +13,8 @@ _OTHER = dataclasses.replace(fakes.PLAN, noise_multiplier=2.0)
 
 def _spans(value: history.History) -> list[tuple[int, int, int, float]]:
   return [
-      (segment.attempt, segment.first_round, segment.last_round, segment.plan.noise_multiplier)
-      for segment in value.segments
+    (segment.attempt, segment.first_round, segment.last_round, segment.plan.noise_multiplier)
+    for segment in value.segments
   ]
 
 

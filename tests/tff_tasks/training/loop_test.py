@@ -79,9 +79,17 @@ class _Trial:
 
   def run(self, start: checkpoints.ProgramState | None = None) -> Any:
     return loop.Rounds(
-        self.runtime, self._cohort, lambda number, state: state + number, self._check, self._measure, self._tick,  # type: ignore[arg-type]
-        self._save, self.rounds_per_eval, self.rounds_per_checkpoint, self.total_rounds,
-    ).run(start)  # fmt: skip
+      self.runtime,  # type: ignore[arg-type]
+      self._cohort,  # type: ignore[arg-type]
+      lambda number, state: state + number,
+      self._check,
+      self._measure,
+      self._tick,
+      self._save,
+      self.rounds_per_eval,
+      self.rounds_per_checkpoint,
+      self.total_rounds,
+    ).run(start)
 
   def _note(self, what: str, number: int) -> None:
     if self.kill_before == (what, number):
@@ -100,7 +108,7 @@ class _Trial:
       raise ValueError('stopped')
 
   def _measure(
-      self, number: int, result: runtime_lib.RoundResult, is_evaluated: bool, is_saved: bool
+    self, number: int, result: runtime_lib.RoundResult, is_evaluated: bool, is_saved: bool
   ) -> metrics.RoundMetrics:
     self._note('measure', number)
     self.results[number] = result
@@ -159,9 +167,13 @@ class RoundsTest(parameterized.TestCase):
     self.assertEqual(trial.runtime.upcoming, [*following, None])
 
   @parameterized.parameters(
-      (10, 1, list(range(11))), (10, 3, [0, 3, 6, 9, 10]), (10, 5, [0, 5, 10]), (10, 10, [0, 10]), (10, 99, [0, 10]),
-      (1, 7, [0, 1]),
-  )  # fmt: skip
+    (10, 1, list(range(11))),
+    (10, 3, [0, 3, 6, 9, 10]),
+    (10, 5, [0, 5, 10]),
+    (10, 10, [0, 10]),
+    (10, 99, [0, 10]),
+    (1, 7, [0, 1]),
+  )
   def test_evaluates_and_saves_every_so_often_and_at_the_end(self, total: int, every: int, expected: list[int]) -> None:
     trial = _Trial(total_rounds=total, rounds_per_eval=every)
     trial.run()
@@ -219,8 +231,8 @@ class RoundsTest(parameterized.TestCase):
   def test_an_error_in_a_round_ends_the_run(self) -> None:
     trial = _Trial()
     with (
-        mock.patch.object(trial.runtime, 'next', side_effect=RuntimeError('dead')),
-        self.assertRaisesRegex(RuntimeError, 'dead'),
+      mock.patch.object(trial.runtime, 'next', side_effect=RuntimeError('dead')),
+      self.assertRaisesRegex(RuntimeError, 'dead'),
     ):
       trial.run()
     self.assertEqual([row.round for row in trial.rows], [0])

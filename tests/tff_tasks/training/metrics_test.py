@@ -20,18 +20,27 @@ from tests import layout
 from tff_tasks.training import metrics
 
 _HEADER = (
-    'round,clients,loss,accuracy,eval_loss,eval_accuracy,eval_accuracy_per_user,epsilon,update_norm_mean,'
-    'update_norm_max,clipped_share,left_out_clients,bytes_up_per_client,bytes_down_per_client,seconds\n'
+  'round,clients,loss,accuracy,eval_loss,eval_accuracy,eval_accuracy_per_user,epsilon,update_norm_mean,'
+  'update_norm_max,clipped_share,left_out_clients,bytes_up_per_client,bytes_down_per_client,seconds\n'
 )
 _INITIAL = metrics.RoundMetrics(0, eval_loss=4.5, eval_accuracy=0.01, eval_accuracy_per_user=0.02, seconds=0.5)
 
 
 def _row(number: int) -> metrics.RoundMetrics:
   return metrics.RoundMetrics(
-      number, clients=10, loss=1 / 3, accuracy=0.1, epsilon=math.sqrt(number), update_norm_mean=0.5,
-      update_norm_max=1e-7, clipped_share=0.0, left_out_clients=0, bytes_up_per_client=100,
-      bytes_down_per_client=400, seconds=2.0,
-  )  # fmt: skip
+    number,
+    clients=10,
+    loss=1 / 3,
+    accuracy=0.1,
+    epsilon=math.sqrt(number),
+    update_norm_mean=0.5,
+    update_norm_max=1e-7,
+    clipped_share=0.0,
+    left_out_clients=0,
+    bytes_up_per_client=100,
+    bytes_down_per_client=400,
+    seconds=2.0,
+  )
 
 
 class MetricsLogTest(parameterized.TestCase):
@@ -51,10 +60,10 @@ class MetricsLogTest(parameterized.TestCase):
     """Returns the tag, step and value of every event."""
     paths = glob.glob(os.path.join(self._run_dir, 'operator/tensorboard', '*'))
     values = (
-        (value.tag, event.step, value.simple_value)
-        for path in paths
-        for event in tf.compat.v1.train.summary_iterator(path)
-        for value in event.summary.value
+      (value.tag, event.step, value.simple_value)
+      for path in paths
+      for event in tf.compat.v1.train.summary_iterator(path)
+      for value in event.summary.value
     )
     return sorted(values)
 
@@ -71,10 +80,8 @@ class MetricsLogTest(parameterized.TestCase):
   def test_the_file_as_others_read_it(self) -> None:
     self._log([_INITIAL], _row(1))
     self.assertEqual(
-        self._path.read_text(),
-        _HEADER
-        + '0,,,,4.5,0.01,0.02,,,,,,,,0.5\n'
-        + '1,10,0.3333333333333333,0.1,,,,1.0,0.5,1e-07,0.0,0,100,400,2.0\n',
+      self._path.read_text(),
+      _HEADER + '0,,,,4.5,0.01,0.02,,,,,,,,0.5\n' + '1,10,0.3333333333333333,0.1,,,,1.0,0.5,1e-07,0.0,0,100,400,2.0\n',
     )
     self.assertEqual(self._path.read_text(), metrics.Rows([_INITIAL, _row(1)]).to_csv())
 
@@ -87,10 +94,10 @@ class MetricsLogTest(parameterized.TestCase):
 
   def test_a_killed_process_loses_no_row(self) -> None:
     code = (
-        'import os, signal, sys\nfrom tff_tasks.training import metrics\n'
-        'log = metrics.MetricsLog(sys.argv[1], metrics.Rows())\n'
-        'for number in range(30):\n  log.add([metrics.RoundMetrics(number, loss=0.5)])\n'
-        'os.kill(os.getpid(), signal.SIGKILL)'
+      'import os, signal, sys\nfrom tff_tasks.training import metrics\n'
+      'log = metrics.MetricsLog(sys.argv[1], metrics.Rows())\n'
+      'for number in range(30):\n  log.add([metrics.RoundMetrics(number, loss=0.5)])\n'
+      'os.kill(os.getpid(), signal.SIGKILL)'
     )
     killed = subprocess.run([sys.executable, '-c', code, self._run_dir], cwd=layout.ROOT, timeout=60, check=False)
     self.assertEqual(killed.returncode, -signal.SIGKILL)
@@ -115,11 +122,11 @@ class MetricsLogTest(parameterized.TestCase):
     self._log([_INITIAL])
     self._log([_INITIAL], _row(1))
     steps = [
-        event.step
-        for name in os.listdir(os.path.join(self._run_dir, 'operator/tensorboard'))
-        for event in tf.compat.v1.train.summary_iterator(os.path.join(self._run_dir, 'operator/tensorboard', name))
-        for value in event.summary.value
-        if value.tag == 'seconds'
+      event.step
+      for name in os.listdir(os.path.join(self._run_dir, 'operator/tensorboard'))
+      for event in tf.compat.v1.train.summary_iterator(os.path.join(self._run_dir, 'operator/tensorboard', name))
+      for value in event.summary.value
+      if value.tag == 'seconds'
     ]
     self.assertEqual(sorted(steps), [0, 1])
 
@@ -147,9 +154,14 @@ class RowsTest(absltest.TestCase):
 
 class LastRoundTest(parameterized.TestCase):
   @parameterized.parameters(
-      (None, -1), ('', -1), ('round,loss\n', -1), ('round,loss\n0,\n1,2.5\n2', 2), ('round\n7,x\nbroken\n', 7),
-      ('round\n99999999999999999999\n', -1), (b'\xff\xfe\n3,1\n', 3),
-  )  # fmt: skip
+    (None, -1),
+    ('', -1),
+    ('round,loss\n', -1),
+    ('round,loss\n0,\n1,2.5\n2', 2),
+    ('round\n7,x\nbroken\n', 7),
+    ('round\n99999999999999999999\n', -1),
+    (b'\xff\xfe\n3,1\n', 3),
+  )
   def test_is_found_as_far_as_the_file_can_be_read(self, content: str | bytes | None, expected: int) -> None:
     run_dir = self.create_tempdir().full_path
     os.mkdir(os.path.join(run_dir, 'operator'))

@@ -76,9 +76,9 @@ class ProgressTest(parameterized.TestCase):
     self._now += 3
     _show_row(shown, _row(1))
     self.assertEqual(
-        stream.getvalue(),
-        'round  1/40 [....................]  loss 2.500  accuracy 25.0%  held-out 1.0% after round 0  17 clients/s  '
-        'epsilon 1.24  1:57 left\n',
+      stream.getvalue(),
+      'round  1/40 [....................]  loss 2.500  accuracy 25.0%  held-out 1.0% after round 0  17 clients/s  '
+      'epsilon 1.24  1:57 left\n',
     )
 
   def test_what_is_not_known_is_left_out(self) -> None:

@@ -36,7 +36,7 @@ class ReleasesTest(absltest.TestCase):
 
   def _config(self, run_dir: str) -> config_lib.Config:
     return dataclasses.replace(
-        fakes.CONFIG, output_dir=run_dir, algorithm='fed_prox', algorithm_options=['mu=0.1', 'nu=2']
+      fakes.CONFIG, output_dir=run_dir, algorithm='fed_prox', algorithm_options=['mu=0.1', 'nu=2']
     )
 
   def _release(self, history: history_lib.History) -> dict:
@@ -72,8 +72,9 @@ class ReleasesTest(absltest.TestCase):
     ledger = self._release(branch)
     segments = [plan_lib.Segment(fakes.PLAN, 3), plan_lib.Segment(other, 1)]
     self.assertEqual((ledger['epsilon'], ledger['rounds']), (plan_lib.epsilon_of(segments), 4))
-    self.assertIn(f'the rounds that the run {parent.run[0]} goes through after this one branched', ' '.join(
-        ledger['not_covered']))  # fmt: skip
+    self.assertIn(
+      f'the rounds that the run {parent.run[0]} goes through after this one branched', ' '.join(ledger['not_covered'])
+    )
 
   def test_a_branch_of_a_run_without_a_promise_has_none(self) -> None:
     for change in ({'noise_multiplier': 0.0, 'delta': None}, {'is_seeded': True}):
@@ -94,9 +95,13 @@ class RepairTest(runs.RunsTestCase):
   """What is damaged, or was not finished, is written again by the same command."""
 
   @parameterized.parameters(
-      'operator/metrics.csv', 'public/privacy.json', 'operator/run.json', 'public/model.npz', 'operator/report.html',
-      'config.flags',
-  )  # fmt: skip
+    'operator/metrics.csv',
+    'public/privacy.json',
+    'operator/run.json',
+    'public/model.npz',
+    'operator/report.html',
+    'config.flags',
+  )
   def test_a_damaged_or_missing_file_is_written_again_by_the_same_command(self, name: str) -> None:
     self.train('run')
     path = pathlib.Path(self.path('run', name))
@@ -180,9 +185,7 @@ class KillTest(runs.RunsTestCase):
       return True
     return False
 
-  @parameterized.named_parameters(
-      ('new', 0, 0, 2, 2), ('resumed', 2, 0, 4, 4), ('restarted', 3, 1, 4, 5)
-  )
+  @parameterized.named_parameters(('new', 0, 0, 2, 2), ('resumed', 2, 0, 4, 4), ('restarted', 3, 1, 4, 5))
   def test_every_round_counts_wherever_it_ends(self, before: int, lost: int, total: int, expected: int) -> None:
     """`before`: the rounds of an earlier session, of which the last checkpoints are `lost`."""
     if before:

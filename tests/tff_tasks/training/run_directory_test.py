@@ -26,8 +26,8 @@ from tff_tasks.training import metrics
 from tff_tasks.training import run_directory
 
 _FLAGS = (
-    '--shards_dir=shards\n--output_dir=run\n--total_rounds=10\n--clip_norm=0.3\n--seed=7\n--runtime=local\n'
-    '--rounds_per_checkpoint=5\n--on_client_error=stop\n'
+  '--shards_dir=shards\n--output_dir=run\n--total_rounds=10\n--clip_norm=0.3\n--seed=7\n--runtime=local\n'
+  '--rounds_per_checkpoint=5\n--on_client_error=stop\n'
 )
 
 
@@ -45,7 +45,7 @@ class RunDirectoryTest(parameterized.TestCase):
     return pathlib.Path(self._run_dir, run_directory.CONFIG_NAME).read_text()
 
   def _prepare(
-      self, flagfile: str = _FLAGS, data: str = 'data', total_rounds: int = 10, plan: plan_lib.PrivacyPlan = fakes.PLAN
+    self, flagfile: str = _FLAGS, data: str = 'data', total_rounds: int = 10, plan: plan_lib.PrivacyPlan = fakes.PLAN
   ) -> None:
     """Begins the run in the directory, or resumes it."""
     with run_directory.hold(self._run_dir):
@@ -74,9 +74,9 @@ class RunDirectoryTest(parameterized.TestCase):
     self._prepare()
     values = flags.FlagValues()
     for name in (
-        'shards_dir', 'output_dir', 'total_rounds', 'clip_norm', 'seed', 'runtime', 'rounds_per_checkpoint',
-        'on_client_error',
-    ):  # fmt: skip
+      *('shards_dir', 'output_dir', 'total_rounds', 'clip_norm', 'seed', 'runtime', 'rounds_per_checkpoint'),
+      'on_client_error',
+    ):
       flags.DEFINE_string(name, None, '', flag_values=values)
     values(['train', f'--flagfile={os.path.join(self._run_dir, run_directory.CONFIG_NAME)}'])
     self.assertEqual((values.total_rounds, values.rounds_per_checkpoint), ('10', '5'))
@@ -89,25 +89,25 @@ class RunDirectoryTest(parameterized.TestCase):
   def test_flags_that_do_not_change_the_outcome_may_change(self) -> None:
     self._prepare()
     changed = (
-        '--shards_dir=elsewhere\n--output_dir=there\n--total_rounds=10\n--clip_norm=0.3\n--seed=7\n--runtime=local\n'
-        '--rounds_per_checkpoint=1\n--rounds_per_eval=3\n--on_client_error=skip\n'
+      '--shards_dir=elsewhere\n--output_dir=there\n--total_rounds=10\n--clip_norm=0.3\n--seed=7\n--runtime=local\n'
+      '--rounds_per_checkpoint=1\n--rounds_per_eval=3\n--on_client_error=skip\n'
     )
     self._prepare(changed)
     self.assertStartsWith(self._config(), changed)
     self._prepare('--total_rounds=10\n--clip_norm=0.3\n--seed=7\n--runtime=local\n')
 
   @parameterized.parameters(
-      ('--clip_norm=0.3', '--clip_norm=0.31', '(--clip_norm=0.3), found --clip_norm=0.31:'),
-      ('--clip_norm=0.3\n', '', '(--clip_norm=0.3), found no --clip_norm:'),
-      ('--seed=7\n', '', '(--seed=7), found no --seed:'),
-      ('--seed=7', '--seed=7\n--xla=yes', '(no --xla), found --xla=yes:'),
-      ('--seed', '--algorithm=a\n--algorithm_options=\n--seed', '(--algorithm=fed_avg), found --algorithm=a:'),
-      ('--runtime=local', '--runtime=tff', '(--runtime=local), found --runtime=tff:'),
-      (
-          '--clip_norm=0.3\n--seed=7', '--clip_norm=0.4\n--xla=yes',
-          '(--clip_norm=0.3, --seed=7, no --xla), found --clip_norm=0.4, no --seed, --xla=yes:',
-      ),
-  )  # fmt: skip
+    ('--clip_norm=0.3', '--clip_norm=0.31', '(--clip_norm=0.3), found --clip_norm=0.31:'),
+    ('--clip_norm=0.3\n', '', '(--clip_norm=0.3), found no --clip_norm:'),
+    ('--seed=7\n', '', '(--seed=7), found no --seed:'),
+    ('--seed=7', '--seed=7\n--xla=yes', '(no --xla), found --xla=yes:'),
+    ('--seed', '--algorithm=a\n--algorithm_options=\n--seed', '(--algorithm=fed_avg), found --algorithm=a:'),
+    ('--runtime=local', '--runtime=tff', '(--runtime=local), found --runtime=tff:'),
+    (
+      *('--clip_norm=0.3\n--seed=7', '--clip_norm=0.4\n--xla=yes'),
+      '(--clip_norm=0.3, --seed=7, no --xla), found --clip_norm=0.4, no --seed, --xla=yes:',
+    ),
+  )
   def test_other_flags_are_refused_by_their_names(self, old: str, new: str, message: str) -> None:
     self._prepare()
     before = self._config()
@@ -213,9 +213,9 @@ class RunDirectoryTest(parameterized.TestCase):
 
   def test_one_trainer_at_a_time(self) -> None:
     with (
-        run_directory.hold(self._run_dir),
-        self.assertRaisesRegex(ValueError, 'Expected no other trainer at work'),
-        run_directory.hold(self._run_dir),
+      run_directory.hold(self._run_dir),
+      self.assertRaisesRegex(ValueError, 'Expected no other trainer at work'),
+      run_directory.hold(self._run_dir),
     ):
       self.fail('two trainers hold the same directory')
     self._prepare()
@@ -241,10 +241,12 @@ class RunDirectoryTest(parameterized.TestCase):
     self.assertEqual(self._config(), before)
 
   @parameterized.parameters(
-      (run_directory.CONFIG_NAME, False), ('operator/metrics.csv', False), ('notes.txt', True),
-      ('public/model.npz', True),
-      ('secret/checkpoints/round_000000.ckpt', True),
-  )  # fmt: skip
+    (run_directory.CONFIG_NAME, False),
+    ('operator/metrics.csv', False),
+    ('notes.txt', True),
+    ('public/model.npz', True),
+    ('secret/checkpoints/round_000000.ckpt', True),
+  )
   def test_an_error_leaves_a_new_directory_only_if_it_is_of_use(self, name: str, is_left: bool) -> None:
     path = pathlib.Path(self._run_dir, name)
     with self.assertRaises(KeyboardInterrupt), run_directory.hold(self._run_dir):

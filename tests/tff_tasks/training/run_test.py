@@ -224,9 +224,9 @@ class TrainTest(parameterized.TestCase):
     save, release, log = checkpoints.Checkpoints.save, released_model.save, metrics.MetricsLog.add
     events.save.side_effect, events.release.side_effect, events.log.side_effect = save, release, log
     with (
-        mock.patch.object(checkpoints.Checkpoints, 'save', lambda *arguments: events.save(*arguments)),
-        mock.patch.object(released_model, 'save', events.release),
-        mock.patch.object(metrics.MetricsLog, 'add', lambda *arguments: events.log(*arguments)),
+      mock.patch.object(checkpoints.Checkpoints, 'save', lambda *arguments: events.save(*arguments)),
+      mock.patch.object(released_model, 'save', events.release),
+      mock.patch.object(metrics.MetricsLog, 'add', lambda *arguments: events.log(*arguments)),
     ):
       self._train()
     self.assertEqual([call[0] for call in events.mock_calls], ['save', 'release', 'log'] * 3)
@@ -259,8 +259,8 @@ class TrainTest(parameterized.TestCase):
     threads = workers.Workers(1)
     self.addCleanup(threads.close)
     by_split = {
-        split: evaluation.Evaluator(functions, self._shards, split, threads).evaluate(model.weights)
-        for split in ('validation', 'test')
+      split: evaluation.Evaluator(functions, self._shards, split, threads).evaluate(model.weights)
+      for split in ('validation', 'test')
     }
     last, run = _read_rows(self._config.output_dir)[-1], self._read('operator/run.json')
     self.assertNotAlmostEqual(by_split['validation'].loss, by_split['test'].loss, places=3)

@@ -42,10 +42,10 @@ class LeftOutTest(parameterized.TestCase):
     with self.assertRaises(ValueError) as caught:
       self._left_out(is_skipped=False).take(_errors(3))
     self.assertEqual(
-        str(caught.exception),
-        f'Expected every client of a round to take part, found 1 that cannot: client '
-        f'{self.shards.client_id("train", 3)}: Expected bytes, found 3: repair them; repeat the command when that is '
-        'repaired, or with --on_client_error=skip to skip such clients.',
+      str(caught.exception),
+      f'Expected every client of a round to take part, found 1 that cannot: client '
+      f'{self.shards.client_id("train", 3)}: Expected bytes, found 3: repair them; repeat the command when that is '
+      'repaired, or with --on_client_error=skip to skip such clients.',
     )
     self.assertEmpty(self._said)
 
@@ -64,8 +64,10 @@ class LeftOutTest(parameterized.TestCase):
     self.assertEmpty(self._said)
     skipped.tell()
     skipped.tell()
-    expected = [f'Skipped client {self.shards.client_id("train", client)}: Expected bytes, found {client}: repair them.'
-                for client in (3, 5, 6)]  # fmt: skip
+    expected = [
+      f'Skipped client {self.shards.client_id("train", client)}: Expected bytes, found {client}: repair them.'
+      for client in (3, 5, 6)
+    ]
     self.assertEqual(self._said, expected)
 
   def test_ten_are_told_and_then_that_there_are_more(self) -> None:

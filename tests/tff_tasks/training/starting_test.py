@@ -127,9 +127,7 @@ class ResumeTest(runs.RunsTestCase):
     runtime = self.train('branch', branch_from=self.path('first'), noise_multiplier=2.0)
     ledger, first = self.ledger('branch'), self.saved('first').history.current.plan
     second = self.saved('branch').history.current.plan
-    self.assertEqual(
-        ledger['epsilon'], plan_lib.epsilon_of([plan_lib.Segment(first, 4), plan_lib.Segment(second, 2)])
-    )
+    self.assertEqual(ledger['epsilon'], plan_lib.epsilon_of([plan_lib.Segment(first, 4), plan_lib.Segment(second, 2)]))
     self.assertEqual((ledger['rounds'], first.noise_multiplier, second.noise_multiplier), (6, 1.0, 2.0))
     self.assertIn('goes through after this one branched', ' '.join(ledger['not_covered']))
     said = self.stream.getvalue().partition('Branched from ')[2].splitlines()
@@ -162,8 +160,10 @@ class ResumeTest(runs.RunsTestCase):
   def test_a_branch_has_a_schedule_of_its_own_rounds(self) -> None:
     self.train('first', total_rounds=4, noise_multiplier=0.0)
     linear: dict[str, Any] = {
-        'branch_from': self.path('first'), 'server_learning_rate_schedule': 'linear', 'noise_multiplier': 0.0,
-    }  # fmt: skip
+      'branch_from': self.path('first'),
+      'server_learning_rate_schedule': 'linear',
+      'noise_multiplier': 0.0,
+    }
     with self.assertRaises(RuntimeError):
       self.train('branch', scripted.Script(error=RuntimeError('dead')), **linear, total_rounds=7)
     self.assertEqual(self.train('branch', **linear, total_rounds=7).process[1], 3)
@@ -176,7 +176,7 @@ class ResumeTest(runs.RunsTestCase):
     shutil.move(self.path('first'), self.path('moved'))
     for other in ('second', 'branch', 'nowhere'):
       with self.assertRaisesRegex(
-          ValueError, f'Expected a new run directory for --branch_from={self.path(other)}, found a run .* another one'
+        ValueError, f'Expected a new run directory for --branch_from={self.path(other)}, found a run .* another one'
       ):
         self.train('branch', branch_from=self.path(other), total_rounds=8, **silent)
     self.train('branch', branch_from=self.path('first'), total_rounds=7, **silent)  # Gone, and named as it was.
@@ -199,7 +199,7 @@ class ResumeTest(runs.RunsTestCase):
     self.train('branch', branch_from=self.path('first'), noise_multiplier=0.0)  # The parent has ended.
 
   @parameterized.parameters(
-      ({'branch_from': 'nowhere'}, 'Expected the checkpoints of a run in --branch_from=nowhere, found none'),
+    ({'branch_from': 'nowhere'}, 'Expected the checkpoints of a run in --branch_from=nowhere, found none'),
   )
   def test_what_cannot_be_branched_from(self, changes: dict[str, Any], message: str) -> None:
     self.train('first', total_rounds=4)
@@ -213,10 +213,10 @@ class ResumeTest(runs.RunsTestCase):
     with self.assertRaises(ValueError) as caught:
       self.train('branch', branch_from=self.path('first'), client_learning_rate=0.1, **wrong)
     self.assertEqual(
-        str(caught.exception),
-        f'Expected for a branch of the run in {self.path("first")}: its data (--shards_dir={own.path}), '
-        f'--model_size=5, --total_rounds above 4; found other data in {self.shards.path}, --model_size=9, '
-        '--total_rounds=3: type what was expected; other flags may change.',
+      str(caught.exception),
+      f'Expected for a branch of the run in {self.path("first")}: its data (--shards_dir={own.path}), '
+      f'--model_size=5, --total_rounds above 4; found other data in {self.shards.path}, --model_size=9, '
+      '--total_rounds=3: type what was expected; other flags may change.',
     )
     self.assertFalse(os.path.exists(self.path('branch')))
     self.shards = own

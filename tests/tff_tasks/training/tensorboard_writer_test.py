@@ -51,8 +51,8 @@ class EventFileTest(absltest.TestCase):
     self.addCleanup(events.close)
     full = tf.errors.ResourceExhaustedError(None, None, 'No space left on device')
     with (
-        mock.patch.object(tf.io.TFRecordWriter, 'flush', side_effect=full),
-        self.assertRaisesRegex(OSError, 'No space left on device'),
+      mock.patch.object(tf.io.TFRecordWriter, 'flush', side_effect=full),
+      self.assertRaisesRegex(OSError, 'No space left on device'),
     ):
       events.add(1, {'loss': 1.0})
 
