@@ -77,9 +77,15 @@ def read_chunks(source: BinaryIO) -> list[list[Chunk]]:
     raise pa.ArrowInvalid('a footer without a description of its columns') from error
 
 
-def _chunk(description: dict[int, Any]) -> Chunk:
-  codec, values, size, first = (description[field] for field in (_CODEC, _NUM_VALUES, _SIZE, _FIRST_PAGE))
-  start = min(first, description.get(_FIRST_DICTIONARY) or first)
+def _chunk(description: Any) -> Chunk:
+  if not isinstance(description, dict):
+    raise TypeError
+  numbers = [description[field] for field in (_CODEC, _NUM_VALUES, _SIZE, _FIRST_PAGE)]
+  numbers.append(description.get(_FIRST_DICTIONARY) or numbers[-1])
+  if not all(isinstance(number, int) for number in numbers):
+    raise TypeError
+  codec, values, size, *starts = numbers
+  start = min(starts)
   return Chunk(b'.'.join(description[_PATH]).decode(), codec, values, size, max(start, 0))
 
 

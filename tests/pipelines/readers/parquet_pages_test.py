@@ -96,11 +96,22 @@ class ParquetPagesTest(parameterized.TestCase):
     footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], 'little')
     refused = 0
     for place in range(footer, len(whole) - 8):
-      try:
-        parquet_pages.read_chunks(io.BytesIO(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :]))
-      except pa.ArrowInvalid:
-        refused += 1
-    self.assertGreater(refused, 20)
+      for value in (*range(0, 256, 3), whole[place] ^ 255):
+        damaged = io.BytesIO(whole[:place] + bytes([value]) + whole[place + 1 :])
+        try:
+          for chunks in parquet_pages.read_chunks(damaged):
+            parquet_pages.check('log.parquet', damaged, chunks)
+        except (pa.ArrowInvalid, base.DamagedFile):
+          refused += 1
+    self.assertGreater(refused, 1000)
+
+  @parameterized.parameters('codec', 'values', 'packed', 'start')
+  def test_a_struct_in_place_of_a_number_of_the_footer(self, name: str) -> None:
+    places = {'codec': 4, 'values': 5, 'packed': 7, 'start': 9}
+    description: dict[int, Any] = {3: [b'text'], **dict.fromkeys(places.values(), 1)}
+    self.assertEqual(parquet_pages._chunk(description), parquet_pages.Chunk('text', 1, 1, 1, 1))
+    with self.assertRaises(TypeError):
+      parquet_pages._chunk({**description, places[name]: {}})
 
   @parameterized.named_parameters(
     ('no_end', b'\x15\x00' * 40, 'has no end'),
