@@ -29,6 +29,7 @@ from tff_tasks.runtime import runtime as runtime_lib
 from tff_tasks.runtime import workers
 from tff_tasks.training import checkpoints
 from tff_tasks.training import divergence
+from tff_tasks.training import figures
 from tff_tasks.training import history as history_lib
 from tff_tasks.training import loop
 from tff_tasks.training import metrics
@@ -240,38 +241,20 @@ class Run:
     self._begun = self._begun or _weights(state)
 
   def _write_figures(self, state: Any) -> None:
-    plan, total_rounds = self._plan, self._config.total_rounds
     # What the ledger says of all rounds, and which model the figures are of.
     entries = reading.read_json(self._config.output_dir, reading.LEDGER)
     held_out, tail = (self._evaluate(split, state) for split in ('test', 'tail'))
-    figures = {
-      'task': self._shards.schema.task,
-      'data_set': self._shards.name,
-      'algorithm': self._config.method,
-      'rounds': total_rounds,
-      'total_rounds': total_rounds,
-      'clients_per_round': plan.clients_per_round,
-      'population': plan.population,
-      'eval_split': self._eval_split,
-      'accuracy': held_out.accuracy,
-      'accuracy_per_user': held_out.accuracy_per_user,
-      'loss': held_out.loss,
-      **held_out.metrics,
-      **self._baselines.measure('test')._asdict(),
-      'eval_baseline_accuracy': self._eval_baselines.baseline_accuracy,
-      'tail_accuracy': tail.accuracy,
+    found = {
+      **figures.of_data(self._shards, self._plan, self._eval_split),
+      **figures.of_evaluation(held_out, tail, self._baselines.measure('test'), self._eval_baselines),
+      **figures.of_rounds(self._config, self._rows),
       **{name: entries[name] for name in ('model', 'epsilon', 'training_epsilon', 'delta')},
       'weights': self._dimension,
-      'clip_norm': plan.clip_norm,
-      'quantization_bits': plan.quantization_bits,
-      'left_out_clients': sum(row.left_out_clients or 0 for row in self._rows),
-      'empty_rounds': sum(row.clients == 0 for row in self._rows),
       'xla': self._runtime.use_xla,
-      'seconds': sum(row.seconds or 0.0 for row in self._rows),
     }
-    run_directory.write_json(self._config.output_dir, reading.FIGURES, figures)
+    run_directory.write_json(self._config.output_dir, reading.FIGURES, found)
     means = f'{held_out.accuracy:.1%}, as a mean over users {held_out.accuracy_per_user:.1%}.'
-    lines = [f'Accuracy on {self._num_users("test")}: {means}', *comparison.describe(figures)]
+    lines = [f'Accuracy on {self._num_users("test")}: {means}', *comparison.describe(found)]
     print(*lines, sep='\n', file=self._stream)
 
   def _announce(self, last_round: int) -> None:

@@ -1,0 +1,60 @@
+"""The figures of a finished run, as run.json has them: what the report, the card and the comparison are made from."""
+
+from typing import Any
+
+from contracts import client_shards
+from tff_tasks import config as config_lib
+from tff_tasks.evaluation import baselines
+from tff_tasks.evaluation import evaluation
+from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.training import metrics
+
+
+def of_data(shards: client_shards.ClientShards, plan: plan_lib.PrivacyPlan, eval_split: str) -> dict[str, Any]:
+  """Returns what was trained on: the data set, and how the plan samples and clips its clients."""
+  return {
+    'task': shards.schema.task,
+    'data_set': shards.name,
+    'eval_split': eval_split,
+    'population': plan.population,
+    'clients_per_round': plan.clients_per_round,
+    'clip_norm': plan.clip_norm,
+    'quantization_bits': plan.quantization_bits,
+  }
+
+
+def of_evaluation(
+  held_out: evaluation.Evaluation,
+  tail: evaluation.Evaluation,
+  test_baselines: baselines.Figures,
+  eval_baselines: baselines.Figures,
+) -> dict[str, Any]:
+  """Returns what the last model gives on held-out users, beside the baselines.
+
+  Args:
+    held_out: Measured on the test split.
+    tail: Measured on the latest examples of training users.
+    test_baselines: The baselines on the test split.
+    eval_baselines: The baselines on the split that was evaluated on while training.
+  """
+  return {
+    'accuracy': held_out.accuracy,
+    'accuracy_per_user': held_out.accuracy_per_user,
+    'loss': held_out.loss,
+    **held_out.metrics,
+    **test_baselines._asdict(),
+    'eval_baseline_accuracy': eval_baselines.baseline_accuracy,
+    'tail_accuracy': tail.accuracy,
+  }
+
+
+def of_rounds(config: config_lib.Config, rows: metrics.Rows) -> dict[str, Any]:
+  """Returns how it was trained, and what the rounds add up to."""
+  return {
+    'algorithm': config.method,
+    'rounds': config.total_rounds,
+    'total_rounds': config.total_rounds,
+    'left_out_clients': sum(row.left_out_clients or 0 for row in rows),
+    'empty_rounds': sum(row.clients == 0 for row in rows),
+    'seconds': sum(row.seconds or 0.0 for row in rows),
+  }
