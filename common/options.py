@@ -1,0 +1,64 @@
+"""Builds a part with the options that a flag gives it: a frozen dataclass whose fields are the options. A leaf."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import difflib
+import math
+import typing
+from typing import Any
+
+_BOOLEANS = {'true': True, 'false': False}
+
+
+def build(flag: str, name: str, kind: Any, options: Sequence[str]) -> Any:
+  """Returns an object of a frozen dataclass.
+
+  Args:
+    flag: The flag that has the options, for messages.
+    name: What the user calls the class, for messages.
+    kind: The class. Its fields are the options: each an int, float, bool or str.
+    options: Each `name=value`.
+
+  Raises:
+    ValueError: If the options are not those of the class, or it refuses their values.
+  """
+  types = typing.get_type_hints(kind)
+  fields = {field.name: types[field.name] for field in dataclasses.fields(kind) if field.init}
+  values = _parse(flag, name, options, fields)
+  missing = [field.name for field in dataclasses.fields(kind) if _is_required(field) and field.name not in values]
+  if missing:
+    raise ValueError(f'Expected the options {", ".join(missing)} of {name}, found none: add {flag}={missing[0]}=VALUE.')
+  return kind(**values)
+
+
+def _is_required(field: Any) -> bool:
+  return field.init and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _parse(flag: str, name: str, options: Sequence[str], fields: Mapping[str, Any]) -> dict[str, Any]:
+  values: dict[str, Any] = {}
+  for option in options:
+    key, equals, text = option.partition('=')
+    if key not in fields:
+      near = difflib.get_close_matches(key, fields, n=1)
+      remedy = f'did you mean {near[0]}?' if near else f'leave it out of {flag}.'
+      raise ValueError(f'Expected {flag} among {", ".join(fields) or "none"} for {name}, found {key!r}: {remedy}')
+    if not equals or key in values:
+      raise ValueError(f'Expected {flag} with one {key}=VALUE, found {", ".join(options)}: write it once.')
+    values[key] = _convert(flag, key, text, fields[key])
+  return values
+
+
+def _convert(flag: str, key: str, text: str, kind: Any) -> Any:
+  if kind is str:
+    return text
+  try:
+    value = _BOOLEANS[text.lower()] if kind is bool else {int: int, float: float}[kind](text)
+  except (KeyError, ValueError) as error:
+    what = {int: 'an integer', float: 'a number', bool: 'true or false'}.get(kind)
+    if what is None:
+      raise ValueError(f'Expected option {key} to be an int, float, bool or str, found {kind}: change it.') from error
+    raise ValueError(f'Expected {what} for option {key}, found {text!r}: write {flag}={key}=VALUE.') from error
+  if not math.isfinite(value):
+    raise ValueError(f'Expected a finite number for option {key}, found {text!r}: write {flag}={key}=VALUE.')
+  return value
