@@ -35,6 +35,8 @@ _TESTED_ELSEWHERE: dict[str, str] = {
   'tff_tasks/algorithms/base.py': 'a protocol; registry_test.py and the algorithms are tested',
   'tff_tasks/algorithms/fed_avg.py': 'its parts; fed_prox_test.py and learning_process_test.py train with it',
   'tff_tasks/config.py': 'names without behaviour; train_test.py and program_test.py give them values',
+  'tff_tasks/population/samplers/base.py': 'a base class; registry_test.py runs its example, the samplers are tested',
+  'tff_tasks/population/samplers/events.py': 'a class without behaviour; accountant_test.py accounts for it',
   'tff_tasks/runtime/runtime.py': 'a protocol; mypy holds the runtimes to it',
 }
 

@@ -5,7 +5,6 @@ import dataclasses
 
 SERVER_OPTIMIZERS = ('sgd', 'momentum', 'adam', 'yogi', 'adagrad')
 SCHEDULES = ('constant', 'linear')
-SAMPLINGS = ('poisson', 'fixed')
 RUNTIMES = ('local', 'tff')
 # What --xla may say, and what it means to a runtime; None: whichever is faster.
 XLA = {'measured': None, 'yes': True, 'no': False}
@@ -43,6 +42,7 @@ class Config:
   branch_from: str | None = None
   algorithm: str = 'fed_avg'
   algorithm_options: Sequence[str] = ()
+  sampling_options: Sequence[str] = ()
 
   @property
   def method(self) -> str:

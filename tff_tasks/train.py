@@ -16,6 +16,7 @@ from common import cli
 from contracts import client_shards
 from tff_tasks import config as config_lib
 from tff_tasks.algorithms import registry as algorithms
+from tff_tasks.population.samplers import registry as samplers
 from tff_tasks.runtime import start_up
 
 _FLAGS = flags.FLAGS
@@ -25,15 +26,21 @@ flags.DEFINE_string('output_dir', None, 'Run directory. If this run is in it alr
 
 flags.DEFINE_integer('total_rounds', None, 'Rounds to train for.', lower_bound=1, required=True)
 flags.DEFINE_integer(
-  'clients_per_round', None, 'Clients of a round: expected (poisson) or exact (fixed).', lower_bound=1, required=True
+  'clients_per_round',
+  None,
+  'Clients of a round: expected (poisson, min_separation), exact (fixed), or at most (cyclic).',
+  lower_bound=1,
+  required=True,
 )
-flags.DEFINE_enum(
+flags.DEFINE_string(
   'sampling',
   'poisson',
-  list(config_lib.SAMPLINGS),
-  'poisson: each client takes part in a round with the same probability, drawn in secret; epsilon is much smaller. '
-  'fixed: exactly so many clients, without replacement.',
+  'Who takes part in a round. poisson: each client with the same probability, drawn in secret; epsilon is much '
+  'smaller. fixed: exactly so many clients, without replacement. cyclic: each client once in an epoch. '
+  'min_separation: each client at most once in so many rounds. Or one of your own as package.module:attribute '
+  '(docs/extend.md).',
 )
+flags.DEFINE_list('sampling_options', [], 'Options of the sampler, such as separation=4 for min_separation.')
 
 flags.DEFINE_string(
   'algorithm',
@@ -135,7 +142,7 @@ flags.DEFINE_enum(
 
 cli.group_flags(
   {
-    'Who takes part': ['total_rounds', 'clients_per_round', 'sampling'],
+    'Who takes part': ['total_rounds', 'clients_per_round', 'sampling', 'sampling_options'],
     'Work on the client': [
       'algorithm',
       'algorithm_options',
@@ -191,12 +198,15 @@ def main() -> None:
   )
   if ':' not in config.algorithm:  # One of the user's own may import TensorFlow, which is started below.
     algorithms.build(config.algorithm, config.algorithm_options)
+  if ':' not in config.sampling:
+    samplers.build(config.sampling, config.sampling_options)
   shards = client_shards.ClientShards(config.shards_dir)
   with cli.large_imports():
     start_up.start_tensorflow()
     from tff_tasks.training import run as run_lib
 
   algorithms.build(config.algorithm, config.algorithm_options)
+  samplers.build(config.sampling, config.sampling_options)
   run_lib.train(config, shards, _flagfile(), sys.stdout)
 
 

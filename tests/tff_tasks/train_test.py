@@ -131,6 +131,15 @@ class FlagsTest(parameterized.TestCase):
   def test_algorithms_and_their_options(self, name: str, options: str, message: str) -> None:
     self._assert_refused(_flags(**_REQUIRED | _PRIVATE, algorithm=name, algorithm_options=options), message)
 
+  @parameterized.parameters(
+    ('poison', '', 'did you mean poisson'),
+    ('min_separation', '', 'Expected the options separation of min_separation'),
+    ('min_separation', 'separation=0', 'Expected separation of at least 1'),
+    ('poisson', 'separation=2', 'among none for poisson'),
+  )
+  def test_samplers_and_their_options(self, name: str, options: str, message: str) -> None:
+    self._assert_refused(_flags(**_REQUIRED | _PRIVATE, sampling=name, sampling_options=options), message)
+
   def test_shards_that_are_not_there(self) -> None:
     self._assert_refused(_flags(**_REQUIRED | _PRIVATE), 'Expected a finished data set in nowhere, found no manifest')
 
@@ -159,8 +168,9 @@ class MainTest(parameterized.TestCase):
     self.assertEqual(started['config'], started['config'] | given | {'model_size': 16, 'target_epsilon': None})
     self.assertEqual(started['shards'], self._shards)
 
-  def test_an_algorithm_of_the_users_own_is_refused_in_one_line(self) -> None:
-    done = self._main(algorithm='json:dumps')
+  @parameterized.parameters('algorithm', 'sampling')
+  def test_one_of_the_users_own_is_refused_in_one_line(self, flag: str) -> None:
+    done = self._main(**{flag: 'json:dumps'})
     self.assertEqual((done.returncode, done.stdout), (2, ''))
     self.assertRegex(done.stderr, "^error: Expected a frozen dataclass, found 'json:dumps': .*\n$")
 

@@ -1,8 +1,10 @@
-"""Who takes part in a round, from the secret, the round and the client's id, the way the privacy plan accounts for.
+"""Who takes part in each round, from the secret, the round and the clients' ids, as the privacy plan's sampler says.
 
 A client's coin is AES-256 of its id, under a key for the round: coins are independent for whoever does not know the
 secret, and no client's coin depends on who else there is.
 """
+
+import functools
 
 from cryptography.hazmat.primitives import ciphers
 from cryptography.hazmat.primitives.ciphers import algorithms
@@ -10,32 +12,91 @@ from cryptography.hazmat.primitives.ciphers import modes
 import numpy as np
 
 from tff_tasks.population import seeds
+from tff_tasks.population.samplers import base
 from tff_tasks.privacy import plan as plan_lib
 
 
-def draw_cohort(plan: plan_lib.PrivacyPlan, seed: seeds.Seed, round_number: int, client_ids: np.ndarray) -> np.ndarray:
-  """Returns the cohort of a round: sorted indices of clients, int64, possibly none under Poisson sampling.
+class Cohorts:
+  """The cohorts of the rounds that one secret draws.
 
   Args:
-    plan: How to sample.
-    seed: The seed of the run.
-    round_number: The round.
+    plan: Has the sampler.
+    seed: The secret.
     client_ids: uint8 `[population, 16]`, all different: the training clients.
+    first_round: The first round that the secret draws.
 
   Raises:
     ValueError: If there are not as many ids as the plan has clients.
   """
-  if client_ids.shape != (plan.population, 16):
-    raise ValueError(f'Expected 16 bytes for each of {plan.population} clients, found shape {client_ids.shape}.')
-  coins = _coins(seed.key('cohort', round_number), client_ids)
-  if plan.sampling == 'poisson':
-    # Rounded down, so that nobody takes part more often than accounted for; of 2**64 coins those below are taken.
-    threshold = int(plan.sampling_probability * 2.0**64)
-    return np.flatnonzero(coins <= np.uint64(threshold - 1)) if threshold else np.empty(0, np.int64)
-  return np.sort(np.argsort(coins, kind='stable')[: plan.clients_per_round])
+
+  def __init__(
+    self, plan: plan_lib.PrivacyPlan, seed: seeds.Seed, client_ids: np.ndarray, first_round: int = 1
+  ) -> None:
+    if client_ids.shape != (plan.population, 16):
+      raise ValueError(f'Expected 16 bytes for each of {plan.population} clients, found shape {client_ids.shape}.')
+    self._plan, self._seed, self._ids, self._first_round = plan, seed, client_ids, first_round
+    # A sampler may ask for the same order in many rounds.
+    self._order = functools.lru_cache(maxsize=1)(self._sort)
+    self._recorded = 0  # Steps whose invitations are in the arrays below.
+    self._times, self._last_step = np.zeros(plan.population, np.int64), np.full(plan.population, -1)
+
+  def draw(self, round_number: int) -> np.ndarray:
+    """Returns the cohort of a round: sorted indices of clients, int64, possibly none.
+
+    Raises:
+      ValueError: If the sampler returns something else.
+    """
+    return self._draw(round_number - self._first_round)
+
+  def _draw(self, step: int) -> np.ndarray:
+    round_number = self._first_round + step
+    draw = base.Draw(
+      round_number, step, self._plan.size, self._coins, self._order, functools.partial(self._invitations, step)
+    )
+    cohort = self._check(np.asarray(self._plan.sampler.cohort(draw)))
+    if step == self._recorded:
+      self._record(cohort)
+    return cohort
+
+  def _check(self, cohort: np.ndarray) -> np.ndarray:
+    if cohort.ndim != 1 or (cohort.size and not np.issubdtype(cohort.dtype, np.integer)):
+      raise ValueError(
+        f'Expected a list of indices of clients from {self._plan.sampling}, found {cohort.dtype} of shape '
+        f'{cohort.shape}: correct its method cohort.'
+      )
+    cohort = np.sort(cohort.astype(np.int64))
+    if cohort.size and (cohort[0] < 0 or cohort[-1] >= self._plan.population or (np.diff(cohort) == 0).any()):
+      raise ValueError(
+        f'Expected different indices of {self._plan.population} clients from {self._plan.sampling}, found others or '
+        'one twice: correct its method cohort.'
+      )
+    return cohort
+
+  def _invitations(self, step: int) -> base.Invitations:
+    """Returns who was invited before a step, drawing again what was not drawn in turn."""
+    if step < self._recorded:
+      self._recorded = 0
+      self._times[:], self._last_step[:] = 0, -1
+    while self._recorded < step:
+      self._draw(self._recorded)
+    return base.Invitations(_read_only(self._times), _read_only(self._last_step))
+
+  def _record(self, cohort: np.ndarray) -> None:
+    self._times[cohort] += 1
+    self._last_step[cohort] = self._recorded
+    self._recorded += 1
+
+  def _coins(self, purpose: str, number: int) -> np.ndarray:
+    """Returns uint64 `[clients]`: half of a pseudorandom block for each id."""
+    key = self._seed.key(purpose, number)
+    blocks = ciphers.Cipher(algorithms.AES(key), modes.ECB()).encryptor().update(self._ids.tobytes())
+    return np.frombuffer(blocks, '<u8')[::2]
+
+  def _sort(self, purpose: str, number: int) -> np.ndarray:
+    return _read_only(np.argsort(self._coins(purpose, number), kind='stable'))
 
 
-def _coins(key: bytes, client_ids: np.ndarray) -> np.ndarray:
-  """Returns uint64 `[clients]`: half of a pseudorandom block for each id."""
-  blocks = ciphers.Cipher(algorithms.AES(key), modes.ECB()).encryptor().update(client_ids.tobytes())
-  return np.frombuffer(blocks, '<u8')[::2]
+def _read_only(array: np.ndarray) -> np.ndarray:
+  view = array.view()
+  view.setflags(write=False)
+  return view

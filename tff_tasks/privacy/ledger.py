@@ -50,11 +50,11 @@ def build_ledger(
     'adjacency': guarantees.ADJACENCY,
     'assumption': 'the number of client ids is public; ids without data count too',
     'bound': '' if problem else _bound_in_words([segment.plan for segment in segments]),
-    'sampling': _by_segment(segments, _sampling_in_words),
+    'sampling': _by_segment(segments, lambda plan: plan.sampling_in_words),
     'mechanism': _by_segment(segments, _mechanism),
     'noise': noise.EXACTNESS if all(segment.plan.is_private for segment in segments) else None,
     'trust_model': _WHO_SEES if problem else f'{_WHO_SEES}: {_WHO_IS_PROTECTED}',
-    **accountant.describe([segment.plan.round for segment in segments if segment.plan.is_private]),
+    **accountant.describe([segment.plan.event(1) for segment in segments if segment.plan.is_private]),
     'noise_multiplier': plan.noise_multiplier,
     'clip_norm': plan.clip_norm,
     'sensitivity': plan.norm_bound(dimension),
@@ -92,20 +92,9 @@ def _mechanism(plan: plan_lib.PrivacyPlan) -> str:
   return f'DP-FedAvg: updates clipped to {plan.clip_norm:g}, rounded to {grid}, Gaussian noise on their sum'
 
 
-def _sampling_in_words(plan: plan_lib.PrivacyPlan) -> str:
-  if plan.sampling == 'poisson':
-    return f'Poisson: each of {plan.population} clients with probability {plan.sampling_probability:.4g} a round'
-  return f'fixed: {plan.clients_per_round} of {plan.population} clients a round, without replacement'
-
-
 def _bound_in_words(plans: Sequence[plan_lib.PrivacyPlan]) -> str:
-  """Says which bound the epsilon of fixed cohorts is, and what costs less; empty without them."""
-  if all(plan.sampling == 'poisson' for plan in plans):
-    return ''
-  return (
-    'With fixed cohorts this is the bound against an observer who knows who took part in every round: sampling does '
-    'not hide a client. --sampling=poisson costs much less at the same noise'
-  )
+  """Says which bounds the epsilon is, and what costs less; empty if it is exact."""
+  return '. '.join(dict.fromkeys(plan.bound for plan in plans if plan.bound))
 
 
 def _split_in_words(segments: Sequence[plan_lib.Segment]) -> str:
@@ -149,7 +138,7 @@ def _segment(segment: plan_lib.Segment) -> dict[str, Any]:
   return {
     'rounds': segment.rounds,
     'mechanism': _mechanism(plan),
-    'sampling': _sampling_in_words(plan),
+    'sampling': plan.sampling_in_words,
     'noise_multiplier': plan.noise_multiplier,
     'is_seeded': plan.is_seeded,
   }

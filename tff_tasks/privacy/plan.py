@@ -6,13 +6,17 @@ models of all rounds so far, and what the data set was made with if that was lea
 
 from collections.abc import Sequence
 import dataclasses
+import functools
 import math
 from typing import NamedTuple
 
+import dp_accounting
+
 from contracts import guarantees
-from tff_tasks import config
 from tff_tasks.compression import fine_grid
 from tff_tasks.compression import quantization
+from tff_tasks.population.samplers import base
+from tff_tasks.population.samplers import registry as samplers
 from tff_tasks.privacy import accountant
 from tff_tasks.privacy import calibration
 
@@ -25,15 +29,16 @@ class PrivacyPlan:
 
   Attributes:
     population: Number of ids of training clients, those without data included; taken as public.
-    clients_per_round: Expected (poisson) or exact (fixed) clients of a round; what sums are divided by.
-    sampling: 'poisson', each client independently with probability `clients_per_round / population`, or 'fixed', that
-      many clients without replacement.
+    clients_per_round: Clients that a round asks its sampler for; what sums are divided by.
+    sampling: The sampler: a name of `samplers.registry`, or `package.module:attribute`.
     clip_norm: L2 bound of a client's update, or None.
     quantization_bits: Bits of a coordinate of an update; 0 sends 32: floats, or integers of a fine grid under noise.
     noise_multiplier: Standard deviation of the noise on the sum, over the norm bound after rounding. 0: not private.
     delta: The delta of (epsilon, delta), for all that is released.
     learned: What of both was spent before training, on what the data set was made with.
     is_seeded: Whether the noise comes from a seed that somebody knows: nothing is promised then.
+    sampling_options: The options of the sampler, each `name=value`.
+    availability: Which clients can be invited when, in words; empty: all of them, always.
 
   Raises:
     ValueError: If the values do not make a plan whose accounting matches what runs.
@@ -48,18 +53,15 @@ class PrivacyPlan:
   delta: float | None = None
   learned: guarantees.Cost = guarantees.NOTHING
   is_seeded: bool = False
+  sampling_options: tuple[str, ...] = ()
+  availability: str = ''
 
   def __post_init__(self) -> None:
-    if self.sampling not in config.SAMPLINGS:
-      raise ValueError(f'Expected sampling to be {" or ".join(config.SAMPLINGS)}, found {self.sampling!r}.')
     if self.population < 1:
       raise ValueError(
         'Expected training clients, found none: preprocess with smaller test_users_share or validation_users_share.'
       )
-    if not 1 <= self.clients_per_round <= self.population:
-      raise ValueError(
-        f'Expected 1 to {self.population} (all training clients) clients_per_round, found {self.clients_per_round}.'
-      )
+    self._check_cohorts()
     if self.clip_norm is None and (self.quantization_bits or self.noise_multiplier):
       raise ValueError('Expected a clip_norm, found none: quantization and noise need a bound; set --clip_norm.')
     if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
@@ -84,13 +86,42 @@ class PrivacyPlan:
           f'{self.population} clients: use fewer --quantization_bits.'
         )
 
+  def _check_cohorts(self) -> None:
+    most = self.sampler.most_clients(self.population)
+    if not 1 <= self.clients_per_round <= most:
+      whom = 'all training clients' if most == self.population else f'all that --sampling={self.sampling} can ask for'
+      raise ValueError(f'Expected 1 to {most} ({whom}) clients_per_round, found {self.clients_per_round}.')
+    if self.is_private:
+      accountant.check(self.event(1))
+
   @property
   def is_private(self) -> bool:
     return self.noise_multiplier > 0
 
+  @functools.cached_property
+  def sampler(self) -> base.Sampler:
+    """Who takes part in a round."""
+    return samplers.build(self.sampling, self.sampling_options)
+
   @property
-  def sampling_probability(self) -> float:
-    return self.clients_per_round / self.population
+  def size(self) -> base.Size:
+    return base.Size(self.population, self.clients_per_round)
+
+  @property
+  def sampling_in_words(self) -> str:
+    """Says how a round gets its clients."""
+    available = f', of those that are available ({self.availability})' if self.availability else ''
+    return f'{self.sampler.describe(self.size)}{available}'
+
+  @property
+  def bound(self) -> str:
+    """Says which bound the cost of the rounds is; empty if it is exact."""
+    if self.availability:
+      return (
+        'With --availability sampling is not counted as hiding a client: each pays for every round that --sampling '
+        'allows it. Without --availability, --sampling=poisson costs much less at the same noise'
+      )
+    return self.sampler.bound
 
   def codec(self, dimension: int) -> quantization.Encoding | None:
     """Returns how updates of that many coordinates become integers, or None if they stay floats: without noise only."""
@@ -122,10 +153,19 @@ class PrivacyPlan:
     codec = self.codec(dimension)
     return codec.encoded_bytes if codec else 4 * dimension
 
-  @property
-  def round(self) -> accountant.Round:
-    """What decides the cost of one round."""
-    return accountant.Round(self.sampling, self.sampling_probability, self.noise_multiplier)
+  def event(self, rounds: int) -> dp_accounting.DpEvent:
+    """Returns what the first rounds with a secret cost a client.
+
+    Who can be invited may depend on the client. Sampling is counted only where everyone can be, always: else a round
+    that the client can be in costs what it does if the client surely is in it.
+
+    Raises:
+      ValueError: If the sampler does not know.
+    """
+    one_round = dp_accounting.GaussianDpEvent(self.noise_multiplier)
+    if not self.availability:
+      return self.sampler.event(one_round, self.size, rounds)
+    return dp_accounting.SelfComposedDpEvent(one_round, self.sampler.most_rounds(self.size, rounds))
 
   @property
   def training_delta(self) -> float | None:
@@ -232,4 +272,4 @@ def why_no_promise(segments: Sequence[Segment]) -> str:
 def _compose(segments: Sequence[Segment]) -> float:
   """Returns the epsilon of segments with noise at the training delta; infinite if it is of no use."""
   delta = segments[-1].plan.training_delta or 0.0
-  return accountant.epsilon([(segment.plan.round, segment.rounds) for segment in segments], delta)
+  return accountant.epsilon([segment.plan.event(segment.rounds) for segment in segments], delta)

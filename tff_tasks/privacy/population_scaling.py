@@ -51,7 +51,7 @@ def scale(plan: plan_lib.PrivacyPlan, factor: float) -> plan_lib.PrivacyPlan:
   return dataclasses.replace(
     plan,
     population=population,
-    clients_per_round=math.ceil(plan.clients_per_round * factor),
+    clients_per_round=min(math.ceil(plan.clients_per_round * factor), plan.sampler.most_clients(population)),
     noise_multiplier=plan.noise_multiplier * factor,
     delta=plan.delta * shrinking if plan.delta is not None else None,
     learned=plan.learned._replace(delta=plan.learned.delta * shrinking),

@@ -106,4 +106,5 @@ def begin(flagfile: str, data: str, total_rounds: int, plan: plan_lib.PrivacyPla
 
 
 def _read_plan(value: Mapping[str, Any]) -> plan_lib.PrivacyPlan:
-  return plan_lib.PrivacyPlan(**{**value, 'learned': guarantees.Cost(*value['learned'])})
+  options = tuple(value.get('sampling_options', ()))
+  return plan_lib.PrivacyPlan(**{**value, 'learned': guarantees.Cost(*value['learned']), 'sampling_options': options})

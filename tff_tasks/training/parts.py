@@ -42,6 +42,7 @@ def build_plan(
     delta=config.delta,
     learned=provenance.total(entries),
     is_seeded=config.seed is not None,
+    sampling_options=tuple(config.sampling_options),
   )
   if not config.target_epsilon:
     return plan

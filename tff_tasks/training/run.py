@@ -167,7 +167,9 @@ class Run:
     source = client_data.ClientDataSource(
       self._shards, config.client_batch_size, config.max_examples_per_client, self._seed
     )
-    client_ids = self._shards.clients('train').client_ids
+    drawn = cohorts.Cohorts(
+      self._plan, self._seed, self._shards.clients('train').client_ids, self._start.history.current.first_round
+    )
     skipped = skipped_clients.LeftOut(self._shards, config.on_client_error == 'skip', shown.say)
     said = self._runtime.choice  # Which was announced.
 
@@ -183,7 +185,7 @@ class Run:
 
     return loop.Rounds(
       runtime=self._runtime,
-      cohort=lambda number: source.cohort(number, cohorts.draw_cohort(self._plan, self._seed, number, client_ids)),
+      cohort=lambda number: source.cohort(number, drawn.draw(number)),
       add_noise=private_mean.RoundNoise(self._plan, self._dimension, self._seed).add,
       check=self._build_check(skipped),
       measure=self._measure,

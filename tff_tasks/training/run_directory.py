@@ -22,7 +22,11 @@ CONFIG_NAME = reading.CONFIG_NAME
 # Flags that change no bit of the weights. A run that --on_client_error=stop has ended goes on with the other value.
 _FREE = ('--output_dir', '--shards_dir', '--rounds_per_checkpoint', '--rounds_per_eval', '--on_client_error')
 # What runs did that began before there were these flags.
-_BEFORE = {'--algorithm': '--algorithm=fed_avg', '--algorithm_options': '--algorithm_options='}
+_BEFORE = {
+  '--algorithm': '--algorithm=fed_avg',
+  '--algorithm_options': '--algorithm_options=',
+  '--sampling_options': '--sampling_options=',
+}
 # The noise that follows from them is compared instead, as a part of the plan.
 _NOISE = ('--noise_multiplier', '--target_epsilon')
 SIZE, _LENGTH, _SCHEDULE, _BRANCH = (
@@ -128,7 +132,7 @@ def check_same_run(path: str, saved: checkpoints.ProgramState, asked: history_li
 
 
 def _check_flags(path: str, found: history_lib.History, asked: history_lib.History) -> None:
-  stood = {**_BEFORE, **found.flags} if _BEFORE.keys() <= asked.flags.keys() else found.flags
+  stood = {**{name: flag for name, flag in _BEFORE.items() if name in asked.flags}, **found.flags}
   names = (stood.keys() | asked.flags.keys()) - {*_FREE, *_NOISE, _LENGTH, _BRANCH}
   changed = sorted(name for name in names if stood.get(name) != asked.flags.get(name))
   if changed:

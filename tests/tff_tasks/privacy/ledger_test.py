@@ -115,6 +115,22 @@ class LedgerTest(absltest.TestCase):
     self.assertNotIn('--sampling', _promise(_PLAN, 20))
     self.assertEqual(_ledger(_PLAN, 20)['bound'], '')
 
+  def test_names_the_sampler(self) -> None:
+    cyclic = dataclasses.replace(_PLAN, sampling='cyclic')
+    entries = _ledger(cyclic, 20)
+    self.assertIn('once in an epoch of 4 rounds', entries['sampling'])
+    self.assertIn('a client pays for one round of each epoch', entries['bound'])
+    self.assertIn('one round of each epoch', _promise(cyclic, 20))
+    self.assertIn('once in an epoch', entries['segments'][0]['sampling'])
+    apart = dataclasses.replace(
+      _PLAN, clients_per_round=100, sampling='min_separation', sampling_options=('separation=4',)
+    )
+    self.assertIn('932 clients in 4 groups that take turns', _ledger(apart, 20)['sampling'])
+    self.assertEqual(_ledger(apart, 20)['bound'], '')
+    both = ledger.build_ledger([plan_lib.Segment(cyclic, 4), plan_lib.Segment(_PLAN, 4)], 8, 9)
+    self.assertStartsWith(both['sampling'], '4 rounds: cyclic')
+    self.assertIn('one round of each epoch', both['bound'])
+
 
 class SegmentsTest(absltest.TestCase):
   def test_are_listed_and_composed(self) -> None:

@@ -1,17 +1,50 @@
 import dataclasses
+import math
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import dp_accounting
+import numpy as np
 
 from contracts import guarantees
 from tff_tasks.compression import fine_grid
 from tff_tasks.compression import quantization
+from tff_tasks.population.samplers import base
+from tff_tasks.population.samplers import events
 from tff_tasks.privacy import accountant
 from tff_tasks.privacy import plan as plan_lib
 
 _PLAN = plan_lib.PrivacyPlan(
   population=932, clients_per_round=250, clip_norm=0.3, quantization_bits=8, noise_multiplier=2.08, delta=1e-4
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class Everyone(base.Sampler):
+  """A sampler that does not say what rounds cost."""
+
+  def cohort(self, draw: base.Draw) -> np.ndarray:
+    return np.arange(draw.size.population)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unproved(Everyone):
+  """One that says something which cannot be accounted for."""
+
+  def event(self, one_round: dp_accounting.DpEvent, size: base.Size, rounds: int) -> dp_accounting.DpEvent:
+    return dp_accounting.SampledWithoutReplacementDpEvent(size.population, size.clients_per_round, one_round)
+
+
+@dataclasses.dataclass(frozen=True)
+class Proved(Everyone):
+  """One that can be accounted for."""
+
+  def event(self, one_round: dp_accounting.DpEvent, size: base.Size, rounds: int) -> dp_accounting.DpEvent:
+    return dp_accounting.SelfComposedDpEvent(one_round, rounds)
+
+
+def _gaussians(count: int) -> float:
+  return accountant.epsilon([dp_accounting.SelfComposedDpEvent(dp_accounting.GaussianDpEvent(2.08), count)], 1e-4)
 
 
 def _training_epsilon(plan: plan_lib.PrivacyPlan, rounds: int) -> float | None:
@@ -28,8 +61,13 @@ class PrivacyPlanTest(parameterized.TestCase):
   @parameterized.parameters(('poisson', 1), ('poisson', 140), ('fixed', 1), ('fixed', 140))
   def test_epsilon_is_that_of_its_rounds(self, sampling: str, rounds: int) -> None:
     plan = dataclasses.replace(_PLAN, sampling=sampling)
-    kind = accountant.Round(sampling, 250 / 932, 2.08)
-    self.assertEqual(_epsilon(plan, rounds), accountant.epsilon([(kind, rounds)], 1e-4))
+    one_round = dp_accounting.GaussianDpEvent(2.08)
+    kinds = {
+      'poisson': dp_accounting.PoissonSampledDpEvent(250 / 932, one_round),
+      'fixed': events.KnownCohortDpEvent(250 / 932, one_round),
+    }
+    event = dp_accounting.SelfComposedDpEvent(kinds[sampling], rounds)
+    self.assertEqual(_epsilon(plan, rounds), accountant.epsilon([event], 1e-4))
 
   def test_epsilon_grows_with_rounds(self) -> None:
     spent = [_epsilon(_PLAN, rounds) for rounds in (0, 1, 10, 140)]
@@ -37,7 +75,7 @@ class PrivacyPlanTest(parameterized.TestCase):
     self.assertEqual(spent, sorted(spent))
     self.assertIsNone(dataclasses.replace(_PLAN, noise_multiplier=0.0).epsilon(10))
 
-  @parameterized.parameters('poisson', 'fixed')
+  @parameterized.parameters('poisson', 'fixed', 'cyclic')
   def test_calibration_meets_the_target_and_no_more(self, sampling: str) -> None:
     plan = dataclasses.replace(_PLAN, sampling=sampling).calibrated(7.0, 40)
     self.assertLessEqual(plan.epsilon(40), 7.0)
@@ -72,7 +110,7 @@ class PrivacyPlanTest(parameterized.TestCase):
     self.assertEqual(plan.update_bytes(1024), 512)
 
   @parameterized.named_parameters(
-    ('sampling', {'sampling': 'shuffled'}, 'Expected sampling'),
+    ('sampling', {'sampling': 'shuffled'}, 'Expected --sampling to be one of poisson, fixed, cyclic, min_separation'),
     ('nobody', {'population': 0}, 'Expected training clients'),
     ('no_clients', {'clients_per_round': 0}, 'Expected 1 to 932'),
     ('too_many_clients', {'clients_per_round': 933}, 'Expected 1 to 932'),
@@ -99,6 +137,46 @@ class PrivacyPlanTest(parameterized.TestCase):
     plan = plan_lib.PrivacyPlan(population=10, clients_per_round=2, quantization_bits=0)
     self.assertIsNone(plan.norm_bound(5))
     self.assertEqual(plan.noise_stddev(5), 0.0)
+
+
+class SamplerTest(parameterized.TestCase):
+  @parameterized.parameters(
+    ('poisson', (), 9), ('fixed', (), 9), ('cyclic', (), 3), ('min_separation', ('separation=3',), 3)
+  )
+  def test_availability_takes_the_amplification_away(
+    self, sampling: str, options: tuple[str, ...], participations: int
+  ) -> None:
+    everyone = dataclasses.replace(_PLAN, sampling=sampling, sampling_options=options)
+    plan = dataclasses.replace(everyone, availability='diurnal')
+    self.assertEqual(_epsilon(plan, 9), _gaussians(participations))
+    self.assertGreaterEqual(_epsilon(plan, 9), _epsilon(everyone, 9))
+    self.assertIn('With --availability sampling is not counted', plan.bound)
+    self.assertEndsWith(plan.sampling_in_words, ', of those that are available (diurnal)')
+
+  def test_one_without_accounting_trains_without_noise_only(self) -> None:
+    name = f'{__name__}:Everyone'
+    plan = dataclasses.replace(_PLAN, sampling=name, noise_multiplier=0.0)
+    with self.assertRaisesRegex(ValueError, 'found Everyone without the method event: add it .*noise_multiplier=0'):
+      dataclasses.replace(plan, noise_multiplier=1.0)
+    with self.assertRaisesRegex(ValueError, 'Everyone without the method event'):
+      plan.calibrated(7.0, 40)
+    self.assertEqual(dataclasses.replace(_PLAN, sampling=f'{__name__}:Proved').epsilon(4), _gaussians(4))
+
+  def test_one_whose_accounting_has_no_proof_is_refused(self) -> None:
+    with self.assertRaisesRegex(ValueError, 'Expected rounds that are a Gaussian, .*found SampledWithoutReplacement'):
+      dataclasses.replace(_PLAN, sampling=f'{__name__}:Unproved')
+
+  def test_a_sampler_may_ask_for_fewer_clients_only(self) -> None:
+    with self.assertRaisesRegex(ValueError, r'Expected 1 to 233 \(all that --sampling=min_separation can ask for'):
+      dataclasses.replace(_PLAN, sampling='min_separation', sampling_options=('separation=4',))
+
+  @parameterized.product(sampling=('cyclic', 'min_separation'), cut=(1, 2, 3, 4, 5, 7))
+  def test_rounds_in_two_segments_cost_no_less(self, sampling: str, cut: int) -> None:
+    """Of a run that lost a checkpoint, some rounds are in a segment of their own."""
+    options = ('separation=3',) if sampling == 'min_separation' else ()
+    plan = dataclasses.replace(_PLAN, sampling=sampling, sampling_options=options, noise_multiplier=3.0)
+    parts = plan_lib.epsilon_of([plan_lib.Segment(plan, cut), plan_lib.Segment(plan, 8 - cut)])
+    self.assertGreaterEqual(parts or math.inf, _epsilon(plan, 8))
 
 
 class NoPromiseTest(parameterized.TestCase):
@@ -138,8 +216,8 @@ class SegmentsTest(absltest.TestCase):
 
   def test_of_several_plans_are_composed(self) -> None:
     segments = [plan_lib.Segment(_PLAN, 20), plan_lib.Segment(self._OTHER, 30)]
-    kinds = [(accountant.Round('poisson', 250 / 932, 2.08), 20), (accountant.Round('fixed', 100 / 932, 1.5), 30)]
-    self.assertEqual(plan_lib.epsilon_of(segments), accountant.epsilon(kinds, 1e-4))
+    costs = [_PLAN.event(20), self._OTHER.event(30)]
+    self.assertEqual(plan_lib.epsilon_of(segments), accountant.epsilon(costs, 1e-4))
     alone = max(_epsilon(_PLAN, 20), _epsilon(self._OTHER, 30))
     self.assertGreater(plan_lib.epsilon_of(segments), alone)
     self.assertLess(plan_lib.epsilon_of(segments), _epsilon(_PLAN, 20) + _epsilon(self._OTHER, 30))
@@ -148,9 +226,9 @@ class SegmentsTest(absltest.TestCase):
     cost = guarantees.Cost(1.0, 5e-5)
     first, second = (dataclasses.replace(plan, learned=cost) for plan in (_PLAN, self._OTHER))
     segments = [plan_lib.Segment(first, 20), plan_lib.Segment(second, 30)]
-    kinds = [(first.round, 20), (second.round, 30)]
-    self.assertEqual(plan_lib.training_epsilon_of(segments), accountant.epsilon(kinds, 5e-5))
-    self.assertEqual(plan_lib.epsilon_of(segments), 1.0 + accountant.epsilon(kinds, 5e-5))
+    costs = [first.event(20), second.event(30)]
+    self.assertEqual(plan_lib.training_epsilon_of(segments), accountant.epsilon(costs, 5e-5))
+    self.assertEqual(plan_lib.epsilon_of(segments), 1.0 + accountant.epsilon(costs, 5e-5))
 
   def test_one_without_a_promise_spoils_all(self) -> None:
     noiseless, seeded = dataclasses.replace(_PLAN, noise_multiplier=0.0), dataclasses.replace(_PLAN, is_seeded=True)

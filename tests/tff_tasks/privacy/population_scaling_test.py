@@ -22,7 +22,15 @@ class PopulationScalingTest(absltest.TestCase):
     exact = dataclasses.replace(_PLAN, quantization_bits=0)
     on_mean, expected = (plan.noise_stddev(100) / plan.clients_per_round for plan in (bigger, exact))
     self.assertAlmostEqual(on_mean, expected, places=12)
-    self.assertAlmostEqual(bigger.sampling_probability, _PLAN.sampling_probability, places=3)
+    shares = [plan.clients_per_round / plan.population for plan in (bigger, _PLAN)]
+    self.assertAlmostEqual(*shares, places=3)
+
+  def test_asks_for_no_more_clients_than_the_sampler_can(self) -> None:
+    options = ('separation=4',)
+    most = dataclasses.replace(_PLAN, clients_per_round=233, sampling='min_separation', sampling_options=options)
+    for factor in (1.001, 1.5, 3.1):
+      bigger = population_scaling.scale(most, factor)
+      self.assertEqual(bigger.clients_per_round, bigger.population // 4)
 
   def test_the_sentence_is_true(self) -> None:
     line = _explain(_PLAN, 2.0)

@@ -31,6 +31,16 @@ class HistoryTest(absltest.TestCase):
     whole = whole.with_lost(5).followed_by(fakes.history(plan=_OTHER), 3)
     self.assertEqual(history.History.from_json(json.loads(json.dumps(whole.to_json()))), whole)
 
+  def test_a_sampler_comes_back_and_one_of_before_there_were_options(self) -> None:
+    options = ('separation=2',)
+    plan = dataclasses.replace(fakes.PLAN, sampling='min_separation', sampling_options=options, availability='diurnal')
+    whole = fakes.history(plan=plan)
+    self.assertEqual(history.History.from_json(json.loads(json.dumps(whole.to_json()))), whole)
+    older = fakes.history()
+    saved = json.loads(json.dumps(older.to_json()))
+    del saved['segments'][0]['plan']['sampling_options'], saved['segments'][0]['plan']['availability']
+    self.assertEqual(history.History.from_json(saved), older)
+
   def test_segments_without_rounds_are_not_accounted_for_but_the_last(self) -> None:
     run = fakes.history()
     self.assertEqual(run.accounted, (run.current,))

@@ -1,0 +1,38 @@
+"""The samplers by name. Nothing heavy is imported here: flags are checked before that."""
+
+from collections.abc import Sequence
+
+from common import loading
+from common import options as options_lib
+from tff_tasks.population.samplers import base
+from tff_tasks.population.samplers import cyclic
+from tff_tasks.population.samplers import fixed
+from tff_tasks.population.samplers import min_separation
+from tff_tasks.population.samplers import poisson
+
+SAMPLERS: dict[str, type[base.Sampler]] = {
+  'poisson': poisson.Poisson,
+  'fixed': fixed.Fixed,
+  'cyclic': cyclic.Cyclic,
+  'min_separation': min_separation.MinSeparation,
+}
+
+
+def build(name: str, options: Sequence[str] = ()) -> base.Sampler:
+  """Returns a sampler with its options.
+
+  Args:
+    name: A key of `SAMPLERS`, or `package.module:attribute`.
+    options: Each `name=value`.
+
+  Raises:
+    ValueError: If there is no such sampler, or its options are not these.
+  """
+  kind = loading.find('--sampling', name, SAMPLERS)
+  loading.check_dataclass(name, kind)
+  if not issubclass(kind, base.Sampler) or kind.__abstractmethods__:
+    raise ValueError(
+      f'Expected a sampler, found {name!r}: derive it from Sampler of tff_tasks/population/samplers/base.py and add '
+      'the method cohort.'
+    )
+  return options_lib.build('--sampling_options', name, kind, options)
