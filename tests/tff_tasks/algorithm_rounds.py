@@ -7,6 +7,7 @@ import functools
 from typing import Any
 
 import numpy as np
+import tensorflow_federated as tff
 
 from contracts import client_shards
 from models import functional_model
@@ -56,15 +57,8 @@ class Rounds:
     self, algorithm: base.Algorithm, runtime: str = 'local', use_xla: bool = False, count: int = 2
   ) -> tuple[list[np.ndarray], Any]:
     """Returns the weights after some rounds, and the metrics of the last one."""
-    process = learning_process.build_learning_process(
-      algorithm,
-      build_model(),
-      fakes.SCHEMA,
-      self.training,
-      learning_process.build_server_optimizer('sgd', 1.0),
-      self.plan,
-      SEED,
-    )
+    hashable: Any = algorithm  # A frozen dataclass.
+    process = _build_process(hashable, self.training, self.plan)
     with contextlib.closing(registry.build_runtime(runtime, process, use_xla)) as ran:
       state, metrics = ran.initialize(), None
       noise = private_mean.RoundNoise(self.plan, sum(map(np.size, _weights(state))), SEED)
@@ -72,6 +66,16 @@ class Rounds:
         cohort = self.source.cohort(number, np.array(COHORT))
         state, metrics, _ = ran.next(noise.add(number, state), cohort)
     return _weights(state), metrics
+
+
+@functools.cache
+def _build_process(
+  algorithm: base.Algorithm, training: client_work.LocalTraining, plan: plan_lib.PrivacyPlan
+) -> tff.learning.templates.LearningProcess:
+  server_optimizer = learning_process.build_server_optimizer('sgd', 1.0)
+  return learning_process.build_learning_process(
+    algorithm, build_model(), fakes.SCHEMA, training, server_optimizer, plan, SEED
+  )
 
 
 def assert_close(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> None:

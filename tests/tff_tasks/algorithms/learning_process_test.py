@@ -14,6 +14,7 @@ import tensorflow_federated as tff
 from models import functional_model
 from models.tasks import next_character
 from tests.tff_tasks import attacks
+from tests.tff_tasks import compiled_once
 from tests.tff_tasks import fakes
 from tff_tasks import config
 from tff_tasks.aggregation import private_mean
@@ -28,10 +29,13 @@ from tff_tasks.runtime import registry
 
 _SEED = seeds.Seed.from_number(3)
 _POPULATION = len(fakes.SIZES)
+# Of the server, where the model must stay near where it is.
+_SMALL_RATE = 0.05
 _NOISED = plan_lib.PrivacyPlan(_POPULATION, 3, quantization_bits=0, clip_norm=0.05, noise_multiplier=1.0, delta=1e-3)
 _PLANS = {'noised': _NOISED, 'private': dataclasses.replace(_NOISED, quantization_bits=8)}
 
 
+@functools.cache
 def _build_process(
   plan: plan_lib.PrivacyPlan, size: int = 5, rate: float = 1.0
 ) -> tff.learning.templates.LearningProcess:
@@ -93,6 +97,7 @@ class ServerOptimizerTest(parameterized.TestCase):
 class NoiseTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
+    compiled_once.share(self)
     shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
     self._cohort = client_data.ClientDataSource(shards, 4, 24, _SEED).cohort(1, np.array([0, 2]))
 
@@ -132,7 +137,7 @@ class NoiseTest(parameterized.TestCase):
 
   def test_nobody_came_but_other_noise_did_each_round(self) -> None:
     plan = _PLANS['private']
-    with contextlib.closing(local.LocalRuntime(_build_process(plan, 40), False)) as runtime:
+    with contextlib.closing(local.LocalRuntime(_build_process(plan, 40, _SMALL_RATE), False)) as runtime:
       models = [runtime.initialize()]
       for _ in range(3):
         nobody = dataclasses.replace(self._cohort, clients=np.array([], int))
@@ -140,7 +145,7 @@ class NoiseTest(parameterized.TestCase):
         self.assertEqual(metrics['aggregator']['sums']['clients'], 0)
         models.append(state)
     flat = [np.concatenate([weight.ravel() for weight in model.global_model_weights.trainable]) for model in models]
-    noise = np.diff(flat, axis=0)
+    noise = np.diff(flat, axis=0) / _SMALL_RATE
     # With n weights a correlation deviates by 1 / sqrt(n), the logarithm of a deviation by 1 / sqrt(2 n).
     np.testing.assert_allclose(np.corrcoef(noise), np.eye(3), atol=6 / np.sqrt(noise.shape[1]))
     expected = plan.noise_stddev(noise.shape[1]) / plan.clients_per_round
@@ -158,7 +163,8 @@ class AttackTest(parameterized.TestCase):
 
     The best guess is right with probability Phi(1 / 2 z), 0.69 for z = 1: of 100 guesses 69, and 4.6 a deviation.
     """
-    plan, rate = _PLANS[plan_name], 0.05
+    compiled_once.share(self)
+    plan, rate = _PLANS[plan_name], _SMALL_RATE
     shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
     source = client_data.ClientDataSource(shards, 4, 24, _SEED)
     process = _build_process(plan, 40, rate)

@@ -17,8 +17,9 @@ from contracts import client_shards
 from contracts import schema as schema_lib
 from models import functional_model
 from models.tasks import handwriting
-from models.tasks import next_character
 from pipelines.shards import shard_writing
+from tests.tff_tasks import algorithm_rounds
+from tests.tff_tasks import compiled_once
 from tests.tff_tasks import fakes
 from tff_tasks import config
 from tff_tasks.aggregation import private_mean
@@ -43,23 +44,22 @@ _CLIPPED = _PLAN(quantization_bits=0, clip_norm=0.05)
 _QUANTIZED = _PLAN(quantization_bits=8, clip_norm=0.05)
 _NOISED = _PLAN(quantization_bits=0, clip_norm=0.05, **_NOISE)
 _PRIVATE = _PLAN(quantization_bits=8, clip_norm=0.05, **_NOISE)
-_PLANS = {'plain': _PLAIN, 'clipped': _CLIPPED, 'quantized': _QUANTIZED, 'noised': _NOISED, 'private': _PRIVATE}
+# Each server optimizer with one of the plans: an optimizer sees a mean, however it was made.
+_PAIRS = tuple(zip(config.SERVER_OPTIMIZERS, (_PLAIN, _CLIPPED, _QUANTIZED, _NOISED, _PRIVATE), strict=True))
+_BlockWork = block_training.BlockWork  # The class itself: `compiled_once` replaces its name.
 # Clients of very different sizes, one without data, all, one alone, and nobody.
 _COHORTS: tuple[list[int], ...] = ([0, 1, 3, 6], [4], [], list(range(_POPULATION)))
 
 
-def _build_model(size: int) -> functional_model.FunctionalModel:
-  return functional_model.FunctionalModel(functools.partial(next_character.build_model, fakes.SCHEMA, size), 1)
-
-
+@functools.cache
 def _build_process(
-  optimizer: str, plan: plan_lib.PrivacyPlan, rate: float = 0.5, epochs: int = 2, seed: seeds.Seed = _SEED
+  optimizer: str, plan: plan_lib.PrivacyPlan, rate: float = 0.5, seed: seeds.Seed = _SEED
 ) -> tff.learning.templates.LearningProcess:
   return learning_process.build_learning_process(
     fed_avg.FedAvg(),
-    _build_model(5),
+    algorithm_rounds.build_model(),
     fakes.SCHEMA,
-    client_work.LocalTraining(rate, 4, epochs),
+    client_work.LocalTraining(rate, 4, 2),
     learning_process.build_server_optimizer(optimizer, 0.1, 'linear', 8),
     plan,
     seed,
@@ -79,20 +79,24 @@ def _assert_same(ours: Any, theirs: Any, our_metrics: Any, their_metrics: Any) -
     np.testing.assert_allclose(one, other, rtol=1e-4)
 
 
-class LocalRuntimeTest(parameterized.TestCase):
+class _RuntimeTestCase(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
+    compiled_once.share(self)
     self._shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
     self._source = client_data.ClientDataSource(self._shards, 4, 24, _SEED)
+    self._everyone = self._source.cohort(1, np.arange(_POPULATION))
+
+
+class LocalRuntimeTest(_RuntimeTestCase):
+  def setUp(self) -> None:
+    super().setUp()
     # So that a round of eight blocks merges them in several calls.
     self.enterContext(mock.patch.object(partial_sums, '_MAX_SUMS', 3))
 
-  def _cohorts(self) -> list[client_data.Cohort]:
-    return [self._source.cohort(number, np.array(cohort, int)) for number, cohort in enumerate(_COHORTS, start=1)]
-
   def _run(self, runtime: runtime_lib.Runtime, plan: plan_lib.PrivacyPlan) -> tuple[Any, list[Any]]:
     """Returns the last state and the metrics of all rounds."""
-    cohorts = self._cohorts()
+    cohorts = [self._source.cohort(number, np.array(cohort, int)) for number, cohort in enumerate(_COHORTS, start=1)]
     with contextlib.closing(runtime):
       state, metrics = runtime.initialize(), []
       for cohort, upcoming in zip(cohorts, [*cohorts[1:], None], strict=True):
@@ -101,41 +105,38 @@ class LocalRuntimeTest(parameterized.TestCase):
         metrics.append(measured)
     return state, metrics
 
-  @parameterized.product(optimizer=config.SERVER_OPTIMIZERS, plan=tuple(_PLANS))
-  def test_gives_the_numbers_of_tffs_runtime(self, optimizer: str, plan: str) -> None:
-    use_xla = (config.SERVER_OPTIMIZERS.index(optimizer) + list(_PLANS).index(plan)) % 2 == 0
+  @parameterized.parameters(*_PAIRS)
+  def test_gives_the_numbers_of_tffs_runtime(self, optimizer: str, plan: plan_lib.PrivacyPlan) -> None:
     try:
-      self._compare_with_tffs(_build_process(optimizer, _PLANS[plan]), use_xla, _PLANS[plan])
+      self._compare_with_tffs(_build_process(optimizer, plan), plan)
     except AssertionError:
       # A number within an ulp of where it is rounded up may be rounded so by one side only: seldom, and not twice.
-      if not _PLANS[plan].quantization_bits:
+      if not plan.quantization_bits:
         raise
       self._source = dataclasses.replace(self._source, seed=_OTHER_SEED)
-      self._compare_with_tffs(_build_process(optimizer, _PLANS[plan], seed=_OTHER_SEED), use_xla, _PLANS[plan])
+      self._compare_with_tffs(_build_process(optimizer, plan, seed=_OTHER_SEED), plan)
 
-  def _compare_with_tffs(
-    self, process: tff.learning.templates.LearningProcess, use_xla: bool, plan: plan_lib.PrivacyPlan
-  ) -> None:
-    ours, our_metrics = self._run(local.LocalRuntime(process, use_xla), plan)
+  def _compare_with_tffs(self, process: tff.learning.templates.LearningProcess, plan: plan_lib.PrivacyPlan) -> None:
     theirs, their_metrics = self._run(tff_runtime.TffRuntime(process), plan)
-    _assert_same(ours, theirs, our_metrics, their_metrics)
-    pairs = zip(ours.global_model_weights.trainable, _build_model(5).initial_weights, strict=True)
-    self.assertGreater(max(np.abs(one - other).max() for one, other in pairs), 1e-3)
+    for use_xla in (False, True):
+      ours, our_metrics = self._run(local.LocalRuntime(process, use_xla), plan)
+      _assert_same(ours, theirs, our_metrics, their_metrics)
+      initial = algorithm_rounds.build_model().initial_weights
+      self.assertGreater(algorithm_rounds.distance(ours.global_model_weights.trainable, initial), 1e-3)
 
-  @parameterized.parameters(True, False)
-  def test_blocks_of_clients_give_the_same_numbers(self, use_xla: bool) -> None:
-    process = _build_process('sgd', _QUANTIZED, epochs=1)
+  def test_blocks_of_clients_give_the_same_numbers(self) -> None:
+    process = _build_process('adam', _QUANTIZED)
     # So many that neighbours of a size make blocks of three, and a rest.
     cohort = self._source.cohort(1, np.arange(4 * _POPULATION) % _POPULATION)
-    with contextlib.closing(local.LocalRuntime(process, use_xla)) as ours:
-      state, metrics, _ = ours.next(ours.initialize(), cohort)
     with contextlib.closing(tff_runtime.TffRuntime(process)) as theirs:
       # TFF's knows clients by their index, of which there are several here.
       output = process.next(theirs.initialize(), [[cohort.load(place)] for place in range(len(cohort))])
-    _assert_same(state, output.state, metrics, output.metrics)
+    for use_xla in (False, True):
+      with contextlib.closing(local.LocalRuntime(process, use_xla)) as ours:
+        state, metrics, _ = ours.next(ours.initialize(), cohort)
+      _assert_same(state, output.state, metrics, output.metrics)
 
-  @parameterized.parameters(True, False)
-  def test_a_convolutional_model_gives_the_numbers_of_tffs_runtime(self, use_xla: bool) -> None:
+  def test_a_convolutional_model_gives_the_numbers_of_tffs_runtime(self) -> None:
     image, label = schema_lib.Feature('image', 'uint8', (11, 12)), schema_lib.Feature('label', 'int8', ())
     schema = schema_lib.Schema('handwriting', image, label, ('a', 'b'))
     stream, folder = np.random.default_rng(0), self.create_tempdir().full_path
@@ -158,29 +159,32 @@ class LocalRuntimeTest(parameterized.TestCase):
     )
     source = client_data.ClientDataSource(client_shards.ClientShards(folder), 4, 99, _SEED)
     results = []
-    for build in _both(process, use_xla):
+    for build in _runtimes(process):
       with contextlib.closing(build()) as runtime:
         before, *_ = runtime.next(runtime.initialize(), source.cohort(1, np.arange(4)))
         results.append(runtime.next(before, source.cohort(2, np.arange(4))))
-    _assert_same(results[0][0], results[1][0], results[0][1], results[1][1])
+    for ours in results[1:]:
+      _assert_same(ours.state, results[0].state, ours.metrics, results[0].metrics)
 
   def test_does_not_depend_on_the_number_of_threads(self) -> None:
-    process = _build_process('adam', _CLIPPED)
+    process = _build_process('momentum', _CLIPPED)
     states = [self._run(local.LocalRuntime(process, False, num_threads), _CLIPPED)[0] for num_threads in (1, 2, 16)]
     for leaves in zip(*map(tf.nest.flatten, states), strict=True):
       np.testing.assert_array_equal(leaves[0], leaves[1])
       np.testing.assert_array_equal(leaves[0], leaves[2])
 
   def test_repeats_itself(self) -> None:
-    process = _build_process('adam', _PRIVATE)
-    first, again = (self._run(local.LocalRuntime(process, True), _PRIVATE)[0] for _ in range(2))
+    process = _build_process('adagrad', _PRIVATE)
+    first = self._run(local.LocalRuntime(process, True), _PRIVATE)[0]
+    with mock.patch.object(block_training, 'BlockWork', _BlockWork):  # Compiled again, as by another program.
+      again = self._run(local.LocalRuntime(process, True), _PRIVATE)[0]
     for one, other in zip(tf.nest.flatten(first), tf.nest.flatten(again), strict=True):
       np.testing.assert_array_equal(one, other)
 
   @parameterized.parameters(True, False)
   def test_chooses_what_is_faster_and_says_so(self, is_xla_faster: bool) -> None:
-    process, delays = _build_process('sgd', _PLAIN, epochs=1), {is_xla_faster: 0.0, not is_xla_faster: 0.2}
-    original = block_training.BlockWork.__call__
+    process, delays = _build_process('sgd', _PLAIN), {is_xla_faster: 0.0, not is_xla_faster: 0.2}
+    original = _BlockWork.__call__
 
     def call(work: block_training.BlockWork, *arguments: Any) -> block_training.BlockSum:
       threading.Event().wait(delays[work.use_xla])
@@ -189,7 +193,7 @@ class LocalRuntimeTest(parameterized.TestCase):
     cohort = self._source.cohort(1, np.array([0, 2]))
     with (
       contextlib.closing(local.LocalRuntime(process)) as runtime,
-      mock.patch.object(block_training.BlockWork, '__call__', call),
+      mock.patch.object(_BlockWork, '__call__', call),
     ):
       self.assertEqual((runtime.use_xla, runtime.choice), (None, ''))
       state, *_ = runtime.next(runtime.initialize(), cohort)
@@ -204,17 +208,17 @@ class LocalRuntimeTest(parameterized.TestCase):
       np.testing.assert_array_equal(one, other)
 
   def test_what_xla_cannot_compile_trains_without(self) -> None:
-    original = block_training.BlockWork.__call__
+    original = _BlockWork.__call__
 
     def call(work: block_training.BlockWork, *arguments: Any) -> block_training.BlockSum:
       if work.use_xla:
         raise tf.errors.InvalidArgumentError(None, None, 'Detected unsupported operations')
       return original(work, *arguments)
 
-    process, cohort = _build_process('sgd', _PLAIN, epochs=1), self._source.cohort(1, np.array([0, 2]))
+    process, cohort = _build_process('sgd', _PLAIN), self._source.cohort(1, np.array([0, 2]))
     with (
       contextlib.closing(local.LocalRuntime(process)) as runtime,
-      mock.patch.object(block_training.BlockWork, '__call__', call),
+      mock.patch.object(_BlockWork, '__call__', call),
     ):
       _, metrics, _ = runtime.next(runtime.initialize(), cohort)
       self.assertEqual(metrics['aggregator']['sums']['clients'], 2)
@@ -228,25 +232,19 @@ class LocalRuntimeTest(parameterized.TestCase):
       self.assertEqual((runtime.use_xla, runtime.choice), (None, ''))
 
   def test_a_state_does_not_keep_those_before_it(self) -> None:
-    with contextlib.closing(local.LocalRuntime(_build_process('adam', _PRIVATE), False)) as runtime:
-      before, *_ = runtime.next(_add_noise(_PRIVATE, runtime.initialize()), self._cohorts()[0])
-      after, *_ = runtime.next(_add_noise(_PRIVATE, before), self._cohorts()[1])
+    with contextlib.closing(local.LocalRuntime(_build_process('adagrad', _PRIVATE), False)) as runtime:
+      before, *_ = runtime.next(_add_noise(_PRIVATE, runtime.initialize()), self._everyone)
+      after, *_ = runtime.next(_add_noise(_PRIVATE, before), self._everyone)
     for one, other in zip(tf.nest.flatten(before), tf.nest.flatten(after), strict=True):
       self.assertFalse(np.shares_memory(one, other))
 
 
-class BadClientsTest(parameterized.TestCase):
-  def setUp(self) -> None:
-    super().setUp()
-    self._shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
-    self._source = client_data.ClientDataSource(self._shards, 4, 24, _SEED)
-    self._everyone = self._source.cohort(1, np.arange(_POPULATION))
-
-  @parameterized.product(plan=(_PLAIN, _QUANTIZED), use_xla=(True, False))
-  def test_a_client_without_finite_numbers_leaves_the_others(self, plan: plan_lib.PrivacyPlan, use_xla: bool) -> None:
+class BadClientsTest(_RuntimeTestCase):
+  @parameterized.parameters(_PLAIN, _QUANTIZED)
+  def test_a_client_without_finite_numbers_leaves_the_others(self, plan: plan_lib.PrivacyPlan) -> None:
     diverging = _build_process('sgd', plan, rate=1e38)
     results = []
-    for build in _both(diverging, use_xla):
+    for build in _runtimes(diverging):
       with contextlib.closing(build()) as runtime:
         results.append(runtime.next(runtime.initialize(), self._everyone))
     for state, metrics, left_out in results:
@@ -256,14 +254,15 @@ class BadClientsTest(parameterized.TestCase):
       self.assertEqual(metrics['aggregator']['sums']['rejected'], len(left_out))
       self.assertEqual({error.reason for error in left_out}, {runtime_lib.NOT_FINITE})
       self.assertTrue(all(np.isfinite(leaf).all() for leaf in tf.nest.flatten((state, metrics))))
-    self.assertCountEqual(results[0].left_out, results[1].left_out)
+    for result in results[1:]:
+      self.assertCountEqual(result.left_out, results[0].left_out)
 
   def test_damaged_clients_are_left_out(self) -> None:
-    process = _build_process('sgd', _CLIPPED)
+    process = _build_process('momentum', _CLIPPED)
     for client in (4, 6):
       fakes.damage(self._shards, client)
     rest = self._source.cohort(1, np.array([0, 1, 2, 3, 5, 7]))
-    for build in _both(process, use_xla=False):
+    for build in _runtimes(process):
       with contextlib.closing(build()) as runtime:
         initial = runtime.initialize()
         result = runtime.next(initial, self._everyone)
@@ -275,24 +274,26 @@ class BadClientsTest(parameterized.TestCase):
   def test_only_damaged_clients(self) -> None:
     fakes.damage(self._shards, 4)
     for use_xla in (False, None):
-      with contextlib.closing(local.LocalRuntime(_build_process('sgd', _CLIPPED), use_xla)) as runtime:
+      with contextlib.closing(local.LocalRuntime(_build_process('momentum', _CLIPPED), use_xla)) as runtime:
         result = runtime.next(runtime.initialize(), self._source.cohort(1, np.array([4])))
       self.assertEqual([error.client for error in result.left_out], [4])
       self.assertEqual(result.metrics['aggregator']['sums']['clients'], 0)
 
   @parameterized.parameters(ValueError, MemoryError, SystemExit)
   def test_an_error_while_training_or_reading_ends_the_round(self, kind: type[BaseException]) -> None:
-    for where in ((block_training.BlockWork, '__call__'), (client_data.Cohort, 'load_block')):
+    for where in ((_BlockWork, '__call__'), (client_data.Cohort, 'load_block')):
       with (
-        contextlib.closing(local.LocalRuntime(_build_process('sgd', _PLAIN), True)) as runtime,
+        contextlib.closing(local.LocalRuntime(_build_process('sgd', _PLAIN), False)) as runtime,
         mock.patch.object(*where, side_effect=kind('on purpose')),
         self.assertRaisesRegex(kind, 'on purpose'),
       ):
         runtime.next(runtime.initialize(), self._everyone)
 
 
-def _both(process: tff.learning.templates.LearningProcess, use_xla: bool) -> list[Callable[[], runtime_lib.Runtime]]:
-  return [lambda: local.LocalRuntime(process, use_xla), lambda: tff_runtime.TffRuntime(process)]
+def _runtimes(process: tff.learning.templates.LearningProcess) -> list[Callable[[], runtime_lib.Runtime]]:
+  """Returns what builds TFF's runtime and ours, without XLA and with it."""
+  ours = [functools.partial(local.LocalRuntime, process, use_xla) for use_xla in (False, True)]
+  return [lambda: tff_runtime.TffRuntime(process), *ours]
 
 
 if __name__ == '__main__':

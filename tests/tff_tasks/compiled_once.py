@@ -1,0 +1,33 @@
+"""Runtimes of several tests share what is compiled for a process: compiling takes seconds, a round next to nothing."""
+
+import functools
+from unittest import mock
+
+from absl.testing import absltest
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_tasks.runtime import block_training
+
+# A few processes: those of one file.
+_build_form = functools.lru_cache(16)(
+  lambda computation, config: tff.backends.mapreduce.form_utils.get_map_reduce_form_for_computation(
+    computation, tf.compat.v1.ConfigProto.FromString(config)
+  )
+)
+_build_block_work = functools.lru_cache(32)(block_training.BlockWork)
+
+
+def share(test: absltest.TestCase) -> None:
+  """Lets `LocalRuntime`s that a test builds take the compiled parts of an earlier one of the same process."""
+
+  def build_form(
+    computation: tff.framework.ConcreteComputation, config: tf.compat.v1.ConfigProto
+  ) -> tff.backends.mapreduce.MapReduceForm:
+    return _build_form(computation, config.SerializeToString())
+
+  def build_block_work(form: tff.backends.mapreduce.MapReduceForm, use_xla: bool) -> block_training.BlockWork:
+    return _build_block_work(form, use_xla)
+
+  test.enterContext(mock.patch.object(tff.backends.mapreduce, 'get_map_reduce_form_for_computation', build_form))
+  test.enterContext(mock.patch.object(block_training, 'BlockWork', build_block_work))
