@@ -1,5 +1,6 @@
 """What the manifest of a data set says, and the one way to read it. A leaf."""
 
+from collections.abc import Mapping
 import re
 from typing import Any
 
@@ -20,7 +21,7 @@ _FORM = {
   'files': {str: {'bytes': int, 'sha256': str, 'shard?': int}},
   'splits': {split: {'clients': int, 'examples': int} for split in SPLITS},
   'rows': {'read': int, 'used': int, 'bounded': int, 'quarantined': _COUNTS},
-  'declaration?': {'name?': str, 'client?': {'public_ids': bool}, 'examples?': dict},
+  'declaration?': {'name?': str, 'client?': {'public_ids': bool}, 'examples?': dict, 'splits?': {'tail?': str}},
   'client_id_key?': str,
   'input?': {'files': int, 'bytes': int, 'sha256': str},
   'num_shards?': int,
@@ -55,3 +56,20 @@ def parse(content: bytes) -> dict[str, Any]:
     raise ValueError('a file outside of the folder')
   schema_lib.Schema.from_json(manifest['schema'])
   return manifest
+
+
+def is_ordered(manifest: Mapping[str, Any]) -> bool:
+  """Returns whether the examples of a client are in an order that says which are later ones.
+
+  That is what a declaration with a tail of the last examples says; of logs without an order the tail is random.
+  """
+  return manifest.get('declaration', {}).get('splits', {}).get('tail', 'last') == 'last'
+
+
+def count_overlapping(manifest: Mapping[str, Any]) -> int:
+  """Returns how many of the examples that follow an example share rows with it: those of windows that overlap."""
+  examples = manifest.get('declaration', {}).get('examples', {})
+  length, stride = (examples.get(name) for name in ('length', 'stride'))
+  if not (isinstance(length, int) and isinstance(stride, int) and stride > 0):
+    return 0
+  return max(-(-length // stride) - 1, 0)

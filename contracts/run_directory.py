@@ -21,6 +21,8 @@ FIGURES = f'{OPERATOR}/run.json'
 METRICS = f'{OPERATOR}/metrics.csv'
 EVENTS = f'{OPERATOR}/tensorboard'
 REPORT = f'{OPERATOR}/report.html'
+# Figures of single held-out users.
+PERSONALIZATION = f'{OPERATOR}/personalization.csv'
 MODEL = f'{PUBLIC}/model.npz'
 LEDGER = f'{PUBLIC}/privacy.json'
 CHECKPOINTS = f'{SECRET}/checkpoints'

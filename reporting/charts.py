@@ -1,6 +1,6 @@
-"""Line charts as SVG for an HTML page, whose style gives the colours, so that they follow light and dark. A leaf."""
+"""Charts as SVG for an HTML page, whose style gives the colours, so that they follow light and dark. A leaf."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import io
 import math
 import re
@@ -54,16 +54,53 @@ def draw(name: str, rounds: Sequence[float], chart: Chart) -> str:
     rounds: The round of each value.
     chart: What to draw; a series without a value is not drawn.
   """
+  if not any(math.isfinite(value) for series in chart.series for value in series.values):
+    return ''
+
+  def fill(axes: 'axes_lib.Axes') -> None:
+    _draw_lines(axes, rounds, chart)
+    _set_scales(axes, rounds, chart)
+
+  return _draw(name, fill)
+
+
+def draw_pairs(name: str, pairs: Sequence[tuple[float, float]], labels: tuple[str, str]) -> str:
+  """Returns an inline SVG with a point for each pair of shares, and the line on which both are equal; '' without pairs.
+
+  Args:
+    name: As for `draw`.
+    pairs: Two shares of the same thing, for example its accuracy before and after.
+    labels: What the first one (across) and the second one (up) are.
+  """
+  if not pairs:
+    return ''
+
+  def fill(axes: 'axes_lib.Axes') -> None:
+    from matplotlib import ticker
+
+    across, up = zip(*pairs, strict=True)
+    ends = [min(*across, *up) - _MARGIN, max(*across, *up) + _MARGIN]
+    axes.plot(ends, ends, color=_COLORS['ink'], lw=1.2, ls=(0, (5, 3)), label='no change')
+    # Points that cover each other look darker.
+    axes.plot(across, up, 'o', color=_COLORS['series-1'], ms=4, alpha=0.5, mew=0, label='one user')
+    axes.set(xlim=ends, ylim=ends)
+    for axis, label in zip((axes.xaxis, axes.yaxis), labels, strict=True):
+      axis.set_label_text(label, color=_COLORS['ink'])
+      axis.set_major_locator(ticker.MaxNLocator(5))
+      axis.set_major_formatter(ticker.PercentFormatter(1, decimals=0 if ends[1] - ends[0] > _WIDE_SHARE else 1))
+
+  return _draw(name, fill)
+
+
+def _draw(name: str, fill: Callable[['axes_lib.Axes'], None]) -> str:
+  """Returns an inline SVG with axes that `fill` draws on."""
   import matplotlib  # Here, so that importing this module is cheap.
   from matplotlib import figure as figure_lib
 
-  if not any(math.isfinite(value) for series in chart.series for value in series.values):
-    return ''
   with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': name, 'font.size': 11}):
     figure = figure_lib.Figure(_SIZE, layout='constrained')
     axes = figure.subplots()
-    _draw_lines(axes, rounds, chart)
-    _set_scales(axes, rounds, chart)
+    fill(axes)
     _style(axes)
     buffer = io.StringIO()
     figure.savefig(buffer, format='svg', transparent=True, metadata={'Date': None, 'Creator': None})

@@ -17,8 +17,10 @@ from common import files
 from common import printable
 from contracts import comparison
 from contracts import guarantees
+from contracts import personalization
 from contracts import run_directory
 from reporting import charts
+from reporting import user_chart
 
 _TEMPLATE = 'report.html.j2'
 _LAST_ROUNDS = 10  # Long enough that one cohort makes no difference.
@@ -70,6 +72,8 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
     privacy=privacy,
     parity=run_directory.read_parity(model_dir) if model_dir else {},
     flags=run_directory.read_flags(run_dir),
+    personalized=personalization.describe(run),
+    users=user_chart.draw(personalization.read(run_dir, run)),
     charts=_draw_charts(run_directory.read_metrics(run_dir), privacy, run),
   )
   run_directory.make(run_dir)

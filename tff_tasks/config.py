@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 import dataclasses
 
+from contracts import personalization
+
 SERVER_OPTIMIZERS = ('sgd', 'momentum', 'adam', 'yogi', 'adagrad')
 SCHEDULES = ('constant', 'linear')
 RUNTIMES = ('local', 'tff')
@@ -43,8 +45,19 @@ class Config:
   algorithm: str = 'fed_avg'
   algorithm_options: Sequence[str] = ()
   sampling_options: Sequence[str] = ()
+  personalize_epochs: int = 0
+  personalize_learning_rate: float | None = None
 
   @property
   def method(self) -> str:
     """The algorithm with its options, as the ledger and the card name it: `fed_prox (mu=0.1)`."""
     return f'{self.algorithm} ({", ".join(self.algorithm_options)})' if self.algorithm_options else self.algorithm
+
+  @property
+  def fine_tuning(self) -> personalization.FineTuning | None:
+    """How held-out users are fine-tuned in the end, None if they are not."""
+    if not self.personalize_epochs:
+      return None
+    rate = self.personalize_learning_rate
+    rate = self.client_learning_rate if rate is None else rate
+    return personalization.FineTuning(self.personalize_epochs, rate, self.client_batch_size)

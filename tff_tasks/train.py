@@ -108,6 +108,19 @@ flags.DEFINE_string(
   "fresh cohorts and the server's optimizer anew. Data and --model_size have to be the same, --total_rounds larger; "
   'other flags may differ. Rounds are counted on, and the promise is for those of both runs.',
 )
+flags.DEFINE_integer(
+  'personalize_epochs',
+  0,
+  'In the end, passes of local SGD over one half of the examples of each test user. The accuracy on the other half is '
+  'measured before and after, and shown in the report; the released model stays as it is. 0: not measured.',
+  lower_bound=0,
+)
+flags.DEFINE_float(
+  'personalize_learning_rate',
+  None,
+  'Learning rate of that fine-tuning; by default --client_learning_rate.',
+  lower_bound=0,
+)
 flags.DEFINE_integer('rounds_per_eval', 10, 'Rounds between evaluations on held-out users.', lower_bound=1)
 flags.DEFINE_integer('rounds_per_checkpoint', 10, 'Rounds between checkpoints.', lower_bound=1)
 flags.DEFINE_integer(
@@ -154,6 +167,7 @@ cli.group_flags(
     'The server': ['server_optimizer', 'server_learning_rate', 'server_learning_rate_schedule', 'model_size'],
     'Privacy': ['clip_norm', 'noise_multiplier', 'target_epsilon', 'delta'],
     'The upload': ['quantization_bits'],
+    'Personalization': ['personalize_epochs', 'personalize_learning_rate'],
     'The run': [
       'shards_dir',
       'output_dir',
@@ -183,6 +197,16 @@ def _is_quantization_possible(bits: int) -> bool:
   return bits != 1
 
 
+@flags.multi_flags_validator(
+  ['personalize_epochs', 'personalize_learning_rate'],
+  'Expected --personalize_epochs with --personalize_learning_rate, found none: add --personalize_epochs=1, or leave '
+  'the learning rate out.',
+)
+def _is_learning_rate_used(values: dict[str, float | None]) -> bool:
+  return values['personalize_learning_rate'] is None or bool(values['personalize_epochs'])
+
+
+@flags.validator('personalize_learning_rate', 'Expected a finite number.')
 @flags.validator('target_epsilon', 'Expected a finite number.')
 @flags.validator('noise_multiplier', 'Expected a finite number.')
 @flags.validator('client_learning_rate', 'Expected a finite number.')

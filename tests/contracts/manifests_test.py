@@ -16,6 +16,8 @@ from common import sealed_json
 from contracts import client_shards
 from contracts import manifests
 from contracts import schema as schema_lib
+from pipelines.declarations import declaration as declarations
+from tests import layout
 from tests.pipelines import inspected
 
 _LINE = (
@@ -111,6 +113,27 @@ class ManifestsTest(parameterized.TestCase):
   def test_splits_are_those_of_the_format(self) -> None:
     self.assertEqual(client_shards.SPLITS, manifests.SPLITS)
     self.assertIsInstance(client_shards.ClientShards(self.folder).schema, schema_lib.Schema)
+
+  @parameterized.parameters(({}, True), ({'splits': {'tail': 'last'}}, True), ({'splits': {'tail': 'random'}}, False))
+  def test_examples_have_an_order_if_the_tail_is_the_last_ones(self, declaration: dict, is_ordered: bool) -> None:
+    self.assertEqual(manifests.is_ordered({'declaration': declaration}), is_ordered)
+    self.assertTrue(manifests.is_ordered({}))
+
+  @parameterized.parameters(
+    (128, 64, 1), (128, 50, 2), (128, 128, 0), (128, 200, 0), (5, 1, 4), (None, 1, 0), (5, 0, 0)
+  )
+  def test_counts_the_windows_that_an_example_reaches_into(self, length: int | None, stride: int, count: int) -> None:
+    manifest = {'declaration': {'examples': {'length': length, 'stride': stride}}}
+    self.assertEqual(manifests.count_overlapping(manifest), count)
+    self.assertEqual(manifests.count_overlapping({}), 0)
+
+  def test_what_a_job_declares_is_found(self) -> None:
+    found = {}
+    for name in ('phone_motion', 'femnist'):
+      declaration = declarations.read(str(layout.ROOT / 'configs' / 'datasets' / f'{name}.toml'), [], [])
+      manifest = {'declaration': json.loads(json.dumps(declaration.to_json()))}
+      found[name] = manifests.is_ordered(manifest), manifests.count_overlapping(manifest)
+    self.assertEqual(found, {'phone_motion': (True, 1), 'femnist': (False, 0)})
 
 
 if __name__ == '__main__':

@@ -64,6 +64,21 @@ class ChartsTest(absltest.TestCase):
     self.assertIn('.5%<', _draw([0.41, 0.42], unit='percent'))
     self.assertRegex(_draw([0.0, 40_000.0], unit='bytes'), r'>40\skB<')
 
+  def test_pairs_are_points_beside_the_line_of_no_change(self) -> None:
+    svg = charts.draw_pairs('users', [(0.25, 0.5), (0.75, 0.7), (0.5, 0.5)], ('before', 'after'))
+    ElementTree.fromstring(svg)
+    self.assertContainsSubset(['no change', 'one user', 'before', 'after'], re.findall('>([^<>]+)</text>', svg))
+    self.assertIn('>45%<', svg)
+    points = re.findall(r'<use href="#users-[^"]*" x="([^"]*)" y="([^"]*)" style="fill: var\(--series-1\)', svg)
+    self.assertLen(points, 4)  # One is the sample in the legend.
+    (left, low), (right, high), (middle, _), *_ = (map(float, point) for point in points)
+    self.assertAlmostEqual((left + right) / 2, middle, places=3)
+    self.assertGreater(low, high)  # Downwards.
+    self.assertEqual(charts.draw_pairs('users', [], ('before', 'after')), '')
+
+  def test_a_pair_alone_is_enough(self) -> None:
+    self.assertIn('>one user<', charts.draw_pairs('users', [(0.5, 0.5)], ('before', 'after')))
+
 
 if __name__ == '__main__':
   absltest.main()

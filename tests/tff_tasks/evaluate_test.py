@@ -10,6 +10,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from contracts import personalization
 from contracts import released_model
 from contracts import schema as schema_lib
 from tests import layout
@@ -44,7 +45,10 @@ figures = {figures}
 for name in ('tensorflow', 'tff_tasks.runtime.contexts', 'tff_tasks.evaluation.evaluation', 'models.functional_model'):
   sys.modules[name] = mock.Mock()
 if figures:
-  sys.modules['tff_tasks.evaluation.released_evaluation'] = mock.Mock(measure=lambda run_dir, shards, split: figures)
+  sys.modules['tff_tasks.evaluation.released_evaluation'] = mock.Mock(
+    measure=lambda run_dir, shards, split, personalize: figures,
+    Personalize=lambda *asked: print('personalize', *asked),
+  )
 from common import cli
 from tff_tasks import evaluate
 cli.run(evaluate.main)
@@ -74,6 +78,34 @@ class EvaluateTest(parameterized.TestCase):
       'Coverage: the model can give 50.0% of the true answers',
     ):
       self.assertIn(f'\n{sentence}', said)
+
+  def test_what_fine_tuning_gives(self) -> None:
+    user = personalization.User('ab' * 16, personalization.MEASURED, 3, 4, 0.25, 0.5, 2.0, 1.0)
+    found = personalization.summarize([user], personalization.FineTuning(2, 0.5, 4), 'test', True)
+    figures = {**_FIGURES, personalization.FIGURES: found}
+    code, said, errors = self._run(figures, '--personalize_epochs=2', '--personalize_learning_rate=0.5')
+    self.assertEqual((code, errors), (0, ''))
+    self.assertStartsWith(said, 'personalize 2 0.5\nRound 3')
+    self.assertRegex(said, '\nFine-tuning .* 25.0% before, 50.0% after.*\n1 .* got better.*\nThese figures are exact')
+    _, said, _ = self._run(figures, '--json')
+    self.assertEqual(json.loads(said)['personalization'], found)
+
+  @parameterized.parameters(
+    (['--personalize_epochs=-1'], 'flag --personalize_epochs=-1'),
+    (['--personalize_epochs=many'], 'flag --personalize_epochs=many'),
+    (['--personalize_epochs=1', '--personalize_learning_rate=nan'], '.*Expected a finite number'),
+    (['--personalize_epochs=1', '--personalize_learning_rate=-1'], 'flag --personalize_learning_rate=-1'),
+    (['--personalize_learning_rate=1'], '.*Expected --personalize_epochs with --personalize_learning_rate, found none'),
+    (['--personalize_epochs=1', '--split=train'], '.*Expected --personalize_epochs with users who took part in no'),
+    (['--personalize_epochs=1', '--split=tail'], '.*Expected --personalize_epochs with users who took part in no'),
+  )
+  def test_bad_flags_are_one_line_and_2(self, flags: list[str], message: str) -> None:
+    self._assert_refused(message, *flags)
+
+  @parameterized.parameters((), ('--personalize_epochs=1', '--split=validation'), ('--split=train',))
+  def test_remedies_of_bad_flags(self, *flags: str) -> None:
+    code, _, errors = self._run(_FIGURES, *flags)
+    self.assertEqual((code, errors), (0, ''))
 
   def test_for_programs(self) -> None:
     code, said, errors = self._run(_FIGURES, '--json')

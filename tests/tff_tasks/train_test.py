@@ -105,6 +105,9 @@ class FlagsTest(parameterized.TestCase):
     ('on_client_error', 'retry'),
     ('seed', 'random'),
     ('total_rounds', 'many'),
+    ('personalize_epochs', -1),
+    ('personalize_learning_rate', 'inf'),
+    ('personalize_learning_rate', -0.5),
   )
   def test_must_be_in_range(self, name: str, value: object) -> None:
     self._assert_refused(_flags(**_REQUIRED | _PRIVATE | {name: value}), name)
@@ -113,6 +116,11 @@ class FlagsTest(parameterized.TestCase):
   def test_noise_is_said_in_one_way(self, noise_multiplier: float | None, target_epsilon: float | None) -> None:
     noise = {'noise_multiplier': noise_multiplier, 'target_epsilon': target_epsilon}
     self._assert_refused(_flags(**_REQUIRED | noise), 'Expected one of --noise_multiplier and --target_epsilon')
+
+  def test_a_learning_rate_of_no_fine_tuning_is_refused(self) -> None:
+    flags = _REQUIRED | _PRIVATE | {'personalize_learning_rate': 0.5}
+    self._assert_refused(_flags(**flags), 'found none: add --personalize_epochs=1, or leave the learning rate out')
+    self._assert_refused(_flags(**flags, personalize_epochs=1), 'Expected a finished data set')
 
   def test_a_preset_with_a_target_can_be_overridden(self) -> None:
     noise = {'noise_multiplier': 0.0, 'target_epsilon': 0.0}

@@ -60,10 +60,9 @@ class Evaluator:
     metrics: tuple[task_lib.Metric, ...] = (),
   ) -> None:
     self._shards, self._split, self._workers = shards, split, workers
-    logits = shards.schema.num_classes * shards.schema.label.size
-    self._batch_size = max(1, min(_MAX_BATCH_SIZE, _MAX_LOGITS // logits))
+    self._batch_size = batch_size(shards.schema)
     self._metrics = metrics
-    self._sums = _sums_of_batch(model, shards.schema, self._batch_size, metrics)
+    self._sums = build_sums(model, shards.schema, self._batch_size, metrics)
 
   def evaluate(self, weights: Sequence[np.ndarray]) -> Evaluation:
     """Returns the figures of a model with these weights.
@@ -104,6 +103,11 @@ class Evaluator:
       yield _join([*held, _filler(self._shards.schema, missing)])
 
 
+def batch_size(schema: schema_lib.Schema) -> int:
+  """Returns the most examples that are evaluated in one call."""
+  return max(1, min(_MAX_BATCH_SIZE, _MAX_LOGITS // (schema.num_classes * schema.label.size)))
+
+
 def _of_client(client: int, features: np.ndarray, labels: np.ndarray) -> _Batch:
   return _Batch(features, labels, np.full(len(labels), client))
 
@@ -120,13 +124,20 @@ def _join(parts: Sequence[_Batch]) -> _Batch:
 
 
 @functools.lru_cache(maxsize=1)  # The splits of a run differ in nothing that matters here.
-def _sums_of_batch(
+def build_sums(
   model: functional_model.FunctionalModel,
   schema: schema_lib.Schema,
-  batch_size: int,
-  metrics: tuple[task_lib.Metric, ...],
+  examples: int | None,
+  metrics: tuple[task_lib.Metric, ...] = (),
 ) -> session_call.Function:
-  """Returns the function `(*weights, features, labels)` to the sums of each example of a batch."""
+  """Returns the function `(*weights, features, labels)` to the sums of each example of a batch.
+
+  Args:
+    model: The model to give the weights to.
+    schema: What an example is.
+    examples: How many a batch has; None for any number.
+    metrics: Of the task, which follow loss, accuracy and count.
+  """
 
   def sums(*arguments: tf.Tensor) -> list[tf.Tensor]:
     *weights, features, labels = arguments
@@ -136,6 +147,6 @@ def _sums_of_batch(
 
   inputs = [
     *(tf.TensorSpec(weight.shape, weight.dtype) for weight in model.initial_weights),
-    *(tf.TensorSpec((batch_size, *part.shape), part.dtype) for part in (schema.feature, schema.label)),
+    *(tf.TensorSpec((examples, *part.shape), part.dtype) for part in (schema.feature, schema.label)),
   ]
   return session_call.make_resident(sums, inputs)

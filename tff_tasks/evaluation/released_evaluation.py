@@ -1,28 +1,44 @@
 """How well the released model of a run does on client shards, those of the run or others of the same schema."""
 
+from collections.abc import Callable
+import contextlib
 import functools
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from contracts import client_shards
+from contracts import personalization
 from contracts import released_model
+from contracts import run_directory
 from models import functional_model
 from models import registry
 from tff_tasks.evaluation import baselines
 from tff_tasks.evaluation import evaluation
 from tff_tasks.runtime import workers
 
+_Number = TypeVar('_Number', int, float)
 
-def measure(run_dir: str, shards: client_shards.ClientShards, split: str) -> dict[str, Any]:
+
+class Personalize(NamedTuple):
+  """Fine-tuning as it is asked for; the learning rate is by default the one of clients in the rounds of the run."""
+
+  epochs: int
+  learning_rate: float | None
+
+
+def measure(
+  run_dir: str, shards: client_shards.ClientShards, split: str, personalize: Personalize | None = None
+) -> dict[str, Any]:
   """Returns the figures of the model on a split, with the baselines that they stand beside.
 
   Args:
     run_dir: The run directory with the model and its ledger.
     shards: The clients.
     split: One of `client_shards.SPLITS`.
+    personalize: How to fine-tune each user; None to leave that out.
 
   Raises:
-    ValueError: If the model or its ledger is missing or damaged, the shards are of another schema, or the split has no
-      clients.
+    ValueError: If the model or its ledger is missing or damaged, the shards are of another schema, the split has no
+      clients, or the run directory does not say how its clients trained.
   """
   model = released_model.load(run_dir)
   if model.schema != shards.schema:
@@ -36,15 +52,18 @@ def measure(run_dir: str, shards: client_shards.ClientShards, split: str) -> dic
       f'Expected clients in the split {split} of {shards.path}, found none: choose --split among {others}.'
     )
   task = registry.get_task(model.schema.task)
-  build_model = functools.partial(task.build_model, model.schema, model.model_size)
-  threads = workers.Workers()
-  try:
-    evaluator = evaluation.Evaluator(
-      functional_model.FunctionalModel(build_model, 0), shards, split, threads, task.metrics
-    )
-    found = evaluator.evaluate(model.weights)
-  finally:
-    threads.close()
+  tuning = _read_tuning(run_dir, personalize)
+  functions = functional_model.FunctionalModel(
+    functools.partial(task.build_model, model.schema, model.model_size), seed=0
+  )
+  with contextlib.closing(workers.Workers()) as threads:
+    found = evaluation.Evaluator(functions, shards, split, threads, task.metrics).evaluate(model.weights)
+    personal = {}
+    if tuning:
+      from tff_tasks.evaluation import personalizer  # It loads TFF, which takes seconds.
+
+      _, figures = personalizer.Personalizer(functions, shards, split, tuning, threads).measure(model.weights)
+      personal[personalization.FIGURES] = figures
   return {
     'task': model.schema.task,
     'data_set': shards.name,
@@ -58,4 +77,27 @@ def measure(run_dir: str, shards: client_shards.ClientShards, split: str) -> dic
     'loss': found.loss,
     **found.metrics,
     **baselines.Baselines(shards).measure(split)._asdict(),
+    **personal,
   }
+
+
+def _read_tuning(run_dir: str, personalize: Personalize | None) -> personalization.FineTuning | None:
+  if personalize is None:
+    return None
+  rate = personalize.learning_rate
+  return personalization.FineTuning(
+    personalize.epochs,
+    _read_flag(run_dir, 'client_learning_rate', float) if rate is None else rate,
+    _read_flag(run_dir, 'client_batch_size', int),
+  )
+
+
+def _read_flag(run_dir: str, name: str, parse: Callable[[str], _Number]) -> _Number:
+  value = run_directory.read_flag(run_dir, name)
+  try:
+    return parse(value or '')
+  except ValueError as error:
+    raise ValueError(
+      f'Expected --{name} in {run_directory.CONFIG_NAME} of {run_dir}, found {value or "none"}: copy the whole run '
+      'directory.'
+    ) from error

@@ -165,6 +165,11 @@ def _releases(
     {'what': 'training loss, accuracy, update norms and cohort sizes', 'mechanism': measured, 'private': False},
     {'what': 'accuracy on the held-out tails of training users', 'mechanism': measured, 'private': False},
     {'what': 'accuracy and other metrics on held-out users', 'mechanism': published, 'private': False},
+    {
+      'what': 'accuracy of single held-out users before and after fine-tuning, if it was measured',
+      'mechanism': measured,
+      'private': False,
+    },
     {'what': 'majority and coverage of the answers of held-out users', 'mechanism': published, 'private': False},
     *[{'what': 'bigram counted on training users', 'mechanism': published, 'private': False}] * is_sequence,
   ]
@@ -176,7 +181,8 @@ def _not_covered(problem: str, is_sequence: bool) -> list[str]:
   return [
     'figures measured on training users (loss, accuracy, update norms, cohorts): exact, keep them with the operator',
     'held-out users: the model was not trained on their data, but its accuracy, the majority and the coverage, which '
-    'are published with it, are exact figures of that data',
+    'are published with it, are exact figures of that data; what fine-tuning gives single ones is not published: keep '
+    'it with the operator',
     *_BIGRAM * is_sequence,
     'the counts in the manifest of the data set: exact, keep them with the operator',
     'other runs on the same users, and other data sets learned from them: their epsilons add up',

@@ -1,12 +1,19 @@
 """The figures of a finished run, as run.json has them: what the report, the card and the comparison are made from."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from contracts import client_shards
+from contracts import personalization
+from models import functional_model
 from tff_tasks import config as config_lib
 from tff_tasks.evaluation import baselines
 from tff_tasks.evaluation import evaluation
+from tff_tasks.evaluation import personalizer
 from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.runtime import workers
 from tff_tasks.training import metrics
 
 
@@ -46,6 +53,35 @@ def of_evaluation(
     'eval_baseline_accuracy': eval_baselines.baseline_accuracy,
     'tail_accuracy': tail.accuracy,
   }
+
+
+def of_personalization(
+  config: config_lib.Config,
+  model: functional_model.FunctionalModel,
+  weights: Sequence[np.ndarray],
+  shards: client_shards.ClientShards,
+  threads: workers.Workers,
+) -> dict[str, Any]:
+  """Measures what fine-tuning gives held-out users if that is asked for, and writes a row for each of them.
+
+  Args:
+    config: What to do.
+    model: The model to give the weights to.
+    weights: Of the last round.
+    shards: Where the users are.
+    threads: What works on users.
+
+  Returns:
+    The figures; none if nothing is measured, and rows of an earlier model are removed then.
+
+  Raises:
+    ValueError: If the data of a user cannot be read.
+  """
+  if not config.fine_tuning:
+    personalization.remove(config.output_dir)
+    return {}
+  users, found = personalizer.Personalizer(model, shards, 'test', config.fine_tuning, threads).measure(weights)
+  return {personalization.FIGURES: {**found, 'sha256': personalization.write(config.output_dir, users)}}
 
 
 def of_rounds(config: config_lib.Config, rows: metrics.Rows) -> dict[str, Any]:

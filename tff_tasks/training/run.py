@@ -11,6 +11,7 @@ import numpy as np
 
 from contracts import client_shards
 from contracts import comparison
+from contracts import personalization
 from contracts import provenance
 from contracts import run_directory as reading
 from models import functional_model
@@ -68,7 +69,11 @@ def train(config: config_lib.Config, shards: client_shards.ClientShards, flagfil
     default_size = registry.get_task(shards.schema.task).default_size
     start = starting.find(config, flagfile, shards.fingerprint, default_size, build_plan, saved)
     run_directory.write_config(config.output_dir, start.history)
-    if saved and saved.round_number == config.total_rounds and run_directory.is_complete(config.output_dir, saved):
+    if (
+      saved
+      and saved.round_number == config.total_rounds
+      and run_directory.is_complete(config.output_dir, saved, config.fine_tuning)
+    ):
       print(f'Nothing to do: {config.output_dir} holds all {config.total_rounds} rounds.', file=stream)
       return
     with contextlib.closing(Run(config, shards, kept, start, stream)) as run:
@@ -250,6 +255,7 @@ class Run:
       **figures.of_data(self._shards, self._plan, self._eval_split),
       **figures.of_evaluation(held_out, tail, self._baselines.measure('test'), self._eval_baselines),
       **figures.of_rounds(self._config, self._rows),
+      **figures.of_personalization(self._config, self._model, _weights(state), self._shards, self._workers),
       **{name: entries[name] for name in ('model', 'epsilon', 'training_epsilon', 'delta')},
       'weights': self._dimension,
       'xla': self._runtime.use_xla,
@@ -257,6 +263,7 @@ class Run:
     run_directory.write_json(self._config.output_dir, reading.FIGURES, found)
     means = f'{held_out.accuracy:.1%}, as a mean over users {held_out.accuracy_per_user:.1%}.'
     lines = [f'Accuracy on {self._num_users("test")}: {means}', *comparison.describe(found)]
+    lines += personalization.describe(found)
     print(*lines, sep='\n', file=self._stream)
 
   def _announce(self, last_round: int) -> None:

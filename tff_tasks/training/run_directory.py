@@ -11,6 +11,7 @@ from typing import Any
 
 from common import files
 from common import sealed_json
+from contracts import personalization
 from contracts import released_model
 from contracts import run_directory as reading
 from reporting import report
@@ -20,7 +21,15 @@ from tff_tasks.training import metrics
 
 CONFIG_NAME = reading.CONFIG_NAME
 # Flags that change no bit of the weights. A run that --on_client_error=stop has ended goes on with the other value.
-_FREE = ('--output_dir', '--shards_dir', '--rounds_per_checkpoint', '--rounds_per_eval', '--on_client_error')
+_FREE = (
+  '--output_dir',
+  '--shards_dir',
+  '--rounds_per_checkpoint',
+  '--rounds_per_eval',
+  '--on_client_error',
+  '--personalize_epochs',
+  '--personalize_learning_rate',
+)
 # What runs did that began before there were these flags.
 _BEFORE = {
   '--algorithm': '--algorithm=fed_avg',
@@ -224,13 +233,22 @@ def released_round(path: str, history: history_lib.History) -> int:
   return metrics.last_round(path, history.total_rounds)
 
 
-def is_complete(path: str, saved: checkpoints.ProgramState) -> bool:
-  """Returns whether everything that a finished run leaves for others is there, whole, and of its last round."""
+def is_complete(
+  path: str, saved: checkpoints.ProgramState, fine_tuning: personalization.FineTuning | None = None
+) -> bool:
+  """Returns whether everything that a finished run leaves for others is there, whole, and of its last round.
+
+  Args:
+    path: The run directory.
+    saved: The checkpoint of the last round.
+    fine_tuning: How the accuracy before and after fine-tuning has to have been measured; None if that does not matter.
+  """
   try:
     model = released_model.load(path)
     figures = reading.read_figures(path)
     with open(os.path.join(path, reading.METRICS), encoding='utf-8') as file:
       rows = file.read()
+    personalization.read(path, figures)
   except (OSError, ValueError):
     return False
   return (
@@ -238,6 +256,7 @@ def is_complete(path: str, saved: checkpoints.ProgramState) -> bool:
     and figures.get('rounds') == saved.round_number
     and sealed_json.CHECKSUM in figures
     and rows == saved.rows.to_csv()
+    and (fine_tuning is None or personalization.is_of(figures, fine_tuning))
     and report.is_whole(path)
   )
 

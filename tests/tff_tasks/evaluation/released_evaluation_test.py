@@ -1,6 +1,7 @@
 import dataclasses
 import functools
 import os
+import pathlib
 
 from absl.testing import absltest
 
@@ -33,6 +34,21 @@ class MeasureTest(absltest.TestCase):
     self.assertAlmostEqual(found['loss'], expected.loss, places=5)
     self.assertEqual((found['round'], found['split'], found['clients']), (3, 'test', others.num_clients('test')))
     self.assertBetween(found['baseline_accuracy'], 0.0, 1.0)
+
+  def test_fine_tunes_as_the_clients_of_the_run_trained(self) -> None:
+    flags = pathlib.Path(self._folder, 'config.flags')
+    flags.write_text('--client_learning_rate=0.5\n--client_batch_size=2\n')
+    self.assertNotIn('personalization', released_evaluation.measure(self._folder, self._shards, 'test'))
+    for asked, rate in ((None, 0.5), (0.25, 0.25)):
+      personalize = released_evaluation.Personalize(3, asked)
+      found = released_evaluation.measure(self._folder, self._shards, 'test', personalize)['personalization']
+      self.assertEqual((found['epochs'], found['learning_rate'], found['batch_size']), (3, rate, 2))
+      self.assertEqual(found['users'], 4)
+      self.assertLess(found['loss_after'], found['loss_before'])
+    for text, name in (('', 'learning_rate'), ('--client_learning_rate=0.5\n--client_batch_size=x\n', 'batch_size')):
+      flags.write_text(text)
+      with self.assertRaisesRegex(ValueError, f'Expected --client_{name} in config.flags of .*: copy the whole run'):
+        released_evaluation.measure(self._folder, self._shards, 'test', released_evaluation.Personalize(3, None))
 
   def test_needs_clients_and_the_same_schema(self) -> None:
     with self.assertRaisesRegex(ValueError, 'Expected clients in the split validation .* among train, tail, test'):

@@ -66,6 +66,7 @@ class LedgerTest(absltest.TestCase):
     self.assertTrue(releases['models of all 20 rounds'])
     self.assertFalse(releases['training loss, accuracy, update norms and cohort sizes'])
     self.assertFalse(releases['accuracy and other metrics on held-out users'])
+    self.assertFalse(releases['accuracy of single held-out users before and after fine-tuning, if it was measured'])
     self.assertFalse(releases['majority and coverage of the answers of held-out users'])
     self.assertFalse(releases['bigram counted on training users'])
     self.assertFalse(releases['rows, clients and examples counted in the manifest'])
