@@ -4,8 +4,10 @@ No more is unpacked than is asked for: a small file that unpacks to a large one 
 """
 
 import bz2
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
 import lzma
+import struct
 from typing import Any, BinaryIO, NamedTuple, cast
 import zipfile
 import zlib
@@ -153,13 +155,36 @@ class _Members:
     self._input, self._member = rest, self._kind.make()
 
 
+class _Entry:
+  """The content of an entry of a zip archive."""
+
+  def __init__(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo):
+    self._file = archive.open(entry)
+
+  def read(self, size: int) -> bytes:
+    with _damage_of_a_zip():
+      return self._file.read(size)
+
+
+@contextlib.contextmanager
+def _damage_of_a_zip() -> Iterator[None]:
+  """Turns what zipfile raises over damaged names, sizes and places into the error that it has for damage."""
+  try:
+    yield
+  except base.DamagedFile:
+    raise
+  except (ValueError, LookupError, OverflowError, struct.error) as error:
+    raise zipfile.BadZipFile(str(error) or type(error).__name__) from error
+
+
 def _open_member(file: BinaryIO, path: str) -> Any:
   """Opens the one file in a zip archive."""
   try:
-    archive = zipfile.ZipFile(file)
-    members = [member for member in archive.infolist() if not _is_skipped(member.filename)]
-    if len(members) == 1:
-      return archive.open(members[0])
+    with _damage_of_a_zip():
+      archive = zipfile.ZipFile(file)
+      members = [member for member in archive.infolist() if not _is_skipped(member.filename)]
+      if len(members) == 1:
+        return _Entry(archive, members[0])
   except (RuntimeError, NotImplementedError) as error:
     what = 'a method that is not known here' if isinstance(error, NotImplementedError) else 'a password'
     raise base.DamagedFile(f'Expected a zip archive that can be read, found {path} with {what}: unpack it.') from error

@@ -2,6 +2,7 @@
 
 import bz2
 from collections.abc import Callable, Mapping
+import contextlib
 import gzip
 import hashlib
 import io
@@ -75,6 +76,17 @@ class PackedTest(parameterized.TestCase):
     whole = _PACKERS[name](_CONTENT)
     with self.assertRaises(packed.ERRORS):
       _read(whole[:5000] + bytes([whole[5000] ^ 0x55]) + whole[5001:])
+
+  @parameterized.parameters(*sorted(_PACKERS))
+  def test_every_changed_byte_and_pair_of_bytes_is_damage_or_no_change(self, name: str) -> None:
+    whole = (
+      _PACKERS[name]('caf\u00e9'.encode() * 3) if name != 'zip' else _zip(b'text', others={'__MACOSX/\u00e9': b'x'})
+    )
+    for place in range(len(whole)):
+      for changed in (b'\xff', b'\0', b'\xff\xff', b'\x80', bytes([whole[place] ^ 8]), bytes([whole[place] ^ 1])):
+        damaged = whole[:place] + changed + whole[place + len(changed) :]
+        with contextlib.suppress(base.DamagedFile, *packed.ERRORS):
+          _read(damaged)
 
   @parameterized.product(name=sorted(_MEMBERS))
   def test_something_else_after_the_end_is_damage(self, name: str) -> None:
