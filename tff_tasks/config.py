@@ -47,6 +47,7 @@ class Config:
   sampling_options: Sequence[str] = ()
   personalize_epochs: int = 0
   personalize_learning_rate: float | None = None
+  availability: str | None = None
 
   @property
   def method(self) -> str:

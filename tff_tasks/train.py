@@ -41,6 +41,12 @@ flags.DEFINE_string(
   '(docs/extend.md).',
 )
 flags.DEFINE_list('sampling_options', [], 'Options of the sampler, such as separation=4 for min_separation.')
+flags.DEFINE_string(
+  'availability',
+  None,
+  'Who can be invited in a round. diurnal: a day and a night of 24 rounds. Or a CSV file with a probability for each '
+  'client and slot (docs/train.md). With noise, sampling then makes nothing cheaper. By default, everyone, always.',
+)
 
 flags.DEFINE_string(
   'algorithm',
@@ -155,7 +161,7 @@ flags.DEFINE_enum(
 
 cli.group_flags(
   {
-    'Who takes part': ['total_rounds', 'clients_per_round', 'sampling', 'sampling_options'],
+    'Who takes part': ['total_rounds', 'clients_per_round', 'sampling', 'sampling_options', 'availability'],
     'Work on the client': [
       'algorithm',
       'algorithm_options',

@@ -119,6 +119,25 @@ class RunTest(runs.RunsTestCase):
       self._refuse(f'{message}.* choose another --output_dir', total_rounds=8, **options)
       self.train(f'another_{number}', total_rounds=1, **{**_SILENT, **options})
 
+  def test_the_same_trace(self) -> None:
+    ids = [self.shards.client_id('train', client) for client in range(30)]
+    path = pathlib.Path(self.path('trace.csv'))
+    always = ''.join(['client,slot\n', *(f'{client},1\n' for client in ids)])
+    path.write_text(always)
+    trace: dict[str, Any] = {'availability': str(path)}
+    self.train('run', total_rounds=4, **_SILENT, **trace)
+    path.write_text(always.replace(',1\n', ',0.5\n', 1))
+    self._refuse('Expected the --availability that .* began with .*: give the same file to resume', **trace)
+    self._refuse('Expected the flags of the run', availability='diurnal')
+    path.write_text(always)
+    self.train('run', **_SILENT, **trace)
+    self.assertEqual(self.saved('run').round_number, 6)
+    self.assertIn('of those that are available (a trace of slots: 1, ', self.ledger('run')['sampling'])
+
+  def test_a_trace_is_read_before_anything_is_written(self) -> None:
+    self._refuse('Expected --availability to be diurnal or the path of a trace', availability='gone.csv')
+    self.assertFalse(os.path.exists(self.path('run')))
+
   def test_its_own_checkpoints(self) -> None:
     for name in ('run', 'other'):
       self.train(name, total_rounds=4, **_SILENT)

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.ciphers import modes
 import numpy as np
 
+from tff_tasks.population import availability as availability_lib
 from tff_tasks.population import seeds
 from tff_tasks.population.samplers import base
 from tff_tasks.privacy import plan as plan_lib
@@ -24,17 +25,27 @@ class Cohorts:
     seed: The secret.
     client_ids: uint8 `[population, 16]`, all different: the training clients.
     first_round: The first round that the secret draws.
+    availability: Who can be invited when; None: everyone, always.
 
   Raises:
-    ValueError: If there are not as many ids as the plan has clients.
+    ValueError: If there are not as many ids as the plan has clients, or the plan knows of another availability.
   """
 
   def __init__(
-    self, plan: plan_lib.PrivacyPlan, seed: seeds.Seed, client_ids: np.ndarray, first_round: int = 1
+    self,
+    plan: plan_lib.PrivacyPlan,
+    seed: seeds.Seed,
+    client_ids: np.ndarray,
+    first_round: int = 1,
+    availability: availability_lib.Availability | None = None,
   ) -> None:
+    name = availability.name if availability else ''
+    if plan.availability != name:
+      raise ValueError(f'Expected the availability of the plan, {plan.availability!r}, found {name!r}: give both one.')
     if client_ids.shape != (plan.population, 16):
       raise ValueError(f'Expected 16 bytes for each of {plan.population} clients, found shape {client_ids.shape}.')
     self._plan, self._seed, self._ids, self._first_round = plan, seed, client_ids, first_round
+    self._availability = availability
     # A sampler may ask for the same order in many rounds.
     self._order = functools.lru_cache(maxsize=1)(self._sort)
     self._recorded = 0  # Steps whose invitations are in the arrays below.
@@ -50,10 +61,12 @@ class Cohorts:
 
   def _draw(self, step: int) -> np.ndarray:
     round_number = self._first_round + step
-    draw = base.Draw(
-      round_number, step, self._plan.size, self._coins, self._order, functools.partial(self._invitations, step)
-    )
+    available = self._availability.draw(round_number, self._coins) if self._availability else None
+    invitations = functools.partial(self._invitations, step)
+    draw = base.Draw(round_number, step, self._plan.size, self._coins, self._order, invitations, available)
     cohort = self._check(np.asarray(self._plan.sampler.cohort(draw)))
+    if available is not None:
+      cohort = cohort[available[cohort]]
     if step == self._recorded:
       self._record(cohort)
     return cohort

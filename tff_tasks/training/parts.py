@@ -22,6 +22,7 @@ def build_plan(
   entries: Sequence[Mapping[str, Any]] = (),
   before: Sequence[plan_lib.Segment] = (),
   rounds: int | None = None,
+  availability: str = '',
 ) -> plan_lib.PrivacyPlan:
   """Returns the privacy plan of the config, calibrated to the target epsilon if there is one.
 
@@ -31,6 +32,7 @@ def build_plan(
     entries: What the data set was made with: its manifest's `learned`.
     before: Rounds that were released before those of this plan; the target epsilon is for all of them.
     rounds: The rounds of this plan; by default all of the config.
+    availability: The name of who can be invited when; empty: everyone, always.
   """
   plan = plan_lib.PrivacyPlan(
     population=population,
@@ -43,6 +45,7 @@ def build_plan(
     learned=provenance.total(entries),
     is_seeded=config.seed is not None,
     sampling_options=tuple(config.sampling_options),
+    availability=availability,
   )
   if not config.target_epsilon:
     return plan

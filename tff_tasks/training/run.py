@@ -21,6 +21,7 @@ from tff_tasks import config as config_lib
 from tff_tasks.aggregation import private_mean
 from tff_tasks.evaluation import baselines
 from tff_tasks.evaluation import evaluation
+from tff_tasks.population import availability
 from tff_tasks.population import client_data
 from tff_tasks.population import cohorts
 from tff_tasks.privacy import ledger
@@ -59,8 +60,13 @@ def train(config: config_lib.Config, shards: client_shards.ClientShards, flagfil
       f'Expected held-out users in {shards.path}, found none: neither the model nor its export could be checked; '
       'declare a larger test_users_share and preprocess again.'
     )
+  available = availability.read(config.availability, shards)
   build_plan = functools.partial(
-    parts.build_plan, config, shards.num_clients('train'), provenance.read(shards.manifest, shards.path)
+    parts.build_plan,
+    config,
+    shards.num_clients('train'),
+    provenance.read(shards.manifest, shards.path),
+    availability=available.name if available else '',
   )
   build_plan()  # An impossible one is refused before anything is written.
   with run_directory.hold(config.output_dir):
@@ -76,7 +82,7 @@ def train(config: config_lib.Config, shards: client_shards.ClientShards, flagfil
     ):
       print(f'Nothing to do: {config.output_dir} holds all {config.total_rounds} rounds.', file=stream)
       return
-    with contextlib.closing(Run(config, shards, kept, start, stream)) as run:
+    with contextlib.closing(Run(config, shards, kept, start, stream, available)) as run:
       run.train()
 
 
@@ -89,6 +95,7 @@ class Run:
     kept: Where checkpoints are.
     start: Where it begins.
     stream: Where to say how it goes.
+    available: Who can be invited when; None: everyone, always.
   """
 
   def __init__(
@@ -98,7 +105,9 @@ class Run:
     kept: checkpoints.Checkpoints,
     start: starting.Start,
     stream: TextIO,
+    available: availability.Availability | None = None,
   ) -> None:
+    self._available = available
     self._config, self._shards, self._kept, self._start, self._stream = config, shards, kept, start, stream
     self._plan, self._seed, saved = start.history.current.plan, start.seed, start.saved
     self._learned = provenance.read(shards.manifest, shards.path)
@@ -172,9 +181,8 @@ class Run:
     source = client_data.ClientDataSource(
       self._shards, config.client_batch_size, config.max_examples_per_client, self._seed
     )
-    drawn = cohorts.Cohorts(
-      self._plan, self._seed, self._shards.clients('train').client_ids, self._start.history.current.first_round
-    )
+    client_ids, first_round = self._shards.clients('train').client_ids, self._start.history.current.first_round
+    drawn = cohorts.Cohorts(self._plan, self._seed, client_ids, first_round, self._available)
     skipped = skipped_clients.LeftOut(self._shards, config.on_client_error == 'skip', shown.say)
     said = self._runtime.choice  # Which was announced.
 

@@ -178,6 +178,7 @@ def _check_length(path: str, saved: checkpoints.ProgramState, asked: history_lib
       f'Expected {stood}, from which the linear schedule of learning rates in {path} was worked out, found '
       f'{typed}: type the same to resume this run; or {_branch_remedy(path)}.'
     )
+  _check_availability(path, saved.history.current.plan.availability, asked.current.plan.availability)
   found_noise, asked_noise = (history.current.plan.noise_multiplier for history in (saved.history, asked))
   if found_noise != asked_noise:
     raise ValueError(
@@ -188,6 +189,15 @@ def _check_length(path: str, saved: checkpoints.ProgramState, asked: history_lib
   if saved.history.current.plan != asked.current.plan:
     raise ValueError(
       f'Expected the privacy plan of the run in {path}, found {asked.current.plan}: {_branch_remedy(path)}.'
+    )
+
+
+def _check_availability(path: str, stood: str, typed: str) -> None:
+  """Refuses a trace that has changed in its file; another --availability is refused with the other flags."""
+  if stood != typed:
+    raise ValueError(
+      f'Expected the --availability that the run in {path} began with ({stood or "none"}), found {typed or "none"}: '
+      f'give the same file to resume this run; or {_branch_remedy(path)}.'
     )
 
 
