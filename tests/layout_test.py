@@ -14,6 +14,7 @@ from tests import layout
 _TESTS_OF_ALL = tuple(
   f'tests/{name}_test.py'
   for name in (
+    'docs',
     'terminal',
     'end_to_end',
     'items_end_to_end',

@@ -1,11 +1,14 @@
-"""Whole runs whose rounds are scripted, in folders of one data set."""
+"""Whole runs: one that is real, and others whose rounds are scripted, in folders of one data set."""
 
 import dataclasses
+import functools
 import io
 import os
 import shutil
+import tempfile
 from typing import Any
 
+from absl.testing import absltest
 from absl.testing import parameterized
 
 from contracts import released_model
@@ -13,6 +16,18 @@ from tests.tff_tasks import fakes
 from tests.tff_tasks import scripted
 from tff_tasks.training import checkpoints
 from tff_tasks.training import run as run_lib
+
+FLAGFILE = '--clip_norm=0.1\n'
+
+
+@functools.cache
+def finished_run() -> tuple[str, str]:
+  """Returns the run directory of a real run of the fakes' config on their shards, made once, and what it printed."""
+  folder, stream = tempfile.mkdtemp(dir=absltest.get_default_test_tmpdir()), io.StringIO()
+  shards = fakes.write_shards(os.path.join(folder, 'shards'))
+  config = dataclasses.replace(fakes.CONFIG, output_dir=os.path.join(folder, 'run'))
+  run_lib.train(config, shards, FLAGFILE, stream)
+  return config.output_dir, stream.getvalue()
 
 
 class RunsTestCase(parameterized.TestCase):

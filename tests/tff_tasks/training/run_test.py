@@ -16,6 +16,7 @@ from contracts import released_model
 from models import functional_model
 from models import registry
 from tests.tff_tasks import fakes
+from tests.tff_tasks import runs
 from tests.tff_tasks import scripted
 from tff_tasks.evaluation import baselines
 from tff_tasks.evaluation import evaluation
@@ -136,17 +137,22 @@ class TrainTest(parameterized.TestCase):
     self._shards = fakes.write_shards(os.path.join(folder, 'shards'))
     self._config = dataclasses.replace(fakes.CONFIG, output_dir=os.path.join(folder, 'run'))
 
-  def _train(self, flagfile: str = '--clip_norm=0.1\n', **changes: Any) -> str:
+  def _train(self, flagfile: str = runs.FLAGFILE, **changes: Any) -> str:
     stream = io.StringIO()
     run_lib.train(dataclasses.replace(self._config, **changes), self._shards, flagfile, stream)
     return stream.getvalue()
+
+  def _copy_finished(self) -> str:
+    """Copies a finished run here and returns what it printed."""
+    shutil.copytree(runs.finished_run()[0], self._config.output_dir)
+    return runs.finished_run()[1]
 
   def _read(self, name: str) -> dict:
     with open(os.path.join(self._config.output_dir, name), encoding='utf-8') as file:
       return json.load(file)
 
   def test_writes_the_run_directory(self) -> None:
-    output = self._train()
+    output = self._copy_finished()
     self.assertIn('Privacy: epsilon', output)
     self.assertIn('every 2 rounds on 4 test users; in the end on 4 test users', output)
     operator = [f'operator/{name}' for name in ('metrics.csv', 'run.json', 'report.html', 'tensorboard')]
@@ -186,10 +192,10 @@ class TrainTest(parameterized.TestCase):
     self.assertFalse(os.path.exists(self._config.output_dir))
 
   def test_a_finished_run_is_left_as_it_is(self) -> None:
-    self._train()
+    self._copy_finished()
     before = released_model.load(self._config.output_dir)
     rows = _read_rows(self._config.output_dir)
-    self._train()
+    self.assertIn('Nothing to do', self._train())
     for one, other in zip(before.weights, released_model.load(self._config.output_dir).weights, strict=True):
       np.testing.assert_array_equal(one, other)
     self.assertEqual([row.round for row in rows], [0, 1, 2, 3, 4])
@@ -207,13 +213,11 @@ class TrainTest(parameterized.TestCase):
 
   def test_two_runs_draw_other_noise(self) -> None:
     self._train()
-    first = released_model.load(self._config.output_dir).weights
-    other = os.path.join(os.path.dirname(self._config.output_dir), 'other')
-    self._train(output_dir=other)
-    self.assertFalse(np.array_equal(first[0], released_model.load(other).weights[0]))
+    one, other = (released_model.load(path) for path in (self._config.output_dir, runs.finished_run()[0]))
+    self.assertFalse(np.array_equal(one.weights[0], other.weights[0]))
 
   def test_the_figures_survive_the_loss_of_the_metrics(self) -> None:
-    self._train()
+    self._copy_finished()
     before = self._read('operator/run.json')
     os.remove(os.path.join(self._config.output_dir, 'operator/metrics.csv'))
     self._train()
@@ -232,16 +236,12 @@ class TrainTest(parameterized.TestCase):
     self.assertEqual([call[0] for call in events.mock_calls], ['save', 'release', 'log'] * 3)
 
   def test_a_run_that_lost_its_checkpoints_is_not_run_again_with_other_noise(self) -> None:
-    self._train()
+    self._copy_finished()
     model = released_model.load(self._config.output_dir)
     shutil.rmtree(os.path.join(self._config.output_dir, 'secret/checkpoints'))
     with self.assertRaisesRegex(ValueError, 'Expected the checkpoints of the run'):
       self._train()
     np.testing.assert_array_equal(model.weights[0], released_model.load(self._config.output_dir).weights[0])
-
-  def test_a_finished_run_says_so(self) -> None:
-    self._train()
-    self.assertIn('Nothing to do', self._train())
 
   def test_needs_held_out_users_before_it_spends_anything(self) -> None:
     count = mock.patch.object(self._shards, 'num_clients', side_effect=lambda split: 0 if split == 'test' else 8)
