@@ -46,6 +46,7 @@ _NO_COMMANDS = {
   r'Model      runs/': 'what the quickstart prints',
   r'# \w+\.toml|\[examples\]': 'declarations; those with a name are written to a file of that name',
   'import glob, json': 'femnist_test runs it',
+  'client,night|import csv': 'a trace; availability_test makes and reads one',
   '--': 'flags of training, typed below',
 }
 # Flags that are no program's of ours or of Beam's.
