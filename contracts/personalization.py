@@ -134,8 +134,8 @@ def describe(run: Mapping[str, Any]) -> list[str]:
     low_before, low_after = (figures[f'worst_decile_{when}'] for when in ('before', 'after'))
     sentences = [
       f'{what}: accuracy on the other half {before:.1%} before, {after:.1%} after, as a mean over {users:,} users.',
-      f'{better} got better, {worse} got worse; the tenth with the lowest accuracy has {low_before:.1%} before, '
-      f'{low_after:.1%} after.',
+      f'{better} got better, {worse} got worse; the lowest tenth of the users has {low_before:.1%} before, and '
+      f'the lowest tenth after, perhaps other users, {low_after:.1%}.',
     ]
   if figures['not_measured']:
     sentences.append(f'{figures["not_measured"]:,} not measured: fewer than two examples, or no answer to measure on.')

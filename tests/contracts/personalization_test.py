@@ -73,7 +73,8 @@ class SummarizeTest(parameterized.TestCase):
       [
         'Fine-tuning (2 epochs, learning rate 0.5) on the first half of the examples of each test user: accuracy on '
         'the other half 20.0% before, 23.3% after, as a mean over 3 users.',
-        '1 (33.3%) got better, 1 (33.3%) got worse; the tenth with the lowest accuracy has 20.0% before, 10.0% after.',
+        '1 (33.3%) got better, 1 (33.3%) got worse; the lowest tenth of the users has 20.0% before, and the lowest '
+        'tenth after, perhaps other users, 10.0%.',
         '1 not measured: fewer than two examples, or no answer to measure on.',
       ],
     )

@@ -128,7 +128,7 @@ class RunTest(runs.RunsTestCase):
     self.train('run', total_rounds=4, **_SILENT, **trace)
     path.write_text(always.replace(',1\n', ',0.5\n', 1))
     self._refuse('Expected the --availability that .* began with .*: give the same file to resume', **trace)
-    self._refuse('Expected the flags of the run', availability='diurnal')
+    self._refuse('Expected the --availability that .* began with', availability='diurnal')
     path.write_text(always)
     self.train('run', **_SILENT, **trace)
     self.assertEqual(self.saved('run').round_number, 6)

@@ -18,7 +18,6 @@ from contracts import client_shards
 DIURNAL = 'diurnal'
 _HOURS = 24
 _LEAST, _MOST = 0.05, 0.95
-_HELD_OUT = ('validation', 'test')
 _ID = re.compile('[0-9a-f]{32}')
 
 _Coins = Callable[[str, int], np.ndarray]
@@ -51,7 +50,7 @@ class Availability(abc.ABC):
 
 
 class Diurnal(Availability):
-  """A day of 24 rounds: each client is most available at an hour of its own, and most clients around the same hours."""
+  """A day of 24 rounds: each client has an hour from the secret, when it is most available."""
 
   name = DIURNAL
   slots = _HOURS
@@ -84,7 +83,7 @@ def read(value: str | None, shards: client_shards.ClientShards) -> Availability 
   Args:
     value: None, `diurnal`, or the path of a trace: a CSV file whose header is `client` and a name for each slot. A row
       has the id of a client, 32 hexadecimal digits, and its probability in each slot.
-    shards: The data set. A row for each training client is needed; those of held-out clients are not used.
+    shards: The data set. A row for each training client is needed; those of other clients are not used.
 
   Raises:
     ValueError: If there is no such file, or it does not fit the data set.
@@ -114,18 +113,16 @@ def _read_table(name: str, rows: Iterator[Sequence[str]], shards: client_shards.
   header = next(rows, [])
   if len(header) < 2 or header[0].strip() != 'client':
     raise _misfit(name, 'a first line with "client" and a name for each slot', 'another', 'write it')
-  held_out, clients = _index(shards)
+  clients = {bytes(row).hex(): index for index, row in enumerate(shards.clients('train').client_ids)}
   table = np.full((len(clients), len(header) - 1), np.nan)
   for number, row in enumerate(rows, start=2):
     if not row:
       continue
     client = row[0].strip().lower()
-    if not _ID.fullmatch(client) or (client not in clients and client not in held_out):
-      raise _misfit(
-        name, 'clients of the data set', f'another in line {number}', 'write their ids as docs/train.md shows'
-      )
+    if not _ID.fullmatch(client):
+      raise _misfit(name, 'ids of clients', f'something else in line {number}', 'write them as docs/train.md shows')
     values = _read_values(name, number, row[1:], len(header) - 1)
-    if client in clients:
+    if client in clients:  # Others may be held out, or had no usable row.
       if not np.isnan(table[clients[client], 0]):
         raise _misfit(name, 'one line for each client', f'one again in line {number}', 'leave one line out')
       table[clients[client]] = values
@@ -134,12 +131,6 @@ def _read_table(name: str, rows: Iterator[Sequence[str]], shards: client_shards.
     found = f'none for {missing.size}, such as {shards.client_id("train", int(missing[0]))}'
     raise _misfit(name, f'a line for each of {len(clients)} training clients', found, 'add them')
   return table
-
-
-def _index(shards: client_shards.ClientShards) -> tuple[set[str], dict[str, int]]:
-  """Returns the ids of the held-out clients, and the indices of the training clients by their ids."""
-  ids = {split: [bytes(row).hex() for row in shards.clients(split).client_ids] for split in ('train', *_HELD_OUT)}
-  return {client for split in _HELD_OUT for client in ids[split]}, {client: i for i, client in enumerate(ids['train'])}
 
 
 def _read_values(name: str, number: int, cells: Sequence[str], slots: int) -> list[float]:

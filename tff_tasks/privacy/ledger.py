@@ -37,6 +37,8 @@ def build_ledger(
   """
   plan = segments[-1].plan
   problem = plan_lib.why_no_promise(segments)
+  has_availability = any(segment.plan.availability for segment in segments)
+  also_public = '; who is available when is public' if has_availability else ''
   return {
     'epsilon': plan_lib.epsilon_of(segments),
     'delta': None if problem else plan.delta,
@@ -48,7 +50,7 @@ def build_ledger(
     'composition': 'basic: what the data set has cost and what training has cost add up, epsilon and delta alike',
     'unit': guarantees.UNIT,
     'adjacency': guarantees.ADJACENCY,
-    'assumption': 'the number of client ids is public; ids without data count too',
+    'assumption': f'the number of client ids is public; ids without data count too{also_public}',
     'bound': '' if problem else _bound_in_words([segment.plan for segment in segments]),
     'sampling': _by_segment(segments, lambda plan: plan.sampling_in_words),
     'mechanism': _by_segment(segments, _mechanism),
@@ -64,7 +66,7 @@ def build_ledger(
     'rounds': _count_rounds(segments),
     'segments': [_segment(segment) for segment in segments],
     'covers': _coverage(segments, provenance.names(entries)),
-    'not_covered': _not_covered(problem, is_sequence),
+    'not_covered': _not_covered(problem, is_sequence, has_availability),
     'scaling': population_scaling.explain(_finished(segments, total_rounds)),
     'releases': _releases(segments, entries, is_sequence),
   }
@@ -175,18 +177,19 @@ def _releases(
   ]
 
 
-def _not_covered(problem: str, is_sequence: bool) -> list[str]:
+def _not_covered(problem: str, is_sequence: bool, has_availability: bool) -> list[str]:
   if problem:
     return [f'everything: {problem}']
   return [
     'figures measured on training users (loss, accuracy, update norms, cohorts): exact, keep them with the operator',
     'held-out users: the model was not trained on their data, but its accuracy, the majority and the coverage, which '
-    'are published with it, are exact figures of that data; what fine-tuning gives single ones is not published: keep '
-    'it with the operator',
+    'are published with it, are exact figures of that data; the effect of fine-tuning on single users is not '
+    'published: keep it with the operator',
     *_BIGRAM * is_sequence,
     'the counts in the manifest of the data set: exact, keep them with the operator',
     'other runs on the same users, and other data sets learned from them: their epsilons add up',
     'the number of ids of training clients, which is taken as public',
+    *['who is available when, which is taken as public'] * has_availability,
     'the choice of hyperparameters, if it was made by trying them on these clients',
     'checkpoints, which contain the secret seed of the noise: keep them with the operator',
     'the machine that trains: it sees the logs and every update in the clear',

@@ -89,6 +89,11 @@ class PrivacyPlan:
   def _check_cohorts(self) -> None:
     most = self.sampler.most_clients(self.population)
     if not 1 <= self.clients_per_round <= most:
+      if most < 1:
+        raise ValueError(
+          f'Expected --sampling_options with which --sampling={self.sampling} can ask for clients, found '
+          f'{", ".join(self.sampling_options)} for {self.population} training clients: set a smaller separation.'
+        )
       whom = 'all training clients' if most == self.population else f'all that --sampling={self.sampling} can ask for'
       raise ValueError(f'Expected 1 to {most} ({whom}) clients_per_round, found {self.clients_per_round}.')
     if self.is_private:
@@ -119,7 +124,8 @@ class PrivacyPlan:
     if self.availability:
       return (
         'With --availability sampling is not counted as hiding a client: each pays for every round that --sampling '
-        'allows it. Without --availability, --sampling=poisson costs much less at the same noise'
+        'allows it. Who is available when is taken as public. Without --availability, --sampling=poisson usually costs '
+        'less at the same noise'
       )
     return self.sampler.bound
 
@@ -154,17 +160,18 @@ class PrivacyPlan:
     return codec.encoded_bytes if codec else 4 * dimension
 
   def event(self, rounds: int) -> dp_accounting.DpEvent:
-    """Returns what the first rounds with a secret cost a client.
+    """Returns what the first `rounds` rounds that are drawn with one secret cost a client.
 
     Who can be invited may depend on the client. Sampling is counted only where everyone can be, always: else a round
-    that the client can be in costs what it does if the client surely is in it.
+    that the client can be in costs what it costs a client that certainly takes part.
 
     Raises:
       ValueError: If the sampler does not know.
     """
     one_round = dp_accounting.GaussianDpEvent(self.noise_multiplier)
+    event = self.sampler.event(one_round, self.size, rounds)
     if not self.availability:
-      return self.sampler.event(one_round, self.size, rounds)
+      return event
     return dp_accounting.SelfComposedDpEvent(one_round, self.sampler.most_rounds(self.size, rounds))
 
   @property

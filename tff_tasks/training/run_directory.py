@@ -27,6 +27,7 @@ _FREE = (
   '--rounds_per_checkpoint',
   '--rounds_per_eval',
   '--on_client_error',
+  '--availability',
   '--personalize_epochs',
   '--personalize_learning_rate',
 )
@@ -193,7 +194,7 @@ def _check_length(path: str, saved: checkpoints.ProgramState, asked: history_lib
 
 
 def _check_availability(path: str, stood: str, typed: str) -> None:
-  """Refuses a trace that has changed in its file; another --availability is refused with the other flags."""
+  """Refuses another --availability: a trace is compared by its content, wherever the file is."""
   if stood != typed:
     raise ValueError(
       f'Expected the --availability that the run in {path} began with ({stood or "none"}), found {typed or "none"}: '

@@ -59,9 +59,9 @@ class TraceTest(parameterized.TestCase):
     self.assertBetween(np.mean(drawn), 0.3, 0.7)
     self.assertGreater(len(set(drawn)), 30)
 
-  def test_held_out_clients_and_forms_of_a_spreadsheet_are_no_mistake(self) -> None:
-    held_out = [[self.shards.client_id('test', 0), '1', '1', '1']]
-    found = self._read([*held_out, *([client.upper(), *cells] for client, *cells in self.rows), []])
+  def test_other_clients_and_forms_of_a_spreadsheet_are_no_mistake(self) -> None:
+    others = [[self.shards.client_id('test', 0), '1', '1', '1'], ['0' * 32, '1', '1', '1']]
+    found = self._read([*others, *([client.upper(), *cells] for client, *cells in self.rows), []])
     marked = self._read(self.rows, '\ufeffclient,night,day,evening')
     for slot in range(3):
       expected = self._read(self.rows).probabilities(slot, _no_coins)
@@ -79,8 +79,12 @@ class TraceTest(parameterized.TestCase):
     ('below', ['', '-0.5', '0.5', '1'], 'something else in line 3'),
     ('nan', ['', 'nan', '0.5', '1'], 'something else in line 3'),
     ('cells', ['', '0.5', '1'], 'Expected 3 probabilities in the trace trace.csv, found 2 in line 3'),
-    ('unknown', ['0' * 32, '0', '0', '0'], 'Expected clients of the data set .*found another in line 3: write their'),
-    ('raw_id', ['anna@example.org', '0', '0', '0'], 'Expected clients of the data set .*found another in line 3'),
+    (
+      'raw_id',
+      ['anna@example.org', '0', '0', '0'],
+      'Expected ids of clients .*found something else in line 3: write the',
+    ),
+    ('unknown', ['0' * 32, '0', '0', '0'], 'a line for each of 8 training clients .*found none for 1'),
   )
   def test_a_line_that_does_not_fit(self, row: list[str], message: str) -> None:
     rows = [self.rows[0], [row[0] or self.rows[1][0], *row[1:]], *self.rows[2:]]
@@ -118,13 +122,13 @@ class TraceTest(parameterized.TestCase):
     text = (layout.ROOT / 'docs/train.md').read_text()
     code = textwrap.dedent(text[text.index('    import csv\n') :].split('\n\n')[0])
     folder = pathlib.Path(self.create_tempdir().full_path)
-    (folder / 'client_ids.key').write_text('a key of 16 bytes or more')
+    (folder / 'client_id.key').write_text('a key of 16 bytes or more')
     (folder / 'by_user.csv').write_text('user,night,day\nanna,0.1,0.9\nben,1,0.5\n')
     with contextlib.chdir(folder):
       exec(code, {})
     header, *rows = csv.reader((folder / 'trace.csv').read_text().splitlines())
     self.assertEqual(header, ['client', 'night', 'day'])
-    key = client_ids.read_key(str(folder / 'client_ids.key'), is_public=False).secret
+    key = client_ids.read_key(str(folder / 'client_id.key'), is_public=False).secret
     expected = [client_ids.hash_id(name, key).hex() for name in ('anna', 'ben')]
     self.assertEqual(rows, [[expected[0], '0.1', '0.9'], [expected[1], '1', '0.5']])
 

@@ -61,6 +61,12 @@ class LedgerTest(absltest.TestCase):
       self.assertNotIn('floating-point', ' '.join(entries['not_covered']))
     self.assertIsNone(_ledger(dataclasses.replace(_PLAN, noise_multiplier=0.0), 20)['noise'])
 
+  def test_availability_is_public_and_not_covered(self) -> None:
+    entries = _ledger(dataclasses.replace(_PLAN, availability='diurnal', noise_multiplier=30.0), 20)
+    self.assertIn('who is available when, which is taken as public', entries['not_covered'])
+    self.assertEndsWith(entries['assumption'], 'who is available when is public')
+    self.assertNotIn('available', ' '.join(_ledger(_PLAN, 20)['not_covered']))
+
   def test_every_release_is_private_or_named_as_not(self) -> None:
     releases = {entry['what']: entry['private'] for entry in _ledger(_PLAN, 20)['releases']}
     self.assertTrue(releases['models of all 20 rounds'])

@@ -159,6 +159,8 @@ class SamplerTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'found Everyone without the method event: add it .*noise_multiplier=0'):
       dataclasses.replace(plan, noise_multiplier=1.0)
     with self.assertRaisesRegex(ValueError, 'Everyone without the method event'):
+      dataclasses.replace(plan, noise_multiplier=1.0, availability='diurnal')
+    with self.assertRaisesRegex(ValueError, 'Everyone without the method event'):
       plan.calibrated(7.0, 40)
     self.assertEqual(dataclasses.replace(_PLAN, sampling=f'{__name__}:Proved').epsilon(4), _gaussians(4))
 
@@ -169,6 +171,9 @@ class SamplerTest(parameterized.TestCase):
   def test_a_sampler_may_ask_for_fewer_clients_only(self) -> None:
     with self.assertRaisesRegex(ValueError, r'Expected 1 to 233 \(all that --sampling=min_separation can ask for'):
       dataclasses.replace(_PLAN, sampling='min_separation', sampling_options=('separation=4',))
+    with self.assertRaisesRegex(ValueError, 'found separation=2000 for 932 training clients: set a smaller separation'):
+      dataclasses.replace(_PLAN, sampling='min_separation', sampling_options=('separation=2000',))
+    dataclasses.replace(_PLAN, sampling='min_separation', sampling_options=('separation=20',), clients_per_round=40)
 
   @parameterized.product(sampling=('cyclic', 'min_separation'), cut=(1, 2, 3, 4, 5, 7))
   def test_rounds_in_two_segments_cost_no_less(self, sampling: str, cut: int) -> None:

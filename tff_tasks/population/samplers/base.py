@@ -90,12 +90,12 @@ class Sampler(abc.ABC):
     """Returns the cohort of a round: different indices of clients, in any order, possibly none."""
 
   def event(self, one_round: 'dp_accounting.DpEvent', size: Size, rounds: int) -> 'dp_accounting.DpEvent':
-    """Returns what the first rounds with a secret cost a client; without this method, noise is refused.
+    """Returns the cost of the first `rounds` rounds drawn with one secret; without this method, noise is refused.
 
-    Two stretches of rounds have to cost together what one of their length costs, or more.
+    It has to be so that cost(a) + cost(b) >= cost(a + b).
 
     Args:
-      one_round: What a round costs that surely has the client.
+      one_round: The cost of a round in which the client certainly takes part.
       size: How many clients there are.
       rounds: How many rounds.
 
@@ -108,7 +108,10 @@ class Sampler(abc.ABC):
     )
 
   def most_rounds(self, size: Size, rounds: int) -> int:
-    """Returns in how many of the first rounds with a secret a client can be at most, whoever is available."""
+    """Returns in how many of the first `rounds` rounds of one secret a client can take part at most.
+
+    It has to be so that most(a) + most(b) >= most(a + b), whoever is available.
+    """
     return rounds
 
   def most_clients(self, population: int) -> int:

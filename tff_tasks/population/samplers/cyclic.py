@@ -19,11 +19,11 @@ class Cyclic(base.Sampler):
   takes part in exactly one round of an epoch, whole epochs and the begun one: in at most `ceil(rounds / epoch)` rounds.
   That many Gaussians are what a run costs. No amplification by shuffling is counted.
 
-  If not everyone is available, a round takes the first clients of the order that are, and that the epoch has not had:
-  at most one round of an epoch, and none for who is away all the time.
+  If not everyone is available, a round takes the first clients of the order that are available and have not taken part
+  in this epoch. A client then takes part in at most one round of an epoch, and may miss it.
 
-  Without one client the others keep their order, but their rounds shift: a place in the order becomes free, and the
-  number of clients decides how long an epoch is.
+  Without one client the others keep their order, but later ones move to other rounds, and the number of clients decides
+  how long an epoch is.
   """
 
   def cohort(self, draw: base.Draw) -> np.ndarray:
@@ -45,7 +45,8 @@ class Cyclic(base.Sampler):
 
   def describe(self, size: base.Size) -> str:
     return (
-      f'cyclic: each of {size.population} clients once in an epoch of {_epoch(size)} rounds, in a new order each epoch'
+      f'cyclic: each of {size.population} clients at most once in an epoch of {_epoch(size)} rounds, in an order of '
+      'each epoch'
     )
 
   @property

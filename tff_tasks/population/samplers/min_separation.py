@@ -1,4 +1,4 @@
-"""Cohorts with a minimum separation: between two rounds of a client lie so many rounds, or more."""
+"""Cohorts with a minimum separation: two rounds of a client are at least so many rounds apart, within one secret."""
 
 import dataclasses
 from typing import TYPE_CHECKING
@@ -20,12 +20,12 @@ class MinSeparation(base.Sampler):
 
   A client can take part only in the rounds of its group, at most `ceil(rounds / separation)` of them, in each by a
   secret coin of its own. Its group does not depend on anyone's data, so the observer may know it. With independent
-  noise, those Poisson-subsampled Gaussians are exactly what a run costs a client.
+  noise, those Poisson-subsampled Gaussians bound what a run costs a client: exactly, for an observer who knows it.
 
   Groups are made by coins, so that no client's group depends on another client; they are about of one size.
 
   Attributes:
-    separation: The fewest rounds from one that has a client to the next one that may have it.
+    separation: The fewest rounds from one that has a client to the next one that may have it, within one secret.
   """
 
   separation: int
