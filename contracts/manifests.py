@@ -21,7 +21,13 @@ _FORM = {
   'files': {str: {'bytes': int, 'sha256': str, 'shard?': int}},
   'splits': {split: {'clients': int, 'examples': int} for split in SPLITS},
   'rows': {'read': int, 'used': int, 'bounded': int, 'quarantined': _COUNTS},
-  'declaration?': {'name?': str, 'client?': {'public_ids': bool}, 'examples?': dict, 'splits?': {'tail?': str}},
+  'declaration?': {
+    'name?': str,
+    'client?': {'public_ids': bool},
+    'examples?': dict,
+    'splits?': {'tail?': str},
+    'partition?': dict,
+  },
   'client_id_key?': str,
   'input?': {'files': int, 'bytes': int, 'sha256': str},
   'num_shards?': int,
@@ -61,9 +67,11 @@ def parse(content: bytes) -> dict[str, Any]:
 def is_ordered(manifest: Mapping[str, Any]) -> bool:
   """Returns whether the examples of a client are in an order that says which are later ones.
 
-  That is what a declaration with a tail of the last examples says; of logs without an order the tail is random.
+  That is what a declaration with a tail of the last examples says; of logs without an order the tail is random. Those
+  of simulated clients have a random order.
   """
-  return manifest.get('declaration', {}).get('splits', {}).get('tail', 'last') == 'last'
+  declaration = manifest.get('declaration', {})
+  return 'partition' not in declaration and declaration.get('splits', {}).get('tail', 'last') == 'last'
 
 
 def count_overlapping(manifest: Mapping[str, Any]) -> int:

@@ -6,7 +6,12 @@ from typing import Any
 from contracts import guarantees
 
 # Where what a data set rests on comes from, as its manifest says: 'dp' is learned from users, and paid for.
-_SOURCES = {'declared': 'declared, not learned from data', 'public': 'computed from public data', 'dp': ''}
+_SOURCES = {
+  'declared': 'declared, not learned from data',
+  'public': 'computed from public data',
+  'dp': '',
+  'simulated': 'rows that name no user, split at random',
+}
 
 
 def read(manifest: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
@@ -52,6 +57,11 @@ def total(entries: Sequence[Mapping[str, Any]]) -> guarantees.Cost:
 def names(entries: Sequence[Mapping[str, Any]]) -> list[str]:
   """Returns what was learned from users."""
   return [entry['what'] for entry in entries if entry['source'] == 'dp']
+
+
+def simulated_clients(entries: Sequence[Mapping[str, Any]]) -> str:
+  """Returns what the clients are if they were simulated, so that no person is behind one; else nothing."""
+  return next((entry['what'] for entry in entries if entry['source'] == 'simulated'), '')
 
 
 def releases(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -4,32 +4,26 @@ from collections.abc import Sequence
 from concurrent import futures
 import dataclasses
 import functools
-import hashlib
-import importlib
 import json
-import math
-import pathlib
 import sys
 import tempfile
-import threading
 import time
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.options import pipeline_options
-import pyarrow as pa
 
+from pipelines import origin as origins
+from pipelines import partition_step
 from pipelines import row_remedies
 from pipelines import statistics_step
 from pipelines import transforms
 from pipelines.declarations import declaration as declarations
-from pipelines.declarations import parsing
 from pipelines.execution import job_progress
 from pipelines.execution import packaging
 from pipelines.execution import running
 from pipelines.execution import storage
-from pipelines.readers import inputs
-from pipelines.readers import partitions
+from pipelines.limits import simulated_clients
 from pipelines.rows import client_ids
 from pipelines.rows import reports
 from pipelines.shards import accounting
@@ -39,24 +33,7 @@ from pipelines.shards import shard_building
 from pipelines.shards import shard_writing
 from pipelines.statistics import base as learning
 
-# Of rows, unpacked: a bucket of this size is sorted and featurized in a few hundred megabytes.
-_SHARD_BYTES = 32 << 20
-# Every block of the input has a slice for every shard: from here on, shards grow with the input.
-_MOST_SHARDS = 1_000
-_PACKED = ('.gz', '.gzip', '.zst', '.zstd', '.bz2', '.xz', '.lz4', '.zip', '.parquet', '.pq', '.avro', '.npz')
-_PACKED_RATIO = 8
-
 _TOTAL_NAME, _CLIENTS_NAME, _REPORT_NAME = 'total.arrow', 'clients.json', 'report.json'
-_MAKES_EXAMPLES = (
-  'contracts',
-  'pipelines/declarations',
-  'pipelines/featurizers',
-  'pipelines/limits',
-  'pipelines/readers',
-  'pipelines/rows',
-  'pipelines/shards',
-  'pipelines/statistics',
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +47,7 @@ class Job:
     num_shards: How many files to make; 0 leaves it to the size of the input.
     max_bad_rows: Beyond which no data set is made.
     output_dir: Where, on any filesystem that Beam knows and all workers share.
+    assignment: Which simulated client each row is of, once the job has counted the labels for it.
   """
 
   paths: Sequence[str]
@@ -78,6 +56,7 @@ class Job:
   num_shards: int
   max_bad_rows: accounting.MaxBadRows
   output_dir: str
+  assignment: simulated_clients.Assignment | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +74,7 @@ def run(job: Job, options: pipeline_options.PipelineOptions) -> Outcome:
     ValueError: If the input or the output folder is not what it should be, if too many rows are unusable, or if no
       client has enough usable data; no data set is left then, unless it was there before.
   """
-  origin = _Origin(job)
+  origin = origins.Origin(job.paths, job.declaration, job.key, job.num_shards)
   with output_folder.hold(job.output_dir):
     existing = output_folder.find_existing(job.output_dir, origin.describe)
     if existing:
@@ -111,53 +90,9 @@ def run(job: Job, options: pipeline_options.PipelineOptions) -> Outcome:
       raise
 
 
-class _Origin:
-  """What a data set depends on: two jobs of the same origin make the same one.
-
-  Attributes:
-    num_shards: How many files it takes.
-    is_cancelled: Ends `describe` early.
-  """
-
-  def __init__(self, job: Job):
-    self._job = job
-    wanted = math.ceil(sum(map(_unpacked_bytes, job.paths)) / _SHARD_BYTES)
-    self.num_shards = job.num_shards or min(max(wanted, 1), _MOST_SHARDS)
-    self.is_cancelled = threading.Event()
-
-  def describe(self) -> dict[str, Any]:
-    """Returns it for the manifest; reads the whole input."""
-    files = inputs.fingerprint(self._job.paths, self.is_cancelled.is_set)
-    # No names: logs may be kept in a file a user.
-    digest = hashlib.sha256(''.join(file['sha256'] for file in files).encode()).hexdigest()
-    return {
-      'declaration': self._job.declaration.to_json(),
-      'num_shards': self.num_shards,
-      'client_id_key': self._job.key.fingerprint,
-      'input': {
-        'files': len(files),
-        'bytes': sum(file['bytes'] for file in files),
-        'sha256': digest,
-        **self._describe_folders(digest),
-      },
-      'code_version': _code_version(self._job.declaration),
-    }
-
-  def _describe_folders(self, digest: str) -> dict[str, str]:
-    """Returns an entry for the columns that stand in the names of folders, if there are any."""
-    found = partitions.describe(self._job.paths, parsing.raw_columns(self._job.declaration))
-    if not found:
-      return {}
-    # They may be client ids: without the key and the whole input nobody can try which ones.
-    content = json.dumps([digest, found]).encode()
-    return {'folders': hashlib.blake2b(content, digest_size=16, key=self._job.key.secret).hexdigest()}
-
-
-def _unpacked_bytes(path: str) -> int:
-  return storage.size(path) * (_PACKED_RATIO if path.endswith(_PACKED) else 1)
-
-
-def _make(job: Job, origin: _Origin, spill_folder: str, options: pipeline_options.PipelineOptions) -> dict[str, Any]:
+def _make(
+  job: Job, origin: origins.Origin, spill_folder: str, options: pipeline_options.PipelineOptions
+) -> dict[str, Any]:
   start = time.monotonic()
   with futures.ThreadPoolExecutor(1) as thread, tempfile.TemporaryDirectory() as folder:
     packaging.add_to(options, folder)
@@ -165,7 +100,8 @@ def _make(job: Job, origin: _Origin, spill_folder: str, options: pipeline_option
     described = thread.submit(origin.describe)
     try:
       with job_progress.shown(job.output_dir, spill_folder, len(job.paths), origin.num_shards, sys.stdout):
-        learned, entries = _learn(job, origin.num_shards, spill_folder, options)
+        assigned = _assign_clients(job, spill_folder, options)
+        learned, entries = _learn(assigned, origin.num_shards, spill_folder, options)
         _write_shards(learned, origin.num_shards, spill_folder, options)
       result = _take_result(job.output_dir)
       report = reports.Report.from_json(result)
@@ -178,6 +114,7 @@ def _make(job: Job, origin: _Origin, spill_folder: str, options: pipeline_option
       **described.result(),
       **accounting.to_json(report),
       'warnings': [
+        *([job.declaration.partition.warning] if job.declaration.partition else []),
         *row_remedies.suggest(report, learned.declaration),
         *accounting.warn(result['splits']),
         *quality.warn(report, learned.declaration),
@@ -186,13 +123,22 @@ def _make(job: Job, origin: _Origin, spill_folder: str, options: pipeline_option
       'files': result['files'],
       'index': shard_writing.INDEX_NAME,
       'limits': dataclasses.asdict(job.declaration.limits),
-      'learned': [*learned.declaration.featurizer.provenance, *entries],
+      'learned': [*learned.declaration.provenance, *entries],
       'forgotten': [],
     }
   storage.remove_folder(spill_folder)
   details['seconds'] = round(time.monotonic() - start, 2)
   schema = learned.declaration.featurizer.schema
   return shard_writing.write_manifest(job.output_dir, schema, details, storage.open_atomically)
+
+
+def _assign_clients(job: Job, spill_folder: str, options: pipeline_options.PipelineOptions) -> Job:
+  """Returns the job with the clients of the rows filled in, if its declaration has a partition."""
+  if job.declaration.partition is None:
+    return job
+  counted = partition_step.count(_read_rows(job), job.declaration, spill_folder, options)
+  accounting.check_rows(counted.report, job.max_bad_rows, job.declaration)
+  return dataclasses.replace(job, assignment=job.declaration.assign(counted.labels, job.key.secret))
 
 
 def _learn(
@@ -249,10 +195,14 @@ def _write_shards(job: Job, num_shards: int, spill_folder: str, options: pipelin
 def _spill(
   pipeline: beam.Pipeline, job: Job, num_shards: int, spill_folder: str
 ) -> tuple[transforms.Output, transforms.Output]:
+  rows = pipeline | 'ReadRows' >> _read_rows(job)
+  return rows, rows.elements | 'SpillRows' >> transforms.SpillRows(num_shards, storage.absolute(spill_folder))
+
+
+def _read_rows(job: Job) -> transforms.ReadRows:
   # Workers may have another working directory.
   paths = [storage.absolute(path) for path in job.paths]
-  rows = pipeline | 'ReadRows' >> transforms.ReadRows(paths, job.declaration, job.key.secret)
-  return rows, rows.elements | 'SpillRows' >> transforms.SpillRows(num_shards, storage.absolute(spill_folder))
+  return transforms.ReadRows(paths, job.declaration, job.key.secret, job.assignment)
 
 
 def _shard_path(output_dir: str, num_shards: int, shard: int) -> str:
@@ -269,14 +219,3 @@ def _take_result(output_dir: str) -> dict[str, Any]:
   result = json.loads(storage.read(path))
   storage.remove(path)
   return result
-
-
-def _code_version(declaration: declarations.Declaration) -> str:
-  """Returns a hash of the code that makes the examples, which exists where no version control does."""
-  root = pathlib.Path(__file__).parents[1]
-  own = importlib.import_module(type(declaration.featurizer).__module__).__file__ or ''
-  ours = [path for name in _MAKES_EXAMPLES for path in (root / name).glob('*.py')]
-  digest = hashlib.sha256(f'pyarrow {pa.__version__}'.encode())
-  for path in sorted({pathlib.Path(own), root / 'pipelines/transforms.py', *ours}):
-    digest.update(path.read_bytes())
-  return digest.hexdigest()[:16]

@@ -37,7 +37,7 @@ _KEY_FILE = flags.DEFINE_string(
   'client_id_key_file',
   None,
   'File with the secret key of the hash that replaces user ids, 16 bytes or more; else '
-  'POCKETFED_CLIENT_ID_KEY is read. Not needed where the declaration says public_ids = true.',
+  'POCKETFED_CLIENT_ID_KEY is read. Not needed where the declaration says public_ids = true or has a [partition].',
 )
 _OVERRIDE = flags.DEFINE_multi_string(
   'override', [], 'Replaces a value of the declaration, as in limits.keep=latest; may be given again.'
@@ -79,9 +79,9 @@ cli.group_flags(
 
 _SPLIT_MEANINGS = {
   'train': 'to learn from',
-  'tail': 'the held-out part of the same users',
-  'validation': 'held-out users, to choose by',
-  'test': 'held-out users',
+  'tail': 'the held-out part of the same {who}',
+  'validation': 'held-out {who}, to choose by',
+  'test': 'held-out {who}',
 }
 
 
@@ -129,7 +129,7 @@ def main(beam_arguments: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _hiding(column: str) -> Iterator[None]:
+def _hiding(column: str | None) -> Iterator[None]:
   """Hides client ids in the paths that errors name."""
   from pipelines.readers import partitions
 
@@ -173,6 +173,11 @@ def _forget(beam_arguments: Sequence[str]) -> None:
   if beam_arguments:
     raise ValueError(f'Expected only flags of ours with --forget, found {beam_arguments[0]!r}: Beam has no part in it.')
   manifest = client_shards.read_manifest(_OUTPUT_DIR.value)
+  if 'partition' in manifest['declaration']:
+    raise ValueError(
+      f'Expected a data set of users with --forget, found simulated clients in {_OUTPUT_DIR.value}: remove the rows '
+      'from the input and preprocess it again.'
+    )
   key = client_ids.read_key(_KEY_FILE.value, manifest['declaration']['client']['public_ids'])
   if key.fingerprint != manifest['client_id_key']:
     raise ValueError(
@@ -240,11 +245,11 @@ def _describe(manifest: Mapping[str, Any]) -> str:
   """Returns what was made of the input, for people."""
   from pipelines.shards import accounting
 
-  rows = manifest['rows']
+  rows, who = manifest['rows'], 'clients' if 'partition' in manifest['declaration'] else 'users'
   lines = [
     f'rows   {rows["read"]:,} read = {rows["used"]:,} used + {_total("bounded", manifest["bounded_by"])} + '
     + _total('quarantined', rows['quarantined']),
-    'users  '
+    f'{who}  '
     + _total('kept without examples', manifest['empty_clients'])
     + ', '
     + _total('held out and set aside', manifest['clients_set_aside']),
@@ -253,7 +258,8 @@ def _describe(manifest: Mapping[str, Any]) -> str:
     counts = manifest['splits'][split]
     if counts['clients']:
       empty = f' ({counts["empty"]:,} of them without examples)' if counts.get('empty') else ''
-      lines.append(f'{split:<10} {counts["clients"]:,} users{empty}, {counts["examples"]:,} examples: {meaning}')
+      examples = f'{counts["examples"]:,} examples: {meaning.format(who=who)}'
+      lines.append(f'{split:<10} {counts["clients"]:,} {who}{empty}, {examples}')
   lines += [f'note   {note}' for note in accounting.describe_notes(manifest['notes'])]
   lines += [f'warning  {warning}' for warning in manifest['warnings']]
   return '\n'.join(lines)

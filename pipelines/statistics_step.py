@@ -5,7 +5,6 @@ A pipeline of its own runs it, since all shards are made with what was learned.
 
 import collections
 from collections.abc import Iterable, Iterator
-import json
 from typing import Any
 
 import apache_beam as beam
@@ -47,7 +46,7 @@ class Learn(beam.PTransform):
     clients = (
       contributed[_CLIENTS]
       | 'CountClients' >> beam.CombineGlobally(_add_numbers)
-      | 'WriteClients' >> beam.Map(_write_json, self._clients_path)
+      | 'WriteClients' >> beam.Map(storage.write_json, self._clients_path)
     )
     return total, clients
 
@@ -100,8 +99,3 @@ def _add_numbers(counts: Iterable[dict[str, int]]) -> dict[str, int]:
   for some in counts:
     total.update(some)
   return dict(total)
-
-
-def _write_json(value: Any, path: str) -> None:
-  with storage.open_atomically(path, is_durable=False) as file:
-    file.write(json.dumps(value).encode())

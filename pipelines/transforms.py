@@ -19,6 +19,7 @@ from pipelines.declarations import declaration as declarations
 from pipelines.declarations import parsing
 from pipelines.execution import prefetching
 from pipelines.execution import storage
+from pipelines.limits import simulated_clients
 from pipelines.readers import base as readers
 from pipelines.readers import partitions
 from pipelines.rows import reports
@@ -49,13 +50,26 @@ class Output(NamedTuple):
 
 
 class ReadRows(beam.PTransform):
-  """Reads the input files, part by part, into `NamedRows`."""
+  """Reads the input files, part by part, into `NamedRows`.
 
-  def __init__(self, paths: Sequence[str], declaration: declarations.Declaration, key: bytes):
+  Args:
+    paths: The files.
+    declaration: What they hold.
+    key: Of the hash of the ids.
+    assignment: Whose each row is, if the declaration has a partition and the labels are counted.
+  """
+
+  def __init__(
+    self,
+    paths: Sequence[str],
+    declaration: declarations.Declaration,
+    key: bytes,
+    assignment: simulated_clients.Assignment | None = None,
+  ):
     super().__init__()
     self._paths = paths
     self._declaration = declaration
-    self._key = key
+    self._reader = _ReadParts(declaration, key, assignment)
 
   def expand(self, input_or_inputs: beam.pvalue.PBegin) -> Output:
     parts = (
@@ -66,7 +80,7 @@ class ReadRows(beam.PTransform):
     rows = (
       parts['parts']
       | 'SpreadParts' >> beam.Reshuffle()
-      | 'ReadParts' >> beam.ParDo(_ReadParts(self._declaration, self._key)).with_outputs(REPORTS, main='rows')
+      | 'ReadParts' >> beam.ParDo(self._reader).with_outputs(REPORTS, main='rows')
     )
     return Output(rows['rows'], (parts[REPORTS], rows[REPORTS]) | 'ReadReports' >> beam.Flatten())
 
@@ -156,9 +170,12 @@ class _CutIntoParts(beam.DoFn):
 class _ReadParts(beam.DoFn):
   """A part of a file -> its rows, block by block."""
 
-  def __init__(self, declaration: declarations.Declaration, key: bytes):
+  def __init__(
+    self, declaration: declarations.Declaration, key: bytes, assignment: simulated_clients.Assignment | None
+  ):
     self._declaration = declaration
     self._key = key
+    self._assignment = assignment
 
   def process(self, element: readers.Part) -> Iterator[NamedRows | ReportOutput]:
     report = reports.Report()
@@ -167,10 +184,11 @@ class _ReadParts(beam.DoFn):
       for number, block in enumerate(prefetching.prefetch(blocks)):
         rows = parsing.read_block(block, element, self._declaration, self._key)
         report.add(reports.Report(rows.counts))
+        name = f'{element.file:06d}-{element.start:015d}-{number:06d}'
         if rows.table.num_rows:
-          yield NamedRows(f'{element.file:06d}-{element.start:015d}-{number:06d}', rows.table)
+          yield NamedRows(name, self._assignment.assign(name, rows.table) if self._assignment else rows.table)
         if rows.bare_ids.num_rows:
-          yield NamedRows(f'{element.file:06d}-{element.start:015d}-{number:06d}-ids', rows.bare_ids)
+          yield NamedRows(f'{name}-ids', rows.bare_ids)
     except readers.DamagedFile as error:
       report.problems.append(str(error))
     yield _report(report)
@@ -218,8 +236,7 @@ class _WriteShards(beam.DoFn):
 
 
 def _write_report(report: reports.Report, path: str) -> None:
-  with storage.open_atomically(path, is_durable=False) as file:
-    file.write(json.dumps(report.to_json()).encode())
+  storage.write_json(report.to_json(), path)
 
 
 def _write_result(report: reports.Report, output_dir: str) -> None:

@@ -44,7 +44,7 @@ _NOT_TYPED = {
 _NO_COMMANDS = {
   r'.*──▶|logs/\*|examples   benchmarks|cohort of clients': 'pictures',
   r'Model      runs/': 'what the quickstart prints',
-  r'# \w+\.toml|\[examples\]': 'declarations; those with a name are written to a file of that name',
+  r'# \w+\.toml|\[examples\]|\[partition\]': 'declarations; those with a name are written to a file of that name',
   'import glob, json': 'femnist_test runs it',
   'client,night|import csv': 'a trace; availability_test makes and reads one',
   '--': 'flags of training, typed below',

@@ -22,6 +22,7 @@ _TESTS_OF_ALL = tuple(
     'mains',
     'pipelines/flink',
     'pipelines/folders',
+    'pipelines/pooled',
     'pipelines/readers/fuzz',
     'setup',
     'tff_tasks/remedies',

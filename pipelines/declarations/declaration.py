@@ -1,6 +1,6 @@
 """What a data set is made of and how: the declared file, read and checked before anything runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
 import hashlib
@@ -13,14 +13,17 @@ from pipelines.declarations import options
 from pipelines.featurizers import base as featurizers
 from pipelines.featurizers import registry as featurizer_registry
 from pipelines.limits import bounds
+from pipelines.limits import simulated_clients
 from pipelines.limits import splits as splits_lib
 from pipelines.readers import base as readers
 from pipelines.readers import registry as reader_registry
+from pipelines.rows import columns
 from pipelines.rows import number_columns
 from pipelines.rows import ordering
 from pipelines.rows import time_forms
+from pipelines.statistics import base as learning
 
-_TABLES = ('input', 'client', 'examples', 'limits', 'splits')
+_TABLES = ('input', 'client', 'partition', 'examples', 'limits', 'splits')
 
 # Longer lists of texts, which are vocabularies, stand in the manifest as their hash.
 _MOST_TEXTS = 256
@@ -31,7 +34,7 @@ class Client:
   """Whose a row is, and where it stands among the client's rows.
 
   Attributes:
-    id: The column that says whose a row is.
+    id: The column that says whose a row is; None where a partition says it.
     order: The column that puts a client's rows in order; without it they have the order of the files.
     order_type: What that column holds: 'integer', 'number', or 'time' (see pipelines/rows/times.py).
     order_format: How the times are written, as Python's `strptime` has it; without it all known forms are read.
@@ -40,7 +43,7 @@ class Client:
       is made of included, are one row (without an order no two are); or the columns in which such rows are alike.
   """
 
-  id: str
+  id: str | None = None
   order: str | None = None
   order_type: str = 'integer'
   order_format: str | None = None
@@ -54,9 +57,9 @@ class Client:
     return self.drop_duplicates is True and self.order is not None
 
   def __post_init__(self) -> None:
-    if not self.id or self.order == '':
+    if '' in (self.id, self.order):
       raise ValueError('Expected id and order to name columns, found "": write the name of the column.')
-    if self.order == self.id:
+    if self.order is not None and self.order == self.id:
       raise ValueError(f'Expected order to be another column than id, found {self.id!r}: remove order.')
     if self.order_type not in ordering.TYPES:
       remedy = options.suggest(self.order_type, ordering.TYPES)
@@ -86,6 +89,7 @@ class Declaration:
     featurizer: Makes the examples.
     limits: How much one client may contribute.
     splits: Who and what is held out.
+    partition: How rows of a data set without users become simulated clients.
   """
 
   name: str
@@ -94,6 +98,28 @@ class Declaration:
   featurizer: featurizers.Featurizer
   limits: bounds.Limits
   splits: splits_lib.Splits
+  partition: simulated_clients.Partition | None = None
+
+  @property
+  def provenance(self) -> list[dict[str, Any]]:
+    """What the data set rests on besides its users' rows, as manifest entries."""
+    clients = [learning.free_entry(str(self.partition), 'simulated')] if self.partition else []
+    return [*clients, *self.featurizer.provenance]
+
+  def assign(self, counts: Mapping[str, Sequence[int]], key: bytes) -> simulated_clients.Assignment:
+    """Returns which simulated client each row is of.
+
+    Args:
+      counts: How many rows have each label, by block, as `simulated_clients.Assignment` wants them.
+      key: Of the hash of the client ids.
+
+    Raises:
+      ValueError: If there is no partition, or if there are more clients than rows.
+    """
+    label = self.featurizer.row_label
+    if not self.partition or not label:
+      raise ValueError('Expected a partition and rows with a label, found a declaration of users: add [partition].')
+    return simulated_clients.Assignment(self.partition, label, counts, key)
 
   def to_json(self) -> dict[str, Any]:
     """Returns all that is in force, what was left out included, as JSON-ready values."""
@@ -106,6 +132,7 @@ class Declaration:
       'examples': {'kind': kind, **_to_json(self.featurizer)},
       'limits': _to_json(self.limits),
       'splits': _to_json(self.splits),
+      **({'partition': _to_json(self.partition)} if self.partition else {}),
     }
 
 
@@ -125,13 +152,34 @@ def read(path: str, overrides: Sequence[str], input_paths: Sequence[str]) -> Dec
   declaration = Declaration(
     name=os.path.splitext(os.path.basename(path))[0],
     reader=options.build(_find_reader(document, input_paths), document, ('input',), ['format']),
-    client=options.build(Client, document, ('client',)),
+    client=_build_client(document),
     featurizer=options.build(_find_featurizer(document), document, ('examples',), ['kind']),
     limits=options.build(bounds.Limits, document, ('limits',)),
     splits=options.build(splits_lib.Splits, document, ('splits',)),
+    partition=_build_partition(document),
   )
+  _check_partition(declaration, document)
   _check_columns(declaration, document)
   return declaration
+
+
+def _build_client(document: documents.Document) -> Client:
+  if document.get(('partition',)) is None:
+    client = options.build(Client, document, ('client',))
+    options.require(str, document, ('client', 'id'))
+    return client
+  if document.get(('client',)) is not None:
+    raise document.mistake(
+      ('client',),
+      'Expected [client], of data with users, or [partition], of data without, found both: remove one of them.',
+    )
+  # Nothing that the ids are made of is secret, and rows of no user are not repeated by one.
+  return Client(public_ids=True, drop_duplicates=False)
+
+
+def _build_partition(document: documents.Document) -> simulated_clients.Partition | None:
+  path = ('partition',)
+  return None if document.get(path) is None else options.build(simulated_clients.Partition, document, path)
 
 
 def _find_reader(document: documents.Document, input_paths: Sequence[str]) -> type[readers.Reader]:
@@ -155,6 +203,20 @@ def _find_featurizer(document: documents.Document) -> type[featurizers.Featurize
     return featurizer_registry.find(kind)
   except ValueError as error:
     raise document.mistake(path, error) from error
+
+
+def _check_partition(declaration: Declaration, document: documents.Document) -> None:
+  featurizer = declaration.featurizer
+  if declaration.partition is None:
+    return
+  label = next((column for column in featurizer.columns if column.name == featurizer.row_label), None)
+  if label is None or not isinstance(label.kind, columns.Category):
+    kind = document.get(('examples', 'kind'))
+    raise document.mistake(
+      ('partition',),
+      f'Expected examples of one row with a class each, to split by it, found kind = {kind!r}: declare kind = "table" '
+      'or "image", or the column of the users with [client] instead of [partition].',
+    )
 
 
 def _check_columns(declaration: Declaration, document: documents.Document) -> None:

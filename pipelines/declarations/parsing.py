@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from contracts import shard_format
 from pipelines.declarations import declaration as declarations
 from pipelines.readers import base as readers
 from pipelines.rows import casts
@@ -23,7 +24,7 @@ _FILE_BITS = 44
 def raw_columns(declaration: declarations.Declaration) -> list[str]:
   """Returns the names of the columns that have to be read."""
   client = declaration.client
-  names = [client.id, *([client.order] if client.order else [])]
+  names = [name for name in (client.id, client.order) if name]
   names += [column.name for column in declaration.featurizer.columns]
   return list(dict.fromkeys([*names, *([rows.REST] if client.compares_all else [])]))
 
@@ -73,8 +74,12 @@ def read_block(
   """
   raw, client = block.table.combine_chunks(), declaration.client
   refusals = _Refusals(raw.num_rows)
-  ids = refusals.take('', client_ids.read_ids(_column(raw, client.id)))
-  is_named = ~refusals.refused
+  # Whose a row of simulated clients is depends on the labels of all rows: `simulated_clients.Assignment` says it later.
+  ids = pa.nulls(raw.num_rows, pa.binary(shard_format.ID_BYTES))
+  is_named = np.zeros(raw.num_rows, bool)
+  if client.id:
+    ids = refusals.take('', client_ids.read_ids(_column(raw, client.id)))
+    is_named = ~refusals.refused
   if client.order:
     decimal = declaration.reader.decimal if client.order_type == 'number' else '.'
     order_values = casts.with_points(_column(raw, client.order), decimal)
@@ -88,7 +93,8 @@ def read_block(
   refused = refusals.refused
   rest = [_column(raw, rows.REST).cast(pa.uint32())] if client.compares_all else []
   kept = [_keep(array, ~refused) for array in (ids, order, *values.values(), *rest)]
-  kept[0] = client_ids.hash_ids(kept[0], key)
+  if client.id:
+    kept[0] = client_ids.hash_ids(kept[0], key)
   table = pa.Table.from_arrays(kept, schema=schema_of(declaration))
   bare_ids = _find_others(ids, is_named & refused, kept[0], key)
   counts = refusals.count(block) | {(reports.NAMES, name): 1 for name in block.names}

@@ -7,6 +7,7 @@ are those of the filesystem: an `OSError`, which `explain` puts into words.
 
 from collections.abc import Callable, Iterator
 import contextlib
+import json
 import os
 import shutil
 from typing import Any, BinaryIO
@@ -182,6 +183,12 @@ def _replace(source: str, path: str) -> None:
       return
     # Others may be reading that file: not even for a moment may it be gone.
     remove(source)
+
+
+def write_json(value: Any, path: str) -> None:
+  """Writes a value for the program that started the job, which reads it soon: it need not outlive a power cut."""
+  with open_atomically(path, is_durable=False) as file:
+    file.write(json.dumps(value).encode())
 
 
 def write_new(path: str, content: bytes) -> None:

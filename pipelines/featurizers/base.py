@@ -134,6 +134,14 @@ class Featurizer(abc.ABC):
     """
     return False
 
+  @property
+  def row_label(self) -> str | None:
+    """The column with the label, a `Category`, where each row is an example of its own; None where it is not.
+
+    Such rows can be split into simulated clients by their label.
+    """
+    return None
+
   def with_learned(self, value: Any) -> 'Featurizer':
     """Returns this featurizer with what its `learner` released filled in."""
     raise NotImplementedError(f'{type(self).__name__} learns nothing, and was given {value!r:.80}.')

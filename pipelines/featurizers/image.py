@@ -60,6 +60,10 @@ class Image(base.Featurizer):
     return (image, columns.Column(self.label, columns.Category(self.classes)))
 
   @property
+  def row_label(self) -> str:
+    return self.label
+
+  @property
   def provenance(self) -> list[dict[str, Any]]:
     return [learning.free_entry('classes', 'declared')]
 

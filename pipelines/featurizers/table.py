@@ -59,6 +59,10 @@ class Table(classification.Classification):
     return self.make_schema((self.width + sum(category.kind.places for category in self.categories),))
 
   @property
+  def row_label(self) -> str:
+    return self.label
+
+  @property
   def number_columns(self) -> tuple[number_columns.NumberColumn, ...]:
     return number_columns.parse(self.numbers, self.missing)
 

@@ -17,6 +17,7 @@ from pipelines.declarations import parsing
 from pipelines.featurizers import base as featurizers
 from pipelines.inspection import decoding
 from pipelines.limits import bounds
+from pipelines.limits import simulated_clients
 from pipelines.limits import splits as splits_lib
 from pipelines.readers import base as readers
 from pipelines.readers import partitions
@@ -96,6 +97,8 @@ def describe(
     lines += _describe_example(declaration, bucket, rows.report)
   lines += _describe_limits(declaration.limits)
   lines += _describe_splits(declaration.splits)
+  if declaration.partition:
+    lines.append(_entry('partition', declaration.partition.warning))
   clients = builder.count_clients(bucket)
   lines += [_entry('warning', warning) for warning in _warn(declaration, rows, clients, splits)]
   lines += _describe_learning(featurizer)
@@ -125,13 +128,24 @@ def _read_rows(declaration: declarations.Declaration, paths: Sequence[str], key:
   for path, block, part in _read_blocks(declaration, paths):
     if report.total(reports.READ) >= _ENOUGH_ROWS or size >= _ENOUGH_BYTES:
       first = f'the first {report.total(reports.READ):,} of {path}'
-      return _Rows(first, False, False, pa.concat_tables(tables), report)
+      return _Rows(first, False, False, _assign_clients(declaration, pa.concat_tables(tables), secret), report)
     read = parsing.read_block(block, part, declaration, secret)
     tables.append(read.table)
     report.add(reports.Report(read.counts))
     size += block.table.nbytes
   place = paths[0] if len(paths) == 1 else f'{len(paths):,} files'
-  return _Rows(f'all {report.total(reports.READ):,} of {place}', True, knows_key, pa.concat_tables(tables), report)
+  table = _assign_clients(declaration, pa.concat_tables(tables), secret)
+  return _Rows(f'all {report.total(reports.READ):,} of {place}', True, knows_key, table, report)
+
+
+def _assign_clients(declaration: declarations.Declaration, table: pa.Table, key: bytes) -> pa.Table:
+  """Returns the rows with the client that each is of if these are all, and there is a row for each client."""
+  if not declaration.partition or not table.num_rows:
+    return table
+  clients = min(declaration.partition.clients, table.num_rows)
+  shown = dataclasses.replace(declaration, partition=dataclasses.replace(declaration.partition, clients=clients))
+  counts = simulated_clients.count_labels(table, declaration.featurizer.row_label or '')
+  return shown.assign({'': counts}, key).assign('', table)
 
 
 def _read_blocks(
@@ -164,6 +178,8 @@ def _find_problem(
   learner = declaration.featurizer.learner
   try:
     accounting.check_rows(rows.report, limit, declaration)
+    if rows.is_all and declaration.partition:
+      declaration.partition.check_rows(rows.table.num_rows)
     if rows.is_all and splits is not None:  # Else there may be more rows of a user, or what is learned is not known.
       accounting.check(rows.report, limit, declaration)
     if rows.knows_splits and splits is not None:

@@ -49,13 +49,15 @@ def describe(paths: Iterable[str], columns: Collection[str]) -> list[tuple[Folde
   return found if any(asked or number for asked, number in found) else []
 
 
-def hide(text: str, column: str) -> str:
+def hide(text: str, column: str | None) -> str:
   """Returns a text in which the paths do not show the values of a column, such as the one of the client ids.
 
   Args:
     text: Any, with paths in it.
-    column: Whose folders are shown as `column=…`.
+    column: Whose folders are shown as `column=…`; None for no column.
   """
+  if column is None:
+    return text
   names = {column, urllib.parse.quote(column), urllib.parse.quote(column, safe='')}
   pattern = f'({"|".join(map(re.escape, sorted(names)))})=[^/\n]*(?=/)'
   return re.sub(pattern, r'\1=…', text, flags=re.IGNORECASE)

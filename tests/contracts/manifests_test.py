@@ -114,7 +114,12 @@ class ManifestsTest(parameterized.TestCase):
     self.assertEqual(client_shards.SPLITS, manifests.SPLITS)
     self.assertIsInstance(client_shards.ClientShards(self.folder).schema, schema_lib.Schema)
 
-  @parameterized.parameters(({}, True), ({'splits': {'tail': 'last'}}, True), ({'splits': {'tail': 'random'}}, False))
+  @parameterized.parameters(
+    ({}, True),
+    ({'splits': {'tail': 'last'}}, True),
+    ({'splits': {'tail': 'random'}}, False),
+    ({'partition': {}}, False),
+  )
   def test_examples_have_an_order_if_the_tail_is_the_last_ones(self, declaration: dict, is_ordered: bool) -> None:
     self.assertEqual(manifests.is_ordered({'declaration': declaration}), is_ordered)
     self.assertTrue(manifests.is_ordered({}))
@@ -129,11 +134,11 @@ class ManifestsTest(parameterized.TestCase):
 
   def test_what_a_job_declares_is_found(self) -> None:
     found = {}
-    for name in ('phone_motion', 'femnist'):
+    for name in ('phone_motion', 'femnist', 'mnist_dirichlet'):
       declaration = declarations.read(str(layout.ROOT / 'configs' / 'datasets' / f'{name}.toml'), [], [])
       manifest = {'declaration': json.loads(json.dumps(declaration.to_json()))}
       found[name] = manifests.is_ordered(manifest), manifests.count_overlapping(manifest)
-    self.assertEqual(found, {'phone_motion': (True, 1), 'femnist': (False, 0)})
+    self.assertEqual(found, {'phone_motion': (True, 1), 'femnist': (False, 0), 'mnist_dirichlet': (False, 0)})
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ _DP = {'source': 'dp', 'unit': 'client', 'adjacency': guarantees.ADJACENCY}
 _WORDS = {**_DP, 'what': 'vocabulary', 'mechanism': 'noisy counts', 'epsilon': 1.5, 'delta': 1e-6}
 _SCALING = {**_DP, 'what': 'scaling', 'mechanism': 'noisy sums', 'epsilon': 0.5, 'delta': 2e-6}
 _CLASSES = {'what': 'classes', 'source': 'declared'}
+_CLIENTS = {'what': '9 simulated clients', 'source': 'simulated', 'epsilon': 0.0, 'delta': 0.0}
 _LIST = {'what': 'word list', 'source': 'public', 'epsilon': 0.0, 'delta': 0.0}
 
 
@@ -18,7 +19,7 @@ class LearnedTest(parameterized.TestCase):
     self.assertAlmostEqual(cost.delta, 3e-6, places=15)
     self.assertEqual(provenance.total([]), guarantees.NOTHING)
 
-  @parameterized.parameters(_CLASSES, _LIST)
+  @parameterized.parameters(_CLASSES, _LIST, _CLIENTS)
   def test_what_was_not_learned_costs_nothing(self, **entry: object) -> None:
     self.assertEqual(provenance.price(entry), guarantees.NOTHING)
 
@@ -52,6 +53,11 @@ class LearnedTest(parameterized.TestCase):
     self.assertEqual((classes['mechanism'], classes['epsilon']), ('declared, not learned from data', 0.0))
     self.assertEqual((public['mechanism'], public['private']), ('computed from public data', True))
     self.assertEqual(provenance.names([_WORDS, _CLASSES, _LIST]), ['vocabulary'])
+
+  def test_simulated_clients_are_named(self) -> None:
+    self.assertEqual(provenance.simulated_clients([_CLASSES, _CLIENTS, _WORDS]), '9 simulated clients')
+    self.assertEqual(provenance.simulated_clients([_CLASSES, _WORDS]), '')
+    self.assertEqual(provenance.releases([_CLIENTS])[0]['mechanism'], 'rows that name no user, split at random')
 
 
 if __name__ == '__main__':

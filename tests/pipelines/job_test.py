@@ -174,11 +174,6 @@ class RepeatedJobTest(_JobTest):
     self.assertEqual(_run(_job(paths, self.output)).manifest['files'], whole)
     self.assertCountEqual(os.listdir(self.output), [*whole, 'manifest.json'])
 
-  def test_the_number_of_files_follows_the_size_of_the_input(self) -> None:
-    paths = self._small_log()
-    with mock.patch.object(job_lib, '_SHARD_BYTES', os.path.getsize(paths[0]) // 3 + 1):
-      self.assertEqual(_run(_job(paths, self.output, num_shards=0)).manifest['num_shards'], 3)
-
 
 class BadInputTest(_JobTest):
   def test_bad_rows_are_counted_and_the_rest_is_used(self) -> None:

@@ -16,6 +16,13 @@ _WHO_IS_PROTECTED = (
   'the guarantee protects each client against whoever gets what is released, not against that machine or its operator'
 )
 
+# Of simulated clients, the unit and what it does not protect.
+_SIMULATED = 'one of {}, no person: how rows became clients is taken as given'
+_PERSONS = (
+  'persons: the data names no user, its rows were split into simulated clients, and those of one person may be in many '
+  'clients; no figure here is a promise to a person'
+)
+
 _BIGRAM = ('the accuracy of the bigram: counted on training users without noise, published with the model',)
 
 
@@ -37,6 +44,7 @@ def build_ledger(
   """
   plan = segments[-1].plan
   problem = plan_lib.why_no_promise(segments)
+  simulated = provenance.simulated_clients(entries)
   has_availability = any(segment.plan.availability for segment in segments)
   also_public = '; who is available when is public' if has_availability else ''
   return {
@@ -48,7 +56,7 @@ def build_ledger(
     'learned_epsilon': plan.learned.epsilon,
     'learned_delta': plan.learned.delta,
     'composition': 'basic: what the data set has cost and what training has cost add up, epsilon and delta alike',
-    'unit': guarantees.UNIT,
+    'unit': _SIMULATED.format(simulated) if simulated else guarantees.UNIT,
     'adjacency': guarantees.ADJACENCY,
     'assumption': f'the number of client ids is public; ids without data count too{also_public}',
     'bound': '' if problem else _bound_in_words([segment.plan for segment in segments]),
@@ -65,8 +73,8 @@ def build_ledger(
     'clients_per_round': plan.clients_per_round,
     'rounds': _count_rounds(segments),
     'segments': [_segment(segment) for segment in segments],
-    'covers': _coverage(segments, provenance.names(entries)),
-    'not_covered': _not_covered(problem, is_sequence, has_availability),
+    'covers': _coverage(segments, entries),
+    'not_covered': [*[_PERSONS] * bool(simulated), *_not_covered(problem, is_sequence, has_availability)],
     'scaling': population_scaling.explain(_finished(segments, total_rounds)),
     'releases': _releases(segments, entries, is_sequence),
   }
@@ -82,7 +90,7 @@ def promise(segments: Sequence[plan_lib.Segment], entries: Sequence[Mapping[str,
   bound = _bound_in_words([segment.plan for segment in segments])
   spent = f'epsilon {guarantees.format_epsilon(epsilon)}{_split_in_words(segments) if names else ""}'
   return (
-    f'{spent} at delta {guarantees.format_delta(plan.delta or 0.0)} for {_coverage(segments, names)}; '
+    f'{spent} at delta {guarantees.format_delta(plan.delta or 0.0)} for {_coverage(segments, entries)}; '
     f'noise multiplier {plan.noise_multiplier:g}, clip {plan.clip_norm:g}{f". {bound}" if bound else ""}.'
   )
 
@@ -105,15 +113,17 @@ def _split_in_words(segments: Sequence[plan_lib.Segment]) -> str:
   return f' (data set {learned_cost}, training {guarantees.format_epsilon(training or 0.0)})'
 
 
-def _coverage(segments: Sequence[plan_lib.Segment], names: Sequence[str]) -> str:
-  """Says what the guarantee is about: the models, and what was learned for the data set (`names`)."""
+def _coverage(segments: Sequence[plan_lib.Segment], entries: Sequence[Mapping[str, Any]]) -> str:
+  """Says what the guarantee is about: the models, and what was learned for the data set."""
   problem = plan_lib.why_no_promise(segments)
   if problem:
     return f'nothing: {problem}'
+  names = provenance.names(entries)
   besides = f' and what the data set was made with ({"; ".join(names)})' if names else ''
-  return (
-    f'the models of all {_count_rounds(segments)} rounds{besides}, for each training user with all of their examples'
-  )
+  whom = 'for each training user with all of their examples'
+  if provenance.simulated_clients(entries):
+    whom = 'for each simulated client with all of its examples, and for no person'
+  return f'the models of all {_count_rounds(segments)} rounds{besides}, {whom}'
 
 
 def _count_rounds(segments: Sequence[plan_lib.Segment]) -> int:

@@ -177,6 +177,8 @@ tail_share = 0.5
     self._assert_refused(expected, '[client]\nid = "u"')
     examples = _LEAST[_LEAST.index('[examples]') :]
     self._assert_refused(r'FILE: Expected \[client\] to say id, found nothing: add id = "text"\.$', examples)
+    expected = r'FILE, line \d+: Expected \[client\] to say id, found nothing: add id = "text"\.$'
+    self._assert_refused(expected, f'{examples}[client]\npublic_ids = true\n')
 
   def test_a_format_that_no_name_tells_is_asked_for(self) -> None:
     path = self.create_tempfile('phone.toml', _LEAST).full_path

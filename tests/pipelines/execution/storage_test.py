@@ -2,6 +2,7 @@
 
 from concurrent import futures
 import hashlib
+import json
 import os
 import pathlib
 import stat
@@ -142,6 +143,11 @@ class StorageTest(parameterized.TestCase):
   def test_writes_a_new_file_in_place(self, scheme: str) -> None:
     storage.write_new(f'{scheme}{self.disk}/lock', b'abc')
     self.assertEqual((self.disk / 'lock').read_bytes(), b'abc')
+
+  @parameterized.named_parameters(*_WHERE)
+  def test_a_value_is_read_as_it_was_written(self, scheme: str) -> None:
+    storage.write_json({'a': [1, None]}, f'{scheme}{self.disk}/value')
+    self.assertEqual(json.loads(storage.read(f'{scheme}{self.disk}/value')), {'a': [1, None]})
 
   @parameterized.named_parameters(*_WHERE)
   def test_a_failure_leaves_the_old_content_and_no_litter(self, scheme: str) -> None:

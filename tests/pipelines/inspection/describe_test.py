@@ -27,6 +27,18 @@ kind = "characters"
 column = "text"
 window_length = 8
 """
+_POOLED = """
+[partition]
+kind = "dirichlet"
+alpha = 0.5
+clients = 10
+[examples]
+kind = "table"
+numbers = ["x"]
+label = "color"
+classes = ["red", "blue"]
+scaling = {source = "none"}
+"""
 _MOTION = """
 [client]
 id = "user"
@@ -198,6 +210,18 @@ that protects one of so few leaves little to learn. Private training takes some 
     rows = [_say(n, 'a' * n, f'u{n % 3}') for n in range(30)]
     found = self._describe(_TEXT, rows, overrides=['splits.test_users_share=0.999', 'client.public_ids=true'])
     self.assertIn('problem   Expected users to train on, found all 3 held out', found)
+
+  def test_simulated_clients(self) -> None:
+    rows = [{'x': n, 'color': 'red' if n % 3 else 'blue'} for n in range(40)]
+    found = self._describe(_POOLED, rows)
+    self.assertIn('partition 10 simulated clients (dirichlet, alpha 0.5, seed 0): no person is behind', found)
+    self.assertIn('clients   10 in these rows, who give 40 examples\n', found)
+    self.assertNotIn('problem', found)
+    expected = 'problem   Expected a usable row for each simulated client, found clients = 41 and 40 rows'
+    self.assertIn(expected, self._describe(_POOLED, rows, overrides=['partition.clients=41']))
+    self.assertIn('problem   Expected rows in the input, found none', self._describe(_POOLED, []))
+    with mock.patch.object(describe, '_ENOUGH_ROWS', 40):
+      self.assertNotIn('problem', self._describe(_POOLED, rows, rows, overrides=['partition.clients=41']))
 
   def test_what_ends_the_job_before_it_learns_is_a_problem(self) -> None:
     learned = _TEXT.replace('characters', 'words') + '[examples.vocabulary]\nsource = "dp"\nepsilon = 2\ndelta = 0.5\n'

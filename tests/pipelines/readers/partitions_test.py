@@ -93,6 +93,9 @@ class PartitionsTest(parameterized.TestCase):
   def test_paths_do_not_show_client_ids(self, text: str, expected: str) -> None:
     self.assertEqual(partitions.hide(text, 'user'), f'found {expected}')
 
+  def test_without_a_column_of_ids_there_is_nothing_to_hide(self) -> None:
+    self.assertEqual(partitions.hide('found /day=2/user=5/p', None), 'found /day=2/user=5/p')
+
   def test_a_quoted_name_of_a_column_is_hidden_too(self) -> None:
     for name in ('a/b c', 'ü'):
       shown = partitions.hide(f'/{urllib.parse.quote(name, safe="")}=ann/p', name)

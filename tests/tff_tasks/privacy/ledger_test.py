@@ -67,6 +67,18 @@ class LedgerTest(absltest.TestCase):
     self.assertEndsWith(entries['assumption'], 'who is available when is public')
     self.assertNotIn('available', ' '.join(_ledger(_PLAN, 20)['not_covered']))
 
+  def test_simulated_clients_are_no_persons(self) -> None:
+    simulated = {'what': '600 simulated clients (dirichlet, alpha 0.1, seed 0)', 'source': 'simulated'}
+    entries = _ledger(_PLAN, 20, entries=[simulated])
+    self.assertStartsWith(entries['unit'], f'one of {simulated["what"]}, no person')
+    self.assertEndsWith(entries['covers'], 'for each simulated client with all of its examples, and for no person')
+    self.assertStartsWith(entries['not_covered'][0], 'persons: the data names no user')
+    self.assertIn('and for no person; noise multiplier', _promise(_PLAN, 20, [simulated]))
+    self.assertEqual(entries['epsilon'], _PLAN.epsilon(20))
+    for other in (_ledger(_PLAN, 20), _ledger(_PLAN, 20, entries=_ENTRIES)):
+      self.assertEqual(other['unit'], 'client')
+      self.assertNotIn('person', ' '.join([other['covers'], *other['not_covered']]))
+
   def test_every_release_is_private_or_named_as_not(self) -> None:
     releases = {entry['what']: entry['private'] for entry in _ledger(_PLAN, 20)['releases']}
     self.assertTrue(releases['models of all 20 rounds'])
