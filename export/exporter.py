@@ -30,7 +30,9 @@ from export import preprocessing
 from export import tflite
 
 _PACKAGES = ('tensorflow', 'ai-edge-litert')
-_PACKAGE = pathlib.Path(__file__).parent
+_ROOT = pathlib.Path(__file__).parents[1]
+# Those of our folders whose code takes part in an export.
+_FOLDERS = ('common', 'contracts', 'export', 'models')
 _CARD = 'MODEL_CARD.md'
 _CONTENTS = (preprocessing.CLASSES, preprocessing.FILE_NAME, _CARD, model_folder.PARITY)
 # The files of the run that an export reads.
@@ -122,9 +124,13 @@ def _export(
 
 
 def source_of(run_dir: str, shards: client_shards.ClientShards) -> str:
-  """Returns a hash of what an export depends on: the run, the data, the code of `export` and versions of packages."""
+  """Returns a hash of what an export depends on: the run, the data, our code and the versions of the converters.
+
+  A task of one's own, outside of this project, is not in it.
+  """
   run = [os.path.join(run_dir, name) for name in _FILES_OF_RUN]
-  code = sorted(str(path) for path in _PACKAGE.iterdir() if path.suffix in ('.py', '.j2'))
+  paths = (path for folder in _FOLDERS for path in (_ROOT / folder).rglob('*'))
+  code = sorted(str(path) for path in paths if path.suffix in ('.py', '.j2'))
   versions = {name: metadata.version(name) for name in _PACKAGES}
   found = [files.describe(path) if os.path.exists(path) else None for path in (*run, *code)]
   return hashlib.sha256(json.dumps([shards.fingerprint, versions, found], sort_keys=True).encode()).hexdigest()

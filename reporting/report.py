@@ -64,6 +64,7 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
     delta=_delta,
     flags=_mark_flags,
   )
+  metrics = run_directory.read_metrics(run_dir)
   page = environment.get_template(_TEMPLATE).render(
     name=files.short_name(run_dir),
     run=run,
@@ -74,7 +75,8 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
     flags=run_directory.read_flags(run_dir),
     personalized=personalization.describe(run),
     users=user_chart.draw(personalization.read(run_dir, run)),
-    charts=_draw_charts(run_directory.read_metrics(run_dir), privacy, run),
+    charts=_draw_charts(metrics, privacy, run),
+    about='' if _has_equal_cohorts(metrics, run) else 'about ',
   )
   run_directory.make(run_dir)
   path = os.path.join(run_dir, run_directory.REPORT)
@@ -95,6 +97,12 @@ def is_whole(run_dir: str) -> bool:
 
 def _checksum(page: str) -> str:
   return f'{_MARK}{hashlib.sha256(page.encode()).hexdigest()} -->\n'
+
+
+def _has_equal_cohorts(metrics: Mapping[str, Sequence[float]], run: Mapping[str, Any]) -> bool:
+  """Returns whether each round had as many clients as were asked for: most samplers draw about so many."""
+  cohorts = {clients for clients in metrics.get('clients', ()) if math.isfinite(clients)}
+  return cohorts == {run.get('clients_per_round')}
 
 
 def _draw_charts(

@@ -137,6 +137,19 @@ class ExporterTest(absltest.TestCase):
     self._shards.manifest['files'] = {}
     self.assertNotEqual(exporter.source_of(self._run_dir, self._shards), changed)
 
+  def test_the_source_is_all_code_that_takes_part(self) -> None:
+    root = pathlib.Path(self.create_tempdir().full_path)
+    with mock.patch.object(exporter, '_ROOT', root):
+      found = [exporter.source_of(self._run_dir, self._shards)]
+      for name in ('common/a.py', 'contracts/a.py', 'export/a.j2', 'models/layers/a.py'):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_text(name)
+        found.append(exporter.source_of(self._run_dir, self._shards))
+      self.assertLen(set(found), 5)
+      (root / 'export/notes.txt').write_text('not code')
+      self.assertEqual(exporter.source_of(self._run_dir, self._shards), found[-1])
+    self.assertNotIn(exporter.source_of(self._run_dir, self._shards), found)
+
   def test_refuses_a_damaged_model_and_leaves_no_child(self) -> None:
     path = pathlib.Path(self._run_dir, 'public/model.npz')
     path.write_bytes(path.read_bytes()[:-200])

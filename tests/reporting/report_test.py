@@ -138,13 +138,19 @@ class ReportTest(parameterized.TestCase):
     self.assertEqual('Every update was longer than the clip' in text, is_said)
     self.assertEqual('raise --clip_norm' in text, is_said)
 
+  @parameterized.parameters((100, 'Rounds 140 100 clients'), (97, 'Rounds 140 about 100 clients'))
+  def test_says_whether_the_number_of_clients_is_exact(self, last: int, expected: str) -> None:
+    self._write()
+    self._write_metrics(clients=[math.nan, *[100] * 9, last])
+    self.assertIn(expected, _Page(pathlib.Path(report.write_report(self._run_dir)).read_text()).text)
+
   def _write_metrics(self, **columns: list[float]) -> None:
     rows = zip(range(11), *columns.values(), strict=True)
     lines = [','.join(['round', *columns]), *(','.join(map(str, row)) for row in rows)]
     pathlib.Path(self._run_dir, 'operator/metrics.csv').write_text('\n'.join(lines).replace('nan', ''))
 
   @parameterized.parameters((0, None), (1_203, 'a client was skipped 1,203 times'))
-  def test_says_if_clients_were_left_out(self, count: int, expected: str | None) -> None:
+  def test_says_if_clients_were_skipped(self, count: int, expected: str | None) -> None:
     self.assertNotIn('skipped', self._write().text)
     text = self._rewrite(left_out_clients=count).text
     self.assertIn(expected, text) if expected else self.assertNotIn('skipped', text)
@@ -229,7 +235,7 @@ class ReportTest(parameterized.TestCase):
 
   def test_before_the_first_round(self) -> None:
     page = self._write(rounds=0)
-    self.assertIn('Rounds 0 of 140; 100 clients in each', page.text)
+    self.assertIn('Rounds 0 of 140; about 100 clients in each', page.text)
     self.assertEqual(page.tags.count('svg'), 2)
 
   def test_of_a_run_that_left_little(self) -> None:
