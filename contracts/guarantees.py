@@ -1,6 +1,6 @@
 """What a privacy guarantee of this project is about, how its cost is read, and how an epsilon is written. A leaf.
 
-All programs use the same unit and the same neighbouring relation, so that costs can be added up.
+All programs use the same unit and the same neighboring relation, so that costs can be added up.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ def read_cost(entry: Mapping[str, Any], remedy: str) -> Cost:
     remedy: What to do if it says something else; ends the message.
 
   Raises:
-    ValueError: If the entry is about another unit or another neighbouring relation, or its cost is not a number.
+    ValueError: If the entry is about another unit or another neighboring relation, or its cost is not a number.
   """
   what, unit, adjacency = (entry.get(key) for key in ('what', 'unit', 'adjacency'))
   if (unit, adjacency) != (UNIT, ADJACENCY):

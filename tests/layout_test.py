@@ -107,7 +107,7 @@ def _source(path: str, text: str) -> layout.Source:
 
 
 _RUN = "if __name__ == '__main__':\n  main()\n"
-_NEIGHBOURS = (
+_NEIGHBORS = (
   _source('contracts/schema.py', ''),
   _source('pipelines/job.py', ''),
   _source('pipelines/preprocess.py', _RUN),
@@ -138,7 +138,7 @@ class RulesTest(parameterized.TestCase):
     ('export/a.py', 'from absl import flags'),
   )
   def test_refuses_an_import(self, path: str, text: str) -> None:
-    self.assertLen(house_rules.check_imports((*_NEIGHBOURS, _source(path, text))), 1)
+    self.assertLen(house_rules.check_imports((*_NEIGHBORS, _source(path, text))), 1)
 
   @parameterized.parameters(
     ('pipelines/a.py', 'import apache_beam\nfrom pipelines import job'),
@@ -149,7 +149,7 @@ class RulesTest(parameterized.TestCase):
     ('common/cli.py', 'from absl import flags'),
   )
   def test_allows_an_import(self, path: str, text: str) -> None:
-    self.assertEmpty(house_rules.check_imports((*_NEIGHBOURS, _source(path, text))))
+    self.assertEmpty(house_rules.check_imports((*_NEIGHBORS, _source(path, text))))
 
   @parameterized.parameters(
     ({'models/a.py': 'from models import b', 'models/b.py': 'from models import a'},),

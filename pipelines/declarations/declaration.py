@@ -122,7 +122,7 @@ class Declaration:
     return simulated_clients.Assignment(self.partition, label, counts, key)
 
   def to_json(self) -> dict[str, Any]:
-    """Returns all that is in force, what was left out included, as JSON-ready values."""
+    """Returns all that is in force, defaults included, as JSON-ready values."""
     formats = {kind: name for name, kind in reader_registry.FORMATS.items()}
     reader, kind = type(self.reader), featurizer_registry.name(type(self.featurizer))
     return {
@@ -243,7 +243,7 @@ def _check_columns(declaration: Declaration, document: documents.Document) -> No
       if name not in client.drop_duplicates:
         raise document.mistake(
           ('client', 'drop_duplicates'),
-          f'Expected drop_duplicates to name {name!r} too, found it left out: add it, or write true or false, for '
+          f'Expected drop_duplicates to name {name!r} too, found it missing: add it, or write true or false, for '
           'what a row counts for depends on it.',
         )
   lists = [column.name for column in declaration.featurizer.columns if isinstance(column.kind, number_columns.Numbers)]

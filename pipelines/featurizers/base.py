@@ -128,7 +128,7 @@ class Featurizer(abc.ABC):
 
   @property
   def examples_overlap(self) -> bool:
-    """Whether neighbouring examples share content: what is held out must then keep a distance from the rest.
+    """Whether neighboring examples share content: what is held out must then keep a distance from the rest.
 
     Not meant is that two of them draw on the same row, each on another part of it.
     """

@@ -16,7 +16,7 @@ _MOST_NUMBERS = 10
 def decode(schema: schema_lib.Schema, features: np.ndarray, labels: np.ndarray) -> str:
   """Returns one example and its label, in one line or more.
 
-  Positions that only pad the example are left out.
+  Positions that only pad the example are not shown.
 
   Args:
     schema: What an example holds.

@@ -179,7 +179,7 @@ def _describe_origin(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _reasons(manifest: Mapping[str, Any]) -> list[tuple[str, dict[str, int]]]:
-  """Returns what was left out or noted, and how many for which reason."""
+  """Returns what was dropped or noted, and how many for which reason."""
   return [
     ('Rows quarantined', manifest['rows']['quarantined']),
     ('Rows removed by a limit', manifest.get('bounded_by', {})),

@@ -32,7 +32,7 @@ class Limits:
     max_examples_per_client: A client with more keeps this many.
     keep: Which ones: its 'first', its 'latest', or 'random' ones, chosen by a hash of the client's id and the seed.
     max_bytes_per_client: So many bytes of a client's rows are looked at: the latest ones if those are kept, else the
-      first ones. A row that alone is larger is left out, as if it were not there.
+      first ones. A row that alone is larger is dropped, as if it were not there.
     min_examples_per_client: A client with fewer has none: a training client still counts in the population.
     seed: Of keep = 'random': another seed chooses others, whoever has the same choice made twice needs the same. Not a
       secret.
@@ -161,7 +161,7 @@ class Bounds:
     """Returns the queue without the places of rows that the client has twice."""
     suspect = np.full(len(queue), bool(self.identity))
     if rows_lib.ORDER in self.identity:
-      suspect = _have_neighbour(clients[queue], rows[rows_lib.ORDER].to_numpy()[queue])
+      suspect = _have_neighbor(clients[queue], rows[rows_lib.ORDER].to_numpy()[queue])
     places = np.flatnonzero(suspect)
     if not len(places):
       return queue
@@ -236,7 +236,7 @@ def _starts(clients: np.ndarray) -> np.ndarray:
   return np.concatenate([[0], changes, [len(clients)]])
 
 
-def _have_neighbour(clients: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _have_neighbor(clients: np.ndarray, order: np.ndarray) -> np.ndarray:
   """Returns which rows of a queue stand beside one of the same client and order: bool `[rows]`."""
   same = (np.diff(clients) == 0) & (np.diff(order) == 0)
   return np.append(same, False) | np.append(False, same) if len(order) else same

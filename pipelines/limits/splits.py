@@ -22,7 +22,7 @@ class Splits:
     validation_users_share: Share of the users that is kept for choosing between models.
     tail_share: Share of each training user's examples that is held out.
     tail: Which ones: the 'last', or 'random' ones. Where examples overlap it must be the last ones, and the examples
-      that reach into them are left out.
+      that reach into them are not used.
     key: Public key of the hash that chooses, 1 to 64 bytes.
   """
 

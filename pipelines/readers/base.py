@@ -53,7 +53,7 @@ class Block(NamedTuple):
   Attributes:
     table: The columns asked for, of whatever types the file gives them; null where a row has no such value.
     positions: int64 `[rows]`: grows through the whole file, whatever its parts.
-    refused: Rows left out of `table` that could not be read, by reason. Blank lines are no rows.
+    refused: Rows that could not be read and are not in `table`, by reason. Blank lines are no rows.
     names: Of a format without a list of columns, those asked for that some row has; if any is missing, other names too.
     notes: What else is worth knowing of the file, counted, by what it is.
   """

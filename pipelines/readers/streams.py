@@ -46,7 +46,7 @@ class Lines(NamedTuple):
   Attributes:
     start: Where they begin in the unpacked file.
     text: The lines; the file's last one may have no end.
-    too_long: How many lines before them are left out because they are longer than `MAX_LINE_BYTES`.
+    too_long: How many lines before them are skipped because they are longer than `MAX_LINE_BYTES`.
   """
 
   start: int

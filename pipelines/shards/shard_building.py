@@ -26,7 +26,7 @@ TOO_LITTLE_DATA = 'too_little_data'
 NO_USABLE_ROW = 'no_usable_row'
 # Rows that no example can be made of: the end of a series that fills no window, what lies between two windows.
 IN_NO_EXAMPLE = 'in_no_example'
-# Rows of examples left out of training since they reach into those of the tail.
+# Rows of examples that are not trained on since they reach into those of the tail.
 OVERLAPS_TAIL = 'overlaps_tail'
 
 _TRAIN, _TAIL = (client_shards.SPLITS.index(split) for split in ('train', 'tail'))

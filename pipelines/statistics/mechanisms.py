@@ -65,9 +65,9 @@ def calibrate_gaussian(epsilon: float, delta: float, sensitivity: float) -> floa
 def calibrate_selection(epsilon: float, delta: float, per_client: int) -> Selection:
   """Returns the noise and the threshold that publish words and their noisy counts with (epsilon, delta)-privacy.
 
-  Neighbours differ by one client, who adds 1 to the counts of at most `k = per_client` words. Say that `t` of these
+  Neighbors differ by one client, who adds 1 to the counts of at most `k = per_client` words. Say that `t` of these
   words have no other voter. Unless one of the `t` is published, which happens with a probability of at most
-  `p(t) = 1 - Phi((threshold - 1) / stddev)^t`, both neighbours publish from the same words, and what they publish
+  `p(t) = 1 - Phi((threshold - 1) / stddev)^t`, both neighbors publish from the same words, and what they publish
   comes from a Gaussian mechanism of sensitivity `sqrt(k - t)`, whose delta at `epsilon` is `g(k - t)`. So
   `max over t of g(k - t) + p(t)` is a delta that holds in both directions. (One direction: P[with] <= p + P[with, none
   of the t] <= p + exp(epsilon) P[without] + g. The other: with q the chance of the event among the noisy counts of the

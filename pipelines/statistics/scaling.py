@@ -212,7 +212,7 @@ class ScalingLearner(base.Learner):
 
 
 def _measure(name: str, content: bytes) -> tuple[dict[str, float], dict[str, float]]:
-  """Returns the mean and the standard deviation of each column of a CSV, values that are missing left out."""
+  """Returns the mean and the standard deviation of each column of a CSV, without missing values."""
   try:
     table = csv.read_csv(pa.py_buffer(content))
     columns = [column.cast(pa.float64()) for column in table.columns]

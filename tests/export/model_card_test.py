@@ -119,7 +119,7 @@ class ModelCardTest(absltest.TestCase):
     card = _render()
     self.assertIn('Who sees what: simulated on one machine, which sees everything in the clear.\n', card)
     self.assertIn('Assumption: the number of client ids is public.\n', card)
-    self.assertIn(r'Accounted by dp\_accounting PLD, version 0.6.0, neighbouring relation REPLACE\_SPECIAL, grid', card)
+    self.assertIn(r'Accounted by dp\_accounting PLD, version 0.6.0, neighboring relation REPLACE\_SPECIAL, grid', card)
     self.assertNotIn('Bound:', card)
     self.assertIn('Bound: with fixed cohorts.', _render({**fakes.privacy(), 'bound': 'with fixed cohorts'}))
     self.assertNotIn('Accounted by', _render(fakes.privacy(private=False)))

@@ -13,7 +13,7 @@ _FRACTION = 2**12
 
 
 def by_grid(without: np.ndarray, with_client: np.ndarray) -> bool:
-  """Looks for the grid of angles on which noise in floating point lies, in pairs of neighbours."""
+  """Looks for the grid of angles on which noise in floating point lies, in pairs of neighbors."""
 
   def on_grid(noise: np.ndarray) -> float:
     noise = noise[: len(noise) // 2 * 2]

@@ -173,7 +173,7 @@ class Codec(Encoding):
   def _rotate(self, vector: tf.Tensor) -> tf.Tensor:
     """Applies an orthonormal Hadamard matrix, its own inverse, to each block.
 
-    Neighbours go to different blocks, so that a layer with large updates is spread over all of them. The matrix of a
+    Neighbors go to different blocks, so that a layer with large updates is spread over all of them. The matrix of a
     block is the Kronecker product of two small ones: two matrix products instead of log2(block) passes.
     """
     rows = 1 << ((self.block.bit_length() - 1) // 2)

@@ -1,6 +1,6 @@
 """What rounds cost: privacy loss distributions of Gaussian noise on the sum over the clients of a round.
 
-Neighbouring data sets differ in one client, whose data is replaced by none (zero-out): its update becomes zero, and
+Neighboring data sets differ in one client, whose data is replaced by none (zero-out): its update becomes zero, and
 everything else, the cohorts included, stays as it is. dp_accounting calls this relation REPLACE_SPECIAL.
 
 The samplers say what rounds cost, as events of dp_accounting: a Gaussian for a round that surely has the client, a

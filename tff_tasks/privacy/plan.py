@@ -1,6 +1,6 @@
 """The privacy plan: one value yields the sampler, the clip, the noise and the accounting, so they cannot disagree.
 
-Unit of privacy: one client, with all of its data. Neighbours: that data replaced by none. The released values are the
+Unit of privacy: one client, with all of its data. Neighbors: that data replaced by none. The released values are the
 models of all rounds so far, and what the data set was made with if that was learned from the same clients.
 """
 
@@ -140,7 +140,7 @@ class PrivacyPlan:
   def norm_bound(self, dimension: int) -> float | None:
     """Returns the largest L2 norm of what one client adds to the sum, after rounding; None if there is no limit.
 
-    That is the sensitivity of the sum: neighbouring data sets differ by what one client adds.
+    That is the sensitivity of the sum: neighboring data sets differ by what one client adds.
     """
     codec = self.codec(dimension)
     return codec.norm_bound if codec else self.clip_norm

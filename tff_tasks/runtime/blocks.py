@@ -53,7 +53,7 @@ class Block(NamedTuple):
 
 
 def cut(cohort: client_data.Cohort) -> list[Places]:
-  """Returns the blocks of a cohort: neighbours of one capacity, a number that depends on the cohort alone."""
+  """Returns the blocks of a cohort: neighbors of one capacity, a number that depends on the cohort alone."""
   capacities = cohort.source.capacities(cohort.clients)
   blocks: list[Places] = []
   fair = max(1, len(cohort) // _MIN_BLOCKS)

@@ -36,7 +36,7 @@ _SAMPLE = 64
 class LocalRuntime:
   """A `Runtime` of threads.
 
-  Sums of floats depend on the cohort alone: blocks are made of neighbours in it and added in their order, however many
+  Sums of floats depend on the cohort alone: blocks are made of neighbors in it and added in their order, however many
   threads there are.
 
   Attributes:

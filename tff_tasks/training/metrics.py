@@ -63,13 +63,13 @@ _MOST_DIGITS = 10  # Of a round's number.
 _WHOLE_NUMBERS = {'round', 'clients', 'left_out_clients', 'bytes_up_per_client', 'bytes_down_per_client'}
 
 
-def of_round(round_number: int, measured: Mapping[str, Any], left_out: int) -> RoundMetrics:
+def of_round(round_number: int, measured: Mapping[str, Any], skipped: int) -> RoundMetrics:
   """Returns what the clients of a round have measured.
 
   Args:
     round_number: The round.
     measured: The metrics of the learning process, which are sums over its clients, and a largest norm.
-    left_out: How many clients the runtime left out.
+    skipped: How many clients the runtime skipped.
   """
   work, sums = measured['client_work'], measured['aggregator']['sums']
   clients = int(sums['clients']) - int(sums['rejected'])
@@ -81,7 +81,7 @@ def of_round(round_number: int, measured: Mapping[str, Any], left_out: int) -> R
     update_norm_mean=_ratio(sums['norm_sum'], clients),
     update_norm_max=float(measured['aggregator']['norm_max']) if clients else None,
     clipped_share=_ratio(sums['clipped'], clients),
-    left_out_clients=left_out,
+    left_out_clients=skipped,
   )
 
 

@@ -39,7 +39,7 @@ class Progress:
     self._accuracy: float | None = None
     self._evaluated: metrics.RoundMetrics | None = None
     self._epsilon: float | None = None
-    self._left_out = 0
+    self._skipped = 0
     self._drawn = ''
 
   def update(self, rows: Iterable[metrics.RoundMetrics]) -> None:
@@ -49,7 +49,7 @@ class Progress:
         self._evaluated = row
       self._epsilon = row.epsilon  # The last row was saved and has one, unless nothing is promised any more.
       self._loss, self._accuracy = row.loss, row.accuracy
-      self._left_out += row.left_out_clients or 0
+      self._skipped += row.left_out_clients or 0
 
   def tick(self, round_number: int) -> None:
     """Shows that a round is finished."""
@@ -98,7 +98,7 @@ class Progress:
       self._held_out(round_number),
       f'{self._clients_per_round / seconds:.0f} clients/s' if seconds else '',
       f'epsilon {guarantees.format_epsilon(self._epsilon)}' if self._epsilon is not None else '',
-      f'{self._left_out:,} skipped' if self._left_out else '',
+      f'{self._skipped:,} skipped' if self._skipped else '',
       f'{_clock(seconds * (self._total_rounds - round_number))} left',
     ]
     return '  '.join(part for part in parts if part)

@@ -75,7 +75,7 @@ class DeclarationTest(parameterized.TestCase):
     self.assertNotIn('\n', message)
     self.assertRegex(message, f'^{expected}')
 
-  def test_what_is_left_out_has_its_default(self) -> None:
+  def test_what_is_not_said_has_its_default(self) -> None:
     self.assertEqual(
       self._read(_LEAST),
       declarations.Declaration(
@@ -144,7 +144,7 @@ tail_share = 0.5
   def test_rows_are_told_apart_by_all_that_says_what_they_count_for(self, examples: str) -> None:
     text = f'[client]\nid = "user"\norder = "n"\n[examples]\ncolumn = "text"\n{examples}\n'
     self._assert_refused(
-      "--override=.*: Expected drop_duplicates to name 'text' too, found it left out: add it, or write true or false",
+      "--override=.*: Expected drop_duplicates to name 'text' too, found it missing: add it, or write true or false",
       text,
       'client.drop_duplicates=["n"]',
     )

@@ -81,7 +81,7 @@ class OptionsTest(parameterized.TestCase):
       _build(text, folder, *overrides)
     self.assertEqual(str(caught.exception).replace(f'{folder}/data.toml', 'FILE'), expected)
 
-  def test_what_is_left_out_has_its_default(self) -> None:
+  def test_what_is_not_said_has_its_default(self) -> None:
     self.assertEqual(self._build(_LEAST), _Outer('a', (1.0, 2.5)))
 
   def test_a_table_that_is_not_there_is_all_defaults(self) -> None:

@@ -39,7 +39,7 @@ class TextTest(parameterized.TestCase):
     features, labels = np.array([2, 1, 0], np.int32), np.array([-1, -1, -1], np.int32)
     self.assertEqual(_decode('next_word', features, labels, ('<pad>', '<unknown>', 'to')), 'to <unknown>')
 
-  def test_padding_before_the_text_is_left_out(self) -> None:
+  def test_padding_before_the_text_is_not_shown(self) -> None:
     features, labels = np.array([0, 0, 2], np.int32), np.array([-1, -1, 3], np.int32)
     self.assertEqual(_decode('next_word', features, labels, ('<pad>', '<unknown>', 'to', 'be')), 'to be')
 

@@ -89,7 +89,7 @@ class ToTextTest(parameterized.TestCase):
     self.assertEqual(_text(values), ['ab', None, None])
 
   @parameterized.parameters(pa.binary(), pa.string())
-  def test_what_is_no_utf8_is_null_and_its_neighbours_are_not(self, kind: pa.DataType) -> None:
+  def test_what_is_no_utf8_is_null_and_its_neighbors_are_not(self, kind: pa.DataType) -> None:
     values = pa.array([b'a', b'x\xffy', None, 'ü'.encode(), b'\xed\xa0\x80', b'z']).view(kind)
     self.assertEqual(_text(values), ['a', None, None, 'ü', None, 'z'])
 

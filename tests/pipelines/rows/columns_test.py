@@ -56,7 +56,7 @@ class TextTest(parameterized.TestCase):
     self.assertSequenceEqual(_read(columns.Text(), values.slice(1, 3)), ['', '!missing', 'é😀\n'])
 
   @parameterized.parameters(pa.binary(), pa.string())
-  def test_bytes_that_are_no_utf8_are_refused_and_their_neighbours_are_not(self, arrow_type: pa.DataType) -> None:
+  def test_bytes_that_are_no_utf8_are_refused_and_their_neighbors_are_not(self, arrow_type: pa.DataType) -> None:
     values = pa.array([b'a', b'\xff', None, 'ü'.encode(), b'\xed\xa0\x80', b'z']).view(arrow_type)
     expected = ['a', '!not_utf8', '!missing', 'ü', '!not_utf8', 'z']
     self.assertSequenceEqual(_read(columns.Text(), values), expected)
@@ -151,7 +151,7 @@ class NumberTest(parameterized.TestCase):
 
   @hypothesis.settings(deadline=None, max_examples=300)
   @hypothesis.given(strategies.lists(strategies.text('+-.0123456789eEnaifty( )_'), min_size=1, max_size=6))
-  def test_a_row_is_read_alike_whatever_its_neighbours(self, texts: list[str]) -> None:
+  def test_a_row_is_read_alike_whatever_its_neighbors(self, texts: list[str]) -> None:
     together = _read(columns.Number(), pa.array([*texts, 'no']))[:-1]
     apart = [_read(columns.Number(), pa.array([text]))[0] for text in texts]
     self.assertSequenceEqual(together, apart)

@@ -72,7 +72,7 @@ class NormalFormTest(parameterized.TestCase):
 
   @hypothesis.settings(deadline=None)
   @hypothesis.given(strategies.lists(strategies.lists(_PIECES).map(''.join) | strategies.text(), max_size=6))
-  def test_twice_is_once_whatever_the_neighbours(self, texts: list[str]) -> None:
+  def test_twice_is_once_whatever_the_neighbors(self, texts: list[str]) -> None:
     together = _normalize(*texts)
     self.assertEqual(together, [_normalize(text)[0] for text in texts])
     self.assertEqual(_normalize(*together), together)

@@ -141,7 +141,7 @@ class ReadOrderTest(parameterized.TestCase):
       max_size=4,
     )
   )
-  def test_a_time_is_read_alike_whatever_its_neighbours(self, texts: list[str]) -> None:
+  def test_a_time_is_read_alike_whatever_its_neighbors(self, texts: list[str]) -> None:
     together = _read(pa.array([*texts, 'x']), 'time')[:-1]
     self.assertEqual(together, [_read(pa.array([text]), 'time')[0] for text in texts])
 

@@ -140,7 +140,7 @@ class ParseTest(parameterized.TestCase):
       max_size=6,
     )
   )
-  def test_a_time_is_read_as_it_is_written_whatever_its_neighbours(
+  def test_a_time_is_read_as_it_is_written_whatever_its_neighbors(
     self, written: list[tuple[datetime.datetime, str]]
   ) -> None:
     seconds = [time.replace(microsecond=0, tzinfo=datetime.UTC) for time, _ in written]
@@ -154,7 +154,7 @@ class ParseTest(parameterized.TestCase):
 
   @hypothesis.settings(deadline=None)
   @hypothesis.given(strategies.lists(strategies.text(alphabet='0123456789-+:/TZ. aAmMyPUC', max_size=24), max_size=5))
-  def test_any_text_is_read_or_refused_alike_whatever_its_neighbours(self, texts: list[str]) -> None:
+  def test_any_text_is_read_or_refused_alike_whatever_its_neighbors(self, texts: list[str]) -> None:
     self.assertEqual(_read(*texts), [_read(text)[0] for text in texts])
 
   @parameterized.parameters(*_FORMS)

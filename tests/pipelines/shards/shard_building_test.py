@@ -129,7 +129,7 @@ class ShardBuilderTest(parameterized.TestCase):
     self.assertEqual(report.reasons(reports.BOUNDED), {'in_no_example': 3, 'max_examples_per_client': 2})
     self.assertEqual((report.total(reports.USED), content.rows.tolist()), (4, [4]))
 
-  def test_examples_that_reach_into_the_tail_are_left_out(self) -> None:
+  def test_examples_that_reach_into_the_tail_are_not_used(self) -> None:
     # Examples of rows 0-3, 2-5, ... 16-19: the tail is the last two, rows 14-19, into which those from 12 on reach.
     featurizer = fakes.Numbers(stride=2, reach=3)
     found, content, report = _build(_builder(featurizer, tail_share=0.2), _rows(a=20, b=6))
@@ -139,7 +139,7 @@ class ShardBuilderTest(parameterized.TestCase):
     self.assertEqual(sorted(content.rows), [0, 6, 20])
     self.assertEqual(_accounted(report), {(reports.USED, ''): 26})
 
-  def test_rows_that_only_left_out_examples_draw_on_are_counted(self) -> None:
+  def test_rows_that_only_unused_examples_draw_on_are_counted(self) -> None:
     # Examples of rows 0-3, 3-6, 6-9 and, the tail, 9-12: without the third, nothing draws on rows 7 and 8.
     found, _, report = _build(_builder(fakes.Numbers(stride=3, reach=3)), _rows(a=13))
     a = fakes.client_id('a')

@@ -107,7 +107,7 @@ class SelectionTest(parameterized.TestCase):
     # million times.
     self.assertAlmostEqual(found_out, clients * delta, delta=5 * math.sqrt(clients * delta))
 
-  def test_outcomes_of_neighbours_are_as_alike_as_promised(self) -> None:
+  def test_outcomes_of_neighbors_are_as_alike_as_promised(self) -> None:
     epsilon, delta, trials = 1.0, 0.01, 100_000
     selection = mechanisms.calibrate_selection(epsilon, delta, 1)
     edges = [-math.inf, *np.linspace(selection.threshold, selection.threshold + 12, 40), math.inf]

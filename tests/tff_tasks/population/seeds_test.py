@@ -62,7 +62,7 @@ class SeedTest(parameterized.TestCase):
     draws = _SEED.stream('cohort', 1).random(10_000)
     self.assertLess(abs(draws.mean() - 0.5), 4 * np.sqrt(1 / 12 / 10_000))
 
-  def test_neighbouring_streams_are_not_correlated(self) -> None:
+  def test_neighboring_streams_are_not_correlated(self) -> None:
     """Fails by chance once in 15,000 times for another seed: four standard deviations."""
     one, other = (_SEED.stream('cohort', number).random(10_000) for number in (1, 2))
     self.assertLess(abs(np.corrcoef(one, other)[0, 1]), 4 / np.sqrt(10_000))

@@ -1,4 +1,4 @@
-"""Tests that a cohort is cut into blocks of neighbours of a size, and that these are read once, in time and aligned."""
+"""Tests that a cohort is cut into blocks of neighbors of a size, and that these are read once, in time and aligned."""
 
 import os
 from unittest import mock

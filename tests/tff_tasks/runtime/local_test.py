@@ -126,7 +126,7 @@ class LocalRuntimeTest(_RuntimeTestCase):
 
   def test_blocks_of_clients_give_the_same_numbers(self) -> None:
     process = _build_process('adam', _QUANTIZED)
-    # So many that neighbours of a size make blocks of three, and a rest.
+    # So many that neighbors of a size make blocks of three, and a rest.
     cohort = self._source.cohort(1, np.arange(4 * _POPULATION) % _POPULATION)
     with contextlib.closing(tff_runtime.TffRuntime(process)) as theirs:
       # TFF's knows clients by their index, of which there are several here.

@@ -191,8 +191,8 @@ class OfRoundTest(absltest.TestCase):
     self.assertEqual((row.update_norm_mean, row.update_norm_max, row.clipped_share), (3.0, 5.0, 0.5))
     self.assertIsNone(row.epsilon)
 
-  def test_who_was_left_out_took_no_part(self) -> None:
-    # Two updates that were not finite, which the runtime left out, and one client that it could not read.
+  def test_skipped_clients_took_no_part(self) -> None:
+    # Two updates that were not finite, which the runtime skipped, and one client that it could not read.
     row = metrics.of_round(3, self._measured(6, rejected=2), 3)
     self.assertEqual((row.clients, row.left_out_clients), (4, 3))
     self.assertEqual((row.update_norm_mean, row.clipped_share), (3.0, 0.5))

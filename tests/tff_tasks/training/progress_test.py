@@ -81,7 +81,7 @@ class ProgressTest(parameterized.TestCase):
       'epsilon 1.24  1:57 left\n',
     )
 
-  def test_what_is_not_known_is_left_out(self) -> None:
+  def test_what_is_not_known_is_not_shown(self) -> None:
     stream = io.StringIO()
     unknown = _row(1, clients=0, loss=None, accuracy=None, epsilon=None)
     _show_row(_progress(stream, 1, 2), unknown)
@@ -115,7 +115,7 @@ class ProgressTest(parameterized.TestCase):
     found = [re.findall('epsilon ([0-9.]+)', line) for line in stream.getvalue().splitlines()]
     self.assertEqual(found, [['0.50'], ['1.50'], []])
 
-  def test_clients_left_out_add_up(self) -> None:
+  def test_skipped_clients_add_up(self) -> None:
     stream = io.StringIO()
     shown = _progress(stream, 1, 4)
     for number, count in enumerate((0, 2, None, 1_000), 1):

@@ -1,4 +1,4 @@
-"""Tests of what is said of clients that a round left out, and that the run ends on them unless it may skip them."""
+"""Tests of what is said of clients that a round skipped, and that the run ends on them unless it may skip them."""
 
 import os
 import tempfile

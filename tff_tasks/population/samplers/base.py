@@ -21,7 +21,7 @@ often. `--sampling=my_package.my_module:LeastInvited --sampling_options=seldom=t
         return dp_accounting.SelfComposedDpEvent(one_round, rounds)
 
 A sampler knows the ids of the clients only through secret coins and a secret order, and knows who was invited before.
-It does not know what any client has or answered. So cohorts do not depend on the data, and a neighbouring data set has
+It does not know what any client has or answered. So cohorts do not depend on the data, and a neighboring data set has
 the same ones.
 """
 
