@@ -96,7 +96,7 @@ def describe(
     lines += _describe_schema(featurizer.schema)
     lines += _describe_example(declaration, bucket, rows.report)
   lines += _describe_limits(declaration.limits)
-  lines += _describe_splits(declaration.splits)
+  lines += _describe_splits(declaration.splits, 'clients' if declaration.partition else 'users')
   if declaration.partition:
     lines.append(_entry('partition', declaration.partition.warning))
   clients = builder.count_clients(bucket)
@@ -249,11 +249,11 @@ def _describe_limits(limits: bounds.Limits) -> Iterator[str]:
   yield _entry('', f'with fewer than {limits.min_examples_per_client:,} it has none; it counts in the population still')
 
 
-def _describe_splits(splits: splits_lib.Splits) -> Iterator[str]:
+def _describe_splits(splits: splits_lib.Splits, who: str) -> Iterator[str]:
   held_out = {'last': 'the last', 'random': 'a random'}[splits.tail]
   yield _entry(
     'splits',
-    f'{_percent(splits.test_users_share)} of the users are held out for test, '
+    f'{_percent(splits.test_users_share)} of the {who} are held out for test, '
     f'{_percent(splits.validation_users_share)} for validation; {held_out} {_percent(splits.tail_share)} of the '
     "others' examples",
   )

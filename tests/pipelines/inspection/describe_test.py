@@ -216,6 +216,7 @@ that protects one of so few leaves little to learn. Private training takes some 
     found = self._describe(_POOLED, rows)
     self.assertIn('partition 10 simulated clients (dirichlet, alpha 0.5, seed 0): no person is behind', found)
     self.assertIn('clients   10 in these rows, who give 40 examples\n', found)
+    self.assertIn('10% of the clients are held out for test', found)
     self.assertNotIn('problem', found)
     expected = 'problem   Expected a usable row for each simulated client, found clients = 41 and 40 rows'
     self.assertIn(expected, self._describe(_POOLED, rows, overrides=['partition.clients=41']))
