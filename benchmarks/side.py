@@ -28,6 +28,10 @@ _RUNTIME = flags.DEFINE_enum(
 _SHARDS_DIR = flags.DEFINE_string('shards_dir', None, 'Where the clients are.', required=True)
 _CLIENTS = flags.DEFINE_integer('clients', None, "Clients a round; the workload's number if unset.", lower_bound=1)
 _XLA = flags.DEFINE_bool('xla', None, 'Whether XLA compiles our clients; measured if unset.')
+_ALGORITHM = flags.DEFINE_string('algorithm', 'fed_avg', 'As of tff_tasks.train, for our runtimes.')
+_ALGORITHM_OPTIONS = flags.DEFINE_list('algorithm_options', [], 'As of tff_tasks.train.')
+_OPTIMIZER = flags.DEFINE_string('client_optimizer', 'sgd', 'As of tff_tasks.train.')
+_WEIGHTING = flags.DEFINE_string('weighting', 'uniform', 'As of tff_tasks.train.')
 
 _SECONDS_TO_END = 5
 _MB = 1_000_000
@@ -86,8 +90,12 @@ def _load_builder() -> Callable[[client_shards.ClientShards], Rounds]:
     return functools.partial(stock_tff.TutorialRounds, workload)
   if _RUNTIME.value in ('local', 'tff'):
     from benchmarks import ours
+    from tff_tasks.algorithms import registry
 
-    return functools.partial(ours.OurRounds, workload, runtime=_RUNTIME.value, use_xla=_XLA.value)
+    training = ours.Training(
+      registry.build(_ALGORITHM.value, _ALGORITHM_OPTIONS.value), _OPTIMIZER.value, _WEIGHTING.value
+    )
+    return functools.partial(ours.OurRounds, workload, runtime=_RUNTIME.value, use_xla=_XLA.value, training=training)
   # A client trains on one core, as with ours.
   tf.config.threading.set_intra_op_parallelism_threads(1)
   if _RUNTIME.value == 'tff_best':

@@ -26,6 +26,7 @@ PERSONALIZATION = f'{OPERATOR}/personalization.csv'
 MODEL = f'{PUBLIC}/model.npz'
 LEDGER = f'{PUBLIC}/privacy.json'
 CHECKPOINTS = f'{SECRET}/checkpoints'
+CLIENT_STATE = f'{SECRET}/client_state.db'
 # Where an earlier version had the model and the checkpoints.
 _EARLIER = ('model.npz', 'checkpoints')
 # What stands before the fingerprint of the data in the flag file.

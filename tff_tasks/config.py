@@ -6,6 +6,8 @@ import dataclasses
 from contracts import personalization
 
 SERVER_OPTIMIZERS = ('sgd', 'momentum', 'adam', 'yogi', 'adagrad')
+CLIENT_OPTIMIZERS = ('sgd', 'momentum', 'adam')
+WEIGHTINGS = ('uniform', 'examples')
 SCHEDULES = ('constant', 'linear')
 RUNTIMES = ('local', 'tff')
 # What --xla may say, and what it means to a runtime; None: whichever is faster.
@@ -48,6 +50,10 @@ class Config:
   personalize_epochs: int = 0
   personalize_learning_rate: float | None = None
   availability: str | None = None
+  weighting: str = 'uniform'
+  client_optimizer: str = 'sgd'
+  client_learning_rate_schedule: str = 'constant'
+  max_gradient_norm: float | None = None
 
   @property
   def method(self) -> str:

@@ -55,7 +55,27 @@ flags.DEFINE_string(
   'your own as package.module:attribute (docs/extend.md).',
 )
 flags.DEFINE_list('algorithm_options', [], 'Options of the algorithm, such as mu=0.1 for fed_prox; several: a=1,b=2.')
-flags.DEFINE_float('client_learning_rate', None, 'Learning rate of local SGD.', lower_bound=0, required=True)
+flags.DEFINE_enum(
+  'weighting',
+  'uniform',
+  list(config_lib.WEIGHTINGS),
+  'How clients count in the mean. uniform: all the same; examples: by the examples that they trained on, as in the '
+  'FedAvg of the paper. With noise only uniform.',
+)
+flags.DEFINE_enum(
+  'client_optimizer',
+  'sgd',
+  list(config_lib.CLIENT_OPTIMIZERS),
+  'Optimizer of the local steps; its state begins anew in each round.',
+)
+flags.DEFINE_float('client_learning_rate', None, 'Learning rate of the local steps.', lower_bound=0, required=True)
+flags.DEFINE_enum(
+  'client_learning_rate_schedule',
+  'constant',
+  list(config_lib.SCHEDULES),
+  'The learning rate of the local steps by round, as --server_learning_rate_schedule.',
+)
+flags.DEFINE_float('max_gradient_norm', None, 'L2 bound of the gradient of each local step.', lower_bound=0)
 flags.DEFINE_integer('client_batch_size', None, 'Examples of each local step.', lower_bound=1, required=True)
 flags.DEFINE_integer('client_epochs_per_round', 1, 'Passes of a client over its examples in a round.', lower_bound=1)
 flags.DEFINE_integer(
@@ -111,8 +131,8 @@ flags.DEFINE_string(
   'branch_from',
   None,
   'Run directory of another run, to go on from the model of its last round in a new --output_dir, with fresh noise, '
-  "fresh cohorts and the server's optimizer anew. Data and --model_size have to be the same, --total_rounds larger; "
-  'other flags may differ. Rounds are counted on, and the promise is for those of both runs.',
+  'fresh cohorts, and everything anew that an optimizer or algorithm keeps. Data and --model_size have to be the same, '
+  '--total_rounds larger; other flags may differ. Rounds are counted on, and the promise is for those of both runs.',
 )
 flags.DEFINE_integer(
   'personalize_epochs',
@@ -165,7 +185,11 @@ cli.group_flags(
     'Work on the client': [
       'algorithm',
       'algorithm_options',
+      'weighting',
+      'client_optimizer',
       'client_learning_rate',
+      'client_learning_rate_schedule',
+      'max_gradient_norm',
       'client_batch_size',
       'client_epochs_per_round',
       'max_examples_per_client',
@@ -212,10 +236,16 @@ def _is_learning_rate_used(values: dict[str, float | None]) -> bool:
   return values['personalize_learning_rate'] is None or bool(values['personalize_epochs'])
 
 
+@flags.validator('max_gradient_norm', 'Expected more than 0: leave the flag out for no bound.')
+def _is_bound_positive(value: float | None) -> bool:
+  return value is None or value > 0
+
+
 @flags.validator('personalize_learning_rate', 'Expected a finite number.')
 @flags.validator('target_epsilon', 'Expected a finite number.')
 @flags.validator('noise_multiplier', 'Expected a finite number.')
 @flags.validator('client_learning_rate', 'Expected a finite number.')
+@flags.validator('max_gradient_norm', 'Expected a finite number.')
 @flags.validator('server_learning_rate', 'Expected a finite number.')
 def _is_finite(value: float | None) -> bool:
   return value is None or math.isfinite(value)
@@ -227,7 +257,7 @@ def main() -> None:
     **{field.name: _FLAGS[field.name].value for field in dataclasses.fields(config_lib.Config)}
   )
   if ':' not in config.algorithm:  # One of the user's own may import TensorFlow, which is started below.
-    algorithms.build(config.algorithm, config.algorithm_options)
+    algorithms.check(config)
   if ':' not in config.sampling:
     samplers.build(config.sampling, config.sampling_options)
   shards = client_shards.ClientShards(config.shards_dir)
@@ -235,7 +265,7 @@ def main() -> None:
     start_up.start_tensorflow()
     from tff_tasks.training import run as run_lib
 
-  algorithms.build(config.algorithm, config.algorithm_options)
+  algorithms.check(config)
   samplers.build(config.sampling, config.sampling_options)
   run_lib.train(config, shards, _flagfile(), sys.stdout)
 

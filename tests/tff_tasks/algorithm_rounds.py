@@ -1,38 +1,62 @@
-"""Rounds of an algorithm on the data set of the fakes, to compare algorithms and runtimes by their weights."""
+"""Rounds of an algorithm, to compare algorithms and runtimes by their weights.
+
+The examples of a client are all the same, so that the order of its batches does not matter; clients have different
+numbers of them, so they take different numbers of steps. The model is small: compiling is what takes long.
+"""
 
 from collections.abc import Sequence
 import contextlib
 import dataclasses
 import functools
-from typing import Any
+import os
+import tempfile
+from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow_federated as tff
+import tensorflow as tf
 
 from contracts import client_shards
+from contracts import schema as schema_lib
 from models import functional_model
-from models.tasks import next_character
+from pipelines.shards import shard_writing
 from tests.tff_tasks import fakes
 from tff_tasks.aggregation import private_mean
-from tff_tasks.algorithms import base
-from tff_tasks.algorithms import client_work
 from tff_tasks.algorithms import learning_process
+from tff_tasks.algorithms import local_algorithm
+from tff_tasks.algorithms import local_sgd
 from tff_tasks.population import client_data
+from tff_tasks.population import client_state
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.runtime import registry
 
 SEED = seeds.Seed.from_number(3)
-# Neither of them is without data, and one of them has more than one batch.
+# None of them is without data, and two of them have more than one batch.
 COHORT = (1, 4, 6)
-TRAINING = client_work.LocalTraining(0.5, 4, 2)
+TWICE = (COHORT, COHORT)
+# Participation in part: some clients come again, one comes first in the last round.
+CHANGING = (COHORT, (0, 4, 7), (1, 5, 6), (2, 4, 7))
+TRAINING = local_sgd.LocalTraining(0.5, 4, 2)
 PLAIN = plan_lib.PrivacyPlan(len(fakes.SIZES), len(COHORT), quantization_bits=0)
 PRIVATE = dataclasses.replace(PLAIN, clip_norm=0.05, noise_multiplier=1.0, delta=1e-3)
+MOST_EXAMPLES = 24
+_WIDTH = 4
 
 
-def build_model() -> functional_model.FunctionalModel:
-  """Returns a small model, the same at every call."""
-  return functional_model.FunctionalModel(functools.partial(next_character.build_model, fakes.SCHEMA, 5), 1)
+class Outcome(NamedTuple):
+  """What rounds lead to.
+
+  Attributes:
+    weights: After the last round, as one vector.
+    norms: Of the updates of the last round, before clipping.
+    skipped: The clients that the last round skipped.
+    memory: `[population, memory_size]`, what each client keeps.
+  """
+
+  weights: np.ndarray
+  norms: np.ndarray
+  skipped: list[int]
+  memory: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,51 +67,106 @@ class Rounds:
     shards: The data set.
     training: How clients train.
     plan: The privacy plan.
+    server_rate: The learning rate of the server's SGD.
   """
 
   shards: client_shards.ClientShards
-  training: client_work.LocalTraining = TRAINING
+  training: local_sgd.LocalTraining = TRAINING
   plan: plan_lib.PrivacyPlan = PLAIN
-
-  @property
-  def source(self) -> client_data.ClientDataSource:
-    return client_data.ClientDataSource(self.shards, self.training.batch_size, 24, SEED)
+  server_rate: float = 1.0
 
   def run(
-    self, algorithm: base.Algorithm, runtime: str = 'local', use_xla: bool = False, count: int = 2
-  ) -> tuple[list[np.ndarray], Any]:
-    """Returns the weights after some rounds, and the metrics of the last one."""
+    self,
+    algorithm: local_algorithm.Algorithm,
+    runtime: str = 'local',
+    use_xla: bool = False,
+    cohorts: Sequence[Sequence[int]] = TWICE,
+  ) -> Outcome:
+    """Runs a round for each cohort."""
     hashable: Any = algorithm  # A frozen dataclass.
-    process = _build_process(hashable, self.training, self.plan)
-    with contextlib.closing(registry.build_runtime(runtime, process, use_xla)) as ran:
-      state, metrics = ran.initialize(), None
-      noise = private_mean.RoundNoise(self.plan, sum(map(np.size, _weights(state))), SEED)
-      for number in range(1, count + 1):
-        cohort = self.source.cohort(number, np.array(COHORT))
-        state, metrics, _ = ran.next(noise.add(number, state), cohort)
-    return _weights(state), metrics
+    built = build_process(hashable, self.training, self.plan, self.server_rate)
+    with contextlib.ExitStack() as stack:
+      ran = stack.enter_context(contextlib.closing(registry.build_runtime(runtime, built.process, use_xla)))
+      path = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), 'state')
+      store = client_state.ClientState(path, built.memory_size, 'run', 0, is_new=True)
+      stack.callback(store.close)
+      source = client_data.ClientDataSource(self.shards, self.training.batch_size, MOST_EXAMPLES, SEED, store)
+      state, result = ran.initialize(), None
+      noise = private_mean.RoundNoise(self.plan, flat(state).size, SEED)
+      for number, clients in enumerate(cohorts, start=1):
+        result = ran.next(noise.add(number, state), source.cohort(number, np.array(clients, int)))
+        state = result.state
+        if result.memory is not None:
+          store.update(number, result.memory)
+          store.save(number, 0)
+      memory = np.zeros((self.plan.population, built.memory_size), np.float32)
+      store.read_into(list(range(len(memory))), memory)
+    assert result is not None
+    assert result.report is not None
+    return Outcome(flat(state), result.report.norm, [error.client for error in result.skipped], memory)
 
 
 @functools.cache
-def _build_process(
-  algorithm: base.Algorithm, training: client_work.LocalTraining, plan: plan_lib.PrivacyPlan
-) -> tff.learning.templates.LearningProcess:
-  server_optimizer = learning_process.build_server_optimizer('sgd', 1.0)
+def build_process(
+  algorithm: local_algorithm.Algorithm,
+  training: local_sgd.LocalTraining = TRAINING,
+  plan: plan_lib.PrivacyPlan = PLAIN,
+  server_rate: float = 1.0,
+) -> learning_process.Built:
+  """Builds the learning process of an algorithm, once."""
+  server_optimizer = learning_process.build_server_optimizer('sgd', server_rate)
   return learning_process.build_learning_process(
     algorithm, build_model(), fakes.SCHEMA, training, server_optimizer, plan, SEED
   )
 
 
-def assert_close(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> None:
+def build_keras_model() -> tf.keras.Model:
+  """Builds logits of the next character by the one before it: embedding, dense."""
+  codes = tf.keras.Input(fakes.SCHEMA.feature.shape, dtype=tf.int32)
+  embedded = tf.keras.layers.Embedding(fakes.SCHEMA.num_classes, _WIDTH, tf.keras.initializers.RandomNormal())(codes)
+  return tf.keras.Model(codes, tf.keras.layers.Dense(fakes.SCHEMA.num_classes)(embedded))
+
+
+@functools.cache
+def build_model() -> functional_model.FunctionalModel:
+  """Returns that model as a function; to be left as it is."""
+  return functional_model.FunctionalModel(build_keras_model, 1)
+
+
+def write_shards(path: str) -> client_shards.ClientShards:
+  """Writes training clients of `fakes.SIZES` examples, all of which are the same."""
+  stream = np.random.default_rng(0)
+  (length,), classes = fakes.SCHEMA.feature.shape, fakes.SCHEMA.num_classes
+  clients = []
+  for client, size in enumerate(fakes.SIZES):
+    text = np.tile(stream.integers(1, classes, length + 1), (size, 1))
+    labels = text[:, 1:].astype(np.int8)
+    labels[:, length - client % 3 :] = schema_lib.IGNORED_LABEL
+    name = f'user-{client:011d}'.encode()
+    clients.append(shard_writing.ClientExamples(name, 'train', text[:, :-1].astype(np.uint8), labels))
+  return fakes.write_clients(path, clients)
+
+
+def assert_close(ours: np.ndarray, theirs: np.ndarray) -> None:
   """Checks that weights are equal up to float rounding."""
-  for one, other in zip(ours, theirs, strict=True):
-    np.testing.assert_allclose(one, other, atol=1e-5)
+  np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-def distance(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
+def distance(ours: np.ndarray, theirs: np.ndarray) -> float:
   """Returns the largest difference of two weights."""
-  return max(float(np.abs(one - other).max()) for one, other in zip(ours, theirs, strict=True))
+  return float(np.abs(ours - theirs).max())
 
 
-def _weights(state: Any) -> list[np.ndarray]:
-  return list(state.global_model_weights.trainable)
+def begin() -> np.ndarray:
+  """Returns the weights before the first round, as one vector."""
+  return join(build_model().initial_weights)
+
+
+def flat(state: Any) -> np.ndarray:
+  """Returns the weights in the state of a learning process, as one vector."""
+  return join(state.global_model_weights.trainable)
+
+
+def join(weights: Sequence[np.ndarray]) -> np.ndarray:
+  """Returns weights as one vector."""
+  return np.concatenate([np.ravel(weight) for weight in weights])

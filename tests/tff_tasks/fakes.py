@@ -76,7 +76,11 @@ def write_shards(
 
   The last four labels of each client's last example do not count, as in a text that ends early.
   """
-  clients = list(_clients(sizes, np.random.default_rng(seed), validation_users))
+  return write_clients(path, list(_clients(sizes, np.random.default_rng(seed), validation_users)))
+
+
+def write_clients(path: str, clients: Sequence[shard_writing.ClientExamples]) -> client_shards.ClientShards:
+  """Writes a data set of `SCHEMA` with these entries."""
   os.makedirs(path)
   contents = [shard_writing.pack(clients[shard::_NUM_SHARDS]) for shard in range(_NUM_SHARDS)]
   manifest = shard_writing.write_data_set(path, SCHEMA, contents)

@@ -10,8 +10,10 @@ from unittest import mock
 import numpy as np
 
 from tff_tasks.aggregation import private_mean
+from tff_tasks.algorithms import learning_process
 from tff_tasks.evaluation import evaluation
 from tff_tasks.population import client_data
+from tff_tasks.population import client_report
 from tff_tasks.runtime import registry
 from tff_tasks.runtime import runtime as runtime_lib
 from tff_tasks.training import parts
@@ -56,7 +58,7 @@ class Script:
     evaluator = mock.Mock()
     evaluator.evaluate.return_value = evaluation.Evaluation(1.5, 0.5, 0.25, {})
     with (
-      mock.patch.object(parts, 'build_learning_process', lambda *process: process),
+      mock.patch.object(parts, 'build_learning_process', lambda *process: learning_process.Built(process)),
       mock.patch.object(registry, 'build_runtime', runtime.build),
       mock.patch.object(private_mean.RoundNoise, 'add', lambda noise, number, state: state),
       mock.patch.object(evaluation, 'Evaluator', return_value=evaluator),
@@ -98,12 +100,14 @@ class Runtime:
     if self.use_xla is None:
       self.use_xla, self.choice = True, _CHOICE
     bad = self._script.bad_clients.get(cohort.round_number, ())
-    sums = {'clients': self._script.clients, 'norm_sum': 2.0, 'clipped': 1, 'rejected': 0}
     work = {'loss': 20.0, 'correct': 4.0, 'count': 10.0}
-    measured = {'client_work': work, 'aggregator': {'sums': sums, 'norm_max': 1.0}}
+    norms = np.full(self._script.clients, 0.5, np.float32)
+    index = np.arange(self._script.clients)
+    report = client_report.ClientReport(index, np.ones_like(index), np.ones_like(index, bool), norms)
+    measured = {'client_work': {'sums': work}, 'aggregator': report}
     weights = tuple(weight + self._script.step for weight in state.global_model_weights.trainable)
     errors = [client_data.ClientError(client, 'Expected data.') for client in bad]
-    return runtime_lib.RoundResult(_State(_Weights(weights), *state[1:]), measured, errors)
+    return runtime_lib.RoundResult(_State(_Weights(weights), *state[1:]), measured, errors, report)
 
   def close(self) -> None:
     self.is_closed = True

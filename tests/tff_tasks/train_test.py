@@ -105,6 +105,7 @@ class FlagsTest(parameterized.TestCase):
     ('on_client_error', 'retry'),
     ('seed', 'random'),
     ('total_rounds', 'many'),
+    ('max_gradient_norm', 0),
     ('personalize_epochs', -1),
     ('personalize_learning_rate', 'inf'),
     ('personalize_learning_rate', -0.5),

@@ -8,13 +8,16 @@ import collections
 from collections.abc import Sequence
 import dataclasses
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tff_tasks.aggregation import gathering
+from tff_tasks.aggregation import tagging
 from tff_tasks.compression import quantization
+from tff_tasks.population import client_report
 from tff_tasks.population import seeds
 from tff_tasks.privacy import noise as noise_lib
 from tff_tasks.privacy import plan as plan_lib
@@ -48,6 +51,20 @@ def clip(tensors: Sequence[tf.Tensor], clip_norm: float | None) -> tuple[list[tf
   return [tf.math.multiply_no_nan(tensor, scale) for tensor in tensors], norm, is_finite
 
 
+class Encoded(NamedTuple):
+  """What becomes of a client's update.
+
+  Attributes:
+    sent: What is summed over the clients: tensors, or the codec's integers; with weights also the weight.
+    norm: L2 norm of the update before clipping; 0 if it was not finite.
+    is_finite: Whether it was; if not, nothing but zeros is sent.
+  """
+
+  sent: tuple[Any, ...]
+  norm: tf.Tensor
+  is_finite: tf.Tensor
+
+
 @dataclasses.dataclass(frozen=True)
 class UpdatePath:
   """The TensorFlow of the aggregation, on the client (`encode`) and on the server (`finish`).
@@ -68,26 +85,34 @@ class UpdatePath:
   def codec(self) -> quantization.Encoding | None:
     return self.plan.codec(sum(self.sizes))
 
-  def encode(self, tensors: Sequence[tf.Tensor], rotation_seed: tf.Tensor, rounding_seed: tf.Tensor) -> tuple[Any, ...]:
-    """Returns what a client sends (tensors, or the codec's integers), the norm of its update, and what is counted."""
+  def encode(
+    self, tensors: Sequence[tf.Tensor], weight: tf.Tensor, rotation_seed: tf.Tensor, rounding_seed: tf.Tensor
+  ) -> Encoded:
+    """Returns what a client sends, and what is to be known of it.
+
+    Args:
+      tensors: Its update.
+      weight: float32, the number of its examples; not looked at if all clients have the same weight.
+      rotation_seed: int32 `[2]`, the same for all clients of a round.
+      rounding_seed: int32 `[2]`, another one for each client.
+    """
     if self._is_joined:
       tensors = [tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)]
     clipped, norm, is_finite = clip(tensors, self.plan.clip_norm)
-    encoded = self.codec.encode(clipped[0], rotation_seed, rounding_seed) if self.codec else tuple(clipped)
-    is_clipped = norm > (math.inf if self.plan.clip_norm is None else self.plan.clip_norm)
-    counted = collections.OrderedDict(
-      clients=tf.constant(1),
-      norm_sum=norm,
-      clipped=tf.cast(is_clipped, tf.int32),
-      rejected=tf.cast(tf.logical_not(is_finite), tf.int32),
-    )
-    return encoded, norm, counted
+    sent = self.codec.encode(clipped[0], rotation_seed, rounding_seed) if self.codec else tuple(clipped)
+    if self.plan.weighting == 'uniform':
+      return Encoded((sent,), norm, is_finite)
+    weight = tf.where(is_finite, weight, 0.0)
+    # A whole number of examples: integers times it are integers, and their sum is exact.
+    factor = tf.cast(weight, tf.int64) if self.codec else weight
+    weighted = tf.nest.map_structure(lambda part: tf.cast(part, factor.dtype) * factor, sent)
+    return Encoded((weighted, weight), norm, is_finite)
 
-  def finish(self, total: Any, rotation_seed: tf.Tensor, noise: tf.Tensor | None = None) -> tuple[tf.Tensor, ...]:
-    """Returns the mean of the updates whose encoded sum is `total`.
+  def finish(self, sums: tuple[Any, ...], rotation_seed: tf.Tensor, noise: tf.Tensor | None = None) -> Any:
+    """Returns the mean of the updates, a tuple of tensors.
 
     Args:
-      total: The sum.
+      sums: The sums over the clients of `Encoded.sent`.
       rotation_seed: That of the round.
       noise: int64 of the codec's size, added to the sum before anything else happens to it; None if the plan has none.
         Anything of another size, also nothing, ends the round with an error: never a mean without noise.
@@ -97,12 +122,15 @@ class UpdatePath:
     """
     if (noise is not None) != self.plan.is_private:
       raise ValueError(f'Expected noise if and only if the plan is private, found {noise} for {self.plan}.')
+    total, *weights = sums
+    # The number of clients is not looked at: with noise, it would be one more thing to protect.
+    divisor = weights[0] if weights else tf.constant(float(self.plan.clients_per_round))
     if self.codec is None:
       tensors = self._split(total[0]) if self._is_joined else total
-      return tuple(tensor / self.plan.clients_per_round for tensor in tensors)
+      return tuple(tf.math.divide_no_nan(tensor, divisor) for tensor in tensors)
     if noise is not None:
       total = tf.cast(total, tf.int64) + tf.ensure_shape(noise, [self.codec.encoded_size])
-    mean = self.codec.decode(total, rotation_seed) / self.plan.clients_per_round
+    mean = tf.math.divide_no_nan(self.codec.decode(total, rotation_seed), tf.cast(divisor, tf.float64))
     return tuple(self._split(tf.cast(mean, tf.float32)))
 
   @property
@@ -153,20 +181,20 @@ class RoundNoise:
 def build_aggregator(
   weights_type: tff.StructType, plan: plan_lib.PrivacyPlan, seed: seeds.Seed
 ) -> tff.templates.AggregationProcess:
-  """Builds the aggregation of updates `(delta, rounding_seed)` to their noised mean.
+  """Builds the aggregation of updates to their noised mean.
 
   Args:
-    weights_type: The type of `delta`: a structure of float32 tensors.
-    plan: Says how to clip, quantize and noise, and what to divide by.
+    weights_type: The type of an update: a structure of float32 tensors.
+    plan: Says how to clip, quantize, weight and noise, and what to divide by.
     seed: Where the rotation comes from.
 
   Returns:
-    An `AggregationProcess` that ignores the weights of clients (the sensitivity of a weighted mean is not clip over
-    clients); its state counts the rounds and takes the noise of the next one, which `RoundNoise` draws.
+    An `AggregationProcess` of updates, weights (float32, the number of examples) and `ClientTag`s, whose measurements
+    are the `ClientReport` of the round. Weights count only if the plan says so: with noise it cannot, for the
+    sensitivity of a weighted mean is not clip over clients. Its state counts the rounds and takes the noise of the next
+    one, which `RoundNoise` draws.
   """
   path = UpdatePath(plan, tuple(tuple(tensor_type.shape) for tensor_type in weights_type))
-  update_type = tff.to_type(collections.OrderedDict(delta=weights_type, rounding_seed=_SEED_TYPE))
-
   initial_state = tff.tensorflow.computation(lambda: _initial_state(plan, seed))
   state_type = initial_state.type_signature.result
 
@@ -174,14 +202,15 @@ def build_aggregator(
   def rotation_seed_of_round(state: Any) -> tf.Tensor:
     return _fold_in(state['rotation_seed'], state['round'])
 
-  @tff.tensorflow.computation(update_type, _SEED_TYPE)
-  def encode(update: Any, rotation_seed: tf.Tensor) -> Any:
-    return path.encode(list(update['delta']), rotation_seed, update['rounding_seed'])
+  @tff.tensorflow.computation(weights_type, np.float32, tagging.TAG_TYPE, _SEED_TYPE)
+  def encode(update: Any, weight: tf.Tensor, tag: Any, rotation_seed: tf.Tensor) -> Any:
+    encoded = path.encode(list(update), weight, rotation_seed, tag.rounding_seed)
+    return encoded.sent, client_report.ClientReport(tag.index, tag.examples, encoded.is_finite, encoded.norm)
 
   @tff.tensorflow.computation(state_type, encode.type_signature.result[0])
-  def finish(state: Any, total: Any) -> Any:
+  def finish(state: Any, sums: Any) -> Any:
     new_state = collections.OrderedDict(state, round=state['round'] + 1, **_no_noise(plan))
-    return new_state, path.finish(total, _fold_in(state['rotation_seed'], state['round']), state.get(_NOISE))
+    return new_state, path.finish(sums, _fold_in(state['rotation_seed'], state['round']), state.get(_NOISE))
 
   @tff.federated_computation
   def initialize() -> Any:
@@ -189,18 +218,15 @@ def build_aggregator(
 
   @tff.federated_computation(
     tff.FederatedType(state_type, tff.SERVER),
-    tff.FederatedType(update_type, tff.CLIENTS),
+    tff.FederatedType(weights_type, tff.CLIENTS),
     tff.FederatedType(np.float32, tff.CLIENTS),
+    tff.FederatedType(tagging.TAG_TYPE, tff.CLIENTS),
   )
-  def next_round(state: Any, update: Any, weight: Any) -> Any:
-    del weight
+  def next_round(state: Any, update: Any, weight: Any, tag: Any) -> Any:
     rotation_seed = tff.federated_broadcast(tff.federated_map(rotation_seed_of_round, state))
-    encoded, norm, counted = tff.federated_map(encode, (update, rotation_seed))
-    new_state, mean = tff.federated_map(finish, (state, tff.federated_sum(encoded)))
-    measurements = tff.federated_zip(
-      collections.OrderedDict(sums=tff.federated_sum(counted), norm_max=tff.federated_max(norm))
-    )
-    return tff.templates.MeasuredProcessOutput(new_state, mean, measurements)
+    sent, report = tff.federated_map(encode, (update, weight, tag, rotation_seed))
+    new_state, mean = tff.federated_map(finish, (state, tff.federated_sum(sent)))
+    return tff.templates.MeasuredProcessOutput(new_state, mean, gathering.gather(report))
 
   return tff.templates.AggregationProcess(initialize, next_round)
 

@@ -1,33 +1,14 @@
-"""What an algorithm is: a frozen dataclass whose fields are its options and which builds the TFF parts of a round.
+"""What algorithms are made of: a frozen dataclass whose fields are options, and the TFF parts of a round.
 
-One of your own is a class such as this, in a module that can be imported. It is FedAvg whose clients take steps of a
-bounded length. `--algorithm=my_package.my_module:ShortSteps --algorithm_options=bound=0.1` trains with it:
+Most algorithms change something about local training: see `local_algorithm.LocalAlgorithm`, with an example. Others
+are a `Builder` of parts. An algorithm decides nothing about privacy: the plan clips, rounds, sums and noises whatever
+update comes out, so its sensitivity and its epsilon are the same for every algorithm. What is summed beside the update
+has no noise, and such an algorithm is refused where noise is asked for.
 
-    import dataclasses
-    import tensorflow as tf
-    from tff_tasks.algorithms import base
-    from tff_tasks.algorithms import client_work
-
-    @dataclasses.dataclass(frozen=True)
-    class ShortSteps:
-      bound: float
-
-      def build(self, model, weights_type, schema, training, server_optimizer):
-        def shorten(initial, weights, steps):
-          return tf.clip_by_global_norm(steps, self.bound)[0]
-
-        return base.Parts(
-            client_work.build_client_work(model, weights_type, schema, training, shorten),
-            client_work.build_finalizer(server_optimizer, weights_type),
-        )
-
-An algorithm decides what a client computes and what the server does with the mean of the updates. It decides nothing
-about privacy: the plan clips, rounds, sums and noises whatever update comes out, so its sensitivity and its epsilon are
-the same for every algorithm.
-
-The built-in ones import TensorFlow only in `build`: options are checked before it is loaded.
+The built-in ones import TensorFlow only in methods: options are checked before it is loaded.
 """
 
+import dataclasses
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -35,39 +16,94 @@ if TYPE_CHECKING:
 
   from contracts import schema as schema_lib
   from models import functional_model
-  from tff_tasks.algorithms import client_work
+  from tff_tasks import config as config_lib
+  from tff_tasks.algorithms import local_sgd
 
 
 class Parts(NamedTuple):
   """What an algorithm puts into the learning process; the distributor and the aggregator are those of the run.
 
   Attributes:
-    client_work: What a client computes. Its update is `OrderedDict(delta=initial minus trained weights,
-      rounding_seed=dataset.seeds[1])`, its weight 1.
-    finalizer: What the server does with the mean of the deltas.
+    client_work: What a client computes: an update (a tuple of float32 tensors) and its weight, float32, the number of
+      its examples. If its measurements are a dictionary with `sums` (of `loss`, `correct` and `count`), the run shows
+      loss and accuracy. Under noise it cannot have a state: what is in one comes from sums without noise.
+    finalizer: What the server does with the mean of the updates.
+    memory_size: How many float32 numbers a client keeps from round to round; they stay with the client.
+    upload_numbers: How many float32 numbers a client sends beside its update.
+    download_numbers: How many the server sends beside the weights.
   """
 
   client_work: 'tff.learning.templates.ClientWorkProcess'
   finalizer: 'tff.learning.templates.FinalizerProcess'
+  memory_size: int = 0
+  upload_numbers: int = 0
+  download_numbers: int = 0
 
 
-class Algorithm(Protocol):
-  """A frozen dataclass with this method. Its fields are options: each an int, float, bool or str."""
+@dataclasses.dataclass(frozen=True)
+class Context:
+  """What an algorithm is built for.
 
-  def build(
-    self,
-    model: 'functional_model.FunctionalModel',
-    weights_type: 'tff.StructType',
-    schema: 'schema_lib.Schema',
-    training: 'client_work.LocalTraining',
-    server_optimizer: 'tff.learning.optimizers.Optimizer',
-  ) -> Parts:
-    """Returns the parts of a round.
+  Attributes:
+    model: What to train.
+    weights_type: Of its weights, a `tff.learning.models.ModelWeights`.
+    schema: What the clients have.
+    training: What the flags say about a client's steps.
+    server_optimizer: What the flags say about the server: it takes the mean update as a gradient.
+    population: Number of training clients.
+    clients_per_round: Expected clients of a round, by which the sum of updates is divided.
+    clip_norm: L2 bound of an update, or None.
+  """
 
-    Args:
-      model: What to train.
-      weights_type: Of its weights, a `tff.learning.models.ModelWeights`.
-      schema: What the clients hold.
-      training: What the flags say about a client's steps.
-      server_optimizer: What the flags say about the server: it takes the mean delta as a gradient.
-    """
+  model: 'functional_model.FunctionalModel'
+  weights_type: 'tff.StructType'
+  schema: 'schema_lib.Schema'
+  training: 'local_sgd.LocalTraining'
+  server_optimizer: 'tff.learning.optimizers.Optimizer'
+  population: int
+  clients_per_round: int
+  clip_norm: float | None = None
+
+
+class Builder(Protocol):
+  """An algorithm of any TFF parts: a frozen dataclass with this method.
+
+  Its fields are options: each an int, float, bool or str.
+
+  It may have a method `check(config)` as well, which raises a `ValueError` if the algorithm does not work with other
+  flags of a run.
+  """
+
+  def build(self, context: Context) -> Parts:
+    """Returns the parts of a round."""
+
+
+def refuse_noise(name: str, sums: str, config: 'config_lib.Config') -> None:
+  """Raises a ValueError if a config asks for noise, for an algorithm that sums something beside its updates.
+
+  Args:
+    name: Of the algorithm.
+    sums: What it sums.
+    config: The config.
+  """
+  if config.noise_multiplier or config.target_epsilon:
+    raise ValueError(
+      f'Expected no noise with --algorithm={name}, found some: the sum of {sums} is released without any; set '
+      '--noise_multiplier=0 --target_epsilon=0 or choose another --algorithm.'
+    )
+
+
+def refuse_weights(name: str, config: 'config_lib.Config') -> None:
+  """Raises a ValueError if a config weights clients by their examples, for an algorithm of equal weights."""
+  if config.weighting != 'uniform':
+    raise ValueError(f'Expected --weighting=uniform with --algorithm={name}, found {config.weighting}: set it so.')
+
+
+def refuse_optimizer(name: str, config: 'config_lib.Config', *known: str) -> None:
+  """Raises a ValueError if the client optimizer of a config is not among those that an algorithm knows."""
+  if config.client_optimizer not in known:
+    expected = ' or '.join(known)
+    raise ValueError(
+      f'Expected --client_optimizer={expected} with --algorithm={name}, found {config.client_optimizer}: its '
+      'correction is worked out for those steps; set it so.'
+    )

@@ -1,7 +1,7 @@
 """The learning process of a run: an algorithm with the aggregation of the privacy plan, as a real TFF process."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -11,8 +11,13 @@ from models import functional_model
 from tff_tasks.aggregation import private_mean
 from tff_tasks.algorithms import base
 from tff_tasks.algorithms import client_work
+from tff_tasks.algorithms import composition
+from tff_tasks.algorithms import local_algorithm
+from tff_tasks.algorithms import local_sgd
+from tff_tasks.algorithms import schedules
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.runtime import tff_structures
 
 # Adaptive server optimizers divide by the root of a noisy second moment: epsilon as in Reddi et al. 2021 (Adaptive
 # Federated Optimization, arXiv 2003.00295), smaller because clipped updates are. Sums of squares
@@ -20,21 +25,37 @@ from tff_tasks.privacy import plan as plan_lib
 _ADAPTIVITY = 1e-4
 
 
+class Built(NamedTuple):
+  """A learning process, with what its clients keep, send and get, in float32 numbers.
+
+  Attributes:
+    process: The learning process.
+    memory_size: What a client keeps from round to round.
+    upload_numbers: What it sends beside an update of the model's size.
+    download_numbers: What the server sends beside the weights.
+  """
+
+  process: tff.learning.templates.LearningProcess
+  memory_size: int = 0
+  upload_numbers: int = 0
+  download_numbers: int = 0
+
+
 def build_learning_process(
-  algorithm: base.Algorithm,
+  algorithm: local_algorithm.Algorithm,
   model: functional_model.FunctionalModel,
   schema: schema_lib.Schema,
-  training: client_work.LocalTraining,
+  training: local_sgd.LocalTraining,
   server_optimizer: tff.learning.optimizers.Optimizer,
   plan: plan_lib.PrivacyPlan,
   seed: seeds.Seed,
-) -> tff.learning.templates.LearningProcess:
+) -> Built:
   """Builds `<S@SERVER, ClientDataset*@CLIENTS> -> <S@SERVER, metrics@SERVER>`.
 
   Args:
     algorithm: What a client computes, and what the server does with the mean.
     model: What to train.
-    schema: What the clients hold.
+    schema: What the clients have.
     training: What a client does in a round.
     server_optimizer: Takes the mean update as a gradient.
     plan: How updates are clipped, quantized, summed and noised.
@@ -46,14 +67,28 @@ def build_learning_process(
     return tff.learning.models.ModelWeights(tuple(map(tf.constant, model.initial_weights)), ())
 
   weights_type = initial_model_weights.type_signature.result
-  built = algorithm.build(model, weights_type, schema, training, server_optimizer)
-  return tff.learning.templates.compose_learning_process(
-    initial_model_weights,
-    tff.learning.templates.build_broadcast_process(weights_type),
-    built.client_work,
-    private_mean.build_aggregator(weights_type.trainable, plan, seed),
-    built.finalizer,
+  context = base.Context(
+    model, weights_type, schema, training, server_optimizer, plan.population, plan.clients_per_round, plan.clip_norm
   )
+  if isinstance(algorithm, local_algorithm.LocalAlgorithm):
+    parts = client_work.build_parts(context, algorithm)
+  else:
+    parts = algorithm.build(context)
+  update_type = parts.client_work.next.type_signature.result.result.member.update
+  model_size, size = map(tff_structures.count_numbers, (weights_type.trainable, update_type))
+  if plan.is_private:
+    beside = parts.upload_numbers
+    if not isinstance(algorithm, local_algorithm.LocalAlgorithm):  # Its state may come from sums of any kind.
+      beside += tff_structures.count_numbers(parts.client_work.initialize.type_signature.result.member)
+    if beside or size != model_size:
+      raise ValueError(
+        f'Expected updates of {model_size} numbers and nothing summed beside them under noise, found {size} numbers '
+        f'and {beside} beside them: choose another --algorithm, or set --noise_multiplier=0 --target_epsilon=0.'
+      )
+  aggregator = private_mean.build_aggregator(update_type, plan, seed)
+  uploads = parts.upload_numbers + size - model_size + (plan.weighting != 'uniform')
+  process = composition.compose(initial_model_weights, parts, aggregator)
+  return Built(process, parts.memory_size, uploads, parts.download_numbers)
 
 
 def build_server_optimizer(
@@ -81,8 +116,6 @@ def build_server_optimizer(
   if schedule == 'constant':
     return optimizer
 
-  def linear(index: tf.Tensor) -> tf.Tensor:
-    left = 1 - tf.cast(index, tf.float32) / total_rounds
-    return learning_rate * tf.minimum(1.0, 2 * left)
-
-  return optimizers.schedule_learning_rate(optimizer, linear)
+  return optimizers.schedule_learning_rate(
+    optimizer, lambda index: learning_rate * schedules.linear(index, total_rounds)
+  )

@@ -4,17 +4,18 @@ from collections.abc import Sequence
 
 from common import loading
 from common import options as options_lib
-from tff_tasks.algorithms import base
+from tff_tasks import config as config_lib
 from tff_tasks.algorithms import fed_avg
 from tff_tasks.algorithms import fed_prox
+from tff_tasks.algorithms import local_algorithm
 
-ALGORITHMS: dict[str, type[base.Algorithm]] = {
+ALGORITHMS: dict[str, type[local_algorithm.LocalAlgorithm]] = {
   'fed_avg': fed_avg.FedAvg,
   'fed_prox': fed_prox.FedProx,
 }
 
 
-def build(name: str, options: Sequence[str] = ()) -> base.Algorithm:
+def build(name: str, options: Sequence[str] = ()) -> local_algorithm.Algorithm:
   """Returns an algorithm with its options.
 
   Args:
@@ -26,8 +27,23 @@ def build(name: str, options: Sequence[str] = ()) -> base.Algorithm:
   """
   kind = loading.find('--algorithm', name, ALGORITHMS)
   loading.check_dataclass(name, kind)
-  if not callable(getattr(kind, 'build', None)):
+  is_local = issubclass(kind, local_algorithm.LocalAlgorithm)
+  if is_local == callable(getattr(kind, 'build', None)):
     raise ValueError(
-      f'Expected an algorithm, found {name!r} without build: add the method that tff_tasks/algorithms/base.py shows.'
+      'Expected an algorithm that either derives from LocalAlgorithm or has build, found '
+      f'{"both" if is_local else "neither"} in {name!r}: derive it '
+      'from LocalAlgorithm (tff_tasks/algorithms/local_algorithm.py), or add the method that '
+      'tff_tasks/algorithms/base.py shows.'
     )
   return options_lib.build('--algorithm_options', name, kind, options)
+
+
+def check(config: config_lib.Config) -> None:
+  """Checks that the algorithm of a config exists, takes its options, and works with the other flags.
+
+  Raises:
+    ValueError: If it does not.
+  """
+  check_config = getattr(build(config.algorithm, config.algorithm_options), 'check', None)
+  if check_config:
+    check_config(config)

@@ -17,7 +17,7 @@ from contracts import manifests
 from contracts import personalization
 from contracts import schema as schema_lib
 from models import functional_model
-from tff_tasks.algorithms import client_work
+from tff_tasks.algorithms import local_sgd
 from tff_tasks.evaluation import evaluation
 from tff_tasks.population import client_data
 from tff_tasks.population import seeds
@@ -113,26 +113,36 @@ def _dataset(features: np.ndarray, labels: np.ndarray, batch_size: int, client_i
   missing = -len(labels) % batch_size
   filler = np.full((missing, *labels.shape[1:]), schema_lib.IGNORED_LABEL, labels.dtype)
   seed = _SEED.client_seeds(_ROUND, client_id)
-  return client_data.ClientDataset(features, np.int32(0), np.concatenate([labels, filler]), np.int32(len(labels)), seed)
+  return client_data.ClientDataset(
+    features=features,
+    first=np.int32(0),
+    index=np.int32(0),
+    labels=np.concatenate([labels, filler]),
+    memory=np.zeros(0, np.float32),
+    num_examples=np.int32(len(labels)),
+    seeds=seed,
+  )
 
 
 def _build_tune(
   model: functional_model.FunctionalModel, schema: schema_lib.Schema, tuning: personalization.FineTuning
 ) -> session_call.Function:
   """Returns the function `(*weights, *dataset)` to the weights after fine-tuning."""
-  training = client_work.LocalTraining(tuning.learning_rate, tuning.batch_size, tuning.epochs)
+  training = local_sgd.LocalTraining(tuning.learning_rate, tuning.batch_size, tuning.epochs)
   num_weights = len(model.initial_weights)
 
   def tune(*arguments: tf.Tensor) -> list[tf.Tensor]:
     weights, dataset = arguments[:num_weights], client_data.ClientDataset(*arguments[num_weights:])
-    trained, _ = client_work.LocalSgd(model, training, dataset, schema.first_answer).run(list(weights))
+    trained, _ = local_sgd.LocalSgd(model, training, dataset, schema.first_answer).run(list(weights))
     return trained
 
   inputs = [
     *(tf.TensorSpec(weight.shape, weight.dtype) for weight in model.initial_weights),
     tf.TensorSpec((None, *schema.feature.shape), schema.feature.dtype),
     tf.TensorSpec((), tf.int32),
+    tf.TensorSpec((), tf.int32),
     tf.TensorSpec((None, *schema.label.shape), schema.label.dtype),
+    tf.TensorSpec((0,), tf.float32),
     tf.TensorSpec((), tf.int32),
     tf.TensorSpec((2, 2), tf.int32),
   ]

@@ -10,6 +10,7 @@ import numpy as np
 
 from contracts import client_shards
 from contracts import schema as schema_lib
+from tff_tasks.population import client_state
 from tff_tasks.population import seeds
 
 _SPLIT = 'train'
@@ -28,7 +29,9 @@ class ClientDataset(NamedTuple):
   Attributes:
     features: `[at least capacity, *feature.shape]`; what is not the client's is never looked at.
     first: int32, where in the features the client's begin.
+    index: int32, of the client in the training split.
     labels: Integers `[capacity, *label.shape]`, whole batches; what follows the client's never counts.
+    memory: float32 `[size]`, what the client has kept from the last round that it took part in; zeros at first.
     num_examples: int32, how many there are; at most `capacity`.
     seeds: int32 `[2, 2]`: for the order of the examples, and for the stochastic rounding of the update.
   """
@@ -36,7 +39,9 @@ class ClientDataset(NamedTuple):
   # In the order of their names, which is the one that TFF's server has them in, whatever the order here.
   features: Any
   first: Any
+  index: Any
   labels: Any
+  memory: Any
   num_examples: Any
   seeds: Any
 
@@ -62,12 +67,14 @@ class ClientDataSource:
     batch_size: Examples a step.
     max_examples: The most examples a client uses in one round, drawn anew each round.
     seed: The seed of the run.
+    state: What clients keep from round to round; None if they keep nothing.
   """
 
   shards: client_shards.ClientShards
   batch_size: int
   max_examples: int
   seed: seeds.Seed
+  state: client_state.ClientState | None = None
 
   def cohort(self, round_number: int, clients: np.ndarray) -> 'Cohort':
     """Returns the cohort of a round: `clients` are indices into the training split.
@@ -97,7 +104,8 @@ class ClientDataSource:
 
   @functools.cached_property
   def _least_capacity(self) -> int:
-    example_bytes = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.block_specs(1, 1))
+    schema = self.shards.schema
+    example_bytes = sum(math.prod(one.shape) * np.dtype(one.dtype).itemsize for one in (schema.feature, schema.label))
     enough = np.array([min(_LEAST_EXAMPLES, _LEAST_BYTES // example_bytes), self.num_examples.max(initial=0)])
     return int(self._tight_capacities(enough).min())
 
@@ -107,7 +115,9 @@ class ClientDataSource:
     return [
       ((size * capacity, *schema.feature.shape), np.dtype(schema.feature.dtype)),
       ((size,), int32),
+      ((size,), int32),
       ((size, capacity, *schema.label.shape), np.dtype(schema.label.dtype)),
+      ((size, self.state.size if self.state else 0), np.dtype(np.float32)),
       ((size,), int32),
       ((size, 2, 2), int32),
     ]
@@ -139,12 +149,19 @@ class Cohort:
     clients = self.clients[place : place + 1]
     capacity = int(self.source.capacities(clients)[0])
     block = ClientDataset(*(np.zeros(shape, dtype) for shape, dtype in self.source.block_specs(1, capacity)))
-    for error in self.load_block([place], block)[1]:
+    loaded, errors = self.load_block([place], block)
+    for error in errors:
       raise ValueError(error.reason)
+    self.load_state(loaded, block)
     return block.of(0)
 
+  def load_state(self, clients: list[int], block: ClientDataset) -> None:
+    """Reads what clients keep into the block that they fill the beginning of: after the round before this one only."""
+    if self.source.state:
+      self.source.state.read_into(clients, block.memory)
+
   def load_block(self, places: Sequence[int], block: ClientDataset) -> tuple[list[int], list[ClientError]]:
-    """Reads clients into the arrays of a block, one after the other, leaving out whom it cannot read.
+    """Reads clients into the arrays of a block, one after the other, and skips whom it cannot read.
 
     Returns:
       The clients that now fill the beginning of the block, and who was left out.
@@ -164,6 +181,7 @@ class Cohort:
     num_examples = int(source.num_examples[client])
     used = min(num_examples, source.max_examples)
     block.first[number] = first = number * block.labels.shape[1]
+    block.index[number] = client
     block.num_examples[number] = used
     block.seeds[number] = source.seed.client_seeds(self.round_number, source.client_id(client))
     features, labels = block.features[first : first + used], block.labels[number, :used]

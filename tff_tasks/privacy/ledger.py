@@ -201,6 +201,7 @@ def _not_covered(problem: str, is_sequence: bool, has_availability: bool) -> lis
     'the number of ids of training clients, which is taken as public',
     *['who is available when, which is taken as public'] * has_availability,
     'the choice of hyperparameters, if it was made by trying them on these clients',
-    'checkpoints, which contain the secret seed of the noise: keep them with the operator',
+    'checkpoints, which contain the secret seed of the noise, and what clients keep between rounds (client_state.db), '
+    'which has no noise: keep them with the operator',
     'the machine that trains: it sees the logs and every update in the clear',
   ]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import dp_accounting
 
 from contracts import guarantees
+from tff_tasks import config
 from tff_tasks.compression import fine_grid
 from tff_tasks.compression import quantization
 from tff_tasks.population.samplers import base
@@ -36,6 +37,8 @@ class PrivacyPlan:
     noise_multiplier: Standard deviation of the noise on the sum, over the norm bound after rounding. 0: not private.
     delta: The delta of (epsilon, delta), for all that is released.
     learned: What of both was spent before training, on what the data set was made with.
+    weighting: 'uniform', all clients count the same, or 'examples', each by the examples that it trained on: without
+      noise only.
     is_seeded: Whether the noise comes from a seed that somebody knows: nothing is promised then.
     sampling_options: The options of the sampler, each `name=value`.
     availability: Which clients can be invited when, in words; empty: all of them, always.
@@ -55,6 +58,7 @@ class PrivacyPlan:
   is_seeded: bool = False
   sampling_options: tuple[str, ...] = ()
   availability: str = ''
+  weighting: str = 'uniform'
 
   def __post_init__(self) -> None:
     if self.population < 1:
@@ -62,6 +66,13 @@ class PrivacyPlan:
         'Expected training clients, found none: preprocess with smaller test_users_share or validation_users_share.'
       )
     self._check_cohorts()
+    if self.weighting not in config.WEIGHTINGS:
+      raise ValueError(f'Expected weighting to be {" or ".join(config.WEIGHTINGS)}, found {self.weighting!r}.')
+    if self.weighting != 'uniform' and self.is_private:
+      raise ValueError(
+        'Expected --weighting=uniform with noise, found examples: one client could move a weighted mean by more than '
+        'the clip allows; set it so, or --noise_multiplier=0 --target_epsilon=0.'
+      )
     if self.clip_norm is None and (self.quantization_bits or self.noise_multiplier):
       raise ValueError('Expected a clip_norm, found none: quantization and noise need a bound; set --clip_norm.')
     if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
@@ -142,6 +153,8 @@ class PrivacyPlan:
 
     That is the sensitivity of the sum: neighboring data sets differ by what one client adds.
     """
+    if self.weighting != 'uniform':  # A client adds its update times its examples.
+      return None
     codec = self.codec(dimension)
     return codec.norm_bound if codec else self.clip_norm
 

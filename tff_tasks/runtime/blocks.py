@@ -42,7 +42,7 @@ class Block(NamedTuple):
     arrays: A `ClientDataset` of a block, for a number of clients that follows from their own capacity: there are
       few shapes to compile for.
     clients: Who fills the beginning of the arrays.
-    errors: Who was left out.
+    errors: Who was skipped.
     memory: What holds the arrays.
   """
 

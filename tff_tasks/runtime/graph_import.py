@@ -8,7 +8,7 @@ the keys of a dictionary.
 
 from collections.abc import Callable, Iterator, Sequence
 import itertools
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -17,37 +17,82 @@ _SINGLE_ELEMENT_OP = 'DatasetToSingleElement'
 _imports = itertools.count()
 
 
+class _Graph(NamedTuple):
+  """A computation's graph, and the names of the tensors of its flattened parameter and result."""
+
+  graph_def: tf.compat.v1.GraphDef
+  parameters: list[str]
+  results: list[str]
+
+
 def import_computation(
-  computation: tff.framework.ConcreteComputation, for_xla: bool = False
+  computation: tff.framework.ConcreteComputation, for_xla: bool = False, results: Sequence[int] | None = None
 ) -> Callable[[Sequence[Any]], list[tf.Tensor]]:
   """Returns a function of flat arguments that runs the computation's graph.
 
   Args:
     computation: A computation that is one TensorFlow graph, as the parts of a `MapReduceForm` are.
     for_xla: Whether XLA will compile it, which wants loops as they are.
+    results: Which leaves of the result to compute, by index; by default all. Arguments that these do not depend on are
+      not looked at.
 
   Raises:
     ValueError: If the computation is something else, or reads more than one element of a sequence.
   """
-  proto = tff.framework.serialize_computation(computation)
-  if proto.WhichOneof('computation') != 'tensorflow':
-    raise ValueError(f'Expected a TensorFlow computation, found {proto.WhichOneof("computation")}.')
-  graph_def = tf.compat.v1.GraphDef()
-  proto.tensorflow.graph_def.Unpack(graph_def)
+  graph_def, parameters, all_results = graph = _read(computation)
+  chosen = range(len(all_results)) if results is None else results
+  needed = sorted(set().union(*map(_find_dependencies(graph).__getitem__, chosen)))
   _make_function_names_unique(graph_def)
-  parameters = _tensor_names(proto.tensorflow.parameter, graph_def)
-  results = _tensor_names(proto.tensorflow.result, graph_def)
   _remove_dead_nodes(graph_def)
   _lower_loops(graph_def, not for_xla)
 
   def call(*arguments: tf.Tensor) -> list[tf.Tensor]:
     inputs = dict(zip(parameters, arguments, strict=True))
-    return tf.graph_util.import_graph_def(graph_def, input_map=inputs, return_elements=results, name='')
+    return tf.graph_util.import_graph_def(graph_def, input_map=inputs, return_elements=all_results, name='')
 
   function = tf.compat.v1.wrap_function(call, [_spec(name, graph_def) for name in parameters])
   # What only led to the inputs that were cut off would still want to be fed.
-  pruned = function.prune(function.inputs, function.outputs)
-  return lambda arguments: pruned(*arguments)
+  pruned = function.prune([function.inputs[index] for index in needed], [function.outputs[index] for index in chosen])
+  return lambda arguments: pruned(*(arguments[index] for index in needed))
+
+
+def find_dependencies(computation: tff.framework.ConcreteComputation) -> list[set[int]]:
+  """Returns, for each leaf of a computation's result, the leaves of its parameter that it depends on."""
+  return _find_dependencies(_read(computation))
+
+
+def _read(computation: tff.framework.ConcreteComputation) -> _Graph:
+  proto = tff.framework.serialize_computation(computation)
+  if proto.WhichOneof('computation') != 'tensorflow':
+    raise ValueError(f'Expected a TensorFlow computation, found {proto.WhichOneof("computation")}.')
+  graph_def = tf.compat.v1.GraphDef()
+  proto.tensorflow.graph_def.Unpack(graph_def)
+  parameters = _tensor_names(proto.tensorflow.parameter, graph_def)
+  return _Graph(graph_def, parameters, _tensor_names(proto.tensorflow.result, graph_def))
+
+
+def _find_dependencies(graph: _Graph) -> list[set[int]]:
+  inputs = {node.name: node.input for node in graph.graph_def.node}
+  indices = {name: index for index, name in enumerate(graph.parameters)}
+  found = []
+  for result in graph.results:
+    pending, seen, dependencies = [result], {result}, set()
+    while pending:
+      name = pending.pop()
+      if name in indices:
+        dependencies.add(indices[name])
+        continue
+      following = {_tensor_name(other) for other in inputs[name.split(':')[0]]} - seen
+      seen |= following
+      pending += following
+    found.append(dependencies)
+  return found
+
+
+def _tensor_name(reference: str) -> str:
+  """Returns the full name of a tensor that a node refers to: its first output has a short one."""
+  reference = reference.lstrip('^')
+  return reference if ':' in reference else f'{reference}:0'
 
 
 def _tensor_names(binding: Any, graph_def: tf.compat.v1.GraphDef) -> list[str]:
@@ -67,14 +112,26 @@ def _tensor_names(binding: Any, graph_def: tf.compat.v1.GraphDef) -> list[str]:
 
 def _single_element_names(variant_name: str, graph_def: tf.compat.v1.GraphDef) -> list[str]:
   """Returns the names of the tensors of the one element that the graph reads from a sequence."""
-  readers = [node for node in graph_def.node if variant_name.split(':')[0] in (i.split(':')[0] for i in node.input)]
-  match [node.op for node in readers]:
-    case ['Identity']:
-      return _single_element_names(readers[0].name, graph_def)
-    case [op] if op == _SINGLE_ELEMENT_OP:
-      return [f'{readers[0].name}:{index}' for index in range(len(readers[0].attr['output_types'].list.type))]
-    case others:
-      raise ValueError(f'Expected a graph that reads one element of its sequence, found {others}.')
+  first, *others = _find_readers(variant_name, graph_def)
+  names = [f'{first.name}:{index}' for index in range(len(first.attr['output_types'].list.type))]
+  # Whoever reads the same element again reads the same tensors.
+  same = {f'{other.name}:{index}': name for other in others for index, name in enumerate(names)}
+  for node in graph_def.node:
+    for number, reference in enumerate(node.input):
+      node.input[number] = same.get(_tensor_name(reference), reference)
+  return names
+
+
+def _find_readers(variant_name: str, graph_def: tf.compat.v1.GraphDef) -> list[Any]:
+  """Returns the nodes that read the one element of a sequence, if nothing else looks at it."""
+  readers = []
+  for node in graph_def.node:
+    if variant_name.split(':')[0] in (reference.split(':')[0] for reference in node.input):
+      readers += _find_readers(node.name, graph_def) if node.op == 'Identity' else [node]
+  if not readers or any(node.op != _SINGLE_ELEMENT_OP for node in readers):
+    operations = [node.op for node in readers]
+    raise ValueError(f'Expected a graph that reads one element of its sequence, found {operations}.')
+  return readers
 
 
 def _spec(tensor_name: str, graph_def: tf.compat.v1.GraphDef) -> tf.TensorSpec:

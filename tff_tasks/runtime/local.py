@@ -79,20 +79,20 @@ class LocalRuntime:
   def next(
     self, state: Any, cohort: client_data.Cohort, upcoming: client_data.Cohort | None = None
   ) -> runtime.RoundResult:
-    """Runs one round; no more than a few blocks of clients are in memory."""
+    """Runs one round; in memory are the examples of a few blocks of clients, and what is gathered of all."""
     flat_state = tff_structures.flatten(state, self._state_type)
     context = self._prepare(*flat_state)
-    left_out: list[client_data.ClientError] = []
+    unreadable: list[client_data.ClientError] = []
 
     def train_all() -> Iterator[list[np.ndarray]]:
       for total, errors in self._workers.in_order(self._tasks(cohort, upcoming, context)):
-        left_out.extend(errors)
+        unreadable.extend(errors)
         if total:
           yield total
 
     outputs = self._report_and_update(*flat_state, *self._merge(train_all()))
     new_state, metrics = tff_structures.pack(_detach(outputs, flat_state), self._result_type)
-    return runtime.RoundResult(new_state, metrics, left_out)
+    return runtime.finish_round(new_state, metrics, unreadable)
 
   def close(self) -> None:
     """Ends the threads."""
@@ -104,28 +104,33 @@ class LocalRuntime:
   ) -> Iterator[Callable[[], Any]]:
     """Yields what trains each block, which was begun to be read meanwhile."""
     for loading in self._reader.read(cohort, upcoming):
-      work = self._block_work or self._begin(loading.result(), context)
-      yield functools.partial(self._train, work, loading, context)
+      work = self._block_work or self._begin(cohort, loading.result(), context)
+      yield functools.partial(self._train, work, cohort, loading, context)
 
   def _train(
     self,
     work: block_training.BlockWork | None,
+    cohort: client_data.Cohort,
     loading: 'futures.Future[blocks.Block]',
     context: list[np.ndarray],
   ) -> tuple[list[np.ndarray], list[client_data.ClientError]]:
-    """Returns the sum of a block, empty if none of its clients could be read, and who was left out."""
+    """Returns the sum of a block, empty if none of its clients could be read, and who could not."""
     block = loading.result()
     if work is None or not block.clients:
       return [], block.errors
-    total, rejected = work(block, context)
+    # Not by the reader, which may be ahead by a round.
+    cohort.load_state(block.clients, block.arrays)
+    total = work(block, context)
     self._reader.free(block)
-    not_finite = [client_data.ClientError(block.clients[number], runtime.NOT_FINITE) for number in rejected]
-    return total, [*block.errors, *not_finite]
+    return total, block.errors
 
-  def _begin(self, block: blocks.Block, context: list[np.ndarray]) -> block_training.BlockWork | None:
+  def _begin(
+    self, cohort: client_data.Cohort, block: blocks.Block, context: list[np.ndarray]
+  ) -> block_training.BlockWork | None:
     """Returns what trains the first block, and all others unless there was nothing to measure with."""
     if not block.clients:
       return None
+    cohort.load_state(block.clients, block.arrays)
     if self.use_xla is None and not block.arrays.num_examples[0]:
       return block_training.BlockWork(self._form, use_xla=False)
     self._block_work = self._build_block_work(block, context)

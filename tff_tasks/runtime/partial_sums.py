@@ -28,9 +28,10 @@ class Merge:
   """
 
   def __init__(self, form: tff.backends.mapreduce.MapReduceForm) -> None:
-    specs = tff_structures.specs(form.zero.type_signature.result)
-    num_bytes = sum(spec.shape.num_elements() * spec.dtype.size for spec in specs)
-    self.at_once = max(1, min(_MAX_SUMS, _MAX_BYTES // num_bytes))
+    specs = tff_structures.specs(form.report.type_signature.parameter)
+    # What is gathered has no size of its own, and is not counted.
+    num_bytes = sum((spec.shape.num_elements() or 0) * spec.dtype.size for spec in specs)
+    self.at_once = max(1, min(_MAX_SUMS, _MAX_BYTES // max(1, num_bytes)))
     zero, merge = (graph_import.import_computation(part) for part in (form.zero, form.merge))
     self._zero = session_call.make_resident(lambda: zero([]), [])()
 

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from tff_tasks.population import client_data
+from tff_tasks.population import client_report
 
 
 class RoundResult(NamedTuple):
@@ -12,12 +15,16 @@ class RoundResult(NamedTuple):
   Attributes:
     state: The state after it: a nested structure of NumPy arrays.
     metrics: Its metrics by name.
-    left_out: The clients that could not take part: their data cannot be read or their update is not finite.
+    skipped: The clients that could not take part: their data cannot be read or their update is not finite.
+    report: What became of the update of each client whose data could be read, ordered by client.
+    memory: What the accepted clients keep for their next round; None if the algorithm has nothing of that kind.
   """
 
   state: Any
   metrics: Any
-  left_out: Sequence[client_data.ClientError] = ()
+  skipped: Sequence[client_data.ClientError] = ()
+  report: client_report.ClientReport | None = None
+  memory: client_report.ClientMemory | None = None
 
 
 # Why a client is skipped although its data can be read.
@@ -25,6 +32,28 @@ NOT_FINITE = (
   'Expected a finite update, found NaN or infinity: look at its examples, or train in a new --output_dir with a '
   'lower --client_learning_rate.'
 )
+
+
+def finish_round(state: Any, metrics: Any, unreadable: Sequence[client_data.ClientError]) -> RoundResult:
+  """Returns what a round gives, with the reports that its metrics hold.
+
+  Args:
+    state: The state after it.
+    metrics: Its metrics, with a `ClientReport` and perhaps a `ClientMemory` somewhere in them.
+    unreadable: The clients whose data could not be read.
+
+  Raises:
+    ValueError: If there is no report.
+  """
+  report = client_report.find(metrics, client_report.ClientReport)
+  memory = client_report.find(metrics, client_report.ClientMemory)
+  if report is None:
+    raise ValueError('Expected an aggregator that gathers a ClientReport in its measurements, found none.')
+  rejected = [client_data.ClientError(int(client), NOT_FINITE) for client in report.index[~report.accepted]]
+  if memory is not None:
+    accepted = np.isin(memory.index, report.index[report.accepted])
+    memory = client_report.ClientMemory(*(column[accepted] for column in memory))
+  return RoundResult(state, metrics, [*unreadable, *rejected], report, memory)
 
 
 class Runtime(Protocol):

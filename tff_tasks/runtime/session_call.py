@@ -30,6 +30,9 @@ def make_resident(function: Callable[..., Sequence[tf.Tensor]], specs: Iterable[
     inputs = [tf.compat.v1.placeholder(spec.dtype, spec.shape) for spec in specs]
     # What is fed cannot be fetched under the same name.
     outputs = [tf.identity(output) for output in function(*inputs)]
+  # A session refuses to run nothing, as when the server of a process sends nothing.
+  if not outputs:
+    return lambda *arguments: []
   threads = tf.config.threading.get_intra_op_parallelism_threads()
   session = tf.compat.v1.Session(graph=graph, config=tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads))
   options = config_pb2.CallableOptions(feed=_names(inputs), fetch=_names(outputs))

@@ -69,21 +69,14 @@ class TffRuntime:
     """Runs one round; all of its clients are in memory."""
     del upcoming
     datasets: dict[int, client_data.ClientDataset] = {}
-    left_out = []
+    unreadable = []
     for place, client in enumerate(cohort.clients.tolist()):
       try:
         datasets[client] = cohort.load(place)
       except ValueError as error:
-        left_out.append(client_data.ClientError(client, str(error)))
+        unreadable.append(client_data.ClientError(client, str(error)))
     output = self._process.next(state, [[dataset] for dataset in datasets.values()])
-    if output.metrics['aggregator']['sums']['rejected']:
-      rejected = (client for client, dataset in datasets.items() if self._is_rejected(state, dataset))
-      left_out += [client_data.ClientError(client, runtime.NOT_FINITE) for client in rejected]
-    return runtime.RoundResult(output.state, output.metrics, left_out)
-
-  def _is_rejected(self, state: Any, dataset: client_data.ClientDataset) -> bool:
-    """Runs a round of one: the sums of a whole cohort do not say who of them it was."""
-    return bool(self._process.next(state, [[dataset]]).metrics['aggregator']['sums']['rejected'])
+    return runtime.finish_round(output.state, output.metrics, unreadable)
 
   def close(self) -> None:
     """Ends the server."""

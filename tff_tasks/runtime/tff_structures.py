@@ -31,6 +31,11 @@ def specs(value_type: tff.Type) -> list[tf.TensorSpec]:
   return [spec for _, element in tff.structure.iter_elements(value_type) for spec in specs(element)]
 
 
+def count_numbers(value_type: tff.Type) -> int:
+  """Returns how many numbers the tensors of a type have together."""
+  return sum(spec.shape.num_elements() for spec in specs(value_type))
+
+
 def names(value_type: tff.Type, name: str | None = None) -> list[str | None]:
   """Returns the names of the leaves of a type, without those of the structures around them."""
   if isinstance(value_type, tff.TensorType):

@@ -22,7 +22,7 @@ from tff_tasks.training import history as history_lib
 from tff_tasks.training import metrics
 
 # Grows when a reader of the older form would misread the new one. The first had no number.
-FORMAT = 3
+FORMAT = 4
 _NAME = re.compile(r'round_(\d{6,})\.ckpt')
 # The last one, and one to go back to should the last be damaged.
 _KEPT = 2
@@ -137,6 +137,10 @@ class Checkpoints:
     files.write_atomically(path, hashlib.sha256(content).digest() + content)
     for name in _names(self._folder)[:-_KEPT]:
       os.remove(os.path.join(self._folder, name))
+
+  def oldest(self) -> int:
+    """Returns the oldest round that there is a checkpoint of; 0 without one."""
+    return min(map(_round_of, _names(self._folder)), default=0)
 
 
 def load_last(folder: str) -> ProgramState | None:

@@ -1,7 +1,7 @@
 """A run's figures, one row a round: metrics.csv for everyone, TensorBoard for who has it open."""
 
 import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 import contextlib
 import csv
 import dataclasses
@@ -14,6 +14,7 @@ import numpy as np
 
 from common import files
 from contracts import run_directory
+from tff_tasks.runtime import runtime as runtime_lib
 from tff_tasks.training import tensorboard_writer
 
 
@@ -31,7 +32,7 @@ class RoundMetrics:
     eval_accuracy_per_user: On held-out users, the mean over users.
     epsilon: Spent so far, what the data set has cost included; of rounds that were evaluated or saved, since working it
       out takes longer than many a round.
-    update_norm_mean: L2 norm of the updates before clipping.
+    update_norm_mean: L2 norm of the updates before clipping; of what FedNova sends, which is the update per step.
     update_norm_max: The largest of them.
     clipped_share: Share of the cohort whose update was clipped.
     left_out_clients: Clients of the cohort that took no part, because their data could not be used or their update was
@@ -63,26 +64,25 @@ _MOST_DIGITS = 10  # Of a round's number.
 _WHOLE_NUMBERS = {'round', 'clients', 'left_out_clients', 'bytes_up_per_client', 'bytes_down_per_client'}
 
 
-def of_round(round_number: int, measured: Mapping[str, Any], skipped: int) -> RoundMetrics:
+def of_round(round_number: int, result: runtime_lib.RoundResult, clip_norm: float | None) -> RoundMetrics:
   """Returns what the clients of a round have measured.
 
   Args:
     round_number: The round.
-    measured: The metrics of the learning process, which are sums over its clients, and a largest norm.
-    skipped: How many clients the runtime skipped.
+    result: What the round gave.
+    clip_norm: L2 bound of an update, or None.
   """
-  work, sums = measured['client_work'], measured['aggregator']['sums']
-  clients = int(sums['clients']) - int(sums['rejected'])
-  return RoundMetrics(
-    round=round_number,
-    clients=clients,
-    loss=_ratio(work['loss'], work['count']),
-    accuracy=_ratio(work['correct'], work['count']),
-    update_norm_mean=_ratio(sums['norm_sum'], clients),
-    update_norm_max=float(measured['aggregator']['norm_max']) if clients else None,
-    clipped_share=_ratio(sums['clipped'], clients),
-    left_out_clients=skipped,
-  )
+  row = RoundMetrics(round=round_number, left_out_clients=len(result.skipped))
+  if result.report is not None:
+    norms = result.report.norm[result.report.accepted]
+    row.clients = len(norms)
+    if len(norms):
+      row.update_norm_mean, row.update_norm_max = float(norms.mean(dtype=float)), float(norms.max())
+      row.clipped_share = float(np.mean(norms > (math.inf if clip_norm is None else clip_norm)))
+  sums = result.metrics['client_work'].get('sums')
+  if sums:
+    row.loss, row.accuracy = (_ratio(sums[name], sums['count']) for name in ('loss', 'correct'))
+  return row
 
 
 def _ratio(value: Any, total: Any) -> float | None:

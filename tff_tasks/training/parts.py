@@ -3,14 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import tensorflow_federated as tff
-
 from contracts import provenance
 from contracts import schema as schema_lib
 from models import functional_model
 from tff_tasks import config as config_lib
-from tff_tasks.algorithms import client_work
 from tff_tasks.algorithms import learning_process
+from tff_tasks.algorithms import local_sgd
 from tff_tasks.algorithms import registry
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
@@ -46,6 +44,7 @@ def build_plan(
     is_seeded=config.seed is not None,
     sampling_options=tuple(config.sampling_options),
     availability=availability,
+    weighting=config.weighting,
   )
   if not config.target_epsilon:
     return plan
@@ -64,22 +63,25 @@ def build_learning_process(
   schema: schema_lib.Schema,
   plan: plan_lib.PrivacyPlan,
   seed: seeds.Seed,
-) -> tff.learning.templates.LearningProcess:
+) -> learning_process.Built:
   """Returns the learning process of the config; see `learning_process.build_learning_process`.
 
   Args:
     config: What to do.
-    rounds: The rounds that the server's optimizer goes through, which its schedule is worked out from.
+    rounds: The rounds of the run, which schedules of learning rates go through.
     model: What to train.
     schema: What the clients hold.
     plan: The privacy plan.
     seed: The seed of the run.
   """
-  # The plan does not depend on the algorithm: clip, grid and noise are for whatever update its clients send.
-  training = client_work.LocalTraining(
+  training = local_sgd.LocalTraining(
     config.client_learning_rate,
     config.client_batch_size,
     config.client_epochs_per_round,
+    config.client_optimizer,
+    config.client_learning_rate_schedule,
+    rounds,
+    config.max_gradient_norm,
   )
   server_optimizer = learning_process.build_server_optimizer(
     config.server_optimizer,

@@ -23,12 +23,14 @@ from tff_tasks.evaluation import baselines
 from tff_tasks.evaluation import evaluation
 from tff_tasks.population import availability
 from tff_tasks.population import client_data
+from tff_tasks.population import client_state
 from tff_tasks.population import cohorts
 from tff_tasks.privacy import ledger
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.runtime import registry as runtimes
 from tff_tasks.runtime import runtime as runtime_lib
 from tff_tasks.runtime import workers
+from tff_tasks.training import announcement
 from tff_tasks.training import checkpoints
 from tff_tasks.training import divergence
 from tff_tasks.training import figures
@@ -123,8 +125,9 @@ class Run:
     use_xla = config_lib.XLA[config.xla] if saved is None or saved.use_xla is None else saved.use_xla
     self._model = functional_model.FunctionalModel(build_model, int(self._seed.stream('model').integers(2**31)))
     own_rounds = config.total_rounds - start.history.first_round + 1
-    process = parts.build_learning_process(config, own_rounds, self._model, shards.schema, self._plan, self._seed)
-    self._runtime = runtimes.build_runtime(config.runtime, process, use_xla)
+    self._process = parts.build_learning_process(config, own_rounds, self._model, shards.schema, self._plan, self._seed)
+    self._clients_state = self._open_state(self._process.memory_size) if self._process.memory_size else None
+    self._runtime = runtimes.build_runtime(config.runtime, self._process.process, use_xla)
     self._dimension = sum(weight.size for weight in self._model.initial_weights)
     self._workers = workers.Workers()
     self._evaluators: dict[str, evaluation.Evaluator] = {}
@@ -137,7 +140,14 @@ class Run:
     start = self._go_on(self._start.saved) if self._start.saved else None
     last_round = start.round_number if start else -1
     self._begun = _weights(start.state) if start else []
-    self._announce(last_round)
+    promise = ledger.promise(self._history(self._config.total_rounds).accounted, self._learned)
+    lines = [
+      *announcement.describe(self._config, self._start, last_round, self._shards.schema.task, self._dimension),
+      f'Privacy: {promise}',
+      *announcement.describe_evaluation(self._config, self._shards, self._eval_split, self._eval_baselines),
+      self._runtime.choice,
+    ]
+    print(*filter(None, lines), sep='\n', file=self._stream, flush=True)
     log = metrics.MetricsLog(self._config.output_dir, self._rows)
     shown = progress.Progress(
       self._stream,
@@ -171,15 +181,24 @@ class Run:
       self._releases.write(history, _weights(saved.state))
     return saved
 
+  def _open_state(self, size: int) -> client_state.ClientState:
+    """Returns what clients had at the checkpoint that the run goes on from; nothing in a run or branch that begins."""
+    saved, (run_id, _) = self._start.saved, self._start.history.run
+    is_new = saved is None or saved.history.run[0] != run_id
+    path = os.path.join(self._config.output_dir, reading.CLIENT_STATE)
+    return client_state.ClientState(path, size, run_id, saved.round_number if saved else 0, is_new)
+
   def close(self) -> None:
     """Ends the runtime and the threads."""
     self._runtime.close()
     self._workers.close()
+    if self._clients_state:
+      self._clients_state.close()
 
   def _rounds(self, log: metrics.MetricsLog, shown: progress.Progress) -> loop.Rounds:
     config = self._config
     source = client_data.ClientDataSource(
-      self._shards, config.client_batch_size, config.max_examples_per_client, self._seed
+      self._shards, config.client_batch_size, config.max_examples_per_client, self._seed, self._clients_state
     )
     client_ids, first_round = self._shards.clients('train').client_ids, self._start.history.current.first_round
     drawn = cohorts.Cohorts(self._plan, self._seed, client_ids, first_round, self._available)
@@ -214,17 +233,14 @@ class Run:
   ) -> metrics.RoundMetrics:
     row = metrics.RoundMetrics(round_number)
     if result.metrics is not None:
-      row = metrics.of_round(round_number, result.metrics, len(result.left_out))
-      row.bytes_up_per_client = self._plan.update_bytes(self._dimension)
-      row.bytes_down_per_client = 4 * self._dimension
+      row = metrics.of_round(round_number, result, self._plan.clip_norm)
+      row.bytes_up_per_client = self._plan.update_bytes(self._dimension) + 4 * self._process.upload_numbers
+      row.bytes_down_per_client = 4 * (self._dimension + self._process.download_numbers)
       # Working it out takes longer than many a round.
-      row.epsilon = plan_lib.epsilon_of(self._segments(round_number)) if is_evaluated or is_saved else None
+      row.epsilon = plan_lib.epsilon_of(self._history(round_number).accounted) if is_evaluated or is_saved else None
     if is_evaluated:
       row.eval_loss, row.eval_accuracy, row.eval_accuracy_per_user, _ = self._evaluate(self._eval_split, result.state)
     return row
-
-  def _segments(self, round_number: int) -> tuple[plan_lib.Segment, ...]:
-    return self._history(round_number).accounted
 
   def _evaluate(self, split: str, state: Any) -> evaluation.Evaluation:
     if split not in self._evaluators:
@@ -235,9 +251,11 @@ class Run:
 
   def _build_check(self, skipped: skipped_clients.LeftOut) -> Callable[[int, Any, runtime_lib.RoundResult], None]:
     def check(round_number: int, state: Any, result: runtime_lib.RoundResult) -> None:
-      divergence.check(round_number, _weights(state), _weights(result.state), result.left_out)
-      if result.left_out:
-        skipped.take(result.left_out)
+      divergence.check(round_number, _weights(state), _weights(result.state), result.skipped)
+      if result.skipped:
+        skipped.take(result.skipped)
+      if self._clients_state and result.memory is not None:
+        self._clients_state.update(round_number, result.memory)
 
     return check
 
@@ -247,6 +265,8 @@ class Run:
   def _save(self, round_number: int, state: Any, rows: Sequence[metrics.RoundMetrics]) -> None:
     """Makes a round durable, and only then releases its model."""
     history = self._history(round_number)
+    if self._clients_state:
+      self._clients_state.save(round_number, self._kept.oldest())
     self._kept.save(
       checkpoints.ProgramState(
         round_number, self._seed, self._runtime.use_xla, state, history, self._rows.with_added(rows)
@@ -270,30 +290,9 @@ class Run:
     }
     run_directory.write_json(self._config.output_dir, reading.FIGURES, found)
     means = f'{held_out.accuracy:.1%}, as a mean over users {held_out.accuracy_per_user:.1%}.'
-    lines = [f'Accuracy on {self._num_users("test")}: {means}', *comparison.describe(found)]
+    lines = [f'Accuracy on {announcement.count_users(self._shards, "test")}: {means}', *comparison.describe(found)]
     lines += personalization.describe(found)
     print(*lines, sep='\n', file=self._stream)
-
-  def _announce(self, last_round: int) -> None:
-    config, plan = self._config, self._plan
-    begin = 'Starting' if last_round < 0 else f'Resuming after round {last_round}:'
-    if self._start.branched_from:
-      begin = f'Branched from {self._start.branched_from}:'
-    known = comparison.describe({**self._eval_baselines._asdict(), 'population': plan.population})
-    lines = [
-      f'{begin} {config.total_rounds} rounds of {self._shards.schema.task} on the {config.runtime} runtime: '
-      f'{self._dimension:,} weights, {plan.population:,} clients, about {plan.clients_per_round:,} a round.',
-      self._start.note,
-      f'Privacy: {ledger.promise(self._segments(config.total_rounds), self._learned)}',
-      f'Evaluation: every {config.rounds_per_eval} rounds on {self._num_users(self._eval_split)}; in the end on '
-      f'{self._num_users("test")}.',
-      *known,
-      self._runtime.choice,
-    ]
-    print(*filter(None, lines), sep='\n', file=self._stream, flush=True)
-
-  def _num_users(self, split: str) -> str:
-    return f'{self._shards.num_clients(split):,} {split} users'
 
 
 def _weights(state: Any) -> list[np.ndarray]:

@@ -31,23 +31,13 @@ _FREE = (
   '--personalize_epochs',
   '--personalize_learning_rate',
 )
-# What runs did that began before there were these flags.
-_BEFORE = {
-  '--algorithm': '--algorithm=fed_avg',
-  '--algorithm_options': '--algorithm_options=',
-  '--sampling_options': '--sampling_options=',
-}
 # The noise that follows from them is compared instead, as a part of the plan.
 _NOISE = ('--noise_multiplier', '--target_epsilon')
-SIZE, _LENGTH, _SCHEDULE, _BRANCH = (
-  '--model_size',
-  '--total_rounds',
-  '--server_learning_rate_schedule',
-  '--branch_from',
-)
+SIZE, _LENGTH, _BRANCH = '--model_size', '--total_rounds', '--branch_from'
+_SCHEDULES = ('--server_learning_rate_schedule=linear', '--client_learning_rate_schedule=linear')
 
 # What a run has written before its first checkpoint.
-_BEGINNINGS = ('.lock', CONFIG_NAME, reading.METRICS, f'{reading.EVENTS}/')
+_BEGINNINGS = ('.lock', CONFIG_NAME, reading.METRICS, f'{reading.EVENTS}/', reading.CLIENT_STATE)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -142,7 +132,7 @@ def check_same_run(path: str, saved: checkpoints.ProgramState, asked: history_li
 
 
 def _check_flags(path: str, found: history_lib.History, asked: history_lib.History) -> None:
-  stood = {**{name: flag for name, flag in _BEFORE.items() if name in asked.flags}, **found.flags}
+  stood = found.flags
   names = (stood.keys() | asked.flags.keys()) - {*_FREE, *_NOISE, _LENGTH, _BRANCH}
   changed = sorted(name for name in names if stood.get(name) != asked.flags.get(name))
   if changed:
@@ -174,7 +164,7 @@ def _check_length(path: str, saved: checkpoints.ProgramState, asked: history_lib
       f'Expected --total_rounds of at least {saved.round_number}, which the run in {path} has finished, found '
       f'{asked.total_rounds}: type as many or more.'
     )
-  if stood != typed and asked.flags.get(_SCHEDULE, '').endswith('=linear'):
+  if stood != typed and set(_SCHEDULES) & set(asked.flags.values()):
     raise ValueError(
       f'Expected {stood}, from which the linear schedule of learning rates in {path} was worked out, found '
       f'{typed}: type the same to resume this run; or {_branch_remedy(path)}.'

@@ -114,7 +114,7 @@ def _branch(config: config_lib.Config, data: str, default_size: int, ask: _Ask) 
     dataclasses.replace(parent, use_xla=None),
     True,
     f'round {last_round} of {path}',
-    "The rounds of both runs count. The server's optimizer starts anew.",
+    'The rounds of both runs count. What optimizer and algorithm keep starts anew.',
   )
 
 

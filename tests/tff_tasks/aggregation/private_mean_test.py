@@ -17,7 +17,7 @@ from tff_tasks.privacy import plan as plan_lib
 _PLAIN = plan_lib.PrivacyPlan(population=100, clients_per_round=4, quantization_bits=0)
 _CLIPPED = dataclasses.replace(_PLAIN, clip_norm=5.0)
 _NOISED = dataclasses.replace(_CLIPPED, noise_multiplier=2.0, delta=1e-3)
-_SEED = tf.constant([1, 2])
+_SEED, _ONE = tf.constant([1, 2]), tf.constant(1.0)
 _SECRET = seeds.Seed.from_number(1)
 _SHAPES = ((3, 2), (4,))
 
@@ -35,7 +35,7 @@ def _noise(plan: plan_lib.PrivacyPlan, dimension: int, round_number: int = 3) ->
 def _mean(path: private_mean.UpdatePath, updates: list[list[np.ndarray]], round_number: int = 3) -> list[np.ndarray]:
   """Returns the mean of the updates, the way TFF composes the parts."""
   encoded = [
-    path.encode([tf.constant(part, tf.float32) for part in update], _SEED, tf.constant([index, 9]))[0]
+    path.encode([tf.constant(part, tf.float32) for part in update], _ONE, _SEED, tf.constant([index, 9])).sent
     for index, update in enumerate(updates)
   ]
   total = tf.nest.map_structure(lambda *parts: tf.add_n(parts), *encoded)
@@ -151,15 +151,35 @@ class UpdatePathTest(parameterized.TestCase):
   def test_a_client_without_numbers_does_no_harm_and_is_counted(self) -> None:
     path = private_mean.UpdatePath(dataclasses.replace(_CLIPPED, quantization_bits=8), _SHAPES)
     broken = [np.full(shape, np.nan) for shape in _SHAPES]
-    encoded, norm, counted = path.encode([tf.constant(part, tf.float32) for part in broken], _SEED, _SEED)
-    self.assertEqual(np.abs(encoded).max(), 0)
-    self.assertEqual((norm, counted['rejected'], counted['clipped'], counted['clients']), (0.0, 1, 0, 1))
+    encoded = path.encode([tf.constant(part, tf.float32) for part in broken], _ONE, _SEED, _SEED)
+    self.assertEqual(np.abs(encoded.sent[0]).max(), 0)
+    self.assertEqual((encoded.norm, bool(encoded.is_finite)), (0.0, False))
 
-  def test_counts_who_was_clipped(self) -> None:
+  def test_reports_the_norm_before_clipping(self) -> None:
     path = private_mean.UpdatePath(_CLIPPED, _SHAPES)
-    for scale, clipped in ((0.1, 0), (10.0, 1)):
-      counted = path.encode([tf.fill(shape, scale) for shape in _SHAPES], _SEED, _SEED)[2]
-      self.assertEqual((counted['clipped'], counted['rejected']), (clipped, 0))
+    for scale in (0.1, 10.0):
+      encoded = path.encode([tf.fill(shape, scale) for shape in _SHAPES], _ONE, _SEED, _SEED)
+      self.assertAlmostEqual(float(encoded.norm), scale * np.sqrt(10), delta=1e-4)
+      self.assertTrue(encoded.is_finite)
+
+  @parameterized.parameters(0, 16)
+  def test_weights_count_by_examples_and_nobody_gives_nothing(self, bits: int) -> None:
+    plan = dataclasses.replace(_CLIPPED, quantization_bits=bits, weighting='examples')
+    path, updates, weights = private_mean.UpdatePath(plan, _SHAPES), self._updates(3), [1.0, 5.0, 2.0]
+    sent = [
+      path.encode(list(map(tf.constant, update)), tf.constant(weight), _SEED, tf.constant([client, 9])).sent
+      for client, (update, weight) in enumerate(zip(updates, weights, strict=True))
+    ]
+    sums = tf.nest.map_structure(lambda *parts: tf.add_n(parts), *sent)
+    for found, parts in zip(path.finish(sums, _SEED), zip(*updates, strict=True), strict=True):
+      np.testing.assert_allclose(found, np.average(parts, axis=0, weights=weights), atol=2e-3)
+    for found in path.finish(tf.nest.map_structure(tf.zeros_like, sums), _SEED):
+      np.testing.assert_array_equal(found, np.zeros_like(found))
+
+  def test_a_client_without_numbers_has_no_weight(self) -> None:
+    path = private_mean.UpdatePath(dataclasses.replace(_CLIPPED, weighting='examples'), _SHAPES)
+    encoded = path.encode([tf.fill(shape, np.nan) for shape in _SHAPES], tf.constant(7.0), _SEED, _SEED)
+    self.assertEqual(encoded.sent[1], 0.0)
 
 
 class RoundNoiseTest(parameterized.TestCase):
@@ -191,10 +211,10 @@ class RoundNoiseTest(parameterized.TestCase):
   @parameterized.parameters(0, 8)
   def test_without_the_noise_of_the_plan_there_is_no_mean(self, bits: int) -> None:
     path = private_mean.UpdatePath(dataclasses.replace(_NOISED, quantization_bits=bits), _SHAPES)
-    total = path.encode([tf.ones(shape) for shape in _SHAPES], _SEED, _SEED)[0]
+    total = path.encode([tf.ones(shape) for shape in _SHAPES], _ONE, _SEED, _SEED).sent
     with self.assertRaisesRegex(ValueError, 'Expected noise if and only if'):
       path.finish(total, _SEED, None)
-    for wrong in ([], [1], np.arange(total.shape[0] - 1)):
+    for wrong in ([], [1], np.arange(total[0].shape[0] - 1)):
       with self.assertRaisesRegex((ValueError, tf.errors.InvalidArgumentError), 'hape'):
         path.finish(total, _SEED, tf.constant(wrong, tf.int64))
 
@@ -227,7 +247,7 @@ class AttackTest(parameterized.TestCase):
     path, stream = private_mean.UpdatePath(plan, ((self._SIZE,),)), np.random.default_rng(0)
     updates = [scale * stream.normal(size=self._SIZE) for scale in (1e-3,) * 5 + (1.0,)]
     encoded = [
-      path.encode([tf.constant(update, tf.float32)], _SEED, tf.constant([client, 3]))[0]
+      path.encode([tf.constant(update, tf.float32)], _ONE, _SEED, tf.constant([client, 3])).sent[0]
       for client, update in enumerate(updates)
     ]
     sums = [tf.add_n(encoded[:-1]), tf.add_n(encoded)]
@@ -235,7 +255,7 @@ class AttackTest(parameterized.TestCase):
     known = [path.codec.decode(total, _SEED).numpy() for total in sums]
     guesses = []
     for trial in range(self._TRIALS):
-      (mean,) = path.finish(sums[trial % 2], _SEED, _noise(plan, self._SIZE, trial + 1))
+      (mean,) = path.finish((sums[trial % 2],), _SEED, _noise(plan, self._SIZE, trial + 1))
       leftover = [(220 * mean.numpy().astype(float) - one) / plan.noise_stddev(self._SIZE) for one in known]
       guesses.append([attacks.by_grid(*leftover), attacks.by_likelihood(*leftover), attacks.by_fraction(*leftover)])
     right = np.sum(np.array(guesses) == (np.arange(self._TRIALS) % 2)[:, np.newaxis], axis=0)
@@ -248,7 +268,8 @@ class BuildAggregatorTest(absltest.TestCase):
   def test_types(self) -> None:
     weights_type = tff.to_type([(np.float32, shape) for shape in _SHAPES])
     aggregator = private_mean.build_aggregator(weights_type, _CLIPPED, seeds.Seed.from_number(1))
-    self.assertTrue(aggregator.is_weighted)
+    names = [name for name, _ in tff.structure.iter_elements(aggregator.next.type_signature.parameter)]
+    self.assertEqual(names, ['state', 'update', 'weight', 'tag'])
     mean_type = aggregator.next.type_signature.result.result.member
     self.assertEqual(mean_type.compact_representation(), '<float32[3,2],float32[4]>')
     self.assertEqual(

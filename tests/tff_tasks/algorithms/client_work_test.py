@@ -1,7 +1,7 @@
-import functools
-import itertools
+"""Tests of the client work of algorithms whose clients train locally."""
+
+import dataclasses
 import os
-import tempfile
 from typing import Any
 
 from absl.testing import absltest
@@ -10,172 +10,47 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from contracts import schema as schema_lib
-from models import functional_model as functional_model_lib
-from models import task as task_lib
-from models.tasks import handwriting
-from models.tasks import next_character
+from tests.tff_tasks import algorithm_reference
+from tests.tff_tasks import algorithm_rounds
+from tests.tff_tasks import compiled_once
 from tests.tff_tasks import fakes
+from tff_tasks.algorithms import base
 from tff_tasks.algorithms import client_work
+from tff_tasks.algorithms import fed_avg
+from tff_tasks.algorithms import learning_process
+from tff_tasks.algorithms import local_algorithm
+from tff_tasks.algorithms import local_sgd
+from tff_tasks.algorithms import scaffold
 from tff_tasks.population import client_data
 from tff_tasks.population import seeds
 
-_IMAGE, _CHARACTER = schema_lib.Feature('image', 'uint8', (28, 28)), schema_lib.Feature('character', 'int8', ())
-_IMAGES = schema_lib.Schema('handwriting', _IMAGE, _CHARACTER, tuple('01'))
-_CASES = {
-  'text': (functools.partial(next_character.build_model, fakes.SCHEMA, 5), fakes.SCHEMA),
-  'images': (functools.partial(handwriting.build_model, _IMAGES, 6), _IMAGES),
-}
-_RATE = 0.1
-_FIRST = 2
-_SEEDS = np.array([[1, 2], [3, 4]], np.int32)
+# With a linear schedule, the last of them has another learning rate.
+_THRICE = (algorithm_rounds.COHORT,) * 3
 
 
-def _training(epochs: int = 1) -> client_work.LocalTraining:
-  return client_work.LocalTraining(_RATE, 3, epochs)
+def _context() -> base.Context:
+  model = algorithm_rounds.build_model()
+  trainable = tuple(tff.TensorType(np.float32, weight.shape) for weight in model.initial_weights)
+  weights_type = tff.to_type(tff.learning.models.ModelWeights(trainable, ()))
+  optimizer = learning_process.build_server_optimizer('sgd', 1.0)
+  return base.Context(model, weights_type, fakes.SCHEMA, algorithm_rounds.TRAINING, optimizer, 8, 3)
 
 
-def _dataset(schema: schema_lib.Schema, count: int, capacity: int, ignored: int = 2) -> client_data.ClientDataset:
-  stream = np.random.default_rng(0)
-  # What comes before and after the examples must not matter.
-  features = np.full((_FIRST + capacity, *schema.feature.shape), 200, np.uint8)
-  labels = np.full((capacity, *schema.label.shape), 100, np.int8)
-  features[_FIRST : _FIRST + count] = stream.integers(0, schema.num_classes, (count, *schema.feature.shape))
-  labels[:count] = stream.integers(0, schema.num_classes, (count, *schema.label.shape))
-  labels[:count].reshape(-1)[:ignored] = schema_lib.IGNORED_LABEL
-  return client_data.ClientDataset(features, np.int32(_FIRST), labels, np.int32(count), _SEEDS)
+class ClientWorkTest(absltest.TestCase):
+  def test_an_update_has_the_type_of_the_weights(self) -> None:
+    context = _context()
+    parts = client_work.build_parts(context, fed_avg.FedAvg())
+    update = parts.client_work.next.type_signature.result.result.member.update
+    self.assertTrue(context.weights_type.trainable.is_equivalent_to(update))
+    self.assertEqual(parts[2:], (0, 0, 0))
 
-
-def _train(
-  model: functional_model_lib.FunctionalModel, dataset: client_data.ClientDataset, training: client_work.LocalTraining
-) -> tuple[list[np.ndarray], task_lib.Sums]:
-  """Runs our local SGD in a graph, which is where TFF runs it."""
-  with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-    sgd = client_work.LocalSgd(model, training, client_data.ClientDataset(*map(tf.constant, dataset)))
-    return session.run(sgd.run(list(map(tf.constant, model.initial_weights))))
-
-
-def _batches(dataset: client_data.ClientDataset, training: client_work.LocalTraining) -> list[list[int]]:
-  """Returns the numbers of the examples of each batch, -1 for what only fills it up."""
-  seen: list[list[int]] = []
-
-  class Seeing(client_work.LocalSgd):
-    def _step(self, features: tf.Tensor, labels: tf.Tensor, weights: Any, totals: Any) -> Any:
-      seen.append(np.where(labels.numpy() >= 0, features.numpy()[:, 0], -1).tolist())
-      return weights, totals
-
-  model: Any = None  # Not asked for anything; and executed at once, the loops are Python's.
-  Seeing(model, training, client_data.ClientDataset(*map(tf.constant, dataset))).run([tf.zeros([1])])
-  return seen
-
-
-def _numbered(count: int, capacity: int, seed: int = 1) -> client_data.ClientDataset:
-  """Returns examples that are their own numbers."""
-  numbers, labels = np.arange(-_FIRST, capacity, dtype=np.int32)[:, np.newaxis], np.zeros(capacity, np.int32)
-  return client_data.ClientDataset(numbers, np.int32(_FIRST), labels, np.int32(count), seed * _SEEDS)
-
-
-def _train_with_keras(
-  model: tf.keras.Model, dataset: client_data.ClientDataset, batches: list[list[int]]
-) -> list[np.ndarray]:
-  """Local SGD written the ordinary way, with the Keras model's own variables."""
-  optimizer = tf.keras.optimizers.SGD(_RATE)
-  features, labels = fakes.examples(dataset)
-  for batch in ([number for number in batch if number >= 0] for batch in batches):
-    with tf.GradientTape() as tape:
-      logits = model(features[batch].astype(model.input.dtype.as_numpy_dtype), training=True)
-      sums = task_lib.sums(tf.constant(labels[batch], tf.int32), logits)
-      loss = tf.reduce_sum(sums.loss) / tf.reduce_sum(sums.count)
-    optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_weights), model.trainable_weights, strict=True))
-  return model.get_weights()
-
-
-class OrderTest(parameterized.TestCase):
-  @parameterized.product(count=(1, 3, 7, 12), epochs=(1, 3))
-  def test_every_example_comes_once_an_epoch(self, count: int, epochs: int) -> None:
-    batches = _batches(_numbered(count, 12), _training(epochs))
-    self.assertLen(batches, epochs * -(-count // 3))
-    epoch_size = len(batches) // epochs
-    for epoch in range(epochs):
-      flat = list(itertools.chain(*batches[epoch * epoch_size : (epoch + 1) * epoch_size]))
-      self.assertEqual(sorted(number for number in flat if number >= 0), list(range(count)))
-      # Only the last batch of an epoch is filled up.
-      self.assertNotIn(-1, flat[:count])
-
-  def test_epochs_and_seeds_have_orders_of_their_own(self) -> None:
-    batches = _batches(_numbered(12, 12), _training(2))
-    orders = [batches[:4], batches[4:], _batches(_numbered(12, 12, seed=5), _training())]
-    self.assertLen({str(order) for order in [*orders, [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]]}, 4)
-    self.assertEqual(_batches(_numbered(12, 12), _training(2)), batches)
-
-  def test_without_examples_there_is_no_batch(self) -> None:
-    self.assertEmpty(_batches(_numbered(0, 12), _training(2)))
-
-  def test_orders_are_uniform(self) -> None:
-    """Each of 12 examples is in the first quarter of 240 orders 60 times, deviating by 6.7: 40 is six of those."""
-    first = [_batches(_numbered(12, 12, seed), _training())[0] for seed in range(240)]
-    counts = np.bincount(np.concatenate(first), minlength=12)
-    self.assertEqual(counts.sum(), 240 * 3)
-    self.assertTrue((np.abs(counts - 60) < 40).all(), counts)
-
-
-class LocalSgdTest(parameterized.TestCase):
-  @parameterized.product(case=tuple(_CASES), epochs=(1, 2))
-  def test_is_what_keras_does(self, case: str, epochs: int) -> None:
-    build_model, schema = _CASES[case]
-    functional_model, dataset = functional_model_lib.FunctionalModel(build_model, 1), _dataset(schema, 10, 12)
-    trained, _ = _train(functional_model, dataset, _training(epochs))
-    weights, model = functional_model.initial_weights, build_model()
-    model.set_weights(weights)
-    batches = _batches(_numbered(10, 12), _training(epochs))
-    for ours, theirs in zip(trained, _train_with_keras(model, dataset, batches), strict=True):
-      np.testing.assert_allclose(ours, theirs, atol=1e-6)
-    self.assertGreater(max(np.abs(a - b).max() for a, b in zip(trained, weights, strict=True)), 1e-4)
-
-  def test_measures_each_batch_before_its_step(self) -> None:
-    build_model, schema = _CASES['text']
-    functional_model, dataset = functional_model_lib.FunctionalModel(build_model, 1), _dataset(schema, 3, 3)
-    _, sums = _train(functional_model, dataset, _training())
-    model = build_model()
-    model.set_weights(functional_model.initial_weights)
-    expected = task_lib.sums(tf.constant(dataset.labels, tf.int32), model(fakes.examples(dataset)[0].astype(np.int32)))
-    np.testing.assert_allclose(sums.loss, tf.reduce_sum(expected.loss), rtol=1e-5)
-    self.assertEqual(sums.count, dataset.labels.size - 2)
-
-  def test_special_classes_are_no_answers(self) -> None:
-    """With all weights zero all logits are equal, and the answer is the first class that can be one."""
-    build_model, schema = _CASES['text']
-    model, dataset = functional_model_lib.FunctionalModel(build_model, 1), _dataset(schema, 3, 3)
-    model.initial_weights = [np.zeros_like(weight) for weight in model.initial_weights]
-    for first in (0, 2):
-      with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        sgd = client_work.LocalSgd(model, _training(), client_data.ClientDataset(*map(tf.constant, dataset)), first)
-        _, sums = session.run(sgd.run(list(map(tf.constant, model.initial_weights))))
-      self.assertEqual(sums.correct, np.count_nonzero(dataset.labels == first))
-
-  def test_without_examples_nothing_happens(self) -> None:
-    build_model, schema = _CASES['text']
-    model = functional_model_lib.FunctionalModel(build_model, 1)
-    trained, sums = _train(model, _dataset(schema, 0, 3), _training(2))
-    for before, after in zip(model.initial_weights, trained, strict=True):
-      np.testing.assert_array_equal(before, after)
-    self.assertEqual(sums, task_lib.Sums(0.0, 0.0, 0.0))
-
-
-class BuildClientWorkTest(absltest.TestCase):
-  def test_types(self) -> None:
-    build_model, schema = _CASES['text']
-    model = functional_model_lib.FunctionalModel(build_model, 1)
-    trainable = tuple(tff.TensorType(np.float32, weight.shape) for weight in model.initial_weights)
-    weights_type = tff.to_type(tff.learning.models.ModelWeights(trainable, ()))
-    work = client_work.build_client_work(model, weights_type, schema, _training())
-    update = work.next.type_signature.result.result.member.update
-    self.assertEqual(update.rounding_seed.compact_representation(), 'int32[2]')
-    self.assertTrue(weights_type.trainable.is_equivalent_to(update.delta))
+  def test_counts_what_travels_beside_it(self) -> None:
+    context = _context()
+    size = sum(weight.size for weight in context.model.initial_weights)
+    self.assertEqual(client_work.build_parts(context, scaffold.Scaffold())[2:], (size, size, size))
 
   def test_takes_what_the_data_source_gives(self) -> None:
-    folder = self.enter_context(tempfile.TemporaryDirectory())
-    shards = fakes.write_shards(os.path.join(folder, 'shards'))
+    shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
     source = client_data.ClientDataSource(shards, 4, 99, seeds.Seed.from_number(1))
     cohort = source.cohort(1, np.arange(shards.num_clients('train')))
     expected = client_work.dataset_type(shards.schema).element
@@ -184,6 +59,56 @@ class BuildClientWorkTest(absltest.TestCase):
       specs = {name: tff.TensorType(array.dtype.type, array.shape) for name, array in dataset.items()}
       found = tff.StructWithPythonType(list(specs.items()), client_data.ClientDataset)
       self.assertTrue(expected.is_assignable_from(found), found.compact_representation())
+
+
+class Broken(scaffold.Scaffold):
+  """SCAFFOLD with a number that is not finite, in another part of what each of three clients makes of a round."""
+
+  def finish(self, client: local_algorithm.Client, trained: local_algorithm.Weights) -> local_algorithm.Update:
+    update, sums, memory = super().finish(client, trained)
+
+    def break_of(index: int, value: Any) -> Any:
+      return tf.where(tf.equal(client.dataset.index, index), np.inf, value)
+
+    update, sums = ((break_of(index, one[0]), *one[1:]) for index, one in ((1, update), (4, sums)))
+    return local_algorithm.Update(update, sums, break_of(6, memory))
+
+
+class RoundsTest(parameterized.TestCase):
+  def setUp(self) -> None:
+    super().setUp()
+    compiled_once.share(self)
+    shards = algorithm_rounds.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
+    self._rounds = algorithm_rounds.Rounds(shards)
+
+  @parameterized.parameters('local', 'tff')
+  def test_a_client_whose_numbers_are_not_finite_changes_nothing(self, runtime: str) -> None:
+    expected = self._rounds.run(scaffold.Scaffold(), cohorts=((5,), (5, 7)))
+    found = self._rounds.run(Broken(), runtime, cohorts=((1, 4, 5, 6), (1, 4, 5, 6, 7)))
+    algorithm_rounds.assert_close(found.weights, expected.weights)
+    algorithm_rounds.assert_close(found.memory, expected.memory)
+    self.assertEqual(found.skipped, [1, 4, 6])
+
+  @parameterized.parameters(('momentum', 0.1, 'linear', 0.1), ('adam', 0.01, 'constant', 0.1))
+  def test_both_runtimes_take_the_same_steps(
+    self, optimizer: str, rate: float, schedule: str, max_gradient_norm: float | None
+  ) -> None:
+    training = local_sgd.LocalTraining(rate, 4, 2, optimizer, schedule, len(_THRICE), max_gradient_norm)
+    rounds = dataclasses.replace(self._rounds, training=training)
+    theirs = rounds.run(fed_avg.FedAvg(), 'tff', cohorts=_THRICE).weights
+    for use_xla in (False, True):
+      algorithm_rounds.assert_close(rounds.run(fed_avg.FedAvg(), use_xla=use_xla, cohorts=_THRICE).weights, theirs)
+    self.assertGreater(algorithm_rounds.distance(algorithm_rounds.begin(), theirs), 0.01)
+    if optimizer == 'momentum':
+      algorithm_rounds.assert_close(theirs, _run_reference(algorithm_reference.Toy(rounds.shards, training)))
+
+
+def _run_reference(toy: algorithm_reference.Toy) -> np.ndarray:
+  """Returns the weights after rounds of FedAvg."""
+  weights = algorithm_rounds.begin().astype(float)
+  for index, cohort in enumerate(_THRICE):
+    weights = np.mean([toy.train(client, weights, index=index) for client in cohort], axis=0)
+  return weights
 
 
 if __name__ == '__main__':

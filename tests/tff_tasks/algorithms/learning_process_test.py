@@ -13,14 +13,21 @@ import tensorflow_federated as tff
 
 from models import functional_model
 from models.tasks import next_character
+from tests.tff_tasks import algorithm_reference
+from tests.tff_tasks import algorithm_rounds
 from tests.tff_tasks import attacks
 from tests.tff_tasks import compiled_once
 from tests.tff_tasks import fakes
 from tff_tasks import config
 from tff_tasks.aggregation import private_mean
+from tff_tasks.algorithms import base
 from tff_tasks.algorithms import client_work
 from tff_tasks.algorithms import fed_avg
+from tff_tasks.algorithms import fed_nova
 from tff_tasks.algorithms import learning_process
+from tff_tasks.algorithms import local_algorithm
+from tff_tasks.algorithms import local_sgd
+from tff_tasks.algorithms import scaffold
 from tff_tasks.population import client_data
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
@@ -44,11 +51,11 @@ def _build_process(
     fed_avg.FedAvg(),
     functional_model.FunctionalModel(build_model, 1),
     fakes.SCHEMA,
-    client_work.LocalTraining(0.5, 4, 1),
+    local_sgd.LocalTraining(0.5, 4, 1),
     learning_process.build_server_optimizer('sgd', rate),
     plan,
     _SEED,
-  )
+  ).process
 
 
 def _add_noise(plan: plan_lib.PrivacyPlan, state: Any) -> Any:
@@ -132,7 +139,7 @@ class NoiseTest(parameterized.TestCase):
       tf.random.experimental.stateless_fold_in(_SEED.tensor_seed('rotation'), 0, alg='philox'),
     )
     assert codec is not None
-    (mean,) = path.finish(tf.zeros([codec.encoded_size], tf.int64), rotation, tf.constant(begin.aggregator['noise']))
+    (mean,) = path.finish((tf.zeros([codec.encoded_size], tf.int64),), rotation, tf.constant(begin.aggregator['noise']))
     np.testing.assert_allclose(-moved[0], mean, atol=1e-6)
 
   def test_nobody_came_but_other_noise_did_each_round(self) -> None:
@@ -141,8 +148,8 @@ class NoiseTest(parameterized.TestCase):
       models = [runtime.initialize()]
       for _ in range(3):
         nobody = dataclasses.replace(self._cohort, clients=np.array([], int))
-        state, metrics, _ = runtime.next(_add_noise(plan, models[-1]), nobody)
-        self.assertEqual(metrics['aggregator']['sums']['clients'], 0)
+        state, metrics, *_ = runtime.next(_add_noise(plan, models[-1]), nobody)
+        self.assertEqual(metrics['aggregator'].index.size, 0)
         models.append(state)
     flat = [np.concatenate([weight.ravel() for weight in model.global_model_weights.trainable]) for model in models]
     noise = np.diff(flat, axis=0) / _SMALL_RATE
@@ -150,6 +157,56 @@ class NoiseTest(parameterized.TestCase):
     np.testing.assert_allclose(np.corrcoef(noise), np.eye(3), atol=6 / np.sqrt(noise.shape[1]))
     expected = plan.noise_stddev(noise.shape[1]) / plan.clients_per_round
     np.testing.assert_allclose(np.std(noise, axis=1) / expected, 1.0, atol=6 / np.sqrt(2 * noise.shape[1]))
+
+
+class FedAvgTest(parameterized.TestCase):
+  """The process as a whole against TFF's."""
+
+  @parameterized.parameters('uniform', 'examples')
+  def test_is_that_of_tff(self, weighting: str) -> None:
+    compiled_once.share(self)
+    shards = algorithm_rounds.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
+    algorithms = tff.learning.algorithms
+    build = algorithms.build_weighted_fed_avg if weighting == 'examples' else algorithms.build_unweighted_fed_avg
+    optimizers = tff.learning.optimizers
+    theirs = algorithm_reference.run_tffs(
+      lambda model: build(model, optimizers.build_sgdm(0.5), optimizers.build_sgdm(1.0)),
+      algorithm_reference.Toy(shards),
+      algorithm_rounds.CHANGING,
+    )
+    plans = [dataclasses.replace(algorithm_rounds.PLAIN, weighting=one) for one in (weighting, 'uniform')]
+    found = [
+      algorithm_rounds.Rounds(shards, plan=plan).run(fed_avg.FedAvg(), cohorts=algorithm_rounds.CHANGING).weights
+      for plan in plans
+    ]
+    algorithm_rounds.assert_close(found[0], theirs)
+    self.assertEqual(algorithm_rounds.distance(found[1], theirs) > 0.01, weighting == 'examples')
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+  """FedAvg as a builder of parts."""
+
+  def build(self, context: base.Context) -> base.Parts:
+    return client_work.build_parts(context, fed_avg.FedAvg())
+
+
+class RefusalTest(parameterized.TestCase):
+  @parameterized.named_parameters(('sums', scaffold.Scaffold()), ('larger', fed_nova.FedNova()))
+  def test_what_gets_no_noise_is_refused_under_noise(self, algorithm: local_algorithm.Algorithm) -> None:
+    build: Any = algorithm_rounds.build_process
+    with self.assertRaisesRegex(
+      ValueError, r'Expected updates of \d+ numbers and nothing summed beside them under noise, .* choose another'
+    ):
+      build(algorithm, plan=algorithm_rounds.PRIVATE)
+    build(fed_nova.FedNova(5.0), plan=algorithm_rounds.PRIVATE)
+    build(algorithm, plan=dataclasses.replace(algorithm_rounds.PRIVATE, noise_multiplier=0.0))
+
+  def test_parts_with_a_state_are_refused_under_noise(self) -> None:
+    """It may come from a sum of anything."""
+    with self.assertRaisesRegex(ValueError, 'found (\\d+) numbers and 1 beside them: .* set --noise_multiplier=0'):
+      algorithm_rounds.build_process(_Parts(), plan=algorithm_rounds.PRIVATE)
+    algorithm_rounds.build_process(_Parts())
 
 
 class AttackTest(parameterized.TestCase):

@@ -53,7 +53,7 @@ class ClientDataTest(parameterized.TestCase):
     self.assertEqual(dataset.labels.shape, (capacity, 12))
 
   @parameterized.parameters(
-    (256, 1 << 20, 99, {64}), (256, 1 << 20, 7, {8}), (10, 1 << 20, 99, {16, 32, 64}), (256, 264, 99, {8, 16, 32, 64})
+    (256, 1 << 20, 99, {64}), (256, 1 << 20, 7, {8}), (10, 1 << 20, 99, {16, 32, 64}), (256, 132, 99, {8, 16, 32, 64})
   )
   def test_small_capacities_are_one(self, examples: int, num_bytes: int, cap: int, capacities: set[int]) -> None:
     with mock.patch.multiple(client_data, _LEAST_EXAMPLES=examples, _LEAST_BYTES=num_bytes):

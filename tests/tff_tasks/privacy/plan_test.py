@@ -136,6 +136,8 @@ class PrivacyPlanTest(parameterized.TestCase):
   def test_needs_no_clip_without_noise_and_rounding(self) -> None:
     plan = plan_lib.PrivacyPlan(population=10, clients_per_round=2, quantization_bits=0)
     self.assertIsNone(plan.norm_bound(5))
+    weighted = plan_lib.PrivacyPlan(1000, 10, clip_norm=0.3, quantization_bits=0, weighting='examples')
+    self.assertIsNone(weighted.norm_bound(5))  # A client adds its update times its examples.
     self.assertEqual(plan.noise_stddev(5), 0.0)
 
 

@@ -1,6 +1,7 @@
 """Tests that an imported computation gives what TFF gives, and that what cannot be imported is refused."""
 
 import collections
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from absl.testing import absltest
@@ -114,12 +115,70 @@ class ImportedTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, '^Expected a TensorFlow computation, found '):
       graph_import.import_computation(compute)
 
-  def test_a_sequence_of_many_is_refused(self) -> None:
-    compute = tff.tensorflow.computation(
-      lambda dataset: dataset.reduce(0, lambda total, value: total + value), tff.SequenceType(np.int32)
+  @parameterized.named_parameters(
+    ('reduced', lambda dataset: dataset.reduce(np.float32(0), lambda total, one: total + one.a), 'ReduceDataset'),
+    ('batched', lambda dataset: dataset.batch(2).get_single_element().a[0], 'BatchDataset'),
+    (
+      'read_and_reduced',
+      lambda dataset: dataset.get_single_element().a + dataset.reduce(np.float32(0), lambda total, one: total + one.a),
+      'DatasetToSingleElement.*ReduceDataset',
+    ),
+    ('not_read', lambda dataset: tf.constant(1.0), r'\[\]'),
+  )
+  def test_a_sequence_of_many_is_refused(self, read: Callable[[tf.data.Dataset], tf.Tensor], found: str) -> None:
+    compute = tff.tensorflow.computation(read, tff.SequenceType(_Element(z=np.int32, a=np.float32)))
+    uses: list[Callable[[Any], Any]] = [graph_import.import_computation, graph_import.find_dependencies]
+    for use in uses:
+      with self.assertRaisesRegex(
+        ValueError, f'^Expected a graph that reads one element of its sequence, found .*{found}'
+      ):
+        use(compute)
+
+
+class SomeResultsTest(parameterized.TestCase):
+  """Which arguments a result depends on, and only some of the results."""
+
+  def setUp(self) -> None:
+    super().setUp()
+    element = _Element(z=tff.TensorType(np.int32, (None,)), a=np.float32)
+
+    @tff.tensorflow.computation(
+      np.float32, tff.SequenceType(element), collections.OrderedDict(y=np.float32, b=np.int32)
     )
-    with self.assertRaisesRegex(ValueError, '^Expected a graph that reads one element of its sequence, found .*Reduce'):
-      graph_import.import_computation(compute)
+    def compute(scale: tf.Tensor, dataset: tf.data.Dataset, others: Any) -> Any:
+      # Each part of a process that looks at a client's data reads its element anew.
+      one, again, more = (dataset.get_single_element() for _ in range(3))
+      total = tf.while_loop(lambda number, _: number < 3, lambda number, sum_: (number + 1, sum_ + again.a), (0, scale))
+      return tf.constant(7), tf.reduce_sum(one.z), (total[1], others['b']), again.z[0] + others['b'], more.a
+
+    self._compute = compute
+    # In the order of the type: scale, z, a, y, b.
+    self._arguments = [tf.constant(10.0), tf.constant([1, 2]), tf.constant(0.5), tf.constant(0.0), tf.constant(4)]
+    self._results = [7, 3, 11.5, 4, 5, 0.5]
+
+  def test_what_results_depend_on(self) -> None:
+    self.assertEqual(graph_import.find_dependencies(self._compute), [set(), {1}, {0, 2}, {4}, {1, 4}, {2}])
+
+  def test_what_results_depend_on_through_control_inputs(self) -> None:
+    @tff.tensorflow.computation(np.int32, np.int32, np.int32)
+    def compute(one: tf.Tensor, other: tf.Tensor, unused: tf.Tensor) -> tf.Tensor:
+      with tf.control_dependencies([tf.debugging.assert_less(one, 5)]):
+        return other + 1
+
+    self.assertEqual(graph_import.find_dependencies(compute), [{0, 1}])
+
+  @parameterized.product(
+    results=([0], [1], [2], [3, 1], [5, 4, 0], [], [0, 1, 2, 3, 4, 5], None), use_xla=(False, True)
+  )
+  def test_only_some_results(self, results: list[int] | None, use_xla: bool) -> None:
+    imported = graph_import.import_computation(self._compute, use_xla, results)
+    chosen = range(6) if results is None else results
+    dependencies = graph_import.find_dependencies(self._compute)
+    needed = set().union(*(dependencies[result] for result in chosen))
+    # What is not needed is not looked at: it need not be there.
+    arguments = [value if index in needed else None for index, value in enumerate(self._arguments)]
+    found = tf.function(lambda: imported(arguments), jit_compile=use_xla, autograph=False)()
+    self.assertEqual([value.numpy() for value in found], [self._results[result] for result in chosen])
 
 
 if __name__ == '__main__':

@@ -17,15 +17,16 @@ from contracts import client_shards
 from contracts import schema as schema_lib
 from models import functional_model
 from models.tasks import handwriting
+from models.tasks import next_character
 from pipelines.shards import shard_writing
 from tests.tff_tasks import algorithm_rounds
 from tests.tff_tasks import compiled_once
 from tests.tff_tasks import fakes
 from tff_tasks import config
 from tff_tasks.aggregation import private_mean
-from tff_tasks.algorithms import client_work
 from tff_tasks.algorithms import fed_avg
 from tff_tasks.algorithms import learning_process
+from tff_tasks.algorithms import local_sgd
 from tff_tasks.population import client_data
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
@@ -46,6 +47,7 @@ _NOISED = _PLAN(quantization_bits=0, clip_norm=0.05, **_NOISE)
 _PRIVATE = _PLAN(quantization_bits=8, clip_norm=0.05, **_NOISE)
 # Each server optimizer with one of the plans: an optimizer sees a mean, however it was made.
 _PAIRS = tuple(zip(config.SERVER_OPTIMIZERS, (_PLAIN, _CLIPPED, _QUANTIZED, _NOISED, _PRIVATE), strict=True))
+_RECURRENT = 'yogi'  # The one that trains a recurrent model, which takes long to compile.
 _BlockWork = block_training.BlockWork  # The class itself: `compiled_once` replaces its name.
 # Clients of very different sizes, one without data, all, one alone, and nobody.
 _COHORTS: tuple[list[int], ...] = ([0, 1, 3, 6], [4], [], list(range(_POPULATION)))
@@ -55,15 +57,18 @@ _COHORTS: tuple[list[int], ...] = ([0, 1, 3, 6], [4], [], list(range(_POPULATION
 def _build_process(
   optimizer: str, plan: plan_lib.PrivacyPlan, rate: float = 0.5, seed: seeds.Seed = _SEED
 ) -> tff.learning.templates.LearningProcess:
+  model = algorithm_rounds.build_model()
+  if optimizer == _RECURRENT:
+    model = functional_model.FunctionalModel(functools.partial(next_character.build_model, fakes.SCHEMA, 5), 1)
   return learning_process.build_learning_process(
     fed_avg.FedAvg(),
-    algorithm_rounds.build_model(),
+    model,
     fakes.SCHEMA,
-    client_work.LocalTraining(rate, 4, 2),
+    local_sgd.LocalTraining(rate, 4, 2),
     learning_process.build_server_optimizer(optimizer, 0.1, 'linear', 8),
     plan,
     seed,
-  )
+  ).process
 
 
 def _add_noise(plan: plan_lib.PrivacyPlan, state: Any, seed: seeds.Seed = _SEED) -> Any:
@@ -73,8 +78,7 @@ def _add_noise(plan: plan_lib.PrivacyPlan, state: Any, seed: seeds.Seed = _SEED)
 
 
 def _assert_same(ours: Any, theirs: Any, our_metrics: Any, their_metrics: Any) -> None:
-  for one, other in zip(ours.global_model_weights.trainable, theirs.global_model_weights.trainable, strict=True):
-    np.testing.assert_allclose(one, other, atol=1e-5)
+  algorithm_rounds.assert_close(algorithm_rounds.flat(ours), algorithm_rounds.flat(theirs))
   for one, other in zip(tf.nest.flatten(our_metrics), tf.nest.flatten(their_metrics), strict=True):
     np.testing.assert_allclose(one, other, rtol=1e-4)
 
@@ -100,8 +104,8 @@ class LocalRuntimeTest(_RuntimeTestCase):
     with contextlib.closing(runtime):
       state, metrics = runtime.initialize(), []
       for cohort, upcoming in zip(cohorts, [*cohorts[1:], None], strict=True):
-        state, measured, left_out = runtime.next(_add_noise(plan, state), cohort, upcoming)
-        self.assertEmpty(left_out)
+        state, measured, skipped, *_ = runtime.next(_add_noise(plan, state), cohort, upcoming)
+        self.assertEmpty(skipped)
         metrics.append(measured)
     return state, metrics
 
@@ -119,10 +123,11 @@ class LocalRuntimeTest(_RuntimeTestCase):
   def _compare_with_tffs(self, process: tff.learning.templates.LearningProcess, plan: plan_lib.PrivacyPlan) -> None:
     theirs, their_metrics = self._run(tff_runtime.TffRuntime(process), plan)
     for use_xla in (False, True):
-      ours, our_metrics = self._run(local.LocalRuntime(process, use_xla), plan)
+      runtime = local.LocalRuntime(process, use_xla)
+      begin = algorithm_rounds.flat(runtime.initialize())
+      ours, our_metrics = self._run(runtime, plan)
       _assert_same(ours, theirs, our_metrics, their_metrics)
-      initial = algorithm_rounds.build_model().initial_weights
-      self.assertGreater(algorithm_rounds.distance(ours.global_model_weights.trainable, initial), 1e-3)
+      self.assertGreater(algorithm_rounds.distance(algorithm_rounds.flat(ours), begin), 1e-3)
 
   def test_blocks_of_clients_give_the_same_numbers(self) -> None:
     process = _build_process('adam', _QUANTIZED)
@@ -133,7 +138,7 @@ class LocalRuntimeTest(_RuntimeTestCase):
       output = process.next(theirs.initialize(), [[cohort.load(place)] for place in range(len(cohort))])
     for use_xla in (False, True):
       with contextlib.closing(local.LocalRuntime(process, use_xla)) as ours:
-        state, metrics, _ = ours.next(ours.initialize(), cohort)
+        state, metrics, *_ = ours.next(ours.initialize(), cohort)
       _assert_same(state, output.state, metrics, output.metrics)
 
   def test_a_convolutional_model_gives_the_numbers_of_tffs_runtime(self) -> None:
@@ -152,11 +157,11 @@ class LocalRuntimeTest(_RuntimeTestCase):
       fed_avg.FedAvg(),
       functional_model.FunctionalModel(functools.partial(handwriting.build_model, schema, 6), 1),
       schema,
-      client_work.LocalTraining(0.1, 4, 2),
+      local_sgd.LocalTraining(0.1, 4, 2),
       learning_process.build_server_optimizer('sgd', 1.0),
       _PLAIN,
       _SEED,
-    )
+    ).process
     source = client_data.ClientDataSource(client_shards.ClientShards(folder), 4, 99, _SEED)
     results = []
     for build in _runtimes(process):
@@ -186,21 +191,18 @@ class LocalRuntimeTest(_RuntimeTestCase):
     process, delays = _build_process('sgd', _PLAIN), {is_xla_faster: 0.0, not is_xla_faster: 0.2}
     original = _BlockWork.__call__
 
-    def call(work: block_training.BlockWork, *arguments: Any) -> block_training.BlockSum:
+    def call(work: block_training.BlockWork, *arguments: Any) -> list[np.ndarray]:
       threading.Event().wait(delays[work.use_xla])
       return original(work, *arguments)
 
+    self.enterContext(mock.patch.object(_BlockWork, '__call__', call))
     cohort = self._source.cohort(1, np.array([0, 2]))
-    with (
-      contextlib.closing(local.LocalRuntime(process)) as runtime,
-      mock.patch.object(_BlockWork, '__call__', call),
-    ):
+    with contextlib.closing(local.LocalRuntime(process)) as runtime:
       self.assertEqual((runtime.use_xla, runtime.choice), (None, ''))
       state, *_ = runtime.next(runtime.initialize(), cohort)
       self.assertEqual(runtime.use_xla, is_xla_faster)
-      self.assertStartsWith(
-        runtime.choice, 'Clients train compiled by XLA: ' if is_xla_faster else 'Clients train without XLA: '
-      )
+      how = 'compiled by XLA' if is_xla_faster else 'without XLA'
+      self.assertStartsWith(runtime.choice, f'Clients train {how}: ')
     with contextlib.closing(local.LocalRuntime(process, is_xla_faster)) as fixed:
       expected, *_ = fixed.next(fixed.initialize(), cohort)
       self.assertEqual(fixed.choice, '')
@@ -210,25 +212,22 @@ class LocalRuntimeTest(_RuntimeTestCase):
   def test_what_xla_cannot_compile_trains_without(self) -> None:
     original = _BlockWork.__call__
 
-    def call(work: block_training.BlockWork, *arguments: Any) -> block_training.BlockSum:
+    def call(work: block_training.BlockWork, *arguments: Any) -> list[np.ndarray]:
       if work.use_xla:
         raise tf.errors.InvalidArgumentError(None, None, 'Detected unsupported operations')
       return original(work, *arguments)
 
     process, cohort = _build_process('sgd', _PLAIN), self._source.cohort(1, np.array([0, 2]))
-    with (
-      contextlib.closing(local.LocalRuntime(process)) as runtime,
-      mock.patch.object(_BlockWork, '__call__', call),
-    ):
-      _, metrics, _ = runtime.next(runtime.initialize(), cohort)
-      self.assertEqual(metrics['aggregator']['sums']['clients'], 2)
+    self.enterContext(mock.patch.object(_BlockWork, '__call__', call))
+    with contextlib.closing(local.LocalRuntime(process)) as runtime:
+      _, metrics, *_ = runtime.next(runtime.initialize(), cohort)
+      self.assertEqual(len(metrics['aggregator'].index), 2)
       self.assertEqual((runtime.use_xla, runtime.choice), (False, local.CANNOT_COMPILE))
 
   def test_nothing_is_measured_on_clients_without_examples(self) -> None:
-    empty = fakes.SIZES.index(0)
     with contextlib.closing(local.LocalRuntime(_build_process('sgd', _PLAIN))) as runtime:
-      _, metrics, _ = runtime.next(runtime.initialize(), self._source.cohort(1, np.array([empty])))
-      self.assertEqual(metrics['aggregator']['sums']['clients'], 0)
+      _, metrics, *_ = runtime.next(runtime.initialize(), self._source.cohort(1, np.array([fakes.SIZES.index(0)])))
+      self.assertEqual(len(metrics['aggregator'].index), 0)
       self.assertEqual((runtime.use_xla, runtime.choice), (None, ''))
 
   def test_a_state_does_not_keep_those_before_it(self) -> None:
@@ -247,17 +246,18 @@ class BadClientsTest(_RuntimeTestCase):
     for build in _runtimes(diverging):
       with contextlib.closing(build()) as runtime:
         results.append(runtime.next(runtime.initialize(), self._everyone))
-    for state, metrics, left_out in results:
-      clients = {error.client for error in left_out}
+    for state, metrics, skipped, report, _ in results:
+      assert report is not None
+      clients = {error.client for error in skipped}
       self.assertContainsSubset(clients, {client for client, size in enumerate(fakes.SIZES) if size})
       self.assertContainsSubset({client for client, size in enumerate(fakes.SIZES) if size > 4}, clients)
-      self.assertEqual(metrics['aggregator']['sums']['rejected'], len(left_out))
-      self.assertEqual({error.reason for error in left_out}, {runtime_lib.NOT_FINITE})
+      self.assertLen(skipped, np.count_nonzero(~report.accepted))
+      self.assertEqual({error.reason for error in skipped}, {runtime_lib.NOT_FINITE})
       self.assertTrue(all(np.isfinite(leaf).all() for leaf in tf.nest.flatten((state, metrics))))
     for result in results[1:]:
-      self.assertCountEqual(result.left_out, results[0].left_out)
+      self.assertCountEqual(result.skipped, results[0].skipped)
 
-  def test_damaged_clients_are_left_out(self) -> None:
+  def test_damaged_clients_are_skipped(self) -> None:
     process = _build_process('momentum', _CLIPPED)
     for client in (4, 6):
       fakes.damage(self._shards, client)
@@ -267,8 +267,8 @@ class BadClientsTest(_RuntimeTestCase):
         initial = runtime.initialize()
         result = runtime.next(initial, self._everyone)
         expected = runtime.next(initial, rest)
-      self.assertEqual([error.client for error in result.left_out], [4, 6])
-      self.assertRegex(result.left_out[0].reason, '^Expected the .* found other content')
+      self.assertEqual([error.client for error in result.skipped], [4, 6])
+      self.assertRegex(result.skipped[0].reason, '^Expected the .* found other content')
       _assert_same(result.state, expected.state, result.metrics, expected.metrics)
 
   def test_only_damaged_clients(self) -> None:
@@ -276,8 +276,8 @@ class BadClientsTest(_RuntimeTestCase):
     for use_xla in (False, None):
       with contextlib.closing(local.LocalRuntime(_build_process('momentum', _CLIPPED), use_xla)) as runtime:
         result = runtime.next(runtime.initialize(), self._source.cohort(1, np.array([4])))
-      self.assertEqual([error.client for error in result.left_out], [4])
-      self.assertEqual(result.metrics['aggregator']['sums']['clients'], 0)
+      self.assertEqual([error.client for error in result.skipped], [4])
+      self.assertEqual(len(result.metrics['aggregator'].index), 0)
 
   @parameterized.parameters(ValueError, MemoryError, SystemExit)
   def test_an_error_while_training_or_reading_ends_the_round(self, kind: type[BaseException]) -> None:

@@ -42,6 +42,9 @@ class ResidentTest(parameterized.TestCase):
     self.assertEqual((flag, size), (False, 60))
     self.assertEqual([value.dtype for value in (total, flag, size)], [np.float32, np.bool_, np.int32])
 
+  def test_nothing_may_come_out(self) -> None:
+    self.assertEqual(session_call.make_resident(lambda _: [], [tf.TensorSpec([2])])(np.ones(2, np.float32)), [])
+
   def test_unknown_dimensions(self) -> None:
     double = _make_double((None, 2, None))
     for shape in ((1, 2, 3), (5, 2, 1), (0, 2, 4)):

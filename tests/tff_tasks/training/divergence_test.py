@@ -76,7 +76,7 @@ class RunTest(runs.RunsTestCase):
   def test_a_model_that_stands_still_is_said_to(self) -> None:
     self.train('run', scripted.Script(step=0.0), clip_norm=1e-30)
     self.assertIn('have not changed the model', self.stream.getvalue())
-    self.assertIn('--clip_norm=1e-30 cut updates of norm up to 1: raise it', self.stream.getvalue())
+    self.assertIn('--clip_norm=1e-30 cut updates of norm up to 0.5: raise it', self.stream.getvalue())
     self.stream.truncate(0)
     with self.assertRaisesRegex(ValueError, 'found --clip_norm=0.1: .* add --branch_from=') as caught:
       self.train('run', scripted.Script(step=0.1), clip_norm=0.1, total_rounds=8)

@@ -103,8 +103,8 @@ class _Trial:
   def _check(self, number: int, state: Any, result: runtime_lib.RoundResult) -> None:
     self._note('check', number)
     self.before.append(state)
-    self.left_out += [[error.client for error in result.left_out]] if result.left_out else []
-    if self.stops and result.left_out:
+    self.left_out += [[error.client for error in result.skipped]] if result.skipped else []
+    if self.stops and result.skipped:
       raise ValueError('stopped')
 
   def _measure(

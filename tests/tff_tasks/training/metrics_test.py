@@ -17,6 +17,9 @@ import numpy as np
 import tensorflow as tf
 
 from tests import layout
+from tff_tasks.population import client_data
+from tff_tasks.population import client_report
+from tff_tasks.runtime import runtime as runtime_lib
 from tff_tasks.training import metrics
 
 _HEADER = (
@@ -179,26 +182,31 @@ class LastRoundTest(parameterized.TestCase):
 
 
 class OfRoundTest(absltest.TestCase):
-  def _measured(self, clients: int, rejected: int = 0) -> dict:
-    sums = {'clients': clients, 'norm_sum': 12.0, 'clipped': 2, 'rejected': rejected}
-    largest = 5.0 if clients else np.finfo(np.float32).min
+  def _result(self, norms: list[float], rejected: int = 0, unreadable: int = 0) -> runtime_lib.RoundResult:
+    index, accepted = np.arange(len(norms) + rejected), np.array([True] * len(norms) + [False] * rejected, bool)
+    report = client_report.ClientReport(index, index + 1, accepted, np.array([*norms, *[0.0] * rejected], np.float32))
+    clients = len(norms)
     work = {'loss': 20.0 * clients, 'correct': 4.0 * clients, 'count': 10.0 * clients}
-    return {'client_work': work, 'aggregator': {'sums': sums, 'norm_max': largest}}
+    skipped = [client_data.ClientError(client, 'on purpose') for client in range(rejected + unreadable)]
+    return runtime_lib.RoundResult(None, {'client_work': {'sums': work}}, skipped, report)
 
   def test_divides_the_sums(self) -> None:
-    row = metrics.of_round(3, self._measured(4), 0)
+    row = metrics.of_round(3, self._result([1.0, 5.0, 2.0, 4.0]), 3.0)
     self.assertEqual((row.round, row.clients, row.left_out_clients, row.loss, row.accuracy), (3, 4, 0, 2.0, 0.4))
     self.assertEqual((row.update_norm_mean, row.update_norm_max, row.clipped_share), (3.0, 5.0, 0.5))
     self.assertIsNone(row.epsilon)
 
-  def test_skipped_clients_took_no_part(self) -> None:
-    # Two updates that were not finite, which the runtime skipped, and one client that it could not read.
-    row = metrics.of_round(3, self._measured(6, rejected=2), 3)
+  def test_without_a_clip_nobody_is_clipped(self) -> None:
+    self.assertEqual(metrics.of_round(3, self._result([1.0, 5.0]), None).clipped_share, 0.0)
+
+  def test_who_was_skipped_took_no_part(self) -> None:
+    # Two updates that were not finite, and one client that could not be read.
+    row = metrics.of_round(3, self._result([1.0, 5.0, 2.0, 4.0], rejected=2, unreadable=1), 3.0)
     self.assertEqual((row.clients, row.left_out_clients), (4, 3))
     self.assertEqual((row.update_norm_mean, row.clipped_share), (3.0, 0.5))
 
   def test_nobody_came(self) -> None:
-    row = metrics.of_round(3, self._measured(0), 0)
+    row = metrics.of_round(3, self._result([]), 3.0)
     self.assertEqual((row.clients, row.loss, row.update_norm_max, row.clipped_share), (0, None, None, None))
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tests.tff_tasks import fakes
-from tff_tasks.algorithms import client_work
 from tff_tasks.algorithms import fed_prox
 from tff_tasks.algorithms import learning_process
+from tff_tasks.algorithms import local_sgd
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.training import parts
@@ -55,7 +55,7 @@ class BuildLearningProcessTest(absltest.TestCase):
     algorithm, build_model, schema, training, server_optimizer, *rest = build.call_args.args
     self.assertEqual(algorithm, fed_prox.FedProx(0.1))
     self.assertEqual((build_model, schema, rest), (mock.sentinel.model, fakes.SCHEMA, [plan, _SEED]))
-    self.assertEqual(training, client_work.LocalTraining(learning_rate=0.5, batch_size=4, epochs=1))
+    self.assertEqual(training, local_sgd.LocalTraining(0.5, batch_size=4, epochs=1, total_rounds=4))
     begin = server_optimizer.initialize(tf.TensorSpec([2]))
     self.assertEqual(begin['learning_rate'], 0.01)
     self.assertIn('preconditioner', begin)  # Of Adam.

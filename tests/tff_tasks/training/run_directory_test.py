@@ -101,7 +101,6 @@ class RunDirectoryTest(parameterized.TestCase):
     ('--clip_norm=0.3\n', '', '(--clip_norm=0.3), found no --clip_norm:'),
     ('--seed=7\n', '', '(--seed=7), found no --seed:'),
     ('--seed=7', '--seed=7\n--xla=yes', '(no --xla), found --xla=yes:'),
-    ('--seed', '--algorithm=a\n--sampling_options=b=2\n--seed', '(--algorithm=fed_avg, --sampling_options=), found'),
     ('--runtime=local', '--runtime=tff', '(--runtime=local), found --runtime=tff:'),
     (
       *('--clip_norm=0.3\n--seed=7', '--clip_norm=0.4\n--xla=yes'),

@@ -132,7 +132,7 @@ class ResumeTest(runs.RunsTestCase):
     self.assertIn('goes through after this one branched', ' '.join(ledger['not_covered']))
     said = self.stream.getvalue().partition('Branched from ')[2].splitlines()
     self.assertStartsWith(said[0], f'round 4 of {self.path("first")}: 6 rounds of next_character on the local runtime:')
-    self.assertEqual(said[1], "The rounds of both runs count. The server's optimizer starts anew.")
+    self.assertEqual(said[1], 'The rounds of both runs count. What optimizer and algorithm keep starts anew.')
     self.assertNotIn('Resuming', self.stream.getvalue())
     saved = self.saved('branch')
     self.assertEqual([row.round for row in saved.rows], list(range(7)))

@@ -1,0 +1,84 @@
+"""Tests of which leaves of an accumulator have a fixed size, and which wait for what is gathered."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from tff_tasks.runtime import accumulators
+
+
+class _Form(NamedTuple):
+  """What is looked at of a compiled process."""
+
+  accumulate: tff.framework.ConcreteComputation
+
+
+def _rows(dtype: type) -> tff.TensorType:
+  return tff.TensorType(dtype, (None,))
+
+
+def _append(rows: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
+  return tf.concat([rows, [row]], 0)
+
+
+def _split(total: Any, sent: Any, accumulate: Callable[[Any, Any], Any]) -> accumulators.Accumulators:
+  form: Any = _Form(tff.tensorflow.computation(accumulate, (total, sent)))
+  return accumulators.split(form)
+
+
+class SplitTest(parameterized.TestCase):
+  def test_sums_have_a_fixed_size(self) -> None:
+    total = (np.float32, tff.TensorType(np.float32, (3, 2)))
+    found = _split(total, total, lambda total, sent: (total[0] + sent[0], total[1] + sent[1]))
+    self.assertEqual(found, ([0, 1], [], []))
+
+  def test_rows_grow(self) -> None:
+    found = _split(
+      (_rows(np.int32), (np.float32, tff.TensorType(np.float32, (None, 3)), np.int32)),
+      (tff.TensorType(np.float32, (3,)), np.float32, np.int32, np.int32),
+      lambda total, sent: (
+        _append(total[0], sent[3]),
+        (total[1][0] + sent[1], _append(total[1][1], sent[0]), total[1][2] + sent[2]),
+      ),
+    )
+    self.assertEqual(found, ([1, 3], [0, 2], [0, 3]))
+
+  def test_what_a_row_is_made_with_waits_for_it(self) -> None:
+    found = _split(
+      (np.int32, _rows(np.int32), np.int32),
+      (np.int32, np.int32),
+      lambda total, sent: (total[0] + 1, _append(total[1], total[0] * sent[0]), total[2] + sent[1]),
+    )
+    self.assertEqual(found, ([2], [0, 1], [0]))
+
+  def test_what_is_made_of_rows_waits_for_them(self) -> None:
+    found = _split(
+      (np.int32, np.int32, _rows(np.int32)),
+      (np.int32, np.int32),
+      lambda total, sent: (total[0] + sent[1], tf.reduce_sum(total[2]), _append(total[2], sent[0])),
+    )
+    self.assertEqual(found, ([0], [1, 2], [0]))
+
+  def test_what_waits_for_something_that_waits(self) -> None:
+    # 0 is made of 1, which is made of 2, with which the rows are made.
+    found = _split(
+      (np.int32, np.int32, np.int32, _rows(np.int32), np.int32),
+      (np.int32, np.int32, np.int32),
+      lambda total, sent: (
+        total[0] + total[1],
+        total[1] + total[2] + sent[1],
+        total[2] + 1,
+        _append(total[3], total[2] + sent[0]),
+        total[4] + sent[2],
+      ),
+    )
+    self.assertEqual(found, ([4], [0, 1, 2, 3], [0, 1]))
+
+
+if __name__ == '__main__':
+  absltest.main()
