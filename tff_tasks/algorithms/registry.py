@@ -8,10 +8,12 @@ from tff_tasks import config as config_lib
 from tff_tasks.algorithms import fed_avg
 from tff_tasks.algorithms import fed_prox
 from tff_tasks.algorithms import local_algorithm
+from tff_tasks.algorithms import scaffold
 
 ALGORITHMS: dict[str, type[local_algorithm.LocalAlgorithm]] = {
   'fed_avg': fed_avg.FedAvg,
   'fed_prox': fed_prox.FedProx,
+  'scaffold': scaffold.Scaffold,
 }
 
 
