@@ -6,6 +6,7 @@ from common import loading
 from common import options as options_lib
 from tff_tasks import config as config_lib
 from tff_tasks.algorithms import fed_avg
+from tff_tasks.algorithms import fed_nova
 from tff_tasks.algorithms import fed_prox
 from tff_tasks.algorithms import local_algorithm
 from tff_tasks.algorithms import scaffold
@@ -14,6 +15,7 @@ ALGORITHMS: dict[str, type[local_algorithm.LocalAlgorithm]] = {
   'fed_avg': fed_avg.FedAvg,
   'fed_prox': fed_prox.FedProx,
   'scaffold': scaffold.Scaffold,
+  'fed_nova': fed_nova.FedNova,
 }
 
 
