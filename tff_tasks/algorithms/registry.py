@@ -9,6 +9,7 @@ from tff_tasks.algorithms import fed_avg
 from tff_tasks.algorithms import fed_nova
 from tff_tasks.algorithms import fed_prox
 from tff_tasks.algorithms import local_algorithm
+from tff_tasks.algorithms import mime_lite
 from tff_tasks.algorithms import scaffold
 
 ALGORITHMS: dict[str, type[local_algorithm.LocalAlgorithm]] = {
@@ -16,6 +17,7 @@ ALGORITHMS: dict[str, type[local_algorithm.LocalAlgorithm]] = {
   'fed_prox': fed_prox.FedProx,
   'scaffold': scaffold.Scaffold,
   'fed_nova': fed_nova.FedNova,
+  'mime_lite': mime_lite.MimeLite,
 }
 
 
