@@ -6,6 +6,7 @@ from common import loading
 from common import options as options_lib
 from tff_tasks import config as config_lib
 from tff_tasks.algorithms import fed_avg
+from tff_tasks.algorithms import fed_dyn
 from tff_tasks.algorithms import fed_nova
 from tff_tasks.algorithms import fed_prox
 from tff_tasks.algorithms import local_algorithm
@@ -18,6 +19,7 @@ ALGORITHMS: dict[str, type[local_algorithm.LocalAlgorithm]] = {
   'scaffold': scaffold.Scaffold,
   'fed_nova': fed_nova.FedNova,
   'mime_lite': mime_lite.MimeLite,
+  'fed_dyn': fed_dyn.FedDyn,
 }
 
 
