@@ -46,6 +46,8 @@ class Config:
   branch_from: str | None = None
   algorithm: str = 'fed_avg'
   algorithm_options: Sequence[str] = ()
+  aggregation: str = 'mean'
+  aggregation_options: Sequence[str] = ()
   sampling_options: Sequence[str] = ()
   personalize_epochs: int = 0
   personalize_learning_rate: float | None = None
@@ -57,8 +59,11 @@ class Config:
 
   @property
   def method(self) -> str:
-    """The algorithm with its options, as the ledger and the card name it: `fed_prox (mu=0.1)`."""
-    return f'{self.algorithm} ({", ".join(self.algorithm_options)})' if self.algorithm_options else self.algorithm
+    """Algorithm and aggregation with their options, as ledger and card name them: `fed_prox (mu=0.1), median`."""
+    used = [(self.algorithm, self.algorithm_options)]
+    if self.aggregation != 'mean':
+      used.append((self.aggregation, self.aggregation_options))
+    return ', '.join(f'{name} ({", ".join(options)})' if options else name for name, options in used)
 
   @property
   def fine_tuning(self) -> personalization.FineTuning | None:

@@ -15,6 +15,7 @@ from absl import flags
 from common import cli
 from contracts import client_shards
 from tff_tasks import config as config_lib
+from tff_tasks.aggregation import registry as aggregations
 from tff_tasks.algorithms import registry as algorithms
 from tff_tasks.population.samplers import registry as samplers
 from tff_tasks.runtime import start_up
@@ -55,6 +56,17 @@ flags.DEFINE_string(
   'your own as package.module:attribute (docs/extend.md).',
 )
 flags.DEFINE_list('algorithm_options', [], 'Options of the algorithm, such as mu=0.1 for fed_prox; several: a=1,b=2.')
+flags.DEFINE_string(
+  'aggregation',
+  'mean',
+  f'How the updates of a round are combined: {", ".join(aggregations.AGGREGATIONS)}, or one of your own as '
+  'package.module:attribute (docs/extend.md). Only mean with noise or --quantization_bits above 0.',
+)
+flags.DEFINE_list(
+  'aggregation_options',
+  [],
+  'Options of the aggregation: share=0.2 for trimmed_mean; byzantine=2,selected=1 for krum.',
+)
 flags.DEFINE_enum(
   'weighting',
   'uniform',
@@ -185,7 +197,6 @@ cli.group_flags(
     'Work on the client': [
       'algorithm',
       'algorithm_options',
-      'weighting',
       'client_optimizer',
       'client_learning_rate',
       'client_learning_rate_schedule',
@@ -194,6 +205,7 @@ cli.group_flags(
       'client_epochs_per_round',
       'max_examples_per_client',
     ],
+    'Combining the updates': ['aggregation', 'aggregation_options', 'weighting'],
     'The server': ['server_optimizer', 'server_learning_rate', 'server_learning_rate_schedule', 'model_size'],
     'Privacy': ['clip_norm', 'noise_multiplier', 'target_epsilon', 'delta'],
     'The upload': ['quantization_bits'],
@@ -256,18 +268,24 @@ def main() -> None:
   config = config_lib.Config(
     **{field.name: _FLAGS[field.name].value for field in dataclasses.fields(config_lib.Config)}
   )
-  if ':' not in config.algorithm:  # One of the user's own may import TensorFlow, which is started below.
-    algorithms.check(config)
-  if ':' not in config.sampling:
-    samplers.build(config.sampling, config.sampling_options)
+  _check(config, with_own=False)
   shards = client_shards.ClientShards(config.shards_dir)
   with cli.large_imports():
     start_up.start_tensorflow()
     from tff_tasks.training import run as run_lib
 
-  algorithms.check(config)
-  samplers.build(config.sampling, config.sampling_options)
+  _check(config, with_own=True)
   run_lib.train(config, shards, _flagfile(), sys.stdout)
+
+
+def _check(config: config_lib.Config, with_own: bool) -> None:
+  """Checks the parts that have a name; those of the user's own, which may import TensorFlow, only if that is asked."""
+  if with_own or ':' not in config.algorithm:
+    algorithms.check(config)
+  if with_own or ':' not in config.aggregation:
+    aggregations.check(config)
+  if with_own or ':' not in config.sampling:
+    samplers.build(config.sampling, config.sampling_options)
 
 
 def _flagfile() -> str:

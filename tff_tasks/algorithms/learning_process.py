@@ -8,7 +8,10 @@ import tensorflow_federated as tff
 
 from contracts import schema as schema_lib
 from models import functional_model
+from tff_tasks.aggregation import factory_process
+from tff_tasks.aggregation import mean
 from tff_tasks.aggregation import private_mean
+from tff_tasks.aggregation import registry as aggregations
 from tff_tasks.algorithms import base
 from tff_tasks.algorithms import client_work
 from tff_tasks.algorithms import composition
@@ -23,6 +26,7 @@ from tff_tasks.runtime import tff_structures
 # Federated Optimization, arXiv 2003.00295), smaller because clipped updates are. Sums of squares
 # begin at its square: TFF's own beginnings are far larger than a clipped update. TFF's Adagrad adds it under the root.
 _ADAPTIVITY = 1e-4
+_MEAN = mean.Mean()
 
 
 class Built(NamedTuple):
@@ -49,6 +53,7 @@ def build_learning_process(
   server_optimizer: tff.learning.optimizers.Optimizer,
   plan: plan_lib.PrivacyPlan,
   seed: seeds.Seed,
+  aggregation: aggregations.Aggregation = _MEAN,
 ) -> Built:
   """Builds `<S@SERVER, ClientDataset*@CLIENTS> -> <S@SERVER, metrics@SERVER>`.
 
@@ -60,6 +65,7 @@ def build_learning_process(
     server_optimizer: Takes the mean update as a gradient.
     plan: How updates are clipped, quantized, summed and noised.
     seed: The seed of the run.
+    aggregation: How updates are combined.
   """
 
   @tff.tensorflow.computation
@@ -85,7 +91,10 @@ def build_learning_process(
         f'Expected updates of {model_size} numbers and nothing summed beside them under noise, found {size} numbers '
         f'and {beside} beside them: choose another --algorithm, or set --noise_multiplier=0 --target_epsilon=0.'
       )
-  aggregator = private_mean.build_aggregator(update_type, plan, seed)
+  if isinstance(aggregation, mean.Mean):
+    aggregator = private_mean.build_aggregator(update_type, plan, seed)
+  else:
+    aggregator = factory_process.build_aggregator(update_type, plan, aggregation.build())
   uploads = parts.upload_numbers + size - model_size + (plan.weighting != 'uniform')
   process = composition.compose(initial_model_weights, parts, aggregator)
   return Built(process, parts.memory_size, uploads, parts.download_numbers)

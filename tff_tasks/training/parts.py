@@ -7,9 +7,10 @@ from contracts import provenance
 from contracts import schema as schema_lib
 from models import functional_model
 from tff_tasks import config as config_lib
+from tff_tasks.aggregation import registry as aggregations
 from tff_tasks.algorithms import learning_process
 from tff_tasks.algorithms import local_sgd
-from tff_tasks.algorithms import registry
+from tff_tasks.algorithms import registry as algorithms
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
 
@@ -90,5 +91,12 @@ def build_learning_process(
     rounds,
   )
   return learning_process.build_learning_process(
-    registry.build(config.algorithm, config.algorithm_options), model, schema, training, server_optimizer, plan, seed
+    algorithms.build(config.algorithm, config.algorithm_options),
+    model,
+    schema,
+    training,
+    server_optimizer,
+    plan,
+    seed,
+    aggregations.build(config.aggregation, config.aggregation_options),
   )
