@@ -20,7 +20,9 @@ from contracts import schema as schema_lib
 from models import functional_model
 from pipelines.shards import shard_writing
 from tests.tff_tasks import fakes
+from tff_tasks.aggregation import mean
 from tff_tasks.aggregation import private_mean
+from tff_tasks.aggregation import registry as aggregations
 from tff_tasks.algorithms import learning_process
 from tff_tasks.algorithms import local_algorithm
 from tff_tasks.algorithms import local_sgd
@@ -40,6 +42,7 @@ TRAINING = local_sgd.LocalTraining(0.5, 4, 2)
 PLAIN = plan_lib.PrivacyPlan(len(fakes.SIZES), len(COHORT), quantization_bits=0)
 PRIVATE = dataclasses.replace(PLAIN, clip_norm=0.05, noise_multiplier=1.0, delta=1e-3)
 MOST_EXAMPLES = 24
+MEAN = mean.Mean()
 _WIDTH = 4
 
 
@@ -68,12 +71,14 @@ class Rounds:
     training: How clients train.
     plan: The privacy plan.
     server_rate: The learning rate of the server's SGD.
+    aggregation: How updates are combined.
   """
 
   shards: client_shards.ClientShards
   training: local_sgd.LocalTraining = TRAINING
   plan: plan_lib.PrivacyPlan = PLAIN
   server_rate: float = 1.0
+  aggregation: aggregations.Aggregation = MEAN
 
   def run(
     self,
@@ -83,8 +88,8 @@ class Rounds:
     cohorts: Sequence[Sequence[int]] = TWICE,
   ) -> Outcome:
     """Runs a round for each cohort."""
-    hashable: Any = algorithm  # A frozen dataclass.
-    built = build_process(hashable, self.training, self.plan, self.server_rate)
+    hashable: Any = algorithm, self.training, self.plan, self.server_rate, self.aggregation  # Frozen dataclasses.
+    built = build_process(*hashable)
     with contextlib.ExitStack() as stack:
       ran = stack.enter_context(contextlib.closing(registry.build_runtime(runtime, built.process, use_xla)))
       path = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), 'state')
@@ -112,11 +117,12 @@ def build_process(
   training: local_sgd.LocalTraining = TRAINING,
   plan: plan_lib.PrivacyPlan = PLAIN,
   server_rate: float = 1.0,
+  aggregation: aggregations.Aggregation = MEAN,
 ) -> learning_process.Built:
   """Builds the learning process of an algorithm, once."""
   server_optimizer = learning_process.build_server_optimizer('sgd', server_rate)
   return learning_process.build_learning_process(
-    algorithm, build_model(), fakes.SCHEMA, training, server_optimizer, plan, SEED
+    algorithm, build_model(), fakes.SCHEMA, training, server_optimizer, plan, SEED, aggregation
   )
 
 

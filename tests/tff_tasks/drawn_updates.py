@@ -1,19 +1,31 @@
 """Rounds whose clients draw their update instead of training: what an aggregator makes of it, in no time."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+import contextlib
+import functools
+import os
+from typing import Any, NamedTuple
 
+from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tests.tff_tasks import algorithm_rounds
+from tests.tff_tasks import compiled_once
 from tests.tff_tasks import fakes
+from tff_tasks.aggregation import factory_process
 from tff_tasks.algorithms import base
 from tff_tasks.algorithms import client_work
 from tff_tasks.algorithms import composition
 from tff_tasks.population import client_data
+from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.runtime import registry
+from tff_tasks.runtime import runtime as runtime_lib
 
 SHAPES = ((3, 2), (4,))
+RUNTIMES = (('tff', None), ('local', False), ('local', True))
+PLAN = plan_lib.PrivacyPlan(len(fakes.SIZES), 4, quantization_bits=0)
 
 
 def draw(dataset: client_data.ClientDataset, broken: Sequence[int] = ()) -> tuple[tf.Tensor, ...]:
@@ -78,3 +90,45 @@ def build_process(
 def cohort(source: client_data.ClientDataSource, clients: Sequence[int], round_number: int = 1) -> client_data.Cohort:
   """Returns the cohort of these clients, also of those without examples, which rounds usually do without."""
   return client_data.Cohort(source, round_number, np.array(clients, int))
+
+
+class Round(NamedTuple):
+  """A round: the update that the aggregator made, as one vector, and what else the round gave."""
+
+  update: np.ndarray
+  result: runtime_lib.RoundResult
+
+
+class RoundsTestCase(parameterized.TestCase):
+  """Runs rounds of factories on a small data set."""
+
+  def setUp(self) -> None:
+    super().setUp()
+    compiled_once.share(self)
+    shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
+    self._source = client_data.ClientDataSource(shards, 4, 24, algorithm_rounds.SEED)
+
+  def updates(self, clients: Sequence[int]) -> np.ndarray:
+    """Returns the updates of clients in the first round, a row each."""
+    drawn = cohort(self._source, clients)
+    return np.array([algorithm_rounds.join(draw(drawn.load(place))) for place in range(len(clients))])
+
+  def run_rounds(
+    self,
+    factory: Any,
+    cohorts: Sequence[Sequence[int]],
+    runtime: str = 'local',
+    use_xla: bool | None = False,
+    broken: Sequence[int] = (),
+    plan: plan_lib.PrivacyPlan = PLAN,
+  ) -> list[Round]:
+    """Runs a round for each cohort."""
+    process = build_process(functools.partial(factory_process.build_aggregator, plan=plan, factory=factory), broken)
+    rounds = []
+    with contextlib.closing(registry.build_runtime(runtime, process, use_xla)) as ran:
+      state = ran.initialize()
+      for number, clients in enumerate(cohorts, start=1):
+        result = ran.next(state, cohort(self._source, clients, number))
+        rounds.append(Round(algorithm_rounds.flat(state) - algorithm_rounds.flat(result.state), result))
+        state = result.state
+    return rounds

@@ -169,6 +169,18 @@ class RunTest(runs.RunsTestCase):
     self.train('branch', branch_from=self.path('run'), **_SILENT)
     self.assertEqual(self.saved('branch').round_number, 6)
 
+  def test_a_branch_with_another_aggregation(self) -> None:
+    gathered: dict[str, Any] = {'quantization_bits': 0, 'aggregation': 'median'}
+    other: dict[str, Any] = {**gathered, 'aggregation': 'trimmed_mean', 'aggregation_options': ['share=0.2']}
+    self.train('run', **_SILENT, **gathered)
+    self._refuse(
+      'flags of the run .*--aggregation=median.*: type the same flags .* --branch_from=', total_rounds=8, **other
+    )
+    self.train('run', **_SILENT, **gathered, total_rounds=7)
+    self.assertEqual(self.ledger('run')['algorithm'], 'fed_avg, median')
+    self.train('branch', total_rounds=8, branch_from=self.path('run'), **_SILENT, **other)
+    self.assertEqual(self.ledger('branch')['algorithm'], 'fed_avg, trimmed_mean (share=0.2)')
+
   def test_a_run_to_branch_from(self) -> None:
     self._refuse('in --branch_from=nowhere, found none: name a run directory', branch_from='nowhere')
     self.train('run', total_rounds=4, **_SILENT)

@@ -141,6 +141,16 @@ class FlagsTest(parameterized.TestCase):
     self._assert_refused(_flags(**_REQUIRED | _PRIVATE, algorithm=name, algorithm_options=options), message)
 
   @parameterized.parameters(
+    ('medain', '', 'did you mean median'),
+    ('krum', '', 'Expected the options byzantine of krum'),
+    ('trimmed_mean', 'share=0.5', 'Expected share of at least 0 and below 0.5'),
+    ('mean', 'share=0.1', 'among none for mean'),
+    ('median', '', 'Expected no noise with --aggregation=median'),
+  )
+  def test_aggregations_and_their_options(self, name: str, options: str, message: str) -> None:
+    self._assert_refused(_flags(**_REQUIRED | _PRIVATE, aggregation=name, aggregation_options=options), message)
+
+  @parameterized.parameters(
     ('poison', '', 'did you mean poisson'),
     ('min_separation', '', 'Expected the options separation of min_separation'),
     ('min_separation', 'separation=0', 'Expected separation of at least 1'),
@@ -181,7 +191,7 @@ class MainTest(parameterized.TestCase):
     self.assertNotIn('availability', json.loads(self._main().stdout)['flagfile'])
     self.assertIn('--availability=diurnal\n', json.loads(self._main(availability='diurnal').stdout)['flagfile'])
 
-  @parameterized.parameters('algorithm', 'sampling')
+  @parameterized.parameters('algorithm', 'aggregation', 'sampling')
   def test_one_of_the_users_own_is_refused_in_one_line(self, flag: str) -> None:
     done = self._main(**{flag: 'json:dumps'})
     self.assertEqual((done.returncode, done.stdout), (2, ''))

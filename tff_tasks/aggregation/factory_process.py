@@ -16,6 +16,9 @@ from tff_tasks.runtime import tff_structures
 
 Factory: TypeAlias = tff.aggregators.WeightedAggregationFactory | tff.aggregators.UnweightedAggregationFactory
 
+# How the names of TFF's secure sums begin in a serialized computation.
+_SECURE = b'federated_secure_'
+
 
 def takes_weights(name: str, factory: Any) -> bool:
   """Returns whether a factory takes weights.
@@ -27,7 +30,7 @@ def takes_weights(name: str, factory: Any) -> bool:
   Raises:
     ValueError: If it is none.
   """
-  if not isinstance(factory, Factory):
+  if not isinstance(factory, tff.aggregators.WeightedAggregationFactory | tff.aggregators.UnweightedAggregationFactory):
     raise ValueError(
       f'Expected build of --aggregation={name} to return a factory of tff.aggregators, found '
       f'{type(factory).__name__}: return one, such as tff.learning.robust_aggregator().'
@@ -51,12 +54,13 @@ def build_aggregator(
     the state of the factory as it is: a mean of nobody is not a number.
 
   Raises:
-    ValueError: If the plan has noise or quantization.
+    ValueError: If the plan has noise or quantization, or the factory sums securely.
   """
   if plan.is_private or plan.quantization_bits:
     raise ValueError(f'Expected a plan without noise and quantization for this aggregation, found {plan}.')
   is_weighted = isinstance(factory, tff.aggregators.WeightedAggregationFactory)
   process = factory.create(update_type, tff.TensorType(np.float32)) if is_weighted else factory.create(update_type)
+  _refuse_secure_sums(process)
   inner_type = process.initialize.type_signature.result.member
 
   @tff.tensorflow.computation
@@ -96,6 +100,15 @@ def build_aggregator(
     return tff.templates.MeasuredProcessOutput(new_state, result, tff.federated_zip(measured))
 
   return tff.templates.AggregationProcess(initialize, next_round)
+
+
+def _refuse_secure_sums(process: tff.templates.AggregationProcess) -> None:
+  """Raises a ValueError for what neither TFF's runtime nor the local one computes."""
+  if _SECURE in tff.framework.serialize_computation(process.next).SerializeToString():
+    raise ValueError(
+      'Expected an --aggregation of plain sums and gathered values, found secure sums, which no --runtime computes: '
+      'build its factory without them, as tff.learning.robust_aggregator() does.'
+    )
 
 
 def _choose(condition: tf.Tensor, value: Any, other: Any, value_type: tff.Type) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.tff_tasks import fakes
+from tff_tasks.aggregation import krum
 from tff_tasks.algorithms import fed_prox
 from tff_tasks.algorithms import learning_process
 from tff_tasks.algorithms import local_sgd
@@ -50,11 +51,17 @@ class BuildLearningProcessTest(absltest.TestCase):
   def test_settings_reach_the_process(self) -> None:
     plan = parts.build_plan(fakes.CONFIG, len(fakes.SIZES))
     with mock.patch.object(learning_process, 'build_learning_process') as build:
-      config = dataclasses.replace(fakes.CONFIG, algorithm='fed_prox', algorithm_options=['mu=0.1'])
+      config = dataclasses.replace(
+        fakes.CONFIG,
+        algorithm='fed_prox',
+        algorithm_options=['mu=0.1'],
+        aggregation='krum',
+        aggregation_options=['byzantine=1'],
+      )
       parts.build_learning_process(config, 4, mock.sentinel.model, fakes.SCHEMA, plan, _SEED)
     algorithm, build_model, schema, training, server_optimizer, *rest = build.call_args.args
     self.assertEqual(algorithm, fed_prox.FedProx(0.1))
-    self.assertEqual((build_model, schema, rest), (mock.sentinel.model, fakes.SCHEMA, [plan, _SEED]))
+    self.assertEqual((build_model, schema, rest), (mock.sentinel.model, fakes.SCHEMA, [plan, _SEED, krum.Krum(1)]))
     self.assertEqual(training, local_sgd.LocalTraining(0.5, batch_size=4, epochs=1, total_rounds=4))
     begin = server_optimizer.initialize(tf.TensorSpec([2]))
     self.assertEqual(begin['learning_rate'], 0.01)

@@ -51,6 +51,10 @@ class ReleasesTest(absltest.TestCase):
     ledger = self._release(fakes.history().after(3))
     self.assertEqual((ledger['epsilon'], ledger['rounds']), (fakes.PLAN.epsilon(3), 3))
     self.assertEqual(ledger['algorithm'], 'fed_prox (mu=0.1, nu=2)')
+    config = dataclasses.replace(self._releases.config, aggregation='krum', aggregation_options=['byzantine=1'])
+    self._releases = dataclasses.replace(self._releases, config=config)
+    again = self._release(fakes.history().after(4))
+    self.assertEqual(again['algorithm'], 'fed_prox (mu=0.1, nu=2), krum (byzantine=1)')
     self.assertNotIn('branched', ' '.join(ledger['not_covered']))
 
   def test_a_bigram_stands_in_the_ledger_of_a_sequence_alone(self) -> None:
