@@ -92,6 +92,13 @@ def cohort(source: client_data.ClientDataSource, clients: Sequence[int], round_n
   return client_data.Cohort(source, round_number, np.array(clients, int))
 
 
+@functools.cache
+def _build_cached(
+  factory: Any, broken: tuple[int, ...], plan: plan_lib.PrivacyPlan
+) -> tff.learning.templates.LearningProcess:
+  return build_process(functools.partial(factory_process.build_aggregator, plan=plan, factory=factory), broken)
+
+
 class Round(NamedTuple):
   """A round: the update that the aggregator made, as one vector, and what else the round gave."""
 
@@ -122,8 +129,8 @@ class RoundsTestCase(parameterized.TestCase):
     broken: Sequence[int] = (),
     plan: plan_lib.PrivacyPlan = PLAN,
   ) -> list[Round]:
-    """Runs a round for each cohort."""
-    process = build_process(functools.partial(factory_process.build_aggregator, plan=plan, factory=factory), broken)
+    """Runs a round for each cohort; a factory that is given again is compiled once."""
+    process = _build_cached(factory, tuple(broken), plan)
     rounds = []
     with contextlib.closing(registry.build_runtime(runtime, process, use_xla)) as ran:
       state = ran.initialize()

@@ -10,11 +10,12 @@ from tff_tasks.aggregation import row_aggregation
 class Krum(row_aggregation.RowAggregation):
   """The update with the smallest sum of squared distances to its nearest others, or the mean of several such ones.
 
-  An update is compared with its `clients - byzantine - 2` nearest others. A round of too few clients changes nothing.
+  An update is compared with its `clients - byzantine - 2` nearest others. A round of fewer than `2 * byzantine + 3`
+  clients changes nothing.
 
   Attributes:
     byzantine: The most clients of a round that may send anything.
-    selected: How many updates the mean is made of: 1 is Krum, more is multi-Krum.
+    selected: How many updates the mean is made of, at most `clients - byzantine - 2`: 1 is Krum, more is multi-Krum.
   """
 
   byzantine: int
@@ -29,8 +30,8 @@ class Krum(row_aggregation.RowAggregation):
 
   @property
   def fewest_clients(self) -> int:
-    """The fewest clients of a round that the guarantee is for, with as many honest neighbours as are selected."""
-    return max(2 * self.byzantine + 3, self.byzantine + 2 + self.selected)
+    """The fewest clients of a round that the paper's proposition 4.2 is about."""
+    return 2 * self.byzantine + 3
 
   def check(self, config: Any) -> None:
     if config.clients_per_round < self.fewest_clients:
@@ -50,10 +51,11 @@ class Krum(row_aggregation.RowAggregation):
 
     # Differences instead of products: a client that sends large numbers takes no digits from the others' distances.
     distances = tf.map_fn(lambda row: tf.reduce_sum(tf.square(rows - row), 1), rows, parallel_iterations=1)
+    most = tf.shape(rows)[0] - self.byzantine - 2
     # The nearest one is the update itself.
-    neighbours = tf.sort(distances, 1)[:, 1 : tf.shape(rows)[0] - self.byzantine - 1]
+    neighbours = tf.sort(distances, 1)[:, 1 : most + 1]
     scores = tf.reduce_sum(neighbours, 1)
     # Two that are nearest to each other may have the same score: the shorter first, whatever the order of the rows.
     by_norm = tf.argsort(tf.reduce_sum(tf.square(rows), 1), stable=True)
     order = tf.gather(by_norm, tf.argsort(tf.gather(scores, by_norm), stable=True))
-    return tf.reduce_mean(tf.gather(rows, order[: self.selected]), 0)
+    return tf.reduce_mean(tf.gather(rows, order[: tf.minimum(self.selected, most)]), 0)

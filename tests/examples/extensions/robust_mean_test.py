@@ -1,5 +1,6 @@
 """Tests an aggregation that is outside of the packages, as a user would write it."""
 
+from collections.abc import Sequence
 import dataclasses
 import io
 import os
@@ -26,7 +27,7 @@ class RobustMeanTest(absltest.TestCase):
     self._folder = self.create_tempdir().full_path
     self._shards = fakes.write_shards(os.path.join(self._folder, 'shards'))
 
-  def _train(self, name: str, **changes: Any) -> list[np.ndarray]:
+  def _train(self, name: str, **changes: Any) -> Sequence[np.ndarray]:
     """Returns the weights of a run, which is resumed if it has begun."""
     config = dataclasses.replace(
       fakes.CONFIG,

@@ -3,6 +3,7 @@
 import sys
 import textwrap
 import types
+from typing import Any
 
 from absl.testing import absltest
 import numpy as np
@@ -19,10 +20,10 @@ class RowAggregationTest(drawn_updates.RoundsTestCase):
     text = row_aggregation.__doc__ or ''
     code = '\n'.join(line for line in text.splitlines() if line.startswith('    ') or not line)
     exec(textwrap.dedent(code), vars(module))
-    factory = registry.build('aggregation_of_the_docstring:Midpoint').build()
+    aggregation: Any = registry.build('aggregation_of_the_docstring:Midpoint')
     updates = self.updates((1, 4, 6))
     for runtime in ('local', 'tff'):
-      (found,) = self.run_rounds(factory, [(1, 4, 6)], runtime)
+      (found,) = self.run_rounds(aggregation.build(), [(1, 4, 6)], runtime)
       np.testing.assert_allclose(found.update, (updates.min(axis=0) + updates.max(axis=0)) / 2, atol=1e-6)
 
 
