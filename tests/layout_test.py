@@ -127,6 +127,7 @@ class RulesTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ('export/a.py', 'import tensorflow_federated as tff'),
+    ('examples/a.py', 'import tensorflow_federated as tff'),
     ('tff_tasks/a.py', 'import apache_beam.io'),
     ('models/a.py', 'from apache_beam import io'),
     ('contracts/a.py', 'import tensorflow as tf'),
@@ -146,6 +147,7 @@ class RulesTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ('pipelines/a.py', 'import apache_beam\nfrom pipelines import job'),
+    ('examples/extensions/a.py', 'import tensorflow_federated as tff'),
     ('tff_tasks/a.py', 'import tensorflow_federated\nfrom tff_tasks import loop\nfrom reporting import report'),
     ('export/a.py', 'from models import task\nfrom contracts import schema as schema_lib'),
     ('tests/pipelines/preprocess_test.py', 'from pipelines import preprocess'),

@@ -63,10 +63,6 @@ def build_aggregator(
   _refuse_secure_sums(process)
   inner_type = process.initialize.type_signature.result.member
 
-  @tff.tensorflow.computation
-  def first_round() -> tf.Tensor:
-    return tf.constant(0)
-
   @tff.tensorflow.computation(update_type, np.float32, tagging.TAG_TYPE)
   def prepare(update: Any, weight: tf.Tensor, tag: Any) -> Any:
     clipped, norm, is_finite = private_mean.clip(list(update), plan.clip_norm)
@@ -75,7 +71,7 @@ def build_aggregator(
 
   @tff.federated_computation
   def initialize() -> Any:
-    state = collections.OrderedDict(round=tff.federated_eval(first_round, tff.SERVER), factory=process.initialize())
+    state = collections.OrderedDict(round=tff.federated_value(0, tff.SERVER), factory=process.initialize())
     return tff.federated_zip(state)
 
   state_type = initialize.type_signature.result
