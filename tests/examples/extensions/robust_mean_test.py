@@ -46,6 +46,7 @@ class RobustMeanTest(absltest.TestCase):
       quantization_bits=0,
       noise_multiplier=0.0,
       clip_norm=None,
+      client_learning_rate=5.0,  # Updates longer than the clip, which follows them from round to round.
       seed=1,
     )
     registry.check(config)

@@ -1,16 +1,21 @@
 """Tests of what surrounds a factory: clip, weights, clients that are skipped, rounds of nobody, reports."""
 
+from collections.abc import Sequence
 import dataclasses
+import os
+from typing import Any
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 import tensorflow_federated as tff
 
+from tests.tff_tasks import algorithm_rounds
 from tests.tff_tasks import drawn_updates
 from tests.tff_tasks import fakes
 from tff_tasks.aggregation import factory_process
 from tff_tasks.aggregation import median
+from tff_tasks.algorithms import fed_dyn
 
 _CLIENTS = (1, 4, 6, 3, 0, 5)
 _BROKEN = (4, 0)
@@ -61,6 +66,21 @@ class RoundsTest(drawn_updates.RoundsTestCase):
   def test_a_factory_without_weights_takes_zeros_of_who_is_not_finite(self) -> None:
     (found,) = self.run_rounds(tff.aggregators.UnweightedMeanFactory(), [_CLIENTS], broken=_BROKEN)
     np.testing.assert_allclose(found.update, self.updates(_FINITE).sum(axis=0) / len(_CLIENTS), atol=1e-5)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Mean:
+  def build(self) -> tff.aggregators.WeightedAggregationFactory:
+    return _WEIGHTED
+
+
+class FinalizerTest(absltest.TestCase):
+  def test_an_algorithm_of_its_own_finalizer_gets_a_number_from_nobody(self) -> None:
+    # TFF's mean of nobody is not a number; its own finalizer refuses that, ours do not.
+    shards = algorithm_rounds.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
+    cohorts: Sequence[Any] = (algorithm_rounds.COHORT, np.array([], int))
+    found = algorithm_rounds.Rounds(shards, aggregation=_Mean()).run(fed_dyn.FedDyn(0.1), cohorts=cohorts)
+    self.assertTrue(np.isfinite(found.weights).all())
 
 
 class RefusalTest(absltest.TestCase):

@@ -15,7 +15,7 @@ class TrimmedMeanTest(parameterized.TestCase):
     (0.1, 10, 1),
     (0.1, 11, 2),
     (0.2, 10, 2),
-    (0.1, 30, 3),  # 0.1 * 30 is a little more than 3.
+    (0.07, 100, 7),  # 0.07 * 100 is a little more than 7.
     (0.3, 8, 3),
     (0.4, 3, 1),  # Two at each end would leave nobody.
     (0.4, 2, 0),
