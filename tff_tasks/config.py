@@ -56,6 +56,7 @@ class Config:
   client_optimizer: str = 'sgd'
   client_learning_rate_schedule: str = 'constant'
   max_gradient_norm: float | None = None
+  capabilities: str | None = None
 
   @property
   def method(self) -> str:

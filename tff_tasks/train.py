@@ -97,6 +97,7 @@ flags.DEFINE_integer(
   lower_bound=1,
   required=True,
 )
+flags.DEFINE_string('capabilities', None, 'TOML file: classes of clients with work of their own (docs/train.md).')
 
 flags.DEFINE_enum(
   'server_optimizer', 'adam', list(config_lib.SERVER_OPTIMIZERS), 'Optimizer that applies the mean update.'
@@ -204,6 +205,7 @@ cli.group_flags(
       'client_batch_size',
       'client_epochs_per_round',
       'max_examples_per_client',
+      'capabilities',
     ],
     'Combining the updates': ['aggregation', 'aggregation_options', 'weighting'],
     'The server': ['server_optimizer', 'server_learning_rate', 'server_learning_rate_schedule', 'model_size'],

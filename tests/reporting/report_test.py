@@ -155,6 +155,11 @@ class ReportTest(parameterized.TestCase):
     text = self._rewrite(left_out_clients=count).text
     self.assertIn(expected, text) if expected else self.assertNotIn('skipped', text)
 
+  def test_says_who_took_part_by_class(self) -> None:
+    self.assertNotIn('capability class', self._write().text)
+    text = self._rewrite(clients_by_class={'fast': 1_203, '<slow>': 0}).text
+    self.assertIn('took part by capability class: fast 1,203 times; <slow> 0 times', text)
+
   def test_ledger(self) -> None:
     text = self._write().text
     for release in ('model of each round', 'Gaussian noise on the clipped, 8-bit sum', 'vocabulary', 'exact sums'):

@@ -14,6 +14,7 @@ from contracts import schema as schema_lib
 from tests.tff_tasks import algorithm_rounds
 from tests.tff_tasks import fakes
 from tff_tasks.algorithms import local_sgd
+from tff_tasks.population import capabilities as capabilities_lib
 from tff_tasks.runtime import tff as tff_runtime
 
 BuildModel = Callable[[], tff.learning.models.VariableModel]
@@ -26,18 +27,25 @@ class Toy:
   Attributes:
     shards: The data set.
     training: How clients train: with SGD or momentum.
+    capabilities: The work of each client; None if all do the same.
   """
 
   shards: client_shards.ClientShards
   training: local_sgd.LocalTraining = algorithm_rounds.TRAINING
+  capabilities: capabilities_lib.Capabilities | None = None
 
   def examples(self, client: int) -> int:
     """Returns how many examples a client trains on."""
-    return min(fakes.SIZES[client], algorithm_rounds.MOST_EXAMPLES)
+    share = self.capabilities.classes[self.capabilities.class_of[client]].examples if self.capabilities else 1
+    return min(max(round(share * fakes.SIZES[client]), 1), algorithm_rounds.MOST_EXAMPLES)
 
   def steps(self, client: int) -> int:
     """Returns how many steps a client takes in a round."""
-    return self.training.epochs * -(-self.examples(client) // self.training.batch_size)
+    epochs, batch_size = self.training.epochs, self.training.batch_size
+    if self.capabilities:
+      own = self.capabilities.classes[self.capabilities.class_of[client]]
+      epochs, batch_size = own.epochs, own.batch_size
+    return epochs * -(-self.examples(client) // batch_size)
 
   def rate(self, index: int) -> float:
     """Returns the learning rate of a round, counted from 0."""

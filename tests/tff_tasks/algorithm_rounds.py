@@ -26,6 +26,7 @@ from tff_tasks.aggregation import registry as aggregations
 from tff_tasks.algorithms import learning_process
 from tff_tasks.algorithms import local_algorithm
 from tff_tasks.algorithms import local_sgd
+from tff_tasks.population import capabilities as capabilities_lib
 from tff_tasks.population import client_data
 from tff_tasks.population import client_state
 from tff_tasks.population import seeds
@@ -72,6 +73,7 @@ class Rounds:
     plan: The privacy plan.
     server_rate: The learning rate of the server's SGD.
     aggregation: How updates are combined.
+    capabilities: The work of each client; None if all do the same.
   """
 
   shards: client_shards.ClientShards
@@ -79,6 +81,7 @@ class Rounds:
   plan: plan_lib.PrivacyPlan = PLAIN
   server_rate: float = 1.0
   aggregation: aggregations.Aggregation = MEAN
+  capabilities: capabilities_lib.Capabilities | None = None
 
   def run(
     self,
@@ -95,7 +98,9 @@ class Rounds:
       path = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), 'state')
       store = client_state.ClientState(path, built.memory_size, 'run', 0, is_new=True)
       stack.callback(store.close)
-      source = client_data.ClientDataSource(self.shards, self.training.batch_size, MOST_EXAMPLES, SEED, store)
+      source = client_data.ClientDataSource(
+        self.shards, self.training.batch_size, MOST_EXAMPLES, SEED, store, self.capabilities
+      )
       state, result = ran.initialize(), None
       noise = private_mean.RoundNoise(self.plan, flat(state).size, SEED)
       for number, clients in enumerate(cohorts, start=1):

@@ -134,6 +134,42 @@ class RunTest(runs.RunsTestCase):
     self.assertEqual(self.saved('run').round_number, 6)
     self.assertIn('of those that are available (a trace of slots: 1, ', self.ledger('run')['sampling'])
 
+  def test_the_same_capabilities(self) -> None:
+    path, column = (pathlib.Path(self.path(name)) for name in ('capabilities.toml', 'classes.csv'))
+    names = ['fast', *['slow'] * 29]
+    lines = [f'{self.shards.client_id("train", client)},{name}\n' for client, name in enumerate(names)]
+    column.write_text(''.join(['client,class\n', *lines]))
+    classes = 'clients = "classes.csv"\n[classes.fast]\nepochs = 2\n[classes.slow]\n'
+    path.write_text(classes)
+    options: dict[str, Any] = {'capabilities': str(path)}
+    self.train('run', total_rounds=4, **_SILENT, **options)
+    self.assertIn('Capability classes: fast 1, slow 29 clients, SHA-256 ', self.stream.getvalue())
+    refused = 'Expected the --capabilities that the run .* began with .*: give the same file to resume this run; or add'
+    path.write_text(classes.replace('2', '3'))
+    self._refuse(refused, **options)
+    path.write_text(classes)
+    column.write_text(column.read_text().replace('fast', 'slow'))
+    self._refuse(refused, **options)
+    self._refuse(refused)
+    column.write_text(''.join(['client,class\n', *lines]))
+    path.write_text('# A comment changes nothing.\n' + classes)
+    self.train('run', **_SILENT, **options)
+    # The clients of a scripted round are 0 to 3.
+    rows = pathlib.Path(self.path('run', 'operator/metrics.csv')).read_text().splitlines()
+    self.assertEndsWith(rows[0], ',seconds,clients_fast,clients_slow')
+    self.assertEqual([row.split(',')[-2:] for row in rows[1:]], [['', ''], *[['1', '3']] * 6])
+    report = pathlib.Path(self.path('run', 'operator/report.html')).read_text()
+    self.assertIn('took part by capability class: fast 6 times; slow 18 times', report)
+    # A branch may have others, or none.
+    self.train('branch', branch_from=self.path('run'), total_rounds=7, **_SILENT)
+    self.assertEqual(self.saved('branch').rows.classes, [])
+    self._refuse('leave --capabilities out to resume', 'branch', total_rounds=8, **_SILENT, **options)
+    self.train('branch', total_rounds=8, **_SILENT)
+
+  def test_capabilities_are_read_before_anything_is_written(self) -> None:
+    self._refuse('Expected --capabilities to be the path of a TOML file, found No such file', capabilities='gone.toml')
+    self.assertFalse(os.path.exists(self.path('run')))
+
   def test_a_trace_is_read_before_anything_is_written(self) -> None:
     self._refuse('Expected --availability to be diurnal or the path of a trace', availability='gone.csv')
     self.assertFalse(os.path.exists(self.path('run')))

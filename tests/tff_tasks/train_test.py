@@ -187,9 +187,12 @@ class MainTest(parameterized.TestCase):
     self.assertEqual(started['config'], started['config'] | given | {'model_size': 16, 'target_epsilon': None})
     self.assertEqual(started['shards'], self._shards)
 
-  def test_no_availability_is_no_flag_of_the_run(self) -> None:
-    self.assertNotIn('availability', json.loads(self._main().stdout)['flagfile'])
-    self.assertIn('--availability=diurnal\n', json.loads(self._main(availability='diurnal').stdout)['flagfile'])
+  def test_what_is_not_given_is_no_flag_of_the_run(self) -> None:
+    plain = json.loads(self._main().stdout)['flagfile']
+    given = json.loads(self._main(availability='diurnal', capabilities='classes.toml').stdout)['flagfile']
+    for name, value in (('availability', 'diurnal'), ('capabilities', 'classes.toml')):
+      self.assertNotIn(name, plain)
+      self.assertIn(f'--{name}={value}\n', given)
 
   @parameterized.parameters('algorithm', 'aggregation', 'sampling')
   def test_one_of_the_users_own_is_refused_in_one_line(self, flag: str) -> None:

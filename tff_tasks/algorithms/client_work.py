@@ -36,6 +36,7 @@ def dataset_type(schema: schema_lib.Schema, memory_size: int = 0) -> tff.Sequenc
       memory=tff.TensorType(np.float32, (memory_size,)),
       num_examples=tff.TensorType(np.int32),
       seeds=tff.TensorType(np.int32, (2, 2)),
+      work=tff.TensorType(np.int32, (2,)),
     )
   )
 

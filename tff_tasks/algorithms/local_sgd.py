@@ -33,6 +33,8 @@ class LocalTraining:
     schedule: One of `config.SCHEDULES`: the learning rate by round.
     total_rounds: The rounds that the schedule goes through.
     max_gradient_norm: L2 bound of the gradient of each step, or None.
+    is_by_client: Whether each client has epochs and a batch size of its own, `ClientDataset.work`; `batch_size` is the
+      largest of those, and `epochs` does not matter.
   """
 
   learning_rate: float
@@ -42,6 +44,7 @@ class LocalTraining:
   schedule: str = 'constant'
   total_rounds: int = 1
   max_gradient_norm: float | None = None
+  is_by_client: bool = False
 
   def build_optimizer(self, learning_rate: Any) -> tff.learning.optimizers.Optimizer:
     """Returns TFF's optimizer of that name.
@@ -83,16 +86,16 @@ class LocalSgd:
   def run(self, weights: Weights) -> tuple[list[tf.Tensor], task_lib.Sums]:
     """Returns the trained weights, and the sums of what each batch measured before its step."""
     begin: _State = list(weights), self._initial_state(weights), _no_sums()
-    if self.training.epochs == 1:
+    if self.training.epochs == 1 and not self.training.is_by_client:
       trained, _, sums = self._run_epoch(tf.constant(0), *begin)
     else:
-      trained, _, sums = repeat(self.training.epochs, self._run_epoch, begin)
+      trained, _, sums = repeat(self._epochs, self._run_epoch, begin)
     return trained, sums
 
   @property
   def num_steps(self) -> tf.Tensor:
     """int32, the steps that `run` takes."""
-    return self.training.epochs * self._steps_of_epoch
+    return self._epochs * self._steps_of_epoch
 
   def full_gradient(self, weights: Weights) -> list[tf.Tensor]:
     """Returns the gradient of the mean loss over all labels of the client."""
@@ -116,8 +119,17 @@ class LocalSgd:
     return self.training.optimizer == 'sgd' and self.adjust is None and self.training.max_gradient_norm is None
 
   @property
+  def _epochs(self) -> Any:
+    return self.dataset.work[0] if self.training.is_by_client else self.training.epochs
+
+  @property
+  def _batch_size(self) -> Any:
+    return self.dataset.work[1] if self.training.is_by_client else self.training.batch_size
+
+  @property
   def _steps_of_epoch(self) -> tf.Tensor:
-    return (self.dataset.num_examples + self.training.batch_size - 1) // self.training.batch_size
+    size = self._batch_size
+    return (self.dataset.num_examples + size - 1) // size
 
   def _initial_state(self, weights: Weights) -> Any:
     if self._is_plain or self.fixed_state is not None:
@@ -141,13 +153,27 @@ class LocalSgd:
     )
 
   def _batch(self, number: tf.Tensor, indices: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    features = tf.gather(self.dataset.features, tf.gather(indices, number))
-    return features, tf.cast(tf.gather(labels, number), tf.int32)
+    if self.training.is_by_client:
+      indices, labels = self._cut(number, indices, labels)
+    else:
+      indices, labels = tf.gather(indices, number), tf.gather(labels, number)
+    return tf.gather(self.dataset.features, indices), tf.cast(labels, tf.int32)
+
+  def _cut(self, number: tf.Tensor, indices: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns a batch of the client's own size, filled up to the static one with labels that do not count."""
+    position = tf.range(self.training.batch_size)
+    examples = number * self._batch_size + position
+    counts = (position < self._batch_size) & (examples < self.dataset.num_examples)
+    examples = tf.where(counts, examples, 0)
+    counts = tf.reshape(counts, [-1] + [1] * (labels.shape.rank - 1))
+    return tf.gather(indices, examples), tf.where(counts, tf.gather(labels, examples), schema_lib.IGNORED_LABEL)
 
   def _batches(self, epoch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns where the features of each batch of an epoch are, int32 `[batches, batch_size]`, and its labels.
 
-    What is behind the examples may be no numbers. It is replaced by the last example, with labels that do not count.
+    If batch sizes are the clients' own, `_batch` cuts the batches: where the features are, int32 `[capacity]`, and the
+    labels are returned then. What is behind the examples may be no numbers. It is replaced by the last example, with
+    labels that do not count.
     """
     order, number = self._shuffle(epoch), tf.range(tf.shape(self.dataset.labels)[0])
     examples = tf.gather(order, tf.minimum(number, tf.maximum(self.dataset.num_examples - 1, 0)))
@@ -155,6 +181,8 @@ class LocalSgd:
     counts = tf.reshape(number < self.dataset.num_examples, [-1] + [1] * (labels.shape.rank - 1))
     labels = tf.where(counts, labels, schema_lib.IGNORED_LABEL)
     indices, size = self.dataset.first + examples, self.training.batch_size
+    if self.training.is_by_client:
+      return indices, labels
     return tf.reshape(indices, [-1, size]), tf.reshape(labels, [-1, size, *labels.shape[1:]])
 
   def _step(

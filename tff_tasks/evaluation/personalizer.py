@@ -121,6 +121,7 @@ def _dataset(features: np.ndarray, labels: np.ndarray, batch_size: int, client_i
     memory=np.zeros(0, np.float32),
     num_examples=np.int32(len(labels)),
     seeds=seed,
+    work=np.zeros(2, np.int32),
   )
 
 
@@ -145,5 +146,6 @@ def _build_tune(
     tf.TensorSpec((0,), tf.float32),
     tf.TensorSpec((), tf.int32),
     tf.TensorSpec((2, 2), tf.int32),
+    tf.TensorSpec((2,), tf.int32),
   ]
   return session_call.make_resident(tune, inputs)

@@ -5,20 +5,16 @@ and a secret coin of the client decides. What a client answered never matters.
 """
 
 import abc
-from collections.abc import Callable, Iterator, Sequence
-import csv
-import hashlib
-import os
-import re
+from collections.abc import Callable
 
 import numpy as np
 
 from contracts import client_shards
+from tff_tasks.population import client_table
 
 DIURNAL = 'diurnal'
 _HOURS = 24
 _LEAST, _MOST = 0.05, 0.95
-_ID = re.compile('[0-9a-f]{32}')
 
 _Coins = Callable[[str, int], np.ndarray]
 
@@ -93,60 +89,33 @@ def read(value: str | None, shards: client_shards.ClientShards) -> Availability 
   if value == DIURNAL:
     return Diurnal()
   try:
-    with open(value, 'rb') as file:
-      content = file.read()
-    lines = content.decode('utf-8-sig').splitlines()
+    table = client_table.read(value, 'trace', 'a name for each slot', shards)
   except OSError as error:
     raise ValueError(
       f'Expected --availability to be {DIURNAL} or the path of a trace, found {error.strerror} at {value}: correct it.'
     ) from error
-  except UnicodeDecodeError as error:
-    raise _misfit(value, 'text in UTF-8', 'other bytes', 'save it as CSV') from error
+  slots = len(table.columns)
+  probabilities = np.empty((shards.num_clients('train'), slots))
+  for row in table.rows:
+    values = _read_values(table, row)
+    if row.client is not None:  # Others may be held out, or had no usable row.
+      probabilities[row.client] = values
+  return Trace(probabilities, f'a trace of slots: {slots}, SHA-256 {table.digest}')
+
+
+def _read_values(table: client_table.Table, row: client_table.Row) -> list[float]:
+  slots = len(table.columns)
+  if len(row.cells) != slots:
+    found = f'{len(row.cells)} in line {row.line}'
+    raise client_table.misfit(table.what, f'{slots} probabilities', found, 'write one for each slot')
   try:
-    table = _read_table(os.path.basename(value), csv.reader(lines), shards)
-  except csv.Error as error:
-    raise _misfit(value, 'a CSV file', f'another ({error})', 'save it as CSV') from error
-  return Trace(table, f'a trace of slots: {table.shape[1]}, SHA-256 {hashlib.sha256(content).hexdigest()[:16]}')
-
-
-def _read_table(name: str, rows: Iterator[Sequence[str]], shards: client_shards.ClientShards) -> np.ndarray:
-  header = next(rows, [])
-  if len(header) < 2 or header[0].strip() != 'client':
-    raise _misfit(name, 'a first line with "client" and a name for each slot', 'another', 'write it')
-  clients = {bytes(row).hex(): index for index, row in enumerate(shards.clients('train').client_ids)}
-  table = np.full((len(clients), len(header) - 1), np.nan)
-  for number, row in enumerate(rows, start=2):
-    if not row:
-      continue
-    client = row[0].strip().lower()
-    if not _ID.fullmatch(client):
-      raise _misfit(name, 'ids of clients', f'something else in line {number}', 'write them as docs/train.md shows')
-    values = _read_values(name, number, row[1:], len(header) - 1)
-    if client in clients:  # Others may be held out, or had no usable row.
-      if not np.isnan(table[clients[client], 0]):
-        raise _misfit(name, 'one line for each client', f'one again in line {number}', 'leave one line out')
-      table[clients[client]] = values
-  missing = np.flatnonzero(np.isnan(table[:, 0]))
-  if missing.size:
-    found = f'none for {missing.size}, such as {shards.client_id("train", int(missing[0]))}'
-    raise _misfit(name, f'a line for each of {len(clients)} training clients', found, 'add them')
-  return table
-
-
-def _read_values(name: str, number: int, cells: Sequence[str], slots: int) -> list[float]:
-  if len(cells) != slots:
-    raise _misfit(name, f'{slots} probabilities', f'{len(cells)} in line {number}', 'write one for each slot')
-  try:
-    values = [float(cell) for cell in cells]
+    values = [float(cell) for cell in row.cells]
   except ValueError:
     values = [np.nan]
   if not all(0 <= value <= 1 for value in values):
-    raise _misfit(name, 'probabilities from 0 to 1', f'something else in line {number}', 'correct that line')
+    found = f'something else in line {row.line}'
+    raise client_table.misfit(table.what, 'probabilities from 0 to 1', found, 'correct that line')
   return values
-
-
-def _misfit(name: str, expected: str, found: str, remedy: str) -> ValueError:
-  return ValueError(f'Expected {expected} in the trace {name}, found {found}: {remedy}.')
 
 
 def _uniform(coins: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from contracts import client_shards
 from contracts import schema as schema_lib
+from tff_tasks.population import capabilities as capabilities_lib
 from tff_tasks.population import client_state
 from tff_tasks.population import seeds
 
@@ -34,6 +35,7 @@ class ClientDataset(NamedTuple):
     memory: float32 `[size]`, what the client has kept from the last round that it took part in; zeros at first.
     num_examples: int32, how many there are; at most `capacity`.
     seeds: int32 `[2, 2]`: for the order of the examples, and for the stochastic rounding of the update.
+    work: int32 `[2]`: the epochs and the batch size of the client's own; zeros where all clients have the same.
   """
 
   # In the order of their names, which is the one that TFF's server has them in, whatever the order here.
@@ -44,6 +46,7 @@ class ClientDataset(NamedTuple):
   memory: Any
   num_examples: Any
   seeds: Any
+  work: Any
 
   def of(self, number: int) -> 'ClientDataset':
     """Returns the dataset of one client of a block of arrays."""
@@ -64,10 +67,11 @@ class ClientDataSource:
 
   Attributes:
     shards: Where the clients are.
-    batch_size: Examples a step.
+    batch_size: Examples a step; the most of any client.
     max_examples: The most examples a client uses in one round, drawn anew each round.
     seed: The seed of the run.
     state: What clients keep from round to round; None if they keep nothing.
+    capabilities: The work of each client; None if all do the same.
   """
 
   shards: client_shards.ClientShards
@@ -75,6 +79,7 @@ class ClientDataSource:
   max_examples: int
   seed: seeds.Seed
   state: client_state.ClientState | None = None
+  capabilities: capabilities_lib.Capabilities | None = None
 
   def cohort(self, round_number: int, clients: np.ndarray) -> 'Cohort':
     """Returns the cohort of a round: `clients` are indices into the training split.
@@ -83,12 +88,18 @@ class ClientDataSource:
     Clients without examples add nothing to the sum and are not loaded.
     """
     clients = clients[self.num_examples[clients] > 0]
-    largest_first = np.argsort(-self.num_examples[clients], kind='stable')
+    largest_first = np.lexsort((-self.num_examples[clients], -self.used_examples[clients]))
     return Cohort(self, round_number, clients[largest_first])
 
   @functools.cached_property
   def num_examples(self) -> np.ndarray:
     return self.shards.clients(_SPLIT).examples
+
+  @functools.cached_property
+  def used_examples(self) -> np.ndarray:
+    """int64 `[clients]`: how many examples each client uses in a round."""
+    limit = self.capabilities.limit(self.num_examples) if self.capabilities else self.num_examples
+    return np.minimum(np.minimum(limit, self.num_examples), self.max_examples)
 
   def client_id(self, client: int) -> bytes:
     """Returns the id of a client: what it draws depends on that, and not on who else there is."""
@@ -96,17 +107,17 @@ class ClientDataSource:
 
   def capacities(self, clients: np.ndarray) -> np.ndarray:
     """Returns the capacity of each client's dataset: a power of two of batches, so that there are few shapes."""
-    return np.maximum(self._tight_capacities(self.num_examples[clients]), self._least_capacity)
+    return np.maximum(self._tight_capacities(self.used_examples[clients]), self._least_capacity)
 
-  def _tight_capacities(self, num_examples: np.ndarray) -> np.ndarray:
-    batches = np.maximum(-(-np.minimum(num_examples, self.max_examples) // self.batch_size), 1)
+  def _tight_capacities(self, used_examples: np.ndarray) -> np.ndarray:
+    batches = np.maximum(-(-used_examples // self.batch_size), 1)
     return self.batch_size << np.ceil(np.log2(batches)).astype(int)
 
   @functools.cached_property
   def _least_capacity(self) -> int:
     schema = self.shards.schema
     example_bytes = sum(math.prod(one.shape) * np.dtype(one.dtype).itemsize for one in (schema.feature, schema.label))
-    enough = np.array([min(_LEAST_EXAMPLES, _LEAST_BYTES // example_bytes), self.num_examples.max(initial=0)])
+    enough = np.array([min(_LEAST_EXAMPLES, _LEAST_BYTES // example_bytes), self.used_examples.max(initial=0)])
     return int(self._tight_capacities(enough).min())
 
   def block_specs(self, size: int, capacity: int) -> list[tuple[tuple[int, ...], np.dtype]]:
@@ -120,6 +131,7 @@ class ClientDataSource:
       ((size, self.state.size if self.state else 0), np.dtype(np.float32)),
       ((size,), int32),
       ((size, 2, 2), int32),
+      ((size, 2), int32),
     ]
 
 
@@ -178,12 +190,12 @@ class Cohort:
 
   def _fill(self, block: ClientDataset, number: int, client: int) -> None:
     source = self.source
-    num_examples = int(source.num_examples[client])
-    used = min(num_examples, source.max_examples)
+    num_examples, used = int(source.num_examples[client]), int(source.used_examples[client])
     block.first[number] = first = number * block.labels.shape[1]
     block.index[number] = client
     block.num_examples[number] = used
     block.seeds[number] = source.seed.client_seeds(self.round_number, source.client_id(client))
+    block.work[number] = source.capabilities.work[client] if source.capabilities else 0
     features, labels = block.features[first : first + used], block.labels[number, :used]
     if num_examples > used:
       self._fill_with_some(client, features, labels)
@@ -192,10 +204,10 @@ class Cohort:
     check_codes(features, labels, source.shards.schema)
 
   def _fill_with_some(self, client: int, features: np.ndarray, labels: np.ndarray) -> None:
-    """Fills the arrays with `max_examples` of the client's examples."""
+    """Fills the arrays with as many of the client's examples as they have places for."""
     source = self.source
     drawn = source.seed.stream('examples', self.round_number, source.client_id(client)).choice(
-      source.num_examples[client], source.max_examples, replace=False
+      source.num_examples[client], len(labels), replace=False
     )
     for array, stored in zip((features, labels), source.shards.read(_SPLIT, client), strict=True):
       np.take(stored, drawn, axis=0, out=array, mode='clip')

@@ -23,6 +23,7 @@ _PERSONS = (
   'clients; no figure here is a promise to a person'
 )
 
+_IDS_ARE_PUBLIC = 'the number of client ids is public; ids without data count too'
 _BIGRAM = ('the accuracy of the bigram: counted on training users without noise, published with the model',)
 
 
@@ -45,8 +46,8 @@ def build_ledger(
   plan = segments[-1].plan
   problem = plan_lib.why_no_promise(segments)
   simulated = provenance.simulated_clients(entries)
-  has_availability = any(segment.plan.availability for segment in segments)
-  also_public = '; who is available when is public' if has_availability else ''
+  public = ['who is available when'] * any(segment.plan.availability for segment in segments)
+  public += ['the capability class of each client'] * any(segment.plan.capabilities for segment in segments)
   return {
     'epsilon': plan_lib.epsilon_of(segments),
     'delta': None if problem else plan.delta,
@@ -58,7 +59,7 @@ def build_ledger(
     'composition': 'basic: what the data set has cost and what training has cost add up, epsilon and delta alike',
     'unit': _SIMULATED.format(simulated) if simulated else guarantees.UNIT,
     'adjacency': guarantees.ADJACENCY,
-    'assumption': f'the number of client ids is public; ids without data count too{also_public}',
+    'assumption': '; '.join([_IDS_ARE_PUBLIC, *(f'{one} is public' for one in public)]),
     'bound': '' if problem else _bound_in_words([segment.plan for segment in segments]),
     'sampling': _by_segment(segments, lambda plan: plan.sampling_in_words),
     'mechanism': _by_segment(segments, _mechanism),
@@ -74,7 +75,7 @@ def build_ledger(
     'rounds': _count_rounds(segments),
     'segments': [_segment(segment) for segment in segments],
     'covers': _coverage(segments, entries),
-    'not_covered': [*[_PERSONS] * bool(simulated), *_not_covered(problem, is_sequence, has_availability)],
+    'not_covered': [*[_PERSONS] * bool(simulated), *_not_covered(problem, is_sequence, public)],
     'scaling': population_scaling.explain(_finished(segments, total_rounds)),
     'releases': _releases(segments, entries, is_sequence),
   }
@@ -187,7 +188,7 @@ def _releases(
   ]
 
 
-def _not_covered(problem: str, is_sequence: bool, has_availability: bool) -> list[str]:
+def _not_covered(problem: str, is_sequence: bool, public: Sequence[str]) -> list[str]:
   if problem:
     return [f'everything: {problem}']
   return [
@@ -199,7 +200,7 @@ def _not_covered(problem: str, is_sequence: bool, has_availability: bool) -> lis
     'the counts in the manifest of the data set: exact, keep them with the operator',
     'other runs on the same users, and other data sets learned from them: their epsilons add up',
     'the number of ids of training clients, which is taken as public',
-    *['who is available when, which is taken as public'] * has_availability,
+    *(f'{one}, which is taken as public' for one in public),
     'the choice of hyperparameters, if it was made by trying them on these clients',
     'checkpoints, which contain the secret seed of the noise, and what clients keep between rounds (client_state.db), '
     'which has no noise: keep them with the operator',

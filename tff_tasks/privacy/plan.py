@@ -42,6 +42,7 @@ class PrivacyPlan:
     is_seeded: Whether the noise comes from a seed that somebody knows: nothing is promised then.
     sampling_options: The options of the sampler, each `name=value`.
     availability: Which clients can be invited when, in words; empty: all of them, always.
+    capabilities: Which clients do how much work, in words; empty: all do the same.
 
   Raises:
     ValueError: If the values do not make a plan whose accounting matches what runs.
@@ -59,6 +60,7 @@ class PrivacyPlan:
   sampling_options: tuple[str, ...] = ()
   availability: str = ''
   weighting: str = 'uniform'
+  capabilities: str = ''
 
   def __post_init__(self) -> None:
     if self.population < 1:

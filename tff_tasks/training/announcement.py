@@ -27,7 +27,8 @@ def describe(
     f'{begin} {config.total_rounds} rounds of {task} on the {config.runtime} runtime: {num_weights:,} weights, '
     f'{plan.population:,} clients, about {plan.clients_per_round:,} a round.'
   )
-  return [line, start.note] if start.note else [line]
+  classes = f'Capability classes: {plan.capabilities}.' if plan.capabilities else ''
+  return [*filter(None, [line, classes, start.note])]
 
 
 def describe_evaluation(

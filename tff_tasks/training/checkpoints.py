@@ -122,6 +122,7 @@ class Checkpoints:
       'round': program_state.round_number,
       'use_xla': program_state.use_xla,
       'history': program_state.history.to_json(),
+      'classes': program_state.rows.classes,
     }
     arrays = {f'leaf_{index:04d}': leaf for index, leaf in enumerate(tf.nest.flatten(program_state.state))}
     buffer = io.BytesIO()
@@ -176,7 +177,7 @@ def load_last(folder: str) -> ProgramState | None:
       header['use_xla'],
       leaves,
       history_lib.History.from_json(header['history']),
-      metrics.Rows.from_array(arrays['rows']),
+      metrics.Rows.from_array(arrays['rows'], header.get('classes', ())),
     )
 
 

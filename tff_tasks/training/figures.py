@@ -93,4 +93,10 @@ def of_rounds(config: config_lib.Config, rows: metrics.Rows) -> dict[str, Any]:
     'left_out_clients': sum(row.left_out_clients or 0 for row in rows),
     'empty_rounds': sum(row.clients == 0 for row in rows),
     'seconds': sum(row.seconds or 0.0 for row in rows),
+    **({'clients_by_class': _add_up(rows)} if rows.classes else {}),
   }
+
+
+def _add_up(rows: metrics.Rows) -> dict[str, int]:
+  """Returns how often clients of each capability class took part."""
+  return {name: sum(row.clients_by_class.get(name, 0) for row in rows) for name in rows.classes}

@@ -1,7 +1,7 @@
 """A run's figures, one row a round: metrics.csv for everyone, TensorBoard for who has it open."""
 
 import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 import contextlib
 import csv
 import dataclasses
@@ -14,6 +14,7 @@ import numpy as np
 
 from common import files
 from contracts import run_directory
+from tff_tasks.population import capabilities as capabilities_lib
 from tff_tasks.runtime import runtime as runtime_lib
 from tff_tasks.training import tensorboard_writer
 
@@ -40,6 +41,7 @@ class RoundMetrics:
     bytes_up_per_client: Bytes of one encoded update.
     bytes_down_per_client: Bytes of the model.
     seconds: Wall time, evaluation included.
+    clients_by_class: How many of each capability class took part, if there are classes; columns `clients_NAME`.
   """
 
   round: int
@@ -57,25 +59,34 @@ class RoundMetrics:
   bytes_up_per_client: int | None = None
   bytes_down_per_client: int | None = None
   seconds: float | None = None
+  clients_by_class: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
-_COLUMNS = [field.name for field in dataclasses.fields(RoundMetrics)]
+_COLUMNS = [field.name for field in dataclasses.fields(RoundMetrics) if field.name != 'clients_by_class']
 _MOST_DIGITS = 10  # Of a round's number.
 _WHOLE_NUMBERS = {'round', 'clients', 'left_out_clients', 'bytes_up_per_client', 'bytes_down_per_client'}
 
 
-def of_round(round_number: int, result: runtime_lib.RoundResult, clip_norm: float | None) -> RoundMetrics:
+def of_round(
+  round_number: int,
+  result: runtime_lib.RoundResult,
+  clip_norm: float | None,
+  capabilities: capabilities_lib.Capabilities | None = None,
+) -> RoundMetrics:
   """Returns what the clients of a round have measured.
 
   Args:
     round_number: The round.
     result: What the round gave.
     clip_norm: L2 bound of an update, or None.
+    capabilities: The class of each client, or None.
   """
   row = RoundMetrics(round=round_number, left_out_clients=len(result.skipped))
   if result.report is not None:
     norms = result.report.norm[result.report.accepted]
     row.clients = len(norms)
+    if capabilities:
+      row.clients_by_class = capabilities.count(result.report.index[result.report.accepted])
     if len(norms):
       row.update_norm_mean, row.update_norm_max = float(norms.mean(dtype=float)), float(norms.max())
       row.clipped_share = float(np.mean(norms > (math.inf if clip_norm is None else clip_norm)))
@@ -92,49 +103,71 @@ def _ratio(value: Any, total: Any) -> float | None:
 class Rows:
   """The rows of a run, eight bytes a figure: a long run has many.
 
+  Attributes:
+    classes: The capability classes that have a column each.
+
   Args:
     rows: To begin with.
+    classes: As above.
   """
 
-  def __init__(self, rows: Iterable[RoundMetrics] = ()) -> None:
+  def __init__(self, rows: Iterable[RoundMetrics] = (), classes: Sequence[str] = ()) -> None:
+    self.classes = list(classes)
+    self._width = len(_COLUMNS) + len(self.classes)
     self._cells = array.array('d')
     for row in rows:
       self.append(row)
 
   @classmethod
-  def from_array(cls, cells: np.ndarray) -> 'Rows':
-    """Returns the rows that `to_array` was called on."""
-    rows = cls()
+  def from_array(cls, cells: np.ndarray, classes: Sequence[str] = ()) -> 'Rows':
+    """Returns the rows of these classes that `to_array` was called on."""
+    rows = cls(classes=classes)
     rows._cells.frombytes(np.ascontiguousarray(cells, np.float64).tobytes())
     return rows
 
   def to_array(self) -> np.ndarray:
     """Returns float64 `[rounds, columns]`, NaN where a round did not measure."""
-    return np.array(self._cells).reshape(-1, len(_COLUMNS))
+    return np.array(self._cells).reshape(-1, self._width)
 
   def append(self, row: RoundMetrics) -> None:
-    values = (getattr(row, name) for name in _COLUMNS)
+    values = self._values(row)
     self._cells.extend(math.nan if value is None else float(value) for value in values)
 
   def with_added(self, rows: Iterable[RoundMetrics]) -> 'Rows':
     """Returns a copy with further rows."""
-    copy = Rows()
+    copy = Rows(classes=self.classes)
     copy._cells = self._cells[:]
     for row in rows:
       copy.append(row)
     return copy
 
+  def with_classes(self, classes: Sequence[str]) -> 'Rows':
+    """Returns the rows with columns of these capability classes instead."""
+    return self if list(classes) == self.classes else Rows(self, classes)
+
   def __len__(self) -> int:
-    return len(self._cells) // len(_COLUMNS)
+    return len(self._cells) // self._width
 
   def __iter__(self) -> Iterator[RoundMetrics]:
-    for start in range(0, len(self._cells), len(_COLUMNS)):
-      cells = self._cells[start : start + len(_COLUMNS)]
-      yield RoundMetrics(**{name: _figure(name, cell) for name, cell in zip(_COLUMNS, cells, strict=True)})
+    for start in range(0, len(self._cells), self._width):
+      cells = self._cells[start : start + self._width]
+      counts = zip(self.classes, cells[len(_COLUMNS) :], strict=True)
+      yield RoundMetrics(
+        **{name: _figure(name, cell) for name, cell in zip(_COLUMNS, cells, strict=False)},
+        clients_by_class={name: int(count) for name, count in counts if not math.isnan(count)},
+      )
 
   def to_csv(self) -> str:
     """Returns what metrics.csv holds."""
-    return _to_csv(_COLUMNS) + ''.join(map(_to_csv_row, self))
+    return _to_csv([*_COLUMNS, *map(_class_column, self.classes)]) + ''.join(map(self.to_csv_row, self))
+
+  def to_csv_row(self, row: RoundMetrics) -> str:
+    """Returns the line of a row."""
+    return _to_csv(['' if value is None or math.isnan(value) else repr(value) for value in self._values(row)])
+
+  def _values(self, row: RoundMetrics) -> list[Any]:
+    counts = (row.clients_by_class.get(name) for name in self.classes)
+    return [*(getattr(row, name) for name in _COLUMNS), *counts]
 
 
 def _figure(name: str, cell: float) -> Any:
@@ -167,7 +200,7 @@ class MetricsLog:
     """Adds the rows of finished rounds."""
     for row in rows:
       self.rows.append(row)
-      self._file.write(_to_csv_row(row))
+      self._file.write(self.rows.to_csv_row(row))
       self._events.add(row.round, _figures(row))
     self._file.flush()
 
@@ -195,12 +228,12 @@ def last_round(run_dir: str, planned: int) -> int:
 
 def _figures(row: RoundMetrics) -> dict[str, float]:
   values = {name: getattr(row, name) for name in _COLUMNS if name != 'round'}
-  return {name: value for name, value in values.items() if value is not None}
+  counts = {_class_column(name): count for name, count in row.clients_by_class.items()}
+  return {name: value for name, value in values.items() if value is not None} | counts
 
 
-def _to_csv_row(row: RoundMetrics) -> str:
-  values = (getattr(row, name) for name in _COLUMNS)
-  return _to_csv(['' if value is None or math.isnan(value) else repr(value) for value in values])
+def _class_column(name: str) -> str:
+  return f'clients_{name}'
 
 
 def _to_csv(cells: list[str]) -> str:

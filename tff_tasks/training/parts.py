@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from contracts import client_shards
 from contracts import provenance
 from contracts import schema as schema_lib
 from models import functional_model
@@ -11,6 +12,9 @@ from tff_tasks.aggregation import registry as aggregations
 from tff_tasks.algorithms import learning_process
 from tff_tasks.algorithms import local_sgd
 from tff_tasks.algorithms import registry as algorithms
+from tff_tasks.population import capabilities as capabilities_lib
+from tff_tasks.population import client_data
+from tff_tasks.population import client_state
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
 
@@ -22,6 +26,7 @@ def build_plan(
   before: Sequence[plan_lib.Segment] = (),
   rounds: int | None = None,
   availability: str = '',
+  capabilities: str = '',
 ) -> plan_lib.PrivacyPlan:
   """Returns the privacy plan of the config, calibrated to the target epsilon if there is one.
 
@@ -32,6 +37,7 @@ def build_plan(
     before: Rounds that were released before those of this plan; the target epsilon is for all of them.
     rounds: The rounds of this plan; by default all of the config.
     availability: The name of who can be invited when; empty: everyone, always.
+    capabilities: The name of who does how much work; empty: all do the same.
   """
   plan = plan_lib.PrivacyPlan(
     population=population,
@@ -46,6 +52,7 @@ def build_plan(
     sampling_options=tuple(config.sampling_options),
     availability=availability,
     weighting=config.weighting,
+    capabilities=capabilities,
   )
   if not config.target_epsilon:
     return plan
@@ -57,6 +64,23 @@ def build_seed(config: config_lib.Config) -> seeds.Seed:
   return seeds.Seed.from_system() if config.seed is None else seeds.Seed.from_number(config.seed)
 
 
+def build_source(
+  config: config_lib.Config,
+  shards: client_shards.ClientShards,
+  seed: seeds.Seed,
+  state: client_state.ClientState | None = None,
+  capabilities: capabilities_lib.Capabilities | None = None,
+) -> client_data.ClientDataSource:
+  """Returns where the rounds of the config get their clients from; see `client_data.ClientDataSource`."""
+  batch_size, most = _batch_size(config, capabilities), config.max_examples_per_client
+  return client_data.ClientDataSource(shards, batch_size, most, seed, state, capabilities)
+
+
+def _batch_size(config: config_lib.Config, capabilities: capabilities_lib.Capabilities | None) -> int:
+  """Returns the most examples of a step."""
+  return capabilities.largest_batch if capabilities else config.client_batch_size
+
+
 def build_learning_process(
   config: config_lib.Config,
   rounds: int,
@@ -64,6 +88,7 @@ def build_learning_process(
   schema: schema_lib.Schema,
   plan: plan_lib.PrivacyPlan,
   seed: seeds.Seed,
+  capabilities: capabilities_lib.Capabilities | None = None,
 ) -> learning_process.Built:
   """Returns the learning process of the config; see `learning_process.build_learning_process`.
 
@@ -74,15 +99,17 @@ def build_learning_process(
     schema: What the clients hold.
     plan: The privacy plan.
     seed: The seed of the run.
+    capabilities: The work of each client; None if all do the same.
   """
   training = local_sgd.LocalTraining(
     config.client_learning_rate,
-    config.client_batch_size,
+    _batch_size(config, capabilities),
     config.client_epochs_per_round,
     config.client_optimizer,
     config.client_learning_rate_schedule,
     rounds,
     config.max_gradient_norm,
+    capabilities is not None,
   )
   server_optimizer = learning_process.build_server_optimizer(
     config.server_optimizer,

@@ -22,8 +22,7 @@ from tff_tasks.aggregation import private_mean
 from tff_tasks.evaluation import baselines
 from tff_tasks.evaluation import evaluation
 from tff_tasks.population import availability
-from tff_tasks.population import client_data
-from tff_tasks.population import client_state
+from tff_tasks.population import capabilities as capabilities_lib
 from tff_tasks.population import cohorts
 from tff_tasks.privacy import ledger
 from tff_tasks.privacy import plan as plan_lib
@@ -63,12 +62,16 @@ def train(config: config_lib.Config, shards: client_shards.ClientShards, flagfil
       'declare a larger test_users_share and preprocess again.'
     )
   available = availability.read(config.availability, shards)
+  capabilities = capabilities_lib.read(
+    config.capabilities, shards, config.client_epochs_per_round, config.client_batch_size
+  )
   build_plan = functools.partial(
     parts.build_plan,
     config,
     shards.num_clients('train'),
     provenance.read(shards.manifest, shards.path),
     availability=available.name if available else '',
+    capabilities=capabilities.name if capabilities else '',
   )
   build_plan()  # An impossible one is refused before anything is written.
   with run_directory.hold(config.output_dir):
@@ -84,7 +87,7 @@ def train(config: config_lib.Config, shards: client_shards.ClientShards, flagfil
     ):
       print(f'Nothing to do: {config.output_dir} holds all {config.total_rounds} rounds.', file=stream)
       return
-    with contextlib.closing(Run(config, shards, kept, start, stream, available)) as run:
+    with contextlib.closing(Run(config, shards, kept, start, stream, available, capabilities)) as run:
       run.train()
 
 
@@ -98,6 +101,7 @@ class Run:
     start: Where it begins.
     stream: Where to say how it goes.
     available: Who can be invited when; None: everyone, always.
+    capabilities: The work of each client; None if all do the same.
   """
 
   def __init__(
@@ -108,8 +112,9 @@ class Run:
     start: starting.Start,
     stream: TextIO,
     available: availability.Availability | None = None,
+    capabilities: capabilities_lib.Capabilities | None = None,
   ) -> None:
-    self._available = available
+    self._available, self._capabilities = available, capabilities
     self._config, self._shards, self._kept, self._start, self._stream = config, shards, kept, start, stream
     self._plan, self._seed, saved = start.history.current.plan, start.seed, start.saved
     self._learned = provenance.read(shards.manifest, shards.path)
@@ -125,13 +130,15 @@ class Run:
     use_xla = config_lib.XLA[config.xla] if saved is None or saved.use_xla is None else saved.use_xla
     self._model = functional_model.FunctionalModel(build_model, int(self._seed.stream('model').integers(2**31)))
     own_rounds = config.total_rounds - start.history.first_round + 1
-    self._process = parts.build_learning_process(config, own_rounds, self._model, shards.schema, self._plan, self._seed)
-    self._clients_state = self._open_state(self._process.memory_size) if self._process.memory_size else None
+    self._process = parts.build_learning_process(
+      config, own_rounds, self._model, shards.schema, self._plan, self._seed, capabilities
+    )
+    self._clients_state = starting.open_client_state(config.output_dir, start, self._process.memory_size)
     self._runtime = runtimes.build_runtime(config.runtime, self._process.process, use_xla)
     self._dimension = sum(weight.size for weight in self._model.initial_weights)
     self._workers = workers.Workers()
     self._evaluators: dict[str, evaluation.Evaluator] = {}
-    self._rows = saved.rows if saved else metrics.Rows()
+    self._rows = (saved.rows if saved else metrics.Rows()).with_classes(capabilities.names if capabilities else ())
     self._begun: list[np.ndarray] = []  # The weights that this session began with.
     self._releases = releasing.Releases(config, shards.schema, self._model_size, self._learned)
 
@@ -181,13 +188,6 @@ class Run:
       self._releases.write(history, _weights(saved.state))
     return saved
 
-  def _open_state(self, size: int) -> client_state.ClientState:
-    """Returns what clients had at the checkpoint that the run goes on from; nothing in a run or branch that begins."""
-    saved, (run_id, _) = self._start.saved, self._start.history.run
-    is_new = saved is None or saved.history.run[0] != run_id
-    path = os.path.join(self._config.output_dir, reading.CLIENT_STATE)
-    return client_state.ClientState(path, size, run_id, saved.round_number if saved else 0, is_new)
-
   def close(self) -> None:
     """Ends the runtime and the threads."""
     self._runtime.close()
@@ -197,9 +197,7 @@ class Run:
 
   def _rounds(self, log: metrics.MetricsLog, shown: progress.Progress) -> loop.Rounds:
     config = self._config
-    source = client_data.ClientDataSource(
-      self._shards, config.client_batch_size, config.max_examples_per_client, self._seed, self._clients_state
-    )
+    source = parts.build_source(config, self._shards, self._seed, self._clients_state, self._capabilities)
     client_ids, first_round = self._shards.clients('train').client_ids, self._start.history.current.first_round
     drawn = cohorts.Cohorts(self._plan, self._seed, client_ids, first_round, self._available)
     skipped = skipped_clients.LeftOut(self._shards, config.on_client_error == 'skip', shown.say)
@@ -233,7 +231,7 @@ class Run:
   ) -> metrics.RoundMetrics:
     row = metrics.RoundMetrics(round_number)
     if result.metrics is not None:
-      row = metrics.of_round(round_number, result, self._plan.clip_norm)
+      row = metrics.of_round(round_number, result, self._plan.clip_norm, self._capabilities)
       row.bytes_up_per_client = self._plan.update_bytes(self._dimension) + 4 * self._process.upload_numbers
       row.bytes_down_per_client = 4 * (self._dimension + self._process.download_numbers)
       # Working it out takes longer than many a round.

@@ -28,6 +28,7 @@ _FREE = (
   '--rounds_per_eval',
   '--on_client_error',
   '--availability',
+  '--capabilities',
   '--personalize_epochs',
   '--personalize_learning_rate',
 )
@@ -169,7 +170,9 @@ def _check_length(path: str, saved: checkpoints.ProgramState, asked: history_lib
       f'Expected {stood}, from which the linear schedule of learning rates in {path} was worked out, found '
       f'{typed}: type the same to resume this run; or {_branch_remedy(path)}.'
     )
-  _check_availability(path, saved.history.current.plan.availability, asked.current.plan.availability)
+  stood_plan, asked_plan = saved.history.current.plan, asked.current.plan
+  _check_file(path, '--availability', stood_plan.availability, asked_plan.availability)
+  _check_file(path, '--capabilities', stood_plan.capabilities, asked_plan.capabilities)
   found_noise, asked_noise = (history.current.plan.noise_multiplier for history in (saved.history, asked))
   if found_noise != asked_noise:
     raise ValueError(
@@ -183,12 +186,13 @@ def _check_length(path: str, saved: checkpoints.ProgramState, asked: history_lib
     )
 
 
-def _check_availability(path: str, stood: str, typed: str) -> None:
-  """Refuses another --availability: a trace is compared by its content, wherever the file is."""
+def _check_file(path: str, flag: str, stood: str, typed: str) -> None:
+  """Refuses another value of a flag that names a file: it is compared by its content, wherever the file is."""
   if stood != typed:
+    remedy = 'give the same file' if stood else f'leave {flag} out'
     raise ValueError(
-      f'Expected the --availability that the run in {path} began with ({stood or "none"}), found {typed or "none"}: '
-      f'give the same file to resume this run; or {_branch_remedy(path)}.'
+      f'Expected the {flag} that the run in {path} began with ({stood or "none"}), found {typed or "none"}: '
+      f'{remedy} to resume this run; or {_branch_remedy(path)}.'
     )
 
 

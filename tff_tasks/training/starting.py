@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from contracts import run_directory as reading
 from tff_tasks import config as config_lib
+from tff_tasks.population import client_state
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.training import checkpoints
@@ -71,6 +72,25 @@ def find(
   if config.branch_from:
     return _branch(config, data, default_size, ask)
   return Start(ask((), 1), parts.build_seed(config))
+
+
+def open_client_state(output_dir: str, start: Start, size: int) -> client_state.ClientState | None:
+  """Returns what clients had at the checkpoint that the run goes on from; nothing in a run or branch that begins.
+
+  Args:
+    output_dir: The run directory.
+    start: Where the run begins.
+    size: Numbers that a client keeps; 0: there is no state.
+
+  Raises:
+    ValueError: If the state is not the one of that checkpoint.
+  """
+  if not size:
+    return None
+  saved, (run_id, _) = start.saved, start.history.run
+  is_new = saved is None or saved.history.run[0] != run_id
+  path = os.path.join(output_dir, reading.CLIENT_STATE)
+  return client_state.ClientState(path, size, run_id, saved.round_number if saved else 0, is_new)
 
 
 _Ask = Callable[[Sequence[plan_lib.Segment], int], history_lib.History]

@@ -16,6 +16,7 @@ from tff_tasks.algorithms import fed_avg
 from tff_tasks.algorithms import fed_nova
 from tff_tasks.algorithms import local_algorithm
 from tff_tasks.algorithms import local_sgd
+from tff_tasks.population import capabilities
 
 _COHORT = algorithm_rounds.COHORT
 _RATE = 1e-3
@@ -23,6 +24,16 @@ _RATE = 1e-3
 _SERVER_RATE = 50.0
 _SGD = local_sgd.LocalTraining(_RATE, 4, 2)
 _MANY = (_COHORT,) * 25
+_CLASSES = capabilities.Capabilities(
+  (
+    capabilities.Capability('high', epochs=3, batch_size=4, examples=1.0),
+    capabilities.Capability('middle', epochs=2, batch_size=8, examples=1.0),
+    capabilities.Capability('low', epochs=1, batch_size=2, examples=0.5),
+  ),
+  np.array([1, 0, 2, 0, 2, 1, 1, 0]),
+)
+# One size for all: the largest.
+_BY_CLASS = dataclasses.replace(_SGD, batch_size=8, is_by_client=True)
 _MOMENTUM = dataclasses.replace(_SGD, optimizer='momentum')
 
 
@@ -92,15 +103,29 @@ class FedNovaTest(parameterized.TestCase):
     np.testing.assert_allclose(algorithm_rounds.begin() - found.weights, _RATE * self._steps.mean() / 2, rtol=1e-4)
 
   def test_is_that_of_the_paper_on_both_runtimes(self) -> None:
+    self._assert_is_that_of_the_paper(self._toy, self._rounds)
+
+  def test_capability_classes_do_not_bias_it_as_they_do_fed_avg(self) -> None:
+    rounds = dataclasses.replace(self._rounds, server_rate=_SERVER_RATE, training=_BY_CLASS, capabilities=_CLASSES)
+    toy = dataclasses.replace(self._toy, capabilities=_CLASSES)
+    steps = [toy.steps(client) for client in _COHORT]
+    self.assertEqual(steps, [18, 4, 4])
+    ours, plain = (rounds.run(kind, cohorts=_MANY).weights for kind in (QuadraticFedNova(), QuadraticFedAvg()))
+    np.testing.assert_allclose(ours, np.mean(_COHORT), atol=0.03)
+    np.testing.assert_allclose(plain, np.average(_COHORT, weights=steps), atol=0.03)
+
+  def test_capability_classes_are_those_of_numpy_on_both_runtimes(self) -> None:
+    rounds = dataclasses.replace(self._rounds, training=_BY_CLASS, capabilities=_CLASSES)
+    self._assert_is_that_of_the_paper(dataclasses.replace(self._toy, capabilities=_CLASSES), rounds)
+
+  def _assert_is_that_of_the_paper(self, toy: algorithm_reference.Toy, rounds: algorithm_rounds.Rounds) -> None:
     weights = algorithm_rounds.begin().astype(float)
     for cohort in algorithm_rounds.CHANGING:
-      steps = [self._toy.steps(client) for client in cohort]
-      moves = [
-        (weights - self._toy.train(client, weights)) / count for client, count in zip(cohort, steps, strict=True)
-      ]
+      steps = [toy.steps(client) for client in cohort]
+      moves = [(weights - toy.train(client, weights)) / count for client, count in zip(cohort, steps, strict=True)]
       weights = weights - np.mean(steps) * np.mean(moves, axis=0)
     for runtime, use_xla in (('local', False), ('local', True), ('tff', False)):
-      found = self._rounds.run(fed_nova.FedNova(), runtime, use_xla, algorithm_rounds.CHANGING).weights
+      found = rounds.run(fed_nova.FedNova(), runtime, use_xla, algorithm_rounds.CHANGING).weights
       algorithm_rounds.assert_close(found, weights)
 
 

@@ -45,7 +45,8 @@ def _dataset(schema: schema_lib.Schema, count: int, capacity: int, ignored: int 
 
 def _as_dataset(features: np.ndarray, labels: np.ndarray, count: int, seed: np.ndarray) -> client_data.ClientDataset:
   memory = np.zeros(0, np.float32)
-  return client_data.ClientDataset(features, np.int32(_FIRST), np.int32(0), labels, memory, np.int32(count), seed)
+  work = np.zeros(2, np.int32)
+  return client_data.ClientDataset(features, np.int32(_FIRST), np.int32(0), labels, memory, np.int32(count), seed, work)
 
 
 def _train(
@@ -103,6 +104,18 @@ class OrderTest(parameterized.TestCase):
       self.assertEqual(sorted(number for number in flat if number >= 0), list(range(count)))
       # Only the last batch of an epoch is filled up.
       self.assertNotIn(-1, flat[:count])
+
+  @parameterized.product(count=(1, 6, 12), size=(1, 2, 3, 5), epochs=(1, 3))
+  def test_batches_of_the_clients_own_size_are_those_of_that_size(self, count: int, size: int, epochs: int) -> None:
+    expected = _batches(_numbered(count, 60), local_sgd.LocalTraining(_RATE, size, epochs))
+    dataset = _numbered(count, 60)._replace(work=np.array([epochs, size], np.int32))
+    found = _batches(dataset, local_sgd.LocalTraining(_RATE, 5, 7, is_by_client=True))
+    self.assertEqual(found, [[*batch, *[-1] * (5 - size)] for batch in expected])
+
+  def test_a_capacity_that_is_full_ends_with_the_last_example(self) -> None:
+    dataset = _numbered(7, 7)._replace(work=np.array([1, 3], np.int32))
+    batches = _batches(dataset, local_sgd.LocalTraining(_RATE, 4, 1, is_by_client=True))
+    self.assertEqual(sorted(itertools.chain(*batches)), [-1] * 5 + list(range(7)))
 
   def test_epochs_and_seeds_have_orders_of_their_own(self) -> None:
     batches = _batches(_numbered(12, 12), _training(2))
@@ -168,6 +181,16 @@ class LocalSgdTest(parameterized.TestCase):
     trained, _ = _train(model, dataset, one_batch)
     for gradient, before, after in zip(found, model.initial_weights, trained, strict=True):
       np.testing.assert_allclose(_RATE * gradient, before - after, atol=1e-6)
+
+  def test_a_client_with_work_of_its_own_trains_as_if_all_had_it(self) -> None:
+    build_model, schema = _CASES['text']
+    model, dataset = functional_model_lib.FunctionalModel(build_model, 1), _dataset(schema, 10, 12)
+    expected, sums = _train(model, dataset, local_sgd.LocalTraining(_RATE, 3, 2))
+    training = local_sgd.LocalTraining(_RATE, 5, 1, is_by_client=True)
+    found, found_sums = _train(model, dataset._replace(work=np.array([2, 3], np.int32)), training)
+    for one, other in zip(found, expected, strict=True):
+      np.testing.assert_allclose(one, other, atol=1e-6)
+    np.testing.assert_allclose(found_sums, sums, rtol=1e-5)
 
   def test_measures_each_batch_before_its_step(self) -> None:
     build_model, schema = _CASES['text']

@@ -79,6 +79,16 @@ class LedgerTest(absltest.TestCase):
       self.assertEqual(other['unit'], 'client')
       self.assertNotIn('person', ' '.join([other['covers'], *other['not_covered']]))
 
+  def test_capability_classes_are_public_and_not_covered(self) -> None:
+    plan = dataclasses.replace(_PLAN, capabilities='fast 1, slow 2 clients')
+    entries = _ledger(plan, 20)
+    self.assertIn('the capability class of each client, which is taken as public', entries['not_covered'])
+    self.assertEndsWith(entries['assumption'], 'the capability class of each client is public')
+    plain = _ledger(_PLAN, 20)
+    self.assertNotIn('capability', ' '.join([*plain['not_covered'], plain['assumption']]))
+    # The noise and its cost are the same.
+    self.assertEqual((entries['epsilon'], entries['sensitivity']), (plain['epsilon'], plain['sensitivity']))
+
   def test_every_release_is_private_or_named_as_not(self) -> None:
     releases = {entry['what']: entry['private'] for entry in _ledger(_PLAN, 20)['releases']}
     self.assertTrue(releases['models of all 20 rounds'])

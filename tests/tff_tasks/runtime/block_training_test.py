@@ -25,6 +25,7 @@ _DATASET = client_data.ClientDataset(
   memory=tff.TensorType(np.float32, (3,)),
   num_examples=tff.TensorType(np.int32),
   seeds=tff.TensorType(np.int32, (2, 2)),
+  work=tff.TensorType(np.int32, (2,)),
 )
 _CONTEXT = [np.array(10.0, np.float32)]
 
@@ -74,6 +75,7 @@ def _block(num_examples: Sequence[int], size: int = 5, capacity: int = 4) -> blo
     memory=stream.random((size, 3), np.float32),
     num_examples=np.array([*num_examples, *[capacity] * (size - len(num_examples))], np.int32),
     seeds=stream.integers(0, 9, (size, 2, 2)).astype(np.int32),
+    work=np.zeros((size, 2), np.int32),
   )
   return blocks.Block(arrays, list(range(10, 10 + len(num_examples))), [], np.empty(0, np.uint8))
 

@@ -42,8 +42,8 @@ class CutTest(_BlocksTest):
     self.assertEqual(max(len(block.places) for block in blocks.cut(self._cohort(count))), size)
 
   def test_large_clients_make_small_blocks(self) -> None:
-    # 64 examples of 24 bytes, and 28 bytes beside them: three of the largest clients.
-    with mock.patch.object(blocks, '_MAX_BYTES', 3 * (64 * 24 + 28)):
+    # 64 examples of 24 bytes, and 36 bytes beside them: three of the largest clients.
+    with mock.patch.object(blocks, '_MAX_BYTES', 3 * (64 * 24 + 36)):
       cut = blocks.cut(self._cohort(1000))
     self.assertEqual({max(len(block.places) for block in cut if block.capacity == capacity) for capacity in (64,)}, {3})
     self.assertGreater(max(len(block.places) for block in cut), 3)

@@ -1,6 +1,7 @@
 """Tests of the program state on disk: the same comes back, or one clear error, and never half of a file."""
 
 import collections
+import dataclasses
 import hashlib
 import io
 import os
@@ -101,6 +102,13 @@ class CheckpointsTest(parameterized.TestCase):
     self._save(1, use_xla=use_xla)
     self._assert_holds(1)
     self.assertIs(self._load().use_xla, use_xla)
+
+  def test_keeps_the_capability_classes(self) -> None:
+    rows = metrics.Rows([metrics.RoundMetrics(1, clients=3, clients_by_class={'fast': 1, 'slow': 2})], ['fast', 'slow'])
+    self._kept.save(dataclasses.replace(_program_state(1), rows=rows))
+    loaded = checkpoints.load_last(str(self._folder))
+    assert loaded is not None
+    self.assertEqual((list(loaded.rows), loaded.rows.classes), (list(rows), ['fast', 'slow']))
 
   def test_many_leaves_keep_their_order(self) -> None:
     state = [np.float32(number) for number in range(1_200)]

@@ -28,6 +28,13 @@ class FiguresTest(absltest.TestCase):
     found = figures.of_rounds(dataclasses.replace(fakes.CONFIG, total_rounds=2), rows)
     self.assertEqual((found['left_out_clients'], found['empty_rounds'], found['seconds']), (3, 1, 3.5))
     self.assertEqual((found['rounds'], found['algorithm']), (2, 'fed_avg'))
+    self.assertNotIn('clients_by_class', found)
+
+  def test_capability_classes_add_up(self) -> None:
+    counts: list[dict[str, int]] = [{}, {'fast': 1, 'slow': 2}, {'fast': 0, 'slow': 4}]
+    rows = [metrics.RoundMetrics(number, clients_by_class=one) for number, one in enumerate(counts)]
+    found = figures.of_rounds(fakes.CONFIG, metrics.Rows(rows, ['fast', 'slow']))
+    self.assertEqual(found['clients_by_class'], {'fast': 1, 'slow': 6})
 
 
 class PersonalizationTest(absltest.TestCase):

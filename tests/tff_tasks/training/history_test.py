@@ -38,7 +38,8 @@ class HistoryTest(absltest.TestCase):
     self.assertEqual(history.History.from_json(json.loads(json.dumps(whole.to_json()))), whole)
     older = fakes.history()
     saved = json.loads(json.dumps(older.to_json()))
-    del saved['segments'][0]['plan']['sampling_options'], saved['segments'][0]['plan']['availability']
+    for name in ('sampling_options', 'availability', 'capabilities'):
+      del saved['segments'][0]['plan'][name]
     self.assertEqual(history.History.from_json(saved), older)
 
   def test_segments_without_rounds_are_not_accounted_for_but_the_last(self) -> None:

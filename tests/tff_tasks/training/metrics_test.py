@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests import layout
+from tff_tasks.population import capabilities
 from tff_tasks.population import client_data
 from tff_tasks.population import client_report
 from tff_tasks.runtime import runtime as runtime_lib
@@ -71,7 +72,8 @@ class MetricsLogTest(parameterized.TestCase):
     return sorted(values)
 
   def _expected_events(self, rows: Iterable[metrics.RoundMetrics]) -> list[tuple[str, int, float]]:
-    cells = ((name, row.round, value) for row in rows for name, value in dataclasses.asdict(row).items())
+    figures = ((row, {**dataclasses.asdict(row), 'clients_by_class': None}) for row in rows)
+    cells = ((name, row.round, value) for row, values in figures for name, value in values.items())
     return sorted((name, step, float(value)) for name, step, value in cells if name != 'round' and value is not None)
 
   def _assert_events(self, rows: Iterable[metrics.RoundMetrics]) -> None:
@@ -133,8 +135,31 @@ class MetricsLogTest(parameterized.TestCase):
     ]
     self.assertEqual(sorted(steps), [0, 1])
 
+  def test_capability_classes_have_columns(self) -> None:
+    rows = [_INITIAL, dataclasses.replace(_row(1), clients_by_class={'fast': 3, 'slow': 7})]
+    log = metrics.MetricsLog(self._run_dir, metrics.Rows(rows[:1], ['fast', 'slow']))
+    log.add(rows[1:])
+    log.close()
+    self.assertEqual(list(log.rows), rows)
+    header, *lines = self._path.read_text().splitlines()
+    self.assertEqual(header, f'{_HEADER.strip()},clients_fast,clients_slow')
+    self.assertEqual([line.split(',')[-2:] for line in lines], [['', ''], ['3', '7']])
+    counts = [event for event in self._events() if event[0].startswith('clients_')]
+    self.assertEqual(counts, [('clients_fast', 1, 3.0), ('clients_slow', 1, 7.0)])
+
 
 class RowsTest(absltest.TestCase):
+  def test_classes_come_back_and_change(self) -> None:
+    row = metrics.RoundMetrics(1, clients=3, clients_by_class={'fast': 3, 'slow': 0})
+    rows = metrics.Rows([_INITIAL], ['fast', 'slow']).with_added([row])
+    self.assertEqual(list(metrics.Rows.from_array(rows.to_array(), rows.classes)), [_INITIAL, row])
+    self.assertLen(rows, 2)
+    self.assertIs(rows.with_classes(['fast', 'slow']), rows)
+    # A branch has classes of its own.
+    other = rows.with_classes(['slow', 'slower'])
+    self.assertEqual(list(other), [_INITIAL, dataclasses.replace(row, clients_by_class={'slow': 0})])
+    self.assertEqual(list(rows.with_classes([])), [_INITIAL, metrics.RoundMetrics(1, clients=3)])
+
   def test_rows_come_back_from_an_array(self) -> None:
     rows = [_INITIAL, _row(1), metrics.RoundMetrics(10**7, clients=0, eval_accuracy=math.inf)]
     self.assertEqual(list(metrics.Rows.from_array(metrics.Rows(rows).to_array())), rows)
@@ -204,6 +229,14 @@ class OfRoundTest(absltest.TestCase):
     row = metrics.of_round(3, self._result([1.0, 5.0, 2.0, 4.0], rejected=2, unreadable=1), 3.0)
     self.assertEqual((row.clients, row.left_out_clients), (4, 3))
     self.assertEqual((row.update_norm_mean, row.clipped_share), (3.0, 0.5))
+
+  def test_who_took_part_is_counted_by_class(self) -> None:
+    classes = tuple(capabilities.Capability(name, 1, 4, 1.0) for name in ('fast', 'slow'))
+    found = capabilities.Capabilities(classes, np.array([0, 0, 1, 0, 1]))
+    # The last two were not finite.
+    row = metrics.of_round(3, self._result([1.0, 5.0, 2.0], rejected=2), 3.0, found)
+    self.assertEqual(row.clients_by_class, {'fast': 2, 'slow': 1})
+    self.assertEqual(metrics.of_round(3, self._result([]), 3.0, found).clients_by_class, {'fast': 0, 'slow': 0})
 
   def test_nobody_came(self) -> None:
     row = metrics.of_round(3, self._result([]), 3.0)

@@ -12,6 +12,7 @@ from tff_tasks.aggregation import krum
 from tff_tasks.algorithms import fed_prox
 from tff_tasks.algorithms import learning_process
 from tff_tasks.algorithms import local_sgd
+from tff_tasks.population import capabilities
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.training import parts
@@ -66,6 +67,19 @@ class BuildLearningProcessTest(absltest.TestCase):
     begin = server_optimizer.initialize(tf.TensorSpec([2]))
     self.assertEqual(begin['learning_rate'], 0.01)
     self.assertIn('preconditioner', begin)  # Of Adam.
+
+  def test_classes_have_the_largest_batch_and_work_by_client(self) -> None:
+    classes = capabilities.Capability('fast', 2, 32, 1.0), capabilities.Capability('slow', 1, 2, 0.5)
+    found = capabilities.Capabilities(classes, np.array([0, 1] * 4))
+    plan = parts.build_plan(fakes.CONFIG, len(fakes.SIZES))
+    with mock.patch.object(learning_process, 'build_learning_process') as build:
+      parts.build_learning_process(fakes.CONFIG, 4, mock.sentinel.model, fakes.SCHEMA, plan, _SEED, found)
+    training = build.call_args.args[3]
+    self.assertEqual((training.batch_size, training.is_by_client), (32, True))
+    source = parts.build_source(fakes.CONFIG, mock.sentinel.shards, _SEED, None, found)
+    self.assertEqual((source.batch_size, source.max_examples, source.capabilities), (32, 8, found))
+    plain = parts.build_source(fakes.CONFIG, mock.sentinel.shards, _SEED)
+    self.assertEqual((plain.batch_size, plain.capabilities), (4, None))
 
   def test_a_linear_schedule_ends_with_the_rounds(self) -> None:
     linear = dataclasses.replace(fakes.CONFIG, server_learning_rate_schedule='linear', total_rounds=10)
