@@ -30,7 +30,8 @@ class TffRuntime:
     self._server = server.Server(_BINARY)
     self.choice = '' if self._server.is_private else server.IS_OPEN
     limits = [(f'grpc.max_{way}_message_length', _MOST_MESSAGE_BYTES) for way in ('receive', 'send')]
-    self._stub = tff.framework.RemoteExecutorGrpcStub(grpc.insecure_channel(self._server.target, limits))
+    self._channel = grpc.insecure_channel(self._server.target, limits)
+    self._stub = tff.framework.RemoteExecutorGrpcStub(self._channel)
     # The same context as `set_sync_local_cpp_execution_context` makes, but for who starts the server.
     context = tff.framework.SyncExecutionContext(
       tff.framework.ResourceManagingExecutorFactory(self._connect),
@@ -81,4 +82,6 @@ class TffRuntime:
   def close(self) -> None:
     """Ends the server."""
     contexts.forget_server()
+    # First: a channel that sees its server end starts a thread, which at the end of Python is a segmentation fault.
+    self._channel.close()
     self._server.close()
