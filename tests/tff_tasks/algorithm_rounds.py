@@ -12,6 +12,7 @@ import os
 import tempfile
 from typing import Any, NamedTuple
 
+from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
 
@@ -19,6 +20,7 @@ from contracts import client_shards
 from contracts import schema as schema_lib
 from models import functional_model
 from pipelines.shards import shard_writing
+from tests.tff_tasks import compiled_once
 from tests.tff_tasks import fakes
 from tff_tasks.aggregation import mean
 from tff_tasks.aggregation import private_mean
@@ -114,6 +116,24 @@ class Rounds:
     assert result is not None
     assert result.report is not None
     return Outcome(flat(state), result.report.norm, [error.client for error in result.skipped], memory)
+
+
+class RoundsTestCase(parameterized.TestCase):
+  """Tests of rounds, which share what is compiled for a process.
+
+  Attributes:
+    training: How clients train.
+    shards: The data set of `write_shards`.
+    rounds: Rounds of that training on it.
+  """
+
+  training = TRAINING
+
+  def setUp(self) -> None:
+    super().setUp()
+    compiled_once.share(self)
+    self.shards = write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
+    self.rounds = Rounds(self.shards, self.training)
 
 
 @functools.cache

@@ -1,29 +1,19 @@
 """Tests an algorithm that is outside of the packages, as a user would write it."""
 
-import os
-
 from absl.testing import absltest
-from absl.testing import parameterized
 import numpy as np
 
 from tests.tff_tasks import algorithm_rounds
-from tests.tff_tasks import compiled_once
 from tff_tasks.algorithms import fed_avg
 from tff_tasks.algorithms import registry
 
 _NAME = 'examples.extensions.frozen_layers:FrozenLayers'
 
 
-class FrozenLayersTest(parameterized.TestCase):
-  def setUp(self) -> None:
-    super().setUp()
-    compiled_once.share(self)
-    shards = algorithm_rounds.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
-    self._rounds = algorithm_rounds.Rounds(shards)
-
+class FrozenLayersTest(algorithm_rounds.RoundsTestCase):
   def test_trains_the_last_layers_to_the_same_weights_on_both_runtimes(self) -> None:
     algorithm = registry.build(_NAME, ['frozen=1'])
-    ours, theirs = (self._rounds.run(algorithm, name).weights for name in ('local', 'tff'))
+    ours, theirs = (self.rounds.run(algorithm, name).weights for name in ('local', 'tff'))
     algorithm_rounds.assert_close(ours, theirs)
     begin, frozen = algorithm_rounds.begin(), algorithm_rounds.build_model().initial_weights[0].size
     np.testing.assert_array_equal(ours[:frozen], begin[:frozen])
@@ -31,7 +21,7 @@ class FrozenLayersTest(parameterized.TestCase):
 
   def test_with_none_frozen_it_is_fed_avg(self) -> None:
     kinds = registry.build(_NAME, ['frozen=0']), fed_avg.FedAvg()
-    ours, others = (self._rounds.run(kind).weights for kind in kinds)
+    ours, others = (self.rounds.run(kind).weights for kind in kinds)
     algorithm_rounds.assert_close(ours, others)
 
   def test_a_number_below_zero_is_refused(self) -> None:

@@ -1,7 +1,6 @@
 """One client in eight sends an update that is scaled by -1000: how far the model moves, by aggregation."""
 
 import dataclasses
-import os
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -9,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from tests.tff_tasks import algorithm_rounds
-from tests.tff_tasks import compiled_once
 from tff_tasks.aggregation import registry
 from tff_tasks.algorithms import fed_avg
 from tff_tasks.algorithms import local_algorithm
@@ -28,19 +26,17 @@ class Attacked(fed_avg.FedAvg):
     return honest._replace(update=tuple(scale * part for part in honest.update))
 
 
-class AttackTest(parameterized.TestCase):
+class AttackTest(algorithm_rounds.RoundsTestCase):
   def setUp(self) -> None:
     super().setUp()
-    compiled_once.share(self)
-    shards = algorithm_rounds.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
-    self._rounds = algorithm_rounds.Rounds(
-      shards, plan=dataclasses.replace(algorithm_rounds.PLAIN, clients_per_round=7)
+    self.rounds = dataclasses.replace(
+      self.rounds, plan=dataclasses.replace(algorithm_rounds.PLAIN, clients_per_round=7)
     )
-    honest = self._rounds.run(fed_avg.FedAvg(), cohorts=[[client for client in _COHORT if client != _ATTACKER]])
+    honest = self.rounds.run(fed_avg.FedAvg(), cohorts=[[client for client in _COHORT if client != _ATTACKER]])
     self._honest, self._step = honest.weights, algorithm_rounds.begin() - honest.weights
 
   def _find(self, name: str, *options: str, runtime: str = 'local', use_xla: bool = False) -> np.ndarray:
-    attacked = dataclasses.replace(self._rounds, aggregation=registry.build(name, options))
+    attacked = dataclasses.replace(self.rounds, aggregation=registry.build(name, options))
     return attacked.run(Attacked(), runtime, use_xla, cohorts=[_COHORT]).weights
 
   def _error(self, weights: np.ndarray) -> float:

@@ -12,7 +12,6 @@ import tensorflow_federated as tff
 
 from tests.tff_tasks import algorithm_reference
 from tests.tff_tasks import algorithm_rounds
-from tests.tff_tasks import compiled_once
 from tests.tff_tasks import fakes
 from tff_tasks.algorithms import base
 from tff_tasks.algorithms import client_work
@@ -74,17 +73,11 @@ class Broken(scaffold.Scaffold):
     return local_algorithm.Update(update, sums, break_of(6, memory))
 
 
-class RoundsTest(parameterized.TestCase):
-  def setUp(self) -> None:
-    super().setUp()
-    compiled_once.share(self)
-    shards = algorithm_rounds.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
-    self._rounds = algorithm_rounds.Rounds(shards)
-
+class RoundsTest(algorithm_rounds.RoundsTestCase):
   @parameterized.parameters('local', 'tff')
   def test_a_client_whose_numbers_are_not_finite_changes_nothing(self, runtime: str) -> None:
-    expected = self._rounds.run(scaffold.Scaffold(), cohorts=((5,), (5, 7)))
-    found = self._rounds.run(Broken(), runtime, cohorts=((1, 4, 5, 6), (1, 4, 5, 6, 7)))
+    expected = self.rounds.run(scaffold.Scaffold(), cohorts=((5,), (5, 7)))
+    found = self.rounds.run(Broken(), runtime, cohorts=((1, 4, 5, 6), (1, 4, 5, 6, 7)))
     algorithm_rounds.assert_close(found.weights, expected.weights)
     algorithm_rounds.assert_close(found.memory, expected.memory)
     self.assertEqual(found.skipped, [1, 4, 6])
@@ -94,7 +87,7 @@ class RoundsTest(parameterized.TestCase):
     self, optimizer: str, rate: float, schedule: str, max_gradient_norm: float | None
   ) -> None:
     training = local_sgd.LocalTraining(rate, 4, 2, optimizer, schedule, len(_THRICE), max_gradient_norm)
-    rounds = dataclasses.replace(self._rounds, training=training)
+    rounds = dataclasses.replace(self.rounds, training=training)
     theirs = rounds.run(fed_avg.FedAvg(), 'tff', cohorts=_THRICE).weights
     for use_xla in (False, True):
       algorithm_rounds.assert_close(rounds.run(fed_avg.FedAvg(), use_xla=use_xla, cohorts=_THRICE).weights, theirs)

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 import dataclasses
-import os
 
 from absl.testing import absltest
 import numpy as np
 
 from tests.tff_tasks import algorithm_reference
 from tests.tff_tasks import algorithm_rounds
-from tests.tff_tasks import compiled_once
 from tff_tasks.algorithms import fed_avg
 from tff_tasks.algorithms import fed_dyn
 
@@ -17,31 +15,28 @@ _POPULATION = algorithm_rounds.PLAIN.population
 _ALPHA = 0.3
 
 
-class FedDynTest(absltest.TestCase):
+class FedDynTest(algorithm_rounds.RoundsTestCase):
   def setUp(self) -> None:
     super().setUp()
-    compiled_once.share(self)
-    shards = algorithm_rounds.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
-    self._rounds = algorithm_rounds.Rounds(shards)
-    self._toy = algorithm_reference.Toy(shards)
+    self._toy = algorithm_reference.Toy(self.shards)
 
   def test_is_that_of_the_paper_on_both_runtimes(self) -> None:
     weights, gradients = _run_reference(self._toy, algorithm_rounds.CHANGING)
     for runtime, use_xla in (('local', False), ('local', True), ('tff', False)):
-      found = self._rounds.run(fed_dyn.FedDyn(_ALPHA), runtime, use_xla, algorithm_rounds.CHANGING)
+      found = self.rounds.run(fed_dyn.FedDyn(_ALPHA), runtime, use_xla, algorithm_rounds.CHANGING)
       algorithm_rounds.assert_close(found.weights, weights)
       algorithm_rounds.assert_close(found.memory, gradients)
-    plain = self._rounds.run(fed_avg.FedAvg(), cohorts=algorithm_rounds.CHANGING)
+    plain = self.rounds.run(fed_avg.FedAvg(), cohorts=algorithm_rounds.CHANGING)
     self.assertGreater(algorithm_rounds.distance(plain.weights, weights), 0.05)
 
   def test_trains_with_clip_and_noise_on_both_runtimes(self) -> None:
-    rounds = dataclasses.replace(self._rounds, plan=algorithm_rounds.PRIVATE)
+    rounds = dataclasses.replace(self.rounds, plan=algorithm_rounds.PRIVATE)
     ours, theirs = (rounds.run(fed_dyn.FedDyn(_ALPHA), runtime).weights for runtime in ('local', 'tff'))
     algorithm_rounds.assert_close(ours, theirs)
 
   def test_clients_keep_what_the_server_gets(self) -> None:
     clip_norm = 0.01
-    rounds = dataclasses.replace(self._rounds, plan=dataclasses.replace(algorithm_rounds.PLAIN, clip_norm=clip_norm))
+    rounds = dataclasses.replace(self.rounds, plan=dataclasses.replace(algorithm_rounds.PLAIN, clip_norm=clip_norm))
     found = rounds.run(fed_dyn.FedDyn(_ALPHA), cohorts=(algorithm_rounds.COHORT,))
     self.assertGreater(found.norms.min(), 2 * clip_norm)
     kept = found.memory[list(algorithm_rounds.COHORT)]

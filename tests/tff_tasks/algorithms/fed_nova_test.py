@@ -1,7 +1,6 @@
 """Tests that FedNova ends at the minimum of the objective, however many steps each client takes."""
 
 import dataclasses
-import os
 from typing import Any
 
 from absl.testing import absltest
@@ -11,7 +10,6 @@ import tensorflow as tf
 
 from tests.tff_tasks import algorithm_reference
 from tests.tff_tasks import algorithm_rounds
-from tests.tff_tasks import compiled_once
 from tff_tasks.algorithms import fed_avg
 from tff_tasks.algorithms import fed_nova
 from tff_tasks.algorithms import local_algorithm
@@ -59,13 +57,12 @@ class SlopeFedNova(fed_nova.FedNova):
     return [tf.ones_like(gradient) for gradient in gradients]
 
 
-class FedNovaTest(parameterized.TestCase):
+class FedNovaTest(algorithm_rounds.RoundsTestCase):
+  training = _SGD
+
   def setUp(self) -> None:
     super().setUp()
-    compiled_once.share(self)
-    shards = algorithm_rounds.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
-    self._rounds = algorithm_rounds.Rounds(shards, _SGD)
-    self._toy = algorithm_reference.Toy(shards, _SGD)
+    self._toy = algorithm_reference.Toy(self.shards, _SGD)
     self._steps = np.array([self._toy.steps(client) for client in _COHORT])
 
   def test_the_clients_take_different_numbers_of_steps(self) -> None:
@@ -73,7 +70,7 @@ class FedNovaTest(parameterized.TestCase):
 
   def test_ends_at_the_minimum_where_fed_avg_does_not(self) -> None:
     """The minima are 1, 4 and 6: their mean is that of the objective."""
-    rounds = dataclasses.replace(self._rounds, server_rate=_SERVER_RATE)
+    rounds = dataclasses.replace(self.rounds, server_rate=_SERVER_RATE)
     ours, plain = (rounds.run(kind, cohorts=_MANY).weights for kind in (QuadraticFedNova(), QuadraticFedAvg()))
     np.testing.assert_allclose(ours, np.mean(_COHORT), atol=0.03)
     # Clients count by their steps.
@@ -82,14 +79,14 @@ class FedNovaTest(parameterized.TestCase):
   def test_ends_at_the_weighted_minimum_with_momentum(self) -> None:
     plan = dataclasses.replace(algorithm_rounds.PLAIN, weighting='examples')
     # A step of momentum 0.9 leads up to ten times as far.
-    rounds = dataclasses.replace(self._rounds, plan=plan, training=_MOMENTUM, server_rate=_SERVER_RATE / 4)
+    rounds = dataclasses.replace(self.rounds, plan=plan, training=_MOMENTUM, server_rate=_SERVER_RATE / 4)
     ours = rounds.run(QuadraticFedNova(), cohorts=_MANY).weights
     minimum = np.average(_COHORT, weights=[self._toy.examples(client) for client in _COHORT])
     np.testing.assert_allclose(ours, minimum, atol=0.03)
 
   @parameterized.parameters(0.0, 7.0)
   def test_a_mean_is_of_steps_of_one_length(self, effective_steps: float) -> None:
-    rounds = dataclasses.replace(self._rounds, training=_MOMENTUM)
+    rounds = dataclasses.replace(self.rounds, training=_MOMENTUM)
     found = rounds.run(SlopeFedNova(effective_steps), cohorts=(_COHORT,))
     length = effective_steps or np.mean([_length(steps, local_sgd.MOMENTUM) for steps in self._steps])
     np.testing.assert_allclose(algorithm_rounds.begin() - found.weights, _RATE * length, rtol=1e-4)
@@ -98,15 +95,15 @@ class FedNovaTest(parameterized.TestCase):
 
   def test_fewer_clients_than_expected_make_a_step_smaller_once(self) -> None:
     expected = dataclasses.replace(algorithm_rounds.PLAIN, clients_per_round=2 * len(_COHORT))
-    rounds = dataclasses.replace(self._rounds, plan=expected)
+    rounds = dataclasses.replace(self.rounds, plan=expected)
     found = rounds.run(SlopeFedNova(), cohorts=(_COHORT,))
     np.testing.assert_allclose(algorithm_rounds.begin() - found.weights, _RATE * self._steps.mean() / 2, rtol=1e-4)
 
   def test_is_that_of_the_paper_on_both_runtimes(self) -> None:
-    self._assert_is_that_of_the_paper(self._toy, self._rounds)
+    self._assert_is_that_of_the_paper(self._toy, self.rounds)
 
   def test_capability_classes_do_not_bias_it_as_they_do_fed_avg(self) -> None:
-    rounds = dataclasses.replace(self._rounds, server_rate=_SERVER_RATE, training=_BY_CLASS, capabilities=_CLASSES)
+    rounds = dataclasses.replace(self.rounds, server_rate=_SERVER_RATE, training=_BY_CLASS, capabilities=_CLASSES)
     toy = dataclasses.replace(self._toy, capabilities=_CLASSES)
     steps = [toy.steps(client) for client in _COHORT]
     self.assertEqual(steps, [18, 4, 4])
@@ -115,7 +112,7 @@ class FedNovaTest(parameterized.TestCase):
     np.testing.assert_allclose(plain, np.average(_COHORT, weights=steps), atol=0.03)
 
   def test_capability_classes_are_those_of_numpy_on_both_runtimes(self) -> None:
-    rounds = dataclasses.replace(self._rounds, training=_BY_CLASS, capabilities=_CLASSES)
+    rounds = dataclasses.replace(self.rounds, training=_BY_CLASS, capabilities=_CLASSES)
     self._assert_is_that_of_the_paper(dataclasses.replace(self._toy, capabilities=_CLASSES), rounds)
 
   def _assert_is_that_of_the_paper(self, toy: algorithm_reference.Toy, rounds: algorithm_rounds.Rounds) -> None:

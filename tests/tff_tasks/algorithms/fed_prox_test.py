@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -11,7 +10,6 @@ import tensorflow_federated as tff
 
 from tests.tff_tasks import algorithm_reference
 from tests.tff_tasks import algorithm_rounds
-from tests.tff_tasks import compiled_once
 from tff_tasks.algorithms import fed_avg
 from tff_tasks.algorithms import fed_prox
 from tff_tasks.algorithms import local_algorithm
@@ -20,18 +18,15 @@ from tff_tasks.privacy import plan as plan_lib
 _MU = 0.6
 
 
-class FedProxTest(parameterized.TestCase):
+class FedProxTest(algorithm_rounds.RoundsTestCase):
   def setUp(self) -> None:
     super().setUp()
-    compiled_once.share(self)
-    shards = algorithm_rounds.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
-    self._rounds = algorithm_rounds.Rounds(shards)
-    self._toy = algorithm_reference.Toy(shards)
+    self._toy = algorithm_reference.Toy(self.shards)
 
   def test_minimizes_the_objective_of_the_paper(self) -> None:
-    ours = self._rounds.run(fed_prox.FedProx(_MU)).weights
+    ours = self.rounds.run(fed_prox.FedProx(_MU)).weights
     algorithm_rounds.assert_close(ours, _run_reference(self._toy, _MU))
-    self.assertGreater(algorithm_rounds.distance(ours, self._rounds.run(fed_avg.FedAvg()).weights), 1e-2)
+    self.assertGreater(algorithm_rounds.distance(ours, self.rounds.run(fed_avg.FedAvg()).weights), 1e-2)
 
   def test_equals_tffs_but_for_the_sign_of_its_term(self) -> None:
     """TFF 0.87 adds `mu * (initial - weights)` to the gradient, which drives clients away from the server's weights."""
@@ -42,24 +37,24 @@ class FedProxTest(parameterized.TestCase):
       server_optimizer_fn=tff.learning.optimizers.build_sgdm(1.0),
     )
     theirs = algorithm_reference.run_tffs(build, self._toy)
-    algorithm_rounds.assert_close(self._rounds.run(_Repelled(-_MU)).weights, theirs)
-    self.assertGreater(algorithm_rounds.distance(self._rounds.run(fed_prox.FedProx(_MU)).weights, theirs), 1e-2)
+    algorithm_rounds.assert_close(self.rounds.run(_Repelled(-_MU)).weights, theirs)
+    self.assertGreater(algorithm_rounds.distance(self.rounds.run(fed_prox.FedProx(_MU)).weights, theirs), 1e-2)
 
   @parameterized.parameters(True, False)
   def test_without_the_term_it_is_fed_avg_bit_for_bit(self, use_xla: bool) -> None:
     kinds: list[local_algorithm.Algorithm] = [fed_prox.FedProx(0.0), fed_avg.FedAvg()]
-    ours, theirs = (self._rounds.run(kind, use_xla=use_xla).weights for kind in kinds)
+    ours, theirs = (self.rounds.run(kind, use_xla=use_xla).weights for kind in kinds)
     np.testing.assert_array_equal(ours, theirs)
 
   @parameterized.named_parameters(('plain', algorithm_rounds.PLAIN), ('private', algorithm_rounds.PRIVATE))
   def test_both_runtimes_are_equal(self, plan: plan_lib.PrivacyPlan) -> None:
-    rounds = dataclasses.replace(self._rounds, plan=plan)
+    rounds = dataclasses.replace(self.rounds, plan=plan)
     theirs = rounds.run(fed_prox.FedProx(_MU), 'tff').weights
     for use_xla in (False, True):
       algorithm_rounds.assert_close(rounds.run(fed_prox.FedProx(_MU), 'local', use_xla).weights, theirs)
 
   def test_the_clip_and_the_noise_are_those_of_the_plan(self) -> None:
-    rounds = dataclasses.replace(self._rounds, plan=algorithm_rounds.PRIVATE)
+    rounds = dataclasses.replace(self.rounds, plan=algorithm_rounds.PRIVATE)
     moved = []
     kinds: list[local_algorithm.Algorithm] = [fed_avg.FedAvg(), fed_prox.FedProx(_MU)]
     for kind in kinds:

@@ -2,41 +2,37 @@
 
 from collections.abc import Sequence
 import dataclasses
-import os
 
 from absl.testing import absltest
 import numpy as np
 
 from tests.tff_tasks import algorithm_reference
 from tests.tff_tasks import algorithm_rounds
-from tests.tff_tasks import compiled_once
 from tff_tasks.algorithms import fed_avg
 from tff_tasks.algorithms import scaffold
 
 _POPULATION = algorithm_rounds.PLAIN.population
 
 
-class ScaffoldTest(absltest.TestCase):
+class ScaffoldTest(algorithm_rounds.RoundsTestCase):
+  training = dataclasses.replace(algorithm_rounds.TRAINING, schedule='linear', total_rounds=4)
+
   def setUp(self) -> None:
     super().setUp()
-    compiled_once.share(self)
-    shards = algorithm_rounds.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
-    training = dataclasses.replace(algorithm_rounds.TRAINING, schedule='linear', total_rounds=4)
-    self._rounds = algorithm_rounds.Rounds(shards, training)
-    self._toy = algorithm_reference.Toy(shards, training)
+    self._toy = algorithm_reference.Toy(self.shards, self.training)
 
   def test_is_that_of_the_paper_on_both_runtimes(self) -> None:
     weights, controls = _run_reference(self._toy, algorithm_rounds.CHANGING)
     for runtime, use_xla in (('local', False), ('local', True), ('tff', False)):
-      found = self._rounds.run(scaffold.Scaffold(), runtime, use_xla, algorithm_rounds.CHANGING)
+      found = self.rounds.run(scaffold.Scaffold(), runtime, use_xla, algorithm_rounds.CHANGING)
       algorithm_rounds.assert_close(found.weights, weights)
       algorithm_rounds.assert_close(found.memory, controls)
-    plain = self._rounds.run(fed_avg.FedAvg(), cohorts=algorithm_rounds.CHANGING)
+    plain = self.rounds.run(fed_avg.FedAvg(), cohorts=algorithm_rounds.CHANGING)
     self.assertGreater(algorithm_rounds.distance(plain.weights, weights), 0.05)
 
   def test_the_first_round_is_that_of_fed_avg(self) -> None:
     cohorts = algorithm_rounds.CHANGING[:1]
-    ours, theirs = (self._rounds.run(kind, cohorts=cohorts) for kind in (scaffold.Scaffold(), fed_avg.FedAvg()))
+    ours, theirs = (self.rounds.run(kind, cohorts=cohorts) for kind in (scaffold.Scaffold(), fed_avg.FedAvg()))
     algorithm_rounds.assert_close(ours.weights, theirs.weights)
 
 
