@@ -6,13 +6,13 @@ is `python -m pipelines.preprocess` with the same flags.
 """
 
 from collections.abc import Sequence
-import difflib
 from importlib import metadata
 import os
 import runpy
 import sys
 
 from common import cli
+from common import suggestions
 
 _DISTRIBUTION = 'pocketfed'
 # Run, not imported: `python -m` does the same, and a program that is not asked for costs nothing.
@@ -54,6 +54,4 @@ def _help() -> str:
 
 
 def _unknown(name: str) -> str:
-  nearest = difflib.get_close_matches(name, PROGRAMS, n=1)
-  remedy = f'did you mean {nearest[0]}?' if nearest else f'choose among {", ".join(PROGRAMS)}.'
-  return f'Expected the name of a program, found {name!r}: {remedy}'
+  return f'Expected the name of a program, found {name!r}: {suggestions.suggest(name, PROGRAMS)}'

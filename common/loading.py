@@ -6,6 +6,8 @@ import importlib
 import re
 from typing import Any
 
+from common import suggestions
+
 FORM = 'package.module:attribute'
 
 _OWN = re.compile(r'[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*')
@@ -53,9 +55,6 @@ def check_dataclass(name: str, found: Any) -> None:
 
 
 def _remedy(name: str, built_in: Mapping[str, Any]) -> str:
-  near = difflib.get_close_matches(name, built_in, n=1)
-  if near:
-    return f'did you mean {near[0]}?'
   package, _, attribute = name.rpartition('.')
   own = f'{package}:{attribute}' if _OWN.fullmatch(f'{package}:{attribute}') else FORM
-  return f'write "{own}" for one of your own.'
+  return suggestions.suggest(name, built_in, f'write "{own}" for one of your own.')

@@ -1,11 +1,13 @@
 """Builds a part with the options that a flag gives it: a frozen dataclass whose fields are the options. A leaf."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-import difflib
 import math
 import typing
 from typing import Any
+
+from common import loading
+from common import suggestions
 
 _BOOLEANS = {'true': True, 'false': False}
 
@@ -31,6 +33,31 @@ def build(flag: str, name: str, kind: Any, options: Sequence[str]) -> Any:
   return kind(**values)
 
 
+def build_named(
+  flag: str,
+  name: str,
+  built_in: Mapping[str, Any],
+  check: Callable[[str, Any], None],
+  options: Sequence[str],
+) -> Any:
+  """Returns a part that a flag names, with the options of that flag.
+
+  Args:
+    flag: Such as `--part`; its options are those of `--part_options`.
+    name: A key of `built_in`, or `package.module:attribute`.
+    built_in: The classes that have a name.
+    check: Raises a `ValueError` if a class of that name is no such part.
+    options: Each `name=value`.
+
+  Raises:
+    ValueError: If there is no such class, it is no frozen dataclass or no such part, or its options are not these.
+  """
+  kind = loading.find(flag, name, built_in)
+  loading.check_dataclass(name, kind)
+  check(name, kind)
+  return build(f'{flag}_options', name, kind, options)
+
+
 def _is_required(field: Any) -> bool:
   return field.init and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
@@ -40,8 +67,7 @@ def _parse(flag: str, name: str, options: Sequence[str], fields: Mapping[str, An
   for option in options:
     key, equals, text = option.partition('=')
     if key not in fields:
-      near = difflib.get_close_matches(key, fields, n=1)
-      remedy = f'did you mean {near[0]}?' if near else f'leave it out of {flag}.'
+      remedy = suggestions.suggest(key, fields, f'leave it out of {flag}.')
       raise ValueError(f'Expected {flag} among {", ".join(fields) or "none"} for {name}, found {key!r}: {remedy}')
     if not equals or key in values:
       raise ValueError(f'Expected {flag} with one {key}=VALUE, found {", ".join(options)}: write it once.')

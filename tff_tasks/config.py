@@ -67,6 +67,20 @@ class Config:
     return ', '.join(f'{name} ({", ".join(options)})' if options else name for name, options in used)
 
   @property
+  def asks_for_noise(self) -> bool:
+    return bool(self.noise_multiplier or self.target_epsilon)
+
+  def check(self, part: object) -> None:
+    """Asks a part of a run whether it works with these flags, if it has a method `check(config)`.
+
+    Raises:
+      ValueError: If it does not.
+    """
+    own = getattr(part, 'check', None)
+    if own:
+      own(self)
+
+  @property
   def fine_tuning(self) -> personalization.FineTuning | None:
     """How held-out users are fine-tuned in the end, None if they are not."""
     if not self.personalize_epochs:

@@ -270,23 +270,23 @@ def main() -> None:
   config = config_lib.Config(
     **{field.name: _FLAGS[field.name].value for field in dataclasses.fields(config_lib.Config)}
   )
-  _check(config, with_own=False)
+  _check(config, is_own=False)
   shards = client_shards.ClientShards(config.shards_dir)
   with cli.large_imports():
     start_up.start_tensorflow()
     from tff_tasks.training import run as run_lib
 
-  _check(config, with_own=True)
+  _check(config, is_own=True)
   run_lib.train(config, shards, _flagfile(), sys.stdout)
 
 
-def _check(config: config_lib.Config, with_own: bool) -> None:
-  """Checks the parts that have a name; those of the user's own, which may import TensorFlow, only if that is asked."""
-  if with_own or ':' not in config.algorithm:
+def _check(config: config_lib.Config, is_own: bool) -> None:
+  """Checks the built-in parts, or those of the user's own, which may import TensorFlow."""
+  if (':' in config.algorithm) == is_own:
     algorithms.check(config)
-  if with_own or ':' not in config.aggregation:
+  if (':' in config.aggregation) == is_own:
     aggregations.check(config)
-  if with_own or ':' not in config.sampling:
+  if (':' in config.sampling) == is_own:
     samplers.build(config.sampling, config.sampling_options)
 
 

@@ -8,6 +8,7 @@ import json
 import os
 from typing import Any
 
+from common import suggestions
 from pipelines.declarations import documents
 from pipelines.declarations import options
 from pipelines.featurizers import base as featurizers
@@ -62,7 +63,7 @@ class Client:
     if self.order is not None and self.order == self.id:
       raise ValueError(f'Expected order to be another column than id, found {self.id!r}: remove order.')
     if self.order_type not in ordering.TYPES:
-      remedy = options.suggest(self.order_type, ordering.TYPES)
+      remedy = suggestions.suggest(self.order_type, ordering.TYPES)
       raise ValueError(f'Expected order_type to be {", ".join(ordering.TYPES)}, found {self.order_type!r}: {remedy}')
     if self.order is None and self.order_type != 'integer':
       raise ValueError(f'Expected order_type with an order, found {self.order_type!r} alone: add order = "column".')
@@ -192,7 +193,7 @@ def _find_reader(document: documents.Document, input_paths: Sequence[str]) -> ty
     except ValueError as error:
       raise document.mistake(path, error) from error
   if found not in known:
-    raise document.mistake(path, f'Expected a known format, found {found!r}: {options.suggest(found, known)}')
+    raise document.mistake(path, f'Expected a known format, found {found!r}: {suggestions.suggest(found, known)}')
   return known[found]
 
 
@@ -236,7 +237,7 @@ def _check_columns(declaration: Declaration, document: documents.Document) -> No
       raise document.mistake(
         ('client', 'drop_duplicates'),
         f'Expected drop_duplicates to name the order or columns of the examples, found {name!r}: '
-        f'{options.suggest(name, known)}',
+        f'{suggestions.suggest(name, known)}',
       )
   if not isinstance(client.drop_duplicates, bool):
     for name in bounds.deciding_columns(declaration.featurizer):

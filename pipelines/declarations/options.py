@@ -10,6 +10,7 @@ import types
 import typing
 from typing import Any, NamedTuple, TypeVar
 
+from common import suggestions
 from pipelines.declarations import documents
 
 _T = TypeVar('_T')
@@ -90,7 +91,9 @@ def check_keys(document: documents.Document, path: documents.Path, known: Collec
   for key in table:
     if key not in known:
       where = f'a key of {_header(path)}' if path else 'a table of a declaration'
-      raise document.mistake((*path, key), f'Expected {where}, found {key!r:.{_SHOWN}}: {suggest(key, known)}')
+      raise document.mistake(
+        (*path, key), f'Expected {where}, found {key!r:.{_SHOWN}}: {suggestions.suggest(key, known)}'
+      )
   return table
 
 
@@ -102,12 +105,6 @@ def _table(document: documents.Document, path: documents.Path) -> dict[str, Any]
     message = f'Expected a table {_header(path)}, found {_show(table)}: write its keys below a line {_header(path)}.'
     raise document.mistake(path, message)
   return table
-
-
-def suggest(found: str, known: Collection[str]) -> str:
-  """Returns the question or the list that leads from a wrong name to a right one."""
-  meant = _nearest(found, known)
-  return f'did you mean {meant}?' if meant else f'choose among {", ".join(known)}.'
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:

@@ -44,6 +44,23 @@ class OptionsTest(parameterized.TestCase):
     self.assertEqual(_build('share=1e-1', 'count=3', 'name=a=b', 'is_fast=True'), Part(3, 0.1, 'a=b', True))
     self.assertEqual(_build(kind=Plain), Plain())
 
+  def test_a_part_that_a_flag_names(self) -> None:
+    def check(name: str, kind: type) -> None:
+      if kind is not Part:
+        raise ValueError(f'Expected a part, found {name}.')
+
+    known = {'part': Part, 'plain': Plain}
+    self.assertEqual(options_lib.build_named('--part', 'part', known, check, ['count=3']), Part(3))
+    cases: list[tuple[str, list[str], str]] = [
+      ('prat', [], 'Expected --part to be one of part, plain, found .prat.: did you mean part'),
+      ('json:dumps', [], 'Expected a frozen dataclass'),
+      ('plain', [], 'Expected a part, found plain'),
+      ('part', [], 'add --part_options=count=VALUE'),
+    ]
+    for name, options, message in cases:
+      with self.assertRaisesRegex(ValueError, message):
+        options_lib.build_named('--part', name, known, check, options)
+
   @parameterized.parameters(
     (['count=1', 'cuont=1'], '--part_options among count, share, name, is_fast for part, found .*did you mean count'),
     (['count=1', 'far=1'], "found 'far': leave it out of --part_options"),

@@ -40,7 +40,7 @@ def refuse_noise(name: str, config: 'config_lib.Config') -> None:
     name: Of the aggregation.
     config: The config.
   """
-  if config.noise_multiplier or config.target_epsilon:
+  if config.asks_for_noise:
     raise ValueError(
       f'Expected no noise with --aggregation={name}, found some: how far one client can move its result is not known; '
       'set --aggregation=mean, or --noise_multiplier=0 --target_epsilon=0.'

@@ -16,9 +16,8 @@ def gather(rows: Any) -> Any:
     The same named tuple at the server, each tensor with one more axis in front, of clients.
   """
   row_type = rows.type_signature.member
-  container = row_type.python_container
-  types = [member for _, member in tff.structure.iter_elements(row_type)]
-  total_type = tff.to_type(container(*(tff.TensorType(one.dtype, (None, *one.shape)) for one in types)))
+  container, types = row_type.python_container, list(row_type)
+  total_type = type_of_rows(row_type)
 
   @tff.tensorflow.computation
   def zero() -> Any:
@@ -37,3 +36,9 @@ def gather(rows: Any) -> Any:
     return total
 
   return tff.federated_aggregate(rows, zero(), accumulate, merge, report)
+
+
+def type_of_rows(row_type: tff.StructWithPythonType) -> tff.Type:
+  """Returns the type of what `gather` makes of rows of this type."""
+  types = (tff.TensorType(one.dtype, (None, *one.shape)) for one in row_type)
+  return tff.to_type(row_type.python_container(*types))

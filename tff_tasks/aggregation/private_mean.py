@@ -21,6 +21,7 @@ from tff_tasks.population import client_report
 from tff_tasks.population import seeds
 from tff_tasks.privacy import noise as noise_lib
 from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.runtime import tff_structures
 
 _SEED_TYPE = tff.TensorType(np.int32, (2,))
 # float32 is wrong about a norm by some 1e-6, however many squares it adds up; shrinking by this much keeps clipped
@@ -97,7 +98,7 @@ class UpdatePath:
       rounding_seed: int32 `[2]`, another one for each client.
     """
     if self._is_joined:
-      tensors = [tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)]
+      tensors = [tff_structures.join(tensors)]
     clipped, norm, is_finite = clip(tensors, self.plan.clip_norm)
     sent = self.codec.encode(clipped[0], rotation_seed, rounding_seed) if self.codec else tuple(clipped)
     if self.plan.weighting == 'uniform':
@@ -126,22 +127,17 @@ class UpdatePath:
     # The number of clients is not looked at: with noise, it would be one more thing to protect.
     divisor = weights[0] if weights else tf.constant(float(self.plan.clients_per_round))
     if self.codec is None:
-      tensors = self._split(total[0]) if self._is_joined else total
+      tensors = tff_structures.split(total[0], self.shapes) if self._is_joined else total
       return tuple(tf.math.divide_no_nan(tensor, divisor) for tensor in tensors)
     if noise is not None:
       total = tf.cast(total, tf.int64) + tf.ensure_shape(noise, [self.codec.encoded_size])
     mean = tf.math.divide_no_nan(self.codec.decode(total, rotation_seed), tf.cast(divisor, tf.float64))
-    return tuple(self._split(tf.cast(mean, tf.float32)))
+    return tuple(tff_structures.split(tf.cast(mean, tf.float32), self.shapes))
 
   @property
   def _is_joined(self) -> bool:
     """Whether an update travels as one vector: an operation more costs as much as some thousands of numbers."""
     return self.codec is not None or sum(self.sizes) <= _SMALL
-
-  def _split(self, vector: tf.Tensor) -> list[tf.Tensor]:
-    """Cuts a vector of all coordinates into the tensors of an update."""
-    parts = tf.split(vector, self.sizes)
-    return [tf.reshape(part, shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
 
 class RoundNoise:

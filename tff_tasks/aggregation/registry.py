@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from common import loading
 from common import options as options_lib
 from tff_tasks import config as config_lib
 from tff_tasks.aggregation import base
@@ -33,8 +32,10 @@ def build(name: str, options: Sequence[str] = ()) -> Aggregation:
   Raises:
     ValueError: If there is no such aggregation, or its options are not these.
   """
-  kind = loading.find('--aggregation', name, AGGREGATIONS)
-  loading.check_dataclass(name, kind)
+  return options_lib.build_named('--aggregation', name, AGGREGATIONS, _check_kind, options)
+
+
+def _check_kind(name: str, kind: type) -> None:
   is_built = callable(getattr(kind, 'build', None)) and not getattr(kind, '__abstractmethods__', None)
   if not is_built and kind is not mean.Mean:
     raise ValueError(
@@ -42,7 +43,6 @@ def build(name: str, options: Sequence[str] = ()) -> Aggregation:
       '(tff_tasks/aggregation/row_aggregation.py) and add the method combine, or add the method build that '
       'tff_tasks/aggregation/base.py shows.'
     )
-  return options_lib.build('--aggregation_options', name, kind, options)
 
 
 def check(config: config_lib.Config) -> None:
@@ -58,9 +58,7 @@ def check(config: config_lib.Config) -> None:
   base.refuse_noise(name, config)
   if not _takes_weights(name, aggregation):
     base.refuse_weights(name, config)
-  check_config = getattr(aggregation, 'check', None)
-  if check_config:
-    check_config(config)
+  config.check(aggregation)
 
 
 def _takes_weights(name: str, aggregation: base.Builder) -> bool:

@@ -1,7 +1,6 @@
 """Gathered updates, combined on the server, as a stock TFF factory."""
 
 from collections.abc import Callable
-import math
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -33,13 +32,11 @@ class RowFactory(tff.aggregators.WeightedAggregationFactory):
 
     @tff.tensorflow.computation(value_type, weight_type)
     def make_row(value: Any, weight: tf.Tensor) -> Any:
-      leaves = [tf.reshape(leaf, [-1]) for leaf in tff_structures.flatten(value, value_type)]
-      return _Row(weight > 0, tf.concat(leaves, 0))
+      return _Row(weight > 0, tff_structures.join(tff_structures.flatten(value, value_type)))
 
     row_type = make_row.type_signature.result
-    rows_type = _Row(*(tff.TensorType(one.dtype, (None, *one.shape)) for one in row_type))
 
-    @tff.tensorflow.computation(tff.to_type(rows_type))
+    @tff.tensorflow.computation(gathering.type_of_rows(row_type))
     def combine(rows: Any) -> Any:
       counted = tf.boolean_mask(rows.values, rows.counts)
       (size,) = row_type.values.shape
@@ -66,5 +63,4 @@ class RowFactory(tff.aggregators.WeightedAggregationFactory):
 def _split(vector: tf.Tensor, value_type: tff.Type) -> Any:
   """Returns a vector as a structure of this type."""
   shapes = [spec.shape for spec in tff_structures.specs(value_type)]
-  parts = tf.split(vector, [math.prod(shape) for shape in shapes])
-  return tff_structures.pack([tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)], value_type)
+  return tff_structures.pack(tff_structures.split(vector, shapes), value_type)

@@ -86,7 +86,7 @@ def refuse_noise(name: str, sums: str, config: 'config_lib.Config') -> None:
     sums: What it sums.
     config: The config.
   """
-  if config.noise_multiplier or config.target_epsilon:
+  if config.asks_for_noise:
     raise ValueError(
       f'Expected no noise with --algorithm={name}, found some: the sum of {sums} is released without any; set '
       '--noise_multiplier=0 --target_epsilon=0 or choose another --algorithm.'

@@ -125,14 +125,13 @@ def subtract(left: Weights, right: Weights) -> tuple[Any, ...]:
 
 def flatten(weights: Weights) -> Any:
   """Returns weights as one vector, the way a client's memory has them."""
-  import tensorflow as tf
+  from tff_tasks.runtime import tff_structures
 
-  return tf.concat([tf.reshape(weight, [-1]) for weight in weights], 0)
+  return tff_structures.join(weights)
 
 
 def split(vector: Any, like: Weights) -> list[Any]:
   """Returns a vector in the shapes of weights."""
-  import tensorflow as tf
+  from tff_tasks.runtime import tff_structures
 
-  parts = tf.split(vector, [weight.shape.num_elements() for weight in like])
-  return [tf.reshape(part, weight.shape) for part, weight in zip(parts, like, strict=True)]
+  return tff_structures.split(vector, [weight.shape for weight in like])

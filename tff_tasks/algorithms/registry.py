@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from common import loading
 from common import options as options_lib
 from tff_tasks import config as config_lib
 from tff_tasks.algorithms import fed_avg
@@ -33,8 +32,10 @@ def build(name: str, options: Sequence[str] = ()) -> local_algorithm.Algorithm:
   Raises:
     ValueError: If there is no such algorithm, or its options are not these.
   """
-  kind = loading.find('--algorithm', name, ALGORITHMS)
-  loading.check_dataclass(name, kind)
+  return options_lib.build_named('--algorithm', name, ALGORITHMS, _check_kind, options)
+
+
+def _check_kind(name: str, kind: type) -> None:
   is_local = issubclass(kind, local_algorithm.LocalAlgorithm)
   if is_local == callable(getattr(kind, 'build', None)):
     raise ValueError(
@@ -43,7 +44,6 @@ def build(name: str, options: Sequence[str] = ()) -> local_algorithm.Algorithm:
       'from LocalAlgorithm (tff_tasks/algorithms/local_algorithm.py), or add the method that '
       'tff_tasks/algorithms/base.py shows.'
     )
-  return options_lib.build('--algorithm_options', name, kind, options)
 
 
 def check(config: config_lib.Config) -> None:
@@ -52,6 +52,4 @@ def check(config: config_lib.Config) -> None:
   Raises:
     ValueError: If it does not.
   """
-  check_config = getattr(build(config.algorithm, config.algorithm_options), 'check', None)
-  if check_config:
-    check_config(config)
+  config.check(build(config.algorithm, config.algorithm_options))

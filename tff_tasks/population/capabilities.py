@@ -15,7 +15,6 @@ with a row for each client.
 
 from collections.abc import Mapping
 import dataclasses
-import difflib
 import functools
 import hashlib
 import json
@@ -27,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from common import suggestions
 from contracts import client_shards
 from tff_tasks.population import client_table
 
@@ -160,10 +160,8 @@ def _read_class(path: str, name: str, table: Mapping[str, Any], epochs: int, bat
 def _check_keys(path: str, name: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None:
   for key in table:
     if key not in known:
-      near = difflib.get_close_matches(key, known, n=1)
-      remedy = f'did you mean {near[0]}?' if near else f'choose among {", ".join(known)}.'
       where = f'a key of [classes.{name}]' if name else 'clients or classes'
-      raise ValueError(f'Expected {where} in {path}, found {key[:40]!r}: {remedy}')
+      raise ValueError(f'Expected {where} in {path}, found {key[:40]!r}: {suggestions.suggest(key, known)}')
 
 
 def _integer(path: str, name: str, table: Mapping[str, Any], key: str, default: int) -> int:

@@ -3,7 +3,8 @@
 `tf.nest` will not do: it sorts dictionaries by key, TFF keeps the order of the type.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -41,6 +42,17 @@ def names(value_type: tff.Type, name: str | None = None) -> list[str | None]:
   if isinstance(value_type, tff.TensorType):
     return [name]
   return [leaf for name, element in tff.structure.iter_elements(value_type) for leaf in names(element, name)]
+
+
+def join(tensors: Iterable[Any]) -> tf.Tensor:
+  """Returns the numbers of tensors as one vector."""
+  return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0)
+
+
+def split(vector: Any, shapes: Sequence[Sequence[int]]) -> list[tf.Tensor]:
+  """Returns a vector as tensors of these shapes: what `join` was given."""
+  parts = tf.split(vector, [math.prod(shape) for shape in shapes])
+  return [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def pack(leaves: Iterable[Any], value_type: tff.Type) -> Any:

@@ -104,6 +104,13 @@ class ValuesTest(parameterized.TestCase):
     np.testing.assert_array_equal(packed.global_model_weights.trainable[1], [[3]])
     self.assertEqual(packed.aggregator, collections.OrderedDict(r=4))
 
+  def test_a_vector_of_all_numbers_and_back(self) -> None:
+    tensors = [tf.reshape(tf.range(6), [2, 3]), tf.constant(7), tf.constant([8, 9])]
+    vector = tff_structures.join(tensors)
+    self.assertEqual(vector.numpy().tolist(), [0, 1, 2, 3, 4, 5, 7, 8, 9])
+    for one, other in zip(tff_structures.split(vector, [(2, 3), (), (2,)]), tensors, strict=True):
+      self.assertEqual(one.numpy().tolist(), other.numpy().tolist())
+
 
 if __name__ == '__main__':
   absltest.main()

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from common import loading
 from common import options as options_lib
 from tff_tasks.population.samplers import base
 from tff_tasks.population.samplers import cyclic
@@ -28,11 +27,12 @@ def build(name: str, options: Sequence[str] = ()) -> base.Sampler:
   Raises:
     ValueError: If there is no such sampler, or its options are not these.
   """
-  kind = loading.find('--sampling', name, SAMPLERS)
-  loading.check_dataclass(name, kind)
+  return options_lib.build_named('--sampling', name, SAMPLERS, _check_kind, options)
+
+
+def _check_kind(name: str, kind: type) -> None:
   if not issubclass(kind, base.Sampler) or kind.__abstractmethods__:
     raise ValueError(
       f'Expected a sampler, found {name!r}: derive it from Sampler of tff_tasks/population/samplers/base.py and add '
       'the method cohort.'
     )
-  return options_lib.build('--sampling_options', name, kind, options)
