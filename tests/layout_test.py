@@ -42,6 +42,13 @@ _TESTED_ELSEWHERE: dict[str, str] = {
   'tff_tasks/algorithms/base.py': 'a protocol; registry_test.py and the algorithms are tested',
   'tff_tasks/algorithms/fed_avg.py': 'its parts; fed_prox_test.py and learning_process_test.py train with it',
   'tff_tasks/config.py': 'names without behaviour; train_test.py and program_test.py give them values',
+  'tff_tasks/flags/client.py': 'definitions; train_test.py gives them values',
+  'tff_tasks/flags/cohort.py': 'definitions; train_test.py gives them values',
+  'tff_tasks/flags/combination.py': 'definitions; train_test.py gives them values',
+  'tff_tasks/flags/personalization.py': 'definitions; train_test.py gives them values',
+  'tff_tasks/flags/privacy.py': 'definitions; train_test.py gives them values',
+  'tff_tasks/flags/run.py': 'definitions; train_test.py gives them values',
+  'tff_tasks/flags/server.py': 'definitions; train_test.py gives them values',
   'tff_tasks/population/samplers/base.py': 'a base class; registry_test.py runs its example, the samplers are tested',
   'tff_tasks/population/samplers/events.py': 'a class without behaviour; accountant_test.py accounts for it',
 }

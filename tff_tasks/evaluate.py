@@ -6,7 +6,6 @@ The figures are exact: they say something of the clients that they are measured 
 """
 
 import json
-import math
 from typing import Any
 
 from absl import flags
@@ -15,6 +14,7 @@ from common import cli
 from contracts import client_shards
 from contracts import comparison
 from contracts import personalization
+from tff_tasks.flags import personalization as personalization_flags
 from tff_tasks.runtime import start_up
 
 _RUN_DIR = flags.DEFINE_string('run_dir', None, 'Run directory of tff_tasks.train.', required=True)
@@ -27,29 +27,8 @@ _SPLIT = flags.DEFINE_enum(
   list(client_shards.SPLITS),
   'test, validation: held-out users; tail: held-out examples of training users; train: what they trained on.',
 )
-_EPOCHS = flags.DEFINE_integer(
-  'personalize_epochs',
-  0,
-  'Passes of local SGD over one half of the examples of each held-out user: the accuracy on the other half is measured '
-  'before and after. 0: not measured.',
-  lower_bound=0,
-)
-_LEARNING_RATE = flags.DEFINE_float(
-  'personalize_learning_rate',
-  None,
-  'Learning rate of that fine-tuning; by default --client_learning_rate of the run.',
-  lower_bound=0,
-)
+_EPOCHS, _LEARNING_RATE = personalization_flags.FLAGS
 _JSON = flags.DEFINE_boolean('json', False, 'Prints the figures as JSON.')
-
-
-@flags.multi_flags_validator(
-  ['personalize_epochs', 'personalize_learning_rate'],
-  'Expected --personalize_epochs with --personalize_learning_rate, found none: add --personalize_epochs=1, or leave '
-  'the learning rate out.',
-)
-def _is_learning_rate_used(values: dict[str, float | None]) -> bool:
-  return values['personalize_learning_rate'] is None or bool(values['personalize_epochs'])
 
 
 @flags.multi_flags_validator(
@@ -59,11 +38,6 @@ def _is_learning_rate_used(values: dict[str, float | None]) -> bool:
 )
 def _are_users_held_out(values: dict[str, Any]) -> bool:
   return not values['personalize_epochs'] or values['split'] in ('test', 'validation')
-
-
-@flags.validator('personalize_learning_rate', 'Expected a finite number.')
-def _is_finite(value: float | None) -> bool:
-  return value is None or math.isfinite(value)
 
 
 def main() -> None:
