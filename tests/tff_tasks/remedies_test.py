@@ -17,7 +17,7 @@ from contracts import guarantees
 from tests.tff_tasks import fakes
 from tests.tff_tasks import runs
 from tests.tff_tasks import scripted
-from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.privacy import segments as segments_lib
 from tff_tasks.training import parts
 from tff_tasks.training import run as run_lib
 
@@ -60,8 +60,8 @@ class PlanTest(parameterized.TestCase):
   def test_smaller_epsilons_of_the_data_set(self) -> None:
     plan = dataclasses.replace(fakes.PLAN, learned=_SPENT)
     with self.assertRaisesRegex(ValueError, 'or preprocess with smaller epsilons'):
-      plan.calibrated(2.0, 4)
-    dataclasses.replace(plan, learned=_SPENT._replace(epsilon=1.0)).calibrated(2.0, 4)
+      segments_lib.calibrated(plan, 2.0, 4)
+    segments_lib.calibrated(dataclasses.replace(plan, learned=_SPENT._replace(epsilon=1.0)), 2.0, 4)
 
   @parameterized.named_parameters(
     ('seed', {'is_seeded': True}, 4, 'leave --seed out', {'is_seeded': False}, 4),
@@ -72,8 +72,10 @@ class PlanTest(parameterized.TestCase):
     self, wrong: dict[str, Any], rounds: int, message: str, remedy: dict[str, Any], fewer: int
   ) -> None:
     plan = dataclasses.replace(fakes.PLAN, **wrong)
-    self.assertRegex(plan_lib.why_no_promise([plan_lib.Segment(plan, rounds)]), message)
-    self.assertEqual(plan_lib.why_no_promise([plan_lib.Segment(dataclasses.replace(plan, **remedy), fewer)]), '')
+    self.assertRegex(segments_lib.why_no_promise([segments_lib.Segment(plan, rounds)]), message)
+    self.assertEqual(
+      segments_lib.why_no_promise([segments_lib.Segment(dataclasses.replace(plan, **remedy), fewer)]), ''
+    )
 
 
 class RunTest(runs.RunsTestCase):

@@ -10,6 +10,7 @@ from tff_tasks.privacy import accountant
 from tff_tasks.privacy import noise
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.privacy import population_scaling
+from tff_tasks.privacy import segments as segments_lib
 
 _WHO_SEES = 'simulated on one machine, which sees the logs, every update and the noise in the clear'
 _WHO_IS_PROTECTED = (
@@ -28,7 +29,7 @@ _BIGRAM = ('the accuracy of the bigram: counted on training users without noise,
 
 
 def build_ledger(
-  segments: Sequence[plan_lib.Segment],
+  segments: Sequence[segments_lib.Segment],
   total_rounds: int,
   dimension: int,
   entries: Sequence[Mapping[str, Any]] = (),
@@ -44,15 +45,15 @@ def build_ledger(
     is_sequence: `Schema.is_sequence`: a bigram was counted too.
   """
   plan = segments[-1].plan
-  problem = plan_lib.why_no_promise(segments)
+  problem = segments_lib.why_no_promise(segments)
   simulated = provenance.simulated_clients(entries)
   public = ['who is available when'] * any(segment.plan.availability for segment in segments)
   public += ['the capability class of each client'] * any(segment.plan.capabilities for segment in segments)
   return {
-    'epsilon': plan_lib.epsilon_of(segments),
+    'epsilon': segments_lib.epsilon_of(segments),
     'delta': None if problem else plan.delta,
     'no_promise': problem or None,
-    'training_epsilon': plan_lib.training_epsilon_of(segments),
+    'training_epsilon': segments_lib.training_epsilon_of(segments),
     'training_delta': None if problem else plan.training_delta,
     'learned_epsilon': plan.learned.epsilon,
     'learned_delta': plan.learned.delta,
@@ -81,10 +82,10 @@ def build_ledger(
   }
 
 
-def promise(segments: Sequence[plan_lib.Segment], entries: Sequence[Mapping[str, Any]] = ()) -> str:
+def promise(segments: Sequence[segments_lib.Segment], entries: Sequence[Mapping[str, Any]] = ()) -> str:
   """Says in one line what the rounds of these segments cost."""
-  problem = plan_lib.why_no_promise(segments)
-  epsilon, plan = plan_lib.epsilon_of(segments), segments[-1].plan
+  problem = segments_lib.why_no_promise(segments)
+  epsilon, plan = segments_lib.epsilon_of(segments), segments[-1].plan
   if epsilon is None:
     return f'none: {problem}.'
   names = provenance.names(entries)
@@ -108,15 +109,15 @@ def _bound_in_words(plans: Sequence[plan_lib.PrivacyPlan]) -> str:
   return '. '.join(dict.fromkeys(plan.bound for plan in plans if plan.bound))
 
 
-def _split_in_words(segments: Sequence[plan_lib.Segment]) -> str:
+def _split_in_words(segments: Sequence[segments_lib.Segment]) -> str:
   learned_cost = guarantees.format_epsilon(segments[-1].plan.learned.epsilon)
-  training = plan_lib.training_epsilon_of(segments)
+  training = segments_lib.training_epsilon_of(segments)
   return f' (data set {learned_cost}, training {guarantees.format_epsilon(training or 0.0)})'
 
 
-def _coverage(segments: Sequence[plan_lib.Segment], entries: Sequence[Mapping[str, Any]]) -> str:
+def _coverage(segments: Sequence[segments_lib.Segment], entries: Sequence[Mapping[str, Any]]) -> str:
   """Says what the guarantee is about: the models, and what was learned for the data set."""
-  problem = plan_lib.why_no_promise(segments)
+  problem = segments_lib.why_no_promise(segments)
   if problem:
     return f'nothing: {problem}'
   names = provenance.names(entries)
@@ -127,16 +128,16 @@ def _coverage(segments: Sequence[plan_lib.Segment], entries: Sequence[Mapping[st
   return f'the models of all {_count_rounds(segments)} rounds{besides}, {whom}'
 
 
-def _count_rounds(segments: Sequence[plan_lib.Segment]) -> int:
+def _count_rounds(segments: Sequence[segments_lib.Segment]) -> int:
   return sum(segment.rounds for segment in segments)
 
 
-def _finished(segments: Sequence[plan_lib.Segment], total_rounds: int) -> list[plan_lib.Segment]:
+def _finished(segments: Sequence[segments_lib.Segment], total_rounds: int) -> list[segments_lib.Segment]:
   *before, last = segments
   return [*before, last._replace(rounds=total_rounds - _count_rounds(before))]
 
 
-def _by_segment(segments: Sequence[plan_lib.Segment], describe: Callable[[plan_lib.PrivacyPlan], str]) -> str:
+def _by_segment(segments: Sequence[segments_lib.Segment], describe: Callable[[plan_lib.PrivacyPlan], str]) -> str:
   """Returns what is to be said of the plans: once if it is the same for all, else with the number of rounds."""
   said = [(text, _count_rounds(list(group))) for text, group in itertools.groupby(segments, lambda s: describe(s.plan))]
   return said[0][0] if len(said) == 1 else '; '.join(f'{_in_rounds(rounds)}: {text}' for text, rounds in said)
@@ -146,7 +147,7 @@ def _in_rounds(rounds: int) -> str:
   return f'{rounds} round{"" if rounds == 1 else "s"}'
 
 
-def _segment(segment: plan_lib.Segment) -> dict[str, Any]:
+def _segment(segment: segments_lib.Segment) -> dict[str, Any]:
   plan = segment.plan
   return {
     'rounds': segment.rounds,
@@ -158,16 +159,16 @@ def _segment(segment: plan_lib.Segment) -> dict[str, Any]:
 
 
 def _releases(
-  segments: Sequence[plan_lib.Segment], entries: Sequence[Mapping[str, Any]], is_sequence: bool
+  segments: Sequence[segments_lib.Segment], entries: Sequence[Mapping[str, Any]], is_sequence: bool
 ) -> list[dict[str, Any]]:
   measured, published = 'exact, for the operator only', 'exact, published with the model'
-  is_private = not plan_lib.why_no_promise(segments)
+  is_private = not segments_lib.why_no_promise(segments)
   plan = segments[-1].plan
   models = {
     'what': f'models of all {_count_rounds(segments)} rounds',
     'mechanism': _by_segment(segments, _mechanism),
     'private': is_private,
-    'epsilon': plan_lib.training_epsilon_of(segments),
+    'epsilon': segments_lib.training_epsilon_of(segments),
     'delta': plan.training_delta if is_private else None,
   }
   return [

@@ -4,11 +4,9 @@ Unit of privacy: one client, with all of its data. Neighbors: that data replaced
 models of all rounds so far, and what the data set was made with if that was learned from the same clients.
 """
 
-from collections.abc import Sequence
 import dataclasses
 import functools
 import math
-from typing import NamedTuple
 
 import dp_accounting
 
@@ -19,7 +17,6 @@ from tff_tasks.compression import quantization
 from tff_tasks.population.samplers import base
 from tff_tasks.population.samplers import registry as samplers
 from tff_tasks.privacy import accountant
-from tff_tasks.privacy import calibration
 
 MAX_NOISE_MULTIPLIER = 1e3
 
@@ -193,105 +190,3 @@ class PrivacyPlan:
   def training_delta(self) -> float | None:
     """The part of `delta` that is left for training, or None without noise."""
     return self.delta - self.learned.delta if self.is_private and self.delta is not None else None
-
-  def epsilon(self, rounds: int) -> float | None:
-    """Returns the epsilon at `delta` of all that is released in `rounds` rounds, or None if there is no guarantee."""
-    return epsilon_of([Segment(self, rounds)])
-
-  def calibrated(self, target_epsilon: float, rounds: int, before: Sequence['Segment'] = ()) -> 'PrivacyPlan':
-    """Returns this plan with the smallest noise multiplier (to 1e-3) that keeps `rounds` rounds within the epsilon.
-
-    Args:
-      target_epsilon: The epsilon.
-      rounds: The rounds of this plan.
-      before: Rounds that were released before; if they spoil every promise, they are not counted.
-
-    Raises:
-      ValueError: If no noise multiplier does.
-    """
-    if target_epsilon <= self.learned.epsilon:
-      raise ValueError(
-        f'Expected a target_epsilon above {self.learned.epsilon:g}, which the data set alone has spent, found '
-        f'{target_epsilon:g}: set a larger --target_epsilon, or preprocess with smaller epsilons.'
-      )
-    if target_epsilon > guarantees.LARGEST_EPSILON:
-      raise ValueError(
-        f'Expected a target_epsilon of at most {guarantees.LARGEST_EPSILON:g}, found {target_epsilon:g}, which '
-        'promises nothing of use: set a smaller one, or train without noise '
-        '(--noise_multiplier=0 --target_epsilon=0).'
-      )
-    counted = before if all(segment.plan.is_private and not segment.plan.is_seeded for segment in before) else ()
-
-    def spent(thousandths: int) -> float:
-      plan = dataclasses.replace(self._with_noise(thousandths), is_seeded=False)
-      epsilon = epsilon_of([*counted, Segment(plan, rounds)])
-      return math.inf if epsilon is None else epsilon
-
-    thousandths = calibration.smallest_within(spent, target_epsilon, int(MAX_NOISE_MULTIPLIER * 1000) - 1)
-    if thousandths is None:
-      raise ValueError(
-        f'Expected a target_epsilon that some noise reaches in {rounds} rounds, found {target_epsilon}: set '
-        'fewer --total_rounds, a larger --target_epsilon, or --noise_multiplier instead.'
-      )
-    return self._with_noise(thousandths)
-
-  def _with_noise(self, thousandths: int) -> 'PrivacyPlan':
-    return dataclasses.replace(self, noise_multiplier=thousandths / 1000)
-
-
-class Segment(NamedTuple):
-  """Consecutive rounds with one plan and one secret.
-
-  Attributes:
-    plan: The privacy plan of the rounds.
-    rounds: How many there are.
-    run_id: The run that they are of; accounting needs nothing of what follows.
-    attempt: Counts the secrets of that run, from 0: it has one more for each time that it ran released rounds again.
-    first_round: The first of them.
-  """
-
-  plan: PrivacyPlan
-  rounds: int
-  run_id: str = ''
-  attempt: int = 0
-  first_round: int = 1
-
-  @property
-  def last_round(self) -> int:
-    """The last of them; `first_round - 1` while there is none."""
-    return self.first_round + self.rounds - 1
-
-
-def epsilon_of(segments: Sequence[Segment]) -> float | None:
-  """Returns the epsilon at the last plan's `delta` of all that the segments released, or None: see `why_no_promise`.
-
-  By basic composition: what the data set has cost, and the models.
-  """
-  return None if why_no_promise(segments) else segments[-1].plan.learned.epsilon + _compose(segments)
-
-
-def training_epsilon_of(segments: Sequence[Segment]) -> float | None:
-  """Returns the epsilon at the last plan's `training_delta` of the models alone, or None: see `why_no_promise`."""
-  return None if why_no_promise(segments) else _compose(segments)
-
-
-def why_no_promise(segments: Sequence[Segment]) -> str:
-  """Returns why the segments of a run have no guarantee, in words; empty if they have one.
-
-  One segment is enough to spoil the whole run: the models of all rounds are released.
-  """
-  if not segments[-1].plan.is_private:
-    return 'this run adds no noise'
-  if not all(segment.plan.is_private for segment in segments):
-    return 'rounds that this run goes on from added no noise'
-  if any(segment.plan.is_seeded for segment in segments):
-    return 'the noise comes from --seed, and who knows the seed can subtract it: leave --seed out for a promise'
-  if segments[-1].plan.learned.epsilon + _compose(segments) > guarantees.LARGEST_EPSILON:
-    return f'epsilon is above {guarantees.LARGEST_EPSILON:g}, which protects nobody: use more noise or fewer rounds'
-  return ''
-
-
-def _compose(segments: Sequence[Segment]) -> float:
-  """Returns the epsilon of segments with noise at the training delta; infinite if it is of no use."""
-  delta = segments[-1].plan.training_delta or 0.0
-  return accountant.epsilon([segment.plan.event(segment.rounds) for segment in segments], delta)

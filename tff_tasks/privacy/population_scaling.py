@@ -10,19 +10,20 @@ import math
 
 from contracts import guarantees
 from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.privacy import segments as segments_lib
 
 _GOOD_EPSILON = 2.0
 _LARGEST_FACTOR = 1024.0
 
 
-def explain(segments: Sequence[plan_lib.Segment], target_epsilon: float = _GOOD_EPSILON) -> str:
+def explain(segments: Sequence[segments_lib.Segment], target_epsilon: float = _GOOD_EPSILON) -> str:
   """Says in one sentence how many clients it would take.
 
   Args:
     segments: All rounds of a finished run.
     target_epsilon: The epsilon to reach.
   """
-  epsilon = plan_lib.epsilon_of(segments)
+  epsilon = segments_lib.epsilon_of(segments)
   if epsilon is None:
     return 'No guarantee: more clients do not change that.'
   if epsilon <= target_epsilon:
@@ -60,7 +61,7 @@ def scale(plan: plan_lib.PrivacyPlan, factor: float) -> plan_lib.PrivacyPlan:
   )
 
 
-def _smallest_factor(segments: Sequence[plan_lib.Segment], target_epsilon: float) -> float | None:
+def _smallest_factor(segments: Sequence[segments_lib.Segment], target_epsilon: float) -> float | None:
   """Returns the factor for `scale`, to one percent, or None if none within reason is enough."""
   if segments[-1].plan.learned.epsilon >= target_epsilon:
     return None
@@ -69,7 +70,7 @@ def _smallest_factor(segments: Sequence[plan_lib.Segment], target_epsilon: float
 
   def is_enough(factor: float) -> bool:
     scaled = [segment._replace(plan=scale(segment.plan, factor)) for segment in segments]
-    epsilon = plan_lib.epsilon_of(scaled)
+    epsilon = segments_lib.epsilon_of(scaled)
     return epsilon is not None and epsilon <= target_epsilon
 
   low, high = 1.0, min(2.0, limit)

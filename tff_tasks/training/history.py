@@ -7,6 +7,7 @@ from typing import Any
 
 from contracts import guarantees
 from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.privacy import segments as segments_lib
 
 _ID_BYTES = 8
 
@@ -26,14 +27,14 @@ class History:
   flags: Mapping[str, str]
   data: str
   total_rounds: int
-  segments: tuple[plan_lib.Segment, ...]
+  segments: tuple[segments_lib.Segment, ...]
 
   @property
-  def current(self) -> plan_lib.Segment:
+  def current(self) -> segments_lib.Segment:
     return self.segments[-1]
 
   @property
-  def accounted(self) -> tuple[plan_lib.Segment, ...]:
+  def accounted(self) -> tuple[segments_lib.Segment, ...]:
     """The segments that have rounds, and the current one even without."""
     return (*(segment for segment in self.segments[:-1] if segment.rounds), self.current)
 
@@ -88,7 +89,9 @@ class History:
 
   @classmethod
   def from_json(cls, value: Mapping[str, Any]) -> 'History':
-    segments = [plan_lib.Segment(**{**segment, 'plan': _read_plan(segment['plan'])}) for segment in value['segments']]
+    segments = [
+      segments_lib.Segment(**{**segment, 'plan': _read_plan(segment['plan'])}) for segment in value['segments']
+    ]
     return cls(value['flags'], value['data'], value['total_rounds'], tuple(segments))
 
 
@@ -102,7 +105,7 @@ def begin(flagfile: str, data: str, total_rounds: int, plan: plan_lib.PrivacyPla
     plan: Its privacy plan.
   """
   flags = {line.split('=')[0]: line for line in flagfile.splitlines() if line}
-  return History(flags, data, total_rounds, (plan_lib.Segment(plan, 0, secrets.token_hex(_ID_BYTES)),))
+  return History(flags, data, total_rounds, (segments_lib.Segment(plan, 0, secrets.token_hex(_ID_BYTES)),))
 
 
 def _read_plan(value: Mapping[str, Any]) -> plan_lib.PrivacyPlan:

@@ -17,13 +17,14 @@ from tff_tasks.population import client_data
 from tff_tasks.population import client_state
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.privacy import segments as segments_lib
 
 
 def build_plan(
   config: config_lib.Config,
   population: int,
   entries: Sequence[Mapping[str, Any]] = (),
-  before: Sequence[plan_lib.Segment] = (),
+  before: Sequence[segments_lib.Segment] = (),
   rounds: int | None = None,
   availability: str = '',
   capabilities: str = '',
@@ -56,7 +57,7 @@ def build_plan(
   )
   if not config.target_epsilon:
     return plan
-  return plan.calibrated(config.target_epsilon, config.total_rounds if rounds is None else rounds, before)
+  return segments_lib.calibrated(plan, config.target_epsilon, config.total_rounds if rounds is None else rounds, before)
 
 
 def build_seed(config: config_lib.Config) -> seeds.Seed:

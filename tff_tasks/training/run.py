@@ -25,7 +25,7 @@ from tff_tasks.population import availability
 from tff_tasks.population import capabilities as capabilities_lib
 from tff_tasks.population import cohorts
 from tff_tasks.privacy import ledger
-from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.privacy import segments as segments_lib
 from tff_tasks.runtime import registry as runtimes
 from tff_tasks.runtime import runtime as runtime_lib
 from tff_tasks.runtime import workers
@@ -235,7 +235,7 @@ class Run:
       row.bytes_up_per_client = self._plan.update_bytes(self._dimension) + 4 * self._process.upload_numbers
       row.bytes_down_per_client = 4 * (self._dimension + self._process.download_numbers)
       # Working it out takes longer than many a round.
-      row.epsilon = plan_lib.epsilon_of(self._history(round_number).accounted) if is_evaluated or is_saved else None
+      row.epsilon = segments_lib.epsilon_of(self._history(round_number).accounted) if is_evaluated or is_saved else None
     if is_evaluated:
       row.eval_loss, row.eval_accuracy, row.eval_accuracy_per_user, _ = self._evaluate(self._eval_split, result.state)
     return row

@@ -11,6 +11,7 @@ from tff_tasks import config as config_lib
 from tff_tasks.population import client_state
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.privacy import segments as segments_lib
 from tff_tasks.training import checkpoints
 from tff_tasks.training import history as history_lib
 from tff_tasks.training import parts
@@ -62,7 +63,7 @@ def find(
     ValueError: If that directory has another run, or the run to branch from is not one that can be continued.
   """
 
-  def ask(before: Sequence[plan_lib.Segment], first_round: int) -> history_lib.History:
+  def ask(before: Sequence[segments_lib.Segment], first_round: int) -> history_lib.History:
     plan = build_plan(before=before, rounds=config.total_rounds - first_round + 1)
     return history_lib.begin(flagfile, data, config.total_rounds, plan)
 
@@ -93,7 +94,7 @@ def open_client_state(output_dir: str, start: Start, size: int) -> client_state.
   return client_state.ClientState(path, size, run_id, saved.round_number if saved else 0, is_new)
 
 
-_Ask = Callable[[Sequence[plan_lib.Segment], int], history_lib.History]
+_Ask = Callable[[Sequence[segments_lib.Segment], int], history_lib.History]
 
 
 def _resume(config: config_lib.Config, saved: checkpoints.ProgramState, ask: _Ask) -> Start:

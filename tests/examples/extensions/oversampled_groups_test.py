@@ -11,6 +11,7 @@ import numpy as np
 from contracts import released_model
 from tests.tff_tasks import fakes
 from tests.tff_tasks.population.samplers import draws
+from tff_tasks.privacy import segments as segments_lib
 from tff_tasks.training import run as run_lib
 
 _NAME = 'examples.extensions.oversampled_groups:OversampledGroups'
@@ -49,8 +50,13 @@ class OversampledGroupsTest(parameterized.TestCase):
     deviation = np.sqrt(often * (1 - often) / 1_000)
     self.assertLess(np.abs(shares - np.where(is_often, often, seldom)).max(), 4.5 * deviation)
     paid = draws.private('poisson', (), 50)
-    self.assertLess(draws.private(_NAME, options).epsilon(5), paid.epsilon(5))
-    self.assertGreater(draws.private(_NAME, options).epsilon(5), draws.private('poisson').epsilon(5))
+    self.assertLess(
+      segments_lib.epsilon_of_plan(draws.private(_NAME, options), 5), segments_lib.epsilon_of_plan(paid, 5)
+    )
+    self.assertGreater(
+      segments_lib.epsilon_of_plan(draws.private(_NAME, options), 5),
+      segments_lib.epsilon_of_plan(draws.private('poisson'), 5),
+    )
 
   @parameterized.parameters('share=1.5', 'factor=0.5')
   def test_refuses_options_out_of_range(self, option: str) -> None:

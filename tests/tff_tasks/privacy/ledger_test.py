@@ -10,6 +10,7 @@ from contracts import provenance
 from tff_tasks.compression import quantization
 from tff_tasks.privacy import ledger
 from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.privacy import segments as segments_lib
 
 _PLAN = plan_lib.PrivacyPlan(
   population=932, clients_per_round=250, clip_norm=0.3, quantization_bits=4, noise_multiplier=2.08, delta=1e-4
@@ -32,17 +33,17 @@ _PUBLIC = plan_lib.PrivacyPlan(population=932, clients_per_round=250, quantizati
 def _ledger(
   plan: plan_lib.PrivacyPlan, rounds: int, total_rounds: int = 20, dimension: int = 9, entries: Sequence[dict] = ()
 ) -> dict[str, Any]:
-  return ledger.build_ledger([plan_lib.Segment(plan, rounds)], total_rounds, dimension, entries)
+  return ledger.build_ledger([segments_lib.Segment(plan, rounds)], total_rounds, dimension, entries)
 
 
 def _promise(plan: plan_lib.PrivacyPlan, rounds: int, entries: Sequence[dict] = ()) -> str:
-  return ledger.promise([plan_lib.Segment(plan, rounds)], entries)
+  return ledger.promise([segments_lib.Segment(plan, rounds)], entries)
 
 
 class LedgerTest(absltest.TestCase):
   def test_says_what_holds(self) -> None:
     entries = _ledger(_PLAN, 20, 140, 21_000)
-    self.assertEqual(entries['epsilon'], _PLAN.epsilon(20))
+    self.assertEqual(entries['epsilon'], segments_lib.epsilon_of_plan(_PLAN, 20))
     self.assertEqual(entries['sensitivity'], quantization.Codec(21_000, 0.3, 4).norm_bound)
     self.assertGreater(entries['sensitivity'], entries['clip_norm'])
     self.assertIn('all 20 rounds', entries['covers'])
@@ -74,7 +75,7 @@ class LedgerTest(absltest.TestCase):
     self.assertEndsWith(entries['covers'], 'for each simulated client with all of its examples, and for no person')
     self.assertStartsWith(entries['not_covered'][0], 'persons: the data names no user')
     self.assertIn('and for no person; noise multiplier', _promise(_PLAN, 20, [simulated]))
-    self.assertEqual(entries['epsilon'], _PLAN.epsilon(20))
+    self.assertEqual(entries['epsilon'], segments_lib.epsilon_of_plan(_PLAN, 20))
     for other in (_ledger(_PLAN, 20), _ledger(_PLAN, 20, entries=_ENTRIES)):
       self.assertEqual(other['unit'], 'client')
       self.assertNotIn('person', ' '.join([other['covers'], *other['not_covered']]))
@@ -156,16 +157,19 @@ class LedgerTest(absltest.TestCase):
     )
     self.assertIn('932 clients in 4 groups that take turns', _ledger(apart, 20)['sampling'])
     self.assertEqual(_ledger(apart, 20)['bound'], '')
-    both = ledger.build_ledger([plan_lib.Segment(cyclic, 4), plan_lib.Segment(_PLAN, 4)], 8, 9)
+    both = ledger.build_ledger([segments_lib.Segment(cyclic, 4), segments_lib.Segment(_PLAN, 4)], 8, 9)
     self.assertStartsWith(both['sampling'], '4 rounds: cyclic')
     self.assertIn('one round of each epoch', both['bound'])
 
 
 class SegmentsTest(absltest.TestCase):
   def test_are_listed_and_composed(self) -> None:
-    segments = [plan_lib.Segment(_PLAN, 20), plan_lib.Segment(dataclasses.replace(_PLAN, noise_multiplier=1.1), 5)]
+    segments = [
+      segments_lib.Segment(_PLAN, 20),
+      segments_lib.Segment(dataclasses.replace(_PLAN, noise_multiplier=1.1), 5),
+    ]
     entries = ledger.build_ledger(segments, 140, 9)
-    self.assertEqual(entries['epsilon'], plan_lib.epsilon_of(segments))
+    self.assertEqual(entries['epsilon'], segments_lib.epsilon_of(segments))
     self.assertEqual([segment['rounds'] for segment in entries['segments']], [20, 5])
     self.assertEqual([segment['noise_multiplier'] for segment in entries['segments']], [2.08, 1.1])
     self.assertEqual(entries['rounds'], 25)
@@ -174,7 +178,7 @@ class SegmentsTest(absltest.TestCase):
     json.dumps(entries, allow_nan=False)
 
   def test_one_without_noise_spoils_the_promise(self) -> None:
-    segments = [plan_lib.Segment(_PUBLIC, 4), plan_lib.Segment(_PLAN, 1)]
+    segments = [segments_lib.Segment(_PUBLIC, 4), segments_lib.Segment(_PLAN, 1)]
     entries = ledger.build_ledger(segments, 5, 9)
     self.assertIsNone(entries['epsilon'])
     self.assertStartsWith(ledger.promise(segments), 'none: ')
@@ -191,8 +195,8 @@ class SegmentsTest(absltest.TestCase):
 
   def test_scaling_is_about_all_rounds(self) -> None:
     segments = [
-      plan_lib.Segment(dataclasses.replace(_PLAN, noise_multiplier=0.6), 100),
-      plan_lib.Segment(dataclasses.replace(_PLAN, noise_multiplier=6.0), 10),
+      segments_lib.Segment(dataclasses.replace(_PLAN, noise_multiplier=0.6), 100),
+      segments_lib.Segment(dataclasses.replace(_PLAN, noise_multiplier=6.0), 10),
     ]
     self.assertRegex(ledger.build_ledger(segments, 110, 9)['scaling'], '^With .*clients a round')
 
@@ -204,7 +208,7 @@ class LearnedTest(absltest.TestCase):
     self._entries = _ledger(self._plan, 20, 140, 21_000, _ENTRIES)
 
   def test_what_the_data_set_cost_is_added(self) -> None:
-    training = dataclasses.replace(_PLAN, delta=9e-5).epsilon(20) or 0.0
+    training = segments_lib.epsilon_of_plan(dataclasses.replace(_PLAN, delta=9e-5), 20) or 0.0
     self.assertAlmostEqual(self._entries['epsilon'], 1.5 + training, places=12)
     self.assertAlmostEqual(self._entries['training_epsilon'], training, places=12)
     self.assertEqual((self._entries['delta'], self._entries['learned_delta']), (1e-4, 1e-5))

@@ -6,6 +6,7 @@ from absl.testing import absltest
 from contracts import guarantees
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.privacy import population_scaling
+from tff_tasks.privacy import segments as segments_lib
 
 _PLAN = plan_lib.PrivacyPlan(
   population=932, clients_per_round=250, clip_norm=0.3, quantization_bits=4, noise_multiplier=2.08, delta=1e-4
@@ -13,7 +14,7 @@ _PLAN = plan_lib.PrivacyPlan(
 
 
 def _explain(plan: plan_lib.PrivacyPlan, target_epsilon: float) -> str:
-  return population_scaling.explain([plan_lib.Segment(plan, 140)], target_epsilon)
+  return population_scaling.explain([segments_lib.Segment(plan, 140)], target_epsilon)
 
 
 class PopulationScalingTest(absltest.TestCase):
@@ -39,12 +40,12 @@ class PopulationScalingTest(absltest.TestCase):
     claimed = dataclasses.replace(
       _PLAN, population=population, clients_per_round=clients, noise_multiplier=noise, delta=delta
     )
-    epsilon = claimed.epsilon(140)
+    epsilon = segments_lib.epsilon_of_plan(claimed, 140)
     self.assertBetween(epsilon, 1.95, 2.0)
     self.assertLess(delta, 1 / population)
 
   def test_segments_are_scaled_together(self) -> None:
-    segments = [plan_lib.Segment(dataclasses.replace(_PLAN, noise_multiplier=z), 70) for z in (1.5, 3.0)]
+    segments = [segments_lib.Segment(dataclasses.replace(_PLAN, noise_multiplier=z), 70) for z in (1.5, 3.0)]
     line = population_scaling.explain(segments, 2.0)
     noises = re.findall(r'[\d.]+(?=, then|, delta)', line)
     self.assertAlmostEqual(float(noises[1]) / float(noises[0]), 2.0, delta=0.01)

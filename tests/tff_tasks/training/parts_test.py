@@ -14,7 +14,7 @@ from tff_tasks.algorithms import learning_process
 from tff_tasks.algorithms import local_sgd
 from tff_tasks.population import capabilities
 from tff_tasks.population import seeds
-from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.privacy import segments as segments_lib
 from tff_tasks.training import parts
 
 _SEED = seeds.Seed.from_number(5)
@@ -25,20 +25,22 @@ class BuildPlanTest(absltest.TestCase):
     self.assertEqual(parts.build_plan(fakes.CONFIG, 100).noise_multiplier, 1.0)
     target = dataclasses.replace(fakes.CONFIG, noise_multiplier=None, target_epsilon=3.0)
     plan = parts.build_plan(target, 100)
-    self.assertBetween(plan.epsilon(4), 2.9, 3.0)
-    self.assertIsNone(parts.build_plan(dataclasses.replace(fakes.CONFIG, noise_multiplier=0.0), 100).epsilon(4))
+    self.assertBetween(segments_lib.epsilon_of_plan(plan, 4), 2.9, 3.0)
+    self.assertIsNone(
+      segments_lib.epsilon_of_plan(parts.build_plan(dataclasses.replace(fakes.CONFIG, noise_multiplier=0.0), 100), 4)
+    )
 
   def test_the_target_includes_what_the_data_set_has_spent(self) -> None:
     target = dataclasses.replace(fakes.CONFIG, noise_multiplier=None, target_epsilon=3.0)
     plan = parts.build_plan(target, 100, [fakes.WORDS])
-    self.assertBetween(plan.epsilon(4), 2.9, 3.0)
-    self.assertBetween(plan_lib.training_epsilon_of([plan_lib.Segment(plan, 4)]), 1.9, 2.0)
+    self.assertBetween(segments_lib.epsilon_of_plan(plan, 4), 2.9, 3.0)
+    self.assertBetween(segments_lib.training_epsilon_of([segments_lib.Segment(plan, 4)]), 1.9, 2.0)
     with self.assertRaisesRegex(ValueError, 'above 1, which the data set alone has spent'):
       parts.build_plan(dataclasses.replace(target, sampling='fixed', target_epsilon=1.0), 100, [fakes.WORDS])
 
   def test_a_seeded_run_promises_nothing(self) -> None:
     plan = parts.build_plan(dataclasses.replace(fakes.CONFIG, seed=0), 100)
-    self.assertIsNone(plan.epsilon(4))
+    self.assertIsNone(segments_lib.epsilon_of_plan(plan, 4))
 
 
 class BuildSeedTest(absltest.TestCase):

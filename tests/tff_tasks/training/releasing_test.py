@@ -21,7 +21,7 @@ from reporting import charts
 from tests.tff_tasks import fakes
 from tests.tff_tasks import runs
 from tff_tasks import config as config_lib
-from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.privacy import segments as segments_lib
 from tff_tasks.training import history as history_lib
 from tff_tasks.training import releasing
 
@@ -49,7 +49,7 @@ class ReleasesTest(absltest.TestCase):
 
   def test_the_ledger_is_that_of_the_round(self) -> None:
     ledger = self._release(fakes.history().after(3))
-    self.assertEqual((ledger['epsilon'], ledger['rounds']), (fakes.PLAN.epsilon(3), 3))
+    self.assertEqual((ledger['epsilon'], ledger['rounds']), (segments_lib.epsilon_of_plan(fakes.PLAN, 3), 3))
     self.assertEqual(ledger['algorithm'], 'fed_prox (mu=0.1, nu=2)')
     config = dataclasses.replace(self._releases.config, aggregation='krum', aggregation_options=['byzantine=1'])
     self._releases = dataclasses.replace(self._releases, config=config)
@@ -74,8 +74,8 @@ class ReleasesTest(absltest.TestCase):
     parent = fakes.history().after(3)
     branch = parent.followed_by(fakes.history(plan=other), 3).after(4)
     ledger = self._release(branch)
-    segments = [plan_lib.Segment(fakes.PLAN, 3), plan_lib.Segment(other, 1)]
-    self.assertEqual((ledger['epsilon'], ledger['rounds']), (plan_lib.epsilon_of(segments), 4))
+    segments = [segments_lib.Segment(fakes.PLAN, 3), segments_lib.Segment(other, 1)]
+    self.assertEqual((ledger['epsilon'], ledger['rounds']), (segments_lib.epsilon_of(segments), 4))
     self.assertIn(
       f'the rounds that the run {parent.run[0]} goes through after this one branched', ' '.join(ledger['not_covered'])
     )

@@ -19,6 +19,7 @@ from tests.tff_tasks import runs
 from tests.tff_tasks import scripted
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
+from tff_tasks.privacy import segments as segments_lib
 from tff_tasks.training import checkpoints
 from tff_tasks.training import metrics
 from tff_tasks.training import run_directory
@@ -127,7 +128,9 @@ class ResumeTest(runs.RunsTestCase):
     runtime = self.train('branch', branch_from=self.path('first'), noise_multiplier=2.0)
     ledger, first = self.ledger('branch'), self.saved('first').history.current.plan
     second = self.saved('branch').history.current.plan
-    self.assertEqual(ledger['epsilon'], plan_lib.epsilon_of([plan_lib.Segment(first, 4), plan_lib.Segment(second, 2)]))
+    self.assertEqual(
+      ledger['epsilon'], segments_lib.epsilon_of([segments_lib.Segment(first, 4), segments_lib.Segment(second, 2)])
+    )
     self.assertEqual((ledger['rounds'], first.noise_multiplier, second.noise_multiplier), (6, 1.0, 2.0))
     self.assertIn('goes through after this one branched', ' '.join(ledger['not_covered']))
     said = self.stream.getvalue().partition('Branched from ')[2].splitlines()
@@ -277,7 +280,7 @@ class ResumeTest(runs.RunsTestCase):
     self.assertNotEqual(self.saved('run').seed, seed)
     ledger = self.ledger('run')
     self.assertEqual((ledger['rounds'], ledger['round']), (8, 6))
-    self.assertEqual(ledger['epsilon'], plan.epsilon(8))
+    self.assertEqual(ledger['epsilon'], segments_lib.epsilon_of_plan(plan, 8))
     self.stream.truncate(0)
     self.train('run')
     self.assertIn('Nothing to do', self.stream.getvalue())

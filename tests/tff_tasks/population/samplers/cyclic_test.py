@@ -6,6 +6,7 @@ from absl.testing import parameterized
 from tests.tff_tasks.population.samplers import draws
 from tff_tasks.population.samplers import base
 from tff_tasks.population.samplers import cyclic
+from tff_tasks.privacy import segments as segments_lib
 
 
 class CyclicTest(parameterized.TestCase):
@@ -29,7 +30,10 @@ class CyclicTest(parameterized.TestCase):
   @parameterized.parameters((1, 1), (5, 1), (6, 2), (10, 2), (11, 3))
   def test_an_epoch_costs_one_round_of_everyone(self, rounds: int, participations: int) -> None:
     everyone = draws.private('fixed', (), 50)
-    self.assertEqual(draws.private('cyclic').epsilon(rounds), everyone.epsilon(participations))
+    self.assertEqual(
+      segments_lib.epsilon_of_plan(draws.private('cyclic'), rounds),
+      segments_lib.epsilon_of_plan(everyone, participations),
+    )
 
   def test_without_one_client_the_others_keep_their_order(self) -> None:
     before = draws.draw(draws.plan('cyclic', (), 50, 1), 50)

@@ -7,6 +7,7 @@ import numpy as np
 from tests.tff_tasks.population.samplers import draws
 from tff_tasks.population.samplers import base
 from tff_tasks.population.samplers import min_separation
+from tff_tasks.privacy import segments as segments_lib
 
 
 class MinSeparationTest(parameterized.TestCase):
@@ -36,11 +37,14 @@ class MinSeparationTest(parameterized.TestCase):
   @parameterized.parameters((1, 1), (4, 1), (5, 2), (9, 3))
   def test_a_client_pays_for_the_rounds_of_its_group(self, rounds: int, participations: int) -> None:
     plan = draws.private('min_separation', ('separation=4',), 5)
-    self.assertEqual(plan.epsilon(rounds), draws.private('poisson', (), 20).epsilon(participations))
+    self.assertEqual(
+      segments_lib.epsilon_of_plan(plan, rounds),
+      segments_lib.epsilon_of_plan(draws.private('poisson', (), 20), participations),
+    )
 
   def test_a_separation_of_one_is_poisson(self) -> None:
     plan = draws.private('min_separation', ('separation=1',))
-    self.assertEqual(plan.epsilon(40), draws.private('poisson').epsilon(40))
+    self.assertEqual(segments_lib.epsilon_of_plan(plan, 40), segments_lib.epsilon_of_plan(draws.private('poisson'), 40))
     self.assertEqual(draws.draw(plan, 9), draws.draw(draws.plan('poisson'), 9))
 
   def test_without_some_clients_all_others_have_the_same_coins_and_groups(self) -> None:

@@ -14,6 +14,7 @@ from tff_tasks.population.samplers import base
 from tff_tasks.population.samplers import cyclic
 from tff_tasks.population.samplers import min_separation
 from tff_tasks.population.samplers import registry
+from tff_tasks.privacy import segments as segments_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,9 @@ class RegistryTest(parameterized.TestCase):
       joined = draws.joined(plan, 10).sum(axis=0)
       self.assertEqual(joined.max() - joined.min() > 1, seldom == 'false')
     private = draws.private('sampler_of_the_docstring:LeastInvited')
-    self.assertEqual(private.epsilon(3), draws.private('fixed', (), 50).epsilon(3))
+    self.assertEqual(
+      segments_lib.epsilon_of_plan(private, 3), segments_lib.epsilon_of_plan(draws.private('fixed', (), 50), 3)
+    )
 
 
 if __name__ == '__main__':
