@@ -7,6 +7,7 @@ from absl.testing import absltest
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from tff_tasks.runtime import accumulators
 from tff_tasks.runtime import block_training
 
 # A few processes: those of one file.
@@ -15,7 +16,9 @@ _build_form = functools.lru_cache(16)(
     computation, tf.compat.v1.ConfigProto.FromString(config)
   )
 )
-_build_block_work = functools.lru_cache(32)(block_training.BlockWork)
+_split = functools.lru_cache(16)(accumulators.split)
+_BlockWork = block_training.BlockWork  # The class itself: `share` replaces its name.
+_build_block_work = functools.lru_cache(32)(lambda form, use_xla: _BlockWork(form, _split(form), use_xla))
 
 
 def share(test: absltest.TestCase) -> None:
@@ -26,7 +29,10 @@ def share(test: absltest.TestCase) -> None:
   ) -> tff.backends.mapreduce.MapReduceForm:
     return _build_form(computation, config.SerializeToString())
 
-  def build_block_work(form: tff.backends.mapreduce.MapReduceForm, use_xla: bool) -> block_training.BlockWork:
+  def build_block_work(
+    form: tff.backends.mapreduce.MapReduceForm, leaves: accumulators.Accumulators, use_xla: bool
+  ) -> block_training.BlockWork:
+    del leaves  # Those of the form.
     return _build_block_work(form, use_xla)
 
   test.enterContext(mock.patch.object(tff.backends.mapreduce, 'get_map_reduce_form_for_computation', build_form))

@@ -16,9 +16,6 @@ from tff_tasks.runtime import tff_structures
 
 Factory: TypeAlias = tff.aggregators.WeightedAggregationFactory | tff.aggregators.UnweightedAggregationFactory
 
-# How the names of TFF's secure sums begin in a serialized computation.
-_SECURE = b'federated_secure_'
-
 
 def takes_weights(name: str, factory: Any) -> bool:
   """Returns whether a factory takes weights.
@@ -54,13 +51,12 @@ def build_aggregator(
     the state of the factory as it is: a mean of nobody is not a number.
 
   Raises:
-    ValueError: If the plan has noise or quantization, or the factory sums securely.
+    ValueError: If the plan has noise or quantization.
   """
   if plan.is_private or plan.quantization_bits:
     raise ValueError(f'Expected a plan without noise and quantization for this aggregation, found {plan}.')
   is_weighted = isinstance(factory, tff.aggregators.WeightedAggregationFactory)
   process = factory.create(update_type, tff.TensorType(np.float32)) if is_weighted else factory.create(update_type)
-  _refuse_secure_sums(process)
   inner_type = process.initialize.type_signature.result.member
 
   @tff.tensorflow.computation(update_type, np.float32, tagging.TAG_TYPE)
@@ -96,15 +92,6 @@ def build_aggregator(
     return tff.templates.MeasuredProcessOutput(new_state, result, tff.federated_zip(measured))
 
   return tff.templates.AggregationProcess(initialize, next_round)
-
-
-def _refuse_secure_sums(process: tff.templates.AggregationProcess) -> None:
-  """Raises a ValueError for what neither TFF's runtime nor the local one computes."""
-  if _SECURE in tff.framework.serialize_computation(process.next).SerializeToString():
-    raise ValueError(
-      'Expected an --aggregation of plain sums and gathered values, found secure sums, which no --runtime computes: '
-      'build its factory without them, as tff.learning.robust_aggregator() does.'
-    )
 
 
 def _choose(condition: tf.Tensor, value: Any, other: Any, value_type: tff.Type) -> Any:

@@ -19,24 +19,28 @@ from tff_tasks.runtime import xla
 class BlockWork:
   """Runs `accumulate(total, work(client))` over the clients of a block, beginning with `zero`.
 
-  What grows with each client cannot be compiled by XLA: what it is made of is stacked, and accumulated afterwards.
+  What grows with each client cannot be compiled by XLA: what it is made of is stacked, and accumulated afterwards. Rows
+  that are only appended are that stack already.
 
   Attributes:
     use_xla: Whether XLA compiles the work of a client: faster for dense and recurrent layers, slower for convolutions.
 
   Args:
     form: The compiled learning process, whose clients have a sequence of one element.
+    leaves: Those of its accumulator.
     use_xla: As above.
   """
 
-  def __init__(self, form: tff.backends.mapreduce.MapReduceForm, use_xla: bool) -> None:
+  def __init__(
+    self, form: tff.backends.mapreduce.MapReduceForm, leaves: accumulators.Accumulators, use_xla: bool
+  ) -> None:
     self.use_xla = use_xla
-    self._leaves = accumulators.split(form)
+    self._leaves = leaves
     self._work = graph_import.import_computation(form.work, use_xla)
     self._accumulate, self._zero = (
       graph_import.import_computation(part, use_xla, self._leaves.fixed) for part in (form.accumulate, form.zero)
     )
-    self._num_leaves = len(self._leaves.fixed) + len(self._leaves.growing)
+    self._num_leaves = sum(map(len, self._leaves[:3]))
     data_type, context_type = form.work.type_signature.parameter
     self._num_arrays = len(tff_structures.specs(data_type.element))
     features, *others = tff_structures.specs(data_type.element)
@@ -47,14 +51,16 @@ class BlockWork:
     specs = tff_structures.specs(result_type)
     self._gathered = [specs[leaf] for leaf in self._leaves.gathered]
     self._call = session_call.make_resident(train, [*arrays, tf.TensorSpec([], tf.int32), *context])
-    self._gather = _build_gather(form, self._leaves, self._gathered) if self._gathered else None
+    self._gather = _build_gather(form, self._leaves, self._gathered) if self._leaves.growing else None
 
   def __call__(self, block: blocks.Block, context: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Trains the block's clients with what the server sends to everyone; returns their flat accumulator."""
     outputs = self._call(*block.arrays, np.int32(len(block.clients)), *context)
     total = dict(zip(self._leaves.fixed, outputs, strict=False))
+    stacks = [stack[: len(block.clients)] for stack in outputs[len(self._leaves.fixed) :]]
+    rows = dict(zip(self._leaves.gathered, stacks, strict=True))
+    total |= {leaf: rows[sent] for leaf, sent in self._leaves.appended.items()}
     if self._gather:
-      stacks = [stack[: len(block.clients)] for stack in outputs[len(self._leaves.fixed) :]]
       total |= zip(self._leaves.growing, self._gather(*stacks), strict=True)
     return [total[leaf] for leaf in range(self._num_leaves)]
 

@@ -17,7 +17,7 @@ _SINGLE_ELEMENT_OP = 'DatasetToSingleElement'
 _imports = itertools.count()
 
 
-class _Graph(NamedTuple):
+class Graph(NamedTuple):
   """A computation's graph, and the names of the tensors of its flattened parameter and result."""
 
   graph_def: tf.compat.v1.GraphDef
@@ -39,7 +39,7 @@ def import_computation(
   Raises:
     ValueError: If the computation is something else, or reads more than one element of a sequence.
   """
-  graph_def, parameters, all_results = graph = _read(computation)
+  graph_def, parameters, all_results = graph = read_graph(computation)
   chosen = range(len(all_results)) if results is None else results
   needed = sorted(set().union(*map(_find_dependencies(graph).__getitem__, chosen)))
   _make_function_names_unique(graph_def)
@@ -58,20 +58,25 @@ def import_computation(
 
 def find_dependencies(computation: tff.framework.ConcreteComputation) -> list[set[int]]:
   """Returns, for each leaf of a computation's result, the leaves of its parameter that it depends on."""
-  return _find_dependencies(_read(computation))
+  return _find_dependencies(read_graph(computation))
 
 
-def _read(computation: tff.framework.ConcreteComputation) -> _Graph:
+def read_graph(computation: tff.framework.ConcreteComputation) -> Graph:
+  """Returns the graph of a computation.
+
+  Raises:
+    ValueError: If it is something else than one TensorFlow graph.
+  """
   proto = tff.framework.serialize_computation(computation)
   if proto.WhichOneof('computation') != 'tensorflow':
     raise ValueError(f'Expected a TensorFlow computation, found {proto.WhichOneof("computation")}.')
   graph_def = tf.compat.v1.GraphDef()
   proto.tensorflow.graph_def.Unpack(graph_def)
   parameters = _tensor_names(proto.tensorflow.parameter, graph_def)
-  return _Graph(graph_def, parameters, _tensor_names(proto.tensorflow.result, graph_def))
+  return Graph(graph_def, parameters, _tensor_names(proto.tensorflow.result, graph_def))
 
 
-def _find_dependencies(graph: _Graph) -> list[set[int]]:
+def _find_dependencies(graph: Graph) -> list[set[int]]:
   inputs = {node.name: node.input for node in graph.graph_def.node}
   indices = {name: index for index, name in enumerate(graph.parameters)}
   found = []
@@ -82,14 +87,14 @@ def _find_dependencies(graph: _Graph) -> list[set[int]]:
       if name in indices:
         dependencies.add(indices[name])
         continue
-      following = {_tensor_name(other) for other in inputs[name.split(':')[0]]} - seen
+      following = {tensor_name(other) for other in inputs[name.split(':')[0]]} - seen
       seen |= following
       pending += following
     found.append(dependencies)
   return found
 
 
-def _tensor_name(reference: str) -> str:
+def tensor_name(reference: str) -> str:
   """Returns the full name of a tensor that a node refers to: its first output has a short one."""
   reference = reference.lstrip('^')
   return reference if ':' in reference else f'{reference}:0'
@@ -118,7 +123,7 @@ def _single_element_names(variant_name: str, graph_def: tf.compat.v1.GraphDef) -
   same = {f'{other.name}:{index}': name for other in others for index, name in enumerate(names)}
   for node in graph_def.node:
     for number, reference in enumerate(node.input):
-      node.input[number] = same.get(_tensor_name(reference), reference)
+      node.input[number] = same.get(tensor_name(reference), reference)
   return names
 
 

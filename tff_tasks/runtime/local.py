@@ -16,11 +16,13 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_tasks.population import client_data
+from tff_tasks.runtime import accumulators
 from tff_tasks.runtime import block_training
 from tff_tasks.runtime import blocks
 from tff_tasks.runtime import graph_import
 from tff_tasks.runtime import partial_sums
 from tff_tasks.runtime import runtime
+from tff_tasks.runtime import secure_sums
 from tff_tasks.runtime import session_call
 from tff_tasks.runtime import tff_structures
 from tff_tasks.runtime import workers as workers_lib
@@ -55,14 +57,17 @@ class LocalRuntime:
     # Without Grappler, which would turn loops into a form that can neither be imported nor compiled by XLA.
     config = tf.compat.v1.ConfigProto()
     config.graph_options.rewrite_options.disable_meta_optimizer = True
-    self._form = tff.backends.mapreduce.get_map_reduce_form_for_computation(process.next, config)
+    self._form = tff.backends.mapreduce.get_map_reduce_form_for_computation(
+      secure_sums.make_plain(process.next), config
+    )
     initialize = tff.backends.mapreduce.get_state_initialization_computation(process.initialize, config)
     # The compiled parts have lost the Python containers that the process names.
     self._state_type = process.initialize.type_signature.result
     self._result_type = process.next.type_signature.result
     self._initialize = _resident(initialize)
     self._prepare = _resident(self._form.prepare)
-    self._merge = partial_sums.Merge(self._form)
+    self._leaves = accumulators.split(self._form)
+    self._merge = partial_sums.Merge(self._form, self._leaves)
     self._report_and_update = _report_and_update(self._form)
     self.use_xla = use_xla
     self.choice = ''
@@ -132,15 +137,15 @@ class LocalRuntime:
       return None
     cohort.load_state(block.clients, block.arrays)
     if self.use_xla is None and not block.arrays.num_examples[0]:
-      return block_training.BlockWork(self._form, use_xla=False)
+      return block_training.BlockWork(self._form, self._leaves, use_xla=False)
     self._block_work = self._build_block_work(block, context)
     return self._block_work
 
   def _build_block_work(self, block: blocks.Block, context: list[np.ndarray]) -> block_training.BlockWork:
     """Builds what trains a block, as asked for or, if it is left to us, the way that is faster on this block."""
     if self.use_xla is not None:
-      return block_training.BlockWork(self._form, self.use_xla)
-    works = [block_training.BlockWork(self._form, use_xla) for use_xla in (False, True)]
+      return block_training.BlockWork(self._form, self._leaves, self.use_xla)
+    works = [block_training.BlockWork(self._form, self._leaves, use_xla) for use_xla in (False, True)]
     sample = _sample(block)
     calls = [functools.partial(work, sample, context) for work in works]
     # Once at the same time: most of it is compiling.

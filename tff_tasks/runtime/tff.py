@@ -10,6 +10,7 @@ import tensorflow_federated as tff
 from tff_tasks.population import client_data
 from tff_tasks.runtime import contexts
 from tff_tasks.runtime import runtime
+from tff_tasks.runtime import secure_sums
 from tff_tasks.runtime import server
 
 _BINARY = os.path.join(os.path.dirname(tff.__file__), 'data', 'worker_binary')
@@ -35,7 +36,7 @@ class TffRuntime:
     # The same context as `set_sync_local_cpp_execution_context` makes, but for who starts the server.
     context = tff.framework.SyncExecutionContext(
       tff.framework.ResourceManagingExecutorFactory(self._connect),
-      tff.backends.native.desugar_and_transform_to_native,
+      lambda computation: tff.backends.native.desugar_and_transform_to_native(secure_sums.make_plain(computation)),
       transform_args=tff.tensorflow.transform_args,
       transform_result=tff.tensorflow.transform_result,
     )

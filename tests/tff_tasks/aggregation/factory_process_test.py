@@ -89,12 +89,6 @@ class RefusalTest(absltest.TestCase):
       with self.assertRaisesRegex(ValueError, 'Expected a plan without noise and quantization'):
         factory_process.build_aggregator(_UPDATE_TYPE, plan, _WEIGHTED)
 
-  def test_secure_sums(self) -> None:
-    secure = tff.aggregators.MeanFactory(tff.aggregators.SecureSumFactory(1.0, -1.0))
-    with self.assertRaisesRegex(ValueError, 'found secure sums, .* as tff.learning.robust_aggregator'):
-      factory_process.build_aggregator(_UPDATE_TYPE, drawn_updates.PLAN, secure)
-    factory_process.build_aggregator(_UPDATE_TYPE, drawn_updates.PLAN, _ROBUST)
-
 
 def _factory_state(round_: drawn_updates.Round) -> str:
   return repr(round_.result.state.aggregator['factory'])

@@ -13,6 +13,7 @@ import tensorflow_federated as tff
 
 from tff_tasks.aggregation import gathering
 from tff_tasks.population import client_data
+from tff_tasks.runtime import accumulators
 from tff_tasks.runtime import block_training
 from tff_tasks.runtime import blocks
 from tff_tasks.runtime import session_call
@@ -61,7 +62,7 @@ def _build_work(use_xla: bool, is_gathering: bool = True) -> block_training.Bloc
   config = tf.compat.v1.ConfigProto()
   config.graph_options.rewrite_options.disable_meta_optimizer = True
   form = tff.backends.mapreduce.get_map_reduce_form_for_computation(next_round, config)
-  return block_training.BlockWork(form, use_xla)
+  return block_training.BlockWork(form, accumulators.split(form), use_xla)
 
 
 def _block(num_examples: Sequence[int], size: int = 5, capacity: int = 4) -> blocks.Block:
@@ -174,7 +175,8 @@ def _build_numbering(use_xla: bool) -> block_training.BlockWork:
   def next_round(state: Any, data: Any) -> Any:
     return state, tff.federated_aggregate(tff.federated_map(work, data), zero(), accumulate, merge, report)
 
-  return block_training.BlockWork(tff.backends.mapreduce.get_map_reduce_form_for_computation(next_round), use_xla)
+  form = tff.backends.mapreduce.get_map_reduce_form_for_computation(next_round)
+  return block_training.BlockWork(form, accumulators.split(form), use_xla)
 
 
 if __name__ == '__main__':

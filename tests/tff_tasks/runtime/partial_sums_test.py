@@ -2,7 +2,7 @@
 
 import collections
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 from absl.testing import absltest
@@ -10,10 +10,17 @@ from absl.testing import parameterized
 import numpy as np
 import tensorflow_federated as tff
 
+from tff_tasks.aggregation import gathering
+from tff_tasks.runtime import accumulators
 from tff_tasks.runtime import partial_sums
 
 _UPDATE = collections.OrderedDict(weights=tff.TensorType(np.float32, (50,)), clients=tff.TensorType(np.int32))
 _BYTES = 204
+
+
+class _Row(NamedTuple):
+  number: Any
+  weights: Any
 
 
 def _build_form() -> tff.backends.mapreduce.MapReduceForm:
@@ -21,7 +28,9 @@ def _build_form() -> tff.backends.mapreduce.MapReduceForm:
     tff.FederatedType(np.float32, tff.SERVER), tff.FederatedType(tff.SequenceType(_UPDATE), tff.CLIENTS)
   )
   def next_round(state: Any, data: Any) -> Any:
-    return state, tff.federated_sum(tff.federated_map(_first, data))
+    update = tff.federated_map(_first, data)
+    rows = gathering.gather(tff.federated_map(_row, update))
+    return state, tff.federated_zip((rows, tff.federated_sum(update)))
 
   return tff.backends.mapreduce.get_map_reduce_form_for_computation(next_round)
 
@@ -31,11 +40,24 @@ def _first(sequence: Any) -> Any:
   return sequence.get_single_element()
 
 
+@tff.tensorflow.computation(_UPDATE)
+def _row(update: Any) -> Any:
+  return _Row(update['clients'], update['weights'])
+
+
+def _build_merge() -> partial_sums.Merge:
+  form = _build_form()
+  return partial_sums.Merge(form, accumulators.split(form))
+
+
 def _sums(count: int) -> list[list[np.ndarray]]:
   stream = np.random.default_rng(0)
   # Of sizes so different that another order gives other bits.
   return [
-    [(10.0 ** stream.integers(-3, 4, 50) * stream.random(50)).astype(np.float32), np.array(number, np.int32)]
+    [
+      *(np.full(2, number, np.int32), np.full((2, 50), number / 3, np.float32)),
+      *((10.0 ** stream.integers(-3, 4, 50) * stream.random(50)).astype(np.float32), np.array(number, np.int32)),
+    ]
     for number in range(count)
   ]
 
@@ -44,17 +66,20 @@ class MergingTest(parameterized.TestCase):
   @parameterized.parameters((2**23, 10), (4 * _BYTES + 1, 4), (_BYTES, 1), (1, 1))
   def test_large_sums_do_not_wait(self, num_bytes: int, at_once: int) -> None:
     with mock.patch.object(partial_sums, '_MAX_BYTES', num_bytes):
-      self.assertEqual(partial_sums.Merge(_build_form()).at_once, at_once)
+      self.assertEqual(_build_merge().at_once, at_once)
 
   @parameterized.product(at_once=(1, 4, 10), count=(0, 1, 4, 10, 25))
   def test_adds_them_in_their_order(self, at_once: int, count: int) -> None:
     with mock.patch.object(partial_sums, '_MAX_SUMS', at_once):
-      merge = partial_sums.Merge(_build_form())
+      merge = _build_merge()
     sums = _sums(count)
-    weights = functools.reduce(np.add, [part[0] for part in sums], np.zeros(50, np.float32))
+    weights = functools.reduce(np.add, [part[2] for part in sums], np.zeros(50, np.float32))
     total = merge(iter(sums))
-    np.testing.assert_array_equal(total[0], weights)
-    self.assertEqual(total[1], sum(range(count)))
+    np.testing.assert_array_equal(total[2], weights)
+    self.assertEqual(total[3], sum(range(count)))
+    numbers = np.repeat(np.arange(count, dtype=np.int32), 2)
+    np.testing.assert_array_equal(total[0], numbers, strict=True)
+    np.testing.assert_array_equal(total[1], np.tile(numbers[:, np.newaxis] / 3, 50).astype(np.float32), strict=True)
 
 
 if __name__ == '__main__':
