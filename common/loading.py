@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import difflib
 import importlib
 import re
+import sys
 from typing import Any
 
 from common import suggestions
@@ -41,6 +42,12 @@ def find(what: str, name: str, built_in: Mapping[str, Any]) -> Any:
     remedy = f'did you mean {module_name}:{near[0]}?' if near else f'define {attribute} there.'
     raise ValueError(f'Expected {what} in {module_name}, found no attribute {attribute!r} there: {remedy}')
   return getattr(module, attribute)
+
+
+def find_file(name: str) -> str | None:
+  """Returns the file with the code of a part that was found, or None for a built-in one."""
+  module = sys.modules.get(name.partition(':')[0]) if ':' in name else None
+  return getattr(module, '__file__', None)
 
 
 def check_dataclass(name: str, found: Any) -> None:

@@ -3,18 +3,18 @@
 What needs TensorFlow or the device's runtime happens in guarded children; this process stays small and responsive.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
-import hashlib
 from importlib import metadata
 import json
 import os
-import pathlib
 import platform
 import shutil
 import tempfile
 import time
 from typing import Any
+
+import numpy as np
 
 from common import files
 from common import sealed_json
@@ -27,28 +27,34 @@ from export import model_card
 from export import model_folder
 from export import parity
 from export import preprocessing
+from export import source
 from export import tflite
+from export.variants import base
+from export.variants import registry
 
-_PACKAGES = ('tensorflow', 'ai-edge-litert')
-_ROOT = pathlib.Path(__file__).parents[1]
-# Those of our folders whose code takes part in an export.
-_FOLDERS = ('common', 'contracts', 'export', 'models')
 _CARD = 'MODEL_CARD.md'
 _CONTENTS = (preprocessing.CLASSES, preprocessing.FILE_NAME, _CARD, model_folder.PARITY)
-# The files of the run that an export reads.
-_FILES_OF_RUN = (
-  run_directory.MODEL,
-  run_directory.LEDGER,
-  run_directory.FIGURES,
-  run_directory.CONFIG_NAME,
-)
 
 
-def export(run_dir: str, shards: client_shards.ClientShards, staging: str, limits: guard.Limits) -> dict[str, Any]:
+# Under the names that the flag lists.
+Variants = Mapping[str, base.Variant]
+_REFERENCE = registry.REFERENCE
+
+
+def export(
+  run_dir: str, shards: client_shards.ClientShards, staging: str, limits: guard.Limits, variants: Variants
+) -> dict[str, Any]:
   """Fills the staging folder and returns what its parity.json says.
 
   A variant that cannot be converted, or disagrees with Keras, is listed under `failed` with the reason and has no file;
   the other variants are exported. If all variants fail, no file is written and only the record is returned.
+
+  Args:
+    run_dir: The run directory.
+    shards: The data that the run was trained on.
+    staging: An empty folder.
+    limits: Of each conversion and each check.
+    variants: What to write, by the names that a flag lists (see `variants.registry.find_all`).
 
   Raises:
     ValueError: If the released model or its ledger is missing, damaged, or not released with the other, or the model
@@ -56,14 +62,14 @@ def export(run_dir: str, shards: client_shards.ClientShards, staging: str, limit
     guard.Failed: If the Keras model could not be run within the limits.
   """
   with _snapshot(run_dir) as copy:
-    return _export(copy, run_dir, shards, staging, limits)
+    return _export(copy, run_dir, shards, staging, limits, variants)
 
 
 @contextlib.contextmanager
 def _snapshot(run_dir: str) -> Iterator[str]:
   """Yields a folder with a copy of what is exported: all steps see one model while a trainer may release others."""
   with tempfile.TemporaryDirectory() as folder:
-    for name in _FILES_OF_RUN:
+    for name in source.FILES_OF_RUN:
       with contextlib.suppress(FileNotFoundError):
         os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
         shutil.copyfile(os.path.join(run_dir, name), os.path.join(folder, name))
@@ -78,7 +84,12 @@ def _snapshot(run_dir: str) -> Iterator[str]:
 
 
 def _export(
-  snapshot: str, run_dir: str, shards: client_shards.ClientShards, staging: str, limits: guard.Limits
+  snapshot: str,
+  run_dir: str,
+  shards: client_shards.ClientShards,
+  staging: str,
+  limits: guard.Limits,
+  variants: Variants,
 ) -> dict[str, Any]:
   started = time.monotonic()
   examples = parity.held_out_examples(shards)
@@ -89,19 +100,23 @@ def _export(
 
     # In parallel: loading TensorFlow takes most of the time of each.
     keras = start(parity.keras_answers, snapshot, shards.schema, examples.features)
-    conversions = {name: start(tflite.convert, snapshot, name) for name in tflite.VARIANTS}
+    # The reference is always made: it is what shows that the graph is right.
+    named = {_REFERENCE: registry.VARIANTS[_REFERENCE], **variants}
+    conversions = [(variant, start(tflite.convert, snapshot, name)) for name, variant in named.items()]
     try:
       reference = keras.result()
     except guard.Refused as error:
       raise ValueError(str(error)) from error
     check = _Check(shards.schema, examples, reference, staging, limits)
-    variants, failed = check.accept_all(conversions)
+    accepted, failed = check.accept_all(conversions)
+    if _REFERENCE in accepted and _REFERENCE not in variants:
+      os.remove(os.path.join(staging, accepted[_REFERENCE]['path']))
     failed = {name: reason.replace(snapshot, run_dir) for name, reason in failed.items()}
   itself = parity.compare(examples.labels, reference.logits, reference.logits, shards.schema.first_answer)
   record = {
-    'source': source_of(snapshot, shards),
+    'source': source.hash_of(snapshot, shards, variants),
     'task': shards.schema.task,
-    'variants': variants,
+    'variants': {variant.name: accepted[variant.name] for variant in variants.values() if variant.name in accepted},
     'failed': failed,
     'keras_accuracy': itself.accuracy,
     'majority_accuracy': itself.majority_accuracy,
@@ -109,7 +124,7 @@ def _export(
     'positions': itself.positions,
     'seconds': time.monotonic() - started,
   }
-  if variants:
+  if record['variants']:
     model = {
       'task': shards.schema.task,
       'data_set': shards.name,
@@ -123,22 +138,9 @@ def _export(
   return record
 
 
-def source_of(run_dir: str, shards: client_shards.ClientShards) -> str:
-  """Returns a hash of what an export depends on: the run, the data, our code and the versions of the converters.
-
-  A task of one's own, outside of this project, is not in it.
-  """
-  run = [os.path.join(run_dir, name) for name in _FILES_OF_RUN]
-  paths = (path for folder in _FOLDERS for path in (_ROOT / folder).rglob('*'))
-  code = sorted(str(path) for path in paths if path.suffix in ('.py', '.j2'))
-  versions = {name: metadata.version(name) for name in _PACKAGES}
-  found = [files.describe(path) if os.path.exists(path) else None for path in (*run, *code)]
-  return hashlib.sha256(json.dumps([shards.fingerprint, versions, found], sort_keys=True).encode()).hexdigest()
-
-
-def file_names(task: str) -> list[str]:
+def file_names(task: str, variants: Variants) -> list[str]:
   """Returns the names of all files that an export of a task may write."""
-  return [*_CONTENTS, *(tflite.file_name(task, name) for name in tflite.VARIANTS)]
+  return [*_CONTENTS, *(tflite.file_name(task, variant.name) for variant in variants.values())]
 
 
 class _Check:
@@ -159,43 +161,41 @@ class _Check:
     self._limits = limits
     self.signature: list[tuple[str, str, str, tuple[int, ...]]] = []
 
-  def accept_all(self, conversions: Mapping[str, guard.Call]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Returns the figures of the variants that agree with Keras, and the reasons of those that failed.
+  def accept_all(
+    self, conversions: Sequence[tuple[base.Variant, guard.Call]]
+  ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Returns the figures of the variants that agree with Keras, and the reasons of those that failed, by name.
 
     If the float32 file fails, all variants fail: they have the same graph, and their wider bounds, which allow for
     rounding, may not show its error.
     """
-    variants: dict[str, dict[str, Any]] = {}
+    accepted: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
-    for name in sorted(conversions, key=lambda name: name != tflite.REFERENCE):
-      if tflite.REFERENCE in failed:
-        failed[name] = f'not made: it has the graph of {tflite.REFERENCE}, which failed'
+    for variant, conversion in sorted(conversions, key=lambda each: each[0].name != _REFERENCE):
+      if _REFERENCE in failed:
+        failed[variant.name] = f'not made: it has the graph of {_REFERENCE}, which failed'
         continue
       try:
-        variants[name] = self._accept(name, conversions[name].result())
+        accepted[variant.name] = self._accept(variant, conversion.result())
       except guard.Failed as error:
-        failed[name] = str(error)
-    return {name: variants[name] for name in conversions if name in variants}, failed
+        failed[variant.name] = str(error)
+    return accepted, failed
 
-  def _accept(self, name: str, content: bytes) -> dict[str, Any]:
+  def _accept(self, variant: base.Variant, content: bytes) -> dict[str, Any]:
     """Writes a variant's file into the staging folder and returns its figures; removes a file that disagrees."""
-    variant = tflite.VARIANTS[name]
-    path = os.path.join(self._staging, tflite.file_name(self._schema.task, name))
+    path = os.path.join(self._staging, tflite.file_name(self._schema.task, variant.name))
     files.write_atomically(path, content)
     try:
       answers = guard.call(self._limits, parity.tflite_answers, path, self._examples.features)
-      figures = parity.compare(self._examples.labels, answers.logits, self._reference.logits, self._schema.first_answer)
-      broken = parity.disagreement(figures, variant.bounds)
-      if broken:
-        raise guard.Failed(broken)
+      figures = self._compare(answers.logits, variant.bounds)
     except guard.Failed:
       os.remove(path)
       raise
-    self.signature = answers.signature
+    self.signature = self.signature or answers.signature
     return {
       'path': os.path.basename(path),
       **files.describe(path),
-      'summary': tflite.summarize(name, answers.stored),
+      'summary': variant.describe(answers.stored),
       'stored': answers.stored,
       'argmax_agreement': figures.argmax_agreement,
       'max_logit_difference': figures.max_logit_difference,
@@ -203,6 +203,17 @@ class _Check:
       'examples': figures.examples,
       'positions': figures.positions,
     }
+
+  def _compare(self, logits: np.ndarray, bounds: parity.Bounds) -> parity.Figures:
+    expected = self._reference.logits
+    if logits.shape != expected.shape:
+      found = [len(logits) // len(expected), *logits.shape[1:]]
+      raise guard.Failed(f'Expected logits of shape {[1, *expected.shape[1:]]}, found {found}')
+    figures = parity.compare(self._examples.labels, logits, expected, self._schema.first_answer)
+    broken = parity.disagreement(figures, bounds)
+    if broken:
+      raise guard.Failed(broken)
+    return figures
 
 
 def _describe(
@@ -220,7 +231,7 @@ def _describe(
     run_directory.read_json(snapshot, run_directory.LEDGER),
     run_directory.read_figures(snapshot),
     run_directory.read_flags(snapshot),
-    {'Python': platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+    {'Python': platform.python_version(), **{name: metadata.version(name) for name in source.PACKAGES}},
   )
   contents = {
     preprocessing.CLASSES: json.dumps(shards.schema.classes, ensure_ascii=False, indent=1) + '\n',

@@ -104,7 +104,7 @@ def is_current(output_dir: str, source: str) -> bool:
 
   Args:
     output_dir: The model folder, which may be missing.
-    source: The hash from `exporter.source_of`.
+    source: The hash from `source.hash_of`.
   """
   sums = _checksums(output_dir)
   if not sums or os.path.exists(os.path.join(output_dir, _JOURNAL)):

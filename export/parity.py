@@ -4,6 +4,7 @@ Both run on the same examples of held-out users, who took no part in training. K
 batch size, recurrent layers as loops), so an error of the device's form is found too.
 """
 
+from collections.abc import Mapping
 import dataclasses
 import math
 from typing import Any, NamedTuple
@@ -42,7 +43,8 @@ class Answers(NamedTuple):
   Attributes:
     logits: `[n, ..., num_classes]`.
     signature: Its input and output as (kind, name, dtype, shape).
-    stored: How many weights and other constants it stores, by dtype: int8 where they are quantized, else float32.
+    stored: How many weights and other constants it stores, by dtype: int8 or float16 where they are made smaller, else
+      float32.
   """
 
   logits: np.ndarray
@@ -125,14 +127,17 @@ def tflite_answers(path: str, features: np.ndarray) -> Answers:
   """Runs a file through its signature, one example a call as on a device; meant for a guarded child process.
 
   Raises:
-    ValueError: If it answers the same example differently when it is asked again.
+    ValueError: If it has several inputs or outputs, gives no floats, or answers the same example differently when it is
+      asked again.
   """
   from ai_edge_litert import interpreter as litert  # Here, so that only the checking process loads the runtime.
 
   interpreter = litert.Interpreter(model_path=path, num_threads=1)
   run = interpreter.get_signature_runner()
-  ((input_name, given),) = run.get_input_details().items()
-  ((output_name, returned),) = run.get_output_details().items()
+  input_name, given = _only('input', run.get_input_details())
+  output_name, returned = _only('output', run.get_output_details())
+  if returned['dtype'] != np.float32:
+    raise ValueError(f'Expected a file that gives float32, found {np.dtype(returned["dtype"])}')
   inputs = features.astype(given['dtype'])
 
   def answer(row: int) -> np.ndarray:
@@ -150,6 +155,12 @@ def tflite_answers(path: str, features: np.ndarray) -> Answers:
   return Answers(np.concatenate(logits), signature, _count_stored(path))
 
 
+def _only(kind: str, ends: Mapping[str, Any]) -> tuple[str, Any]:
+  if len(ends) != 1:
+    raise ValueError(f'Expected a file with one {kind}, found {", ".join(ends) or "none"}')
+  return next(iter(ends.items()))
+
+
 def _count_stored(path: str) -> dict[str, int]:
   """Returns how many weights and other constants a file stores, by dtype; several tensors may share their values."""
   from ai_edge_litert import schema_py_generated as flatbuffer
@@ -159,7 +170,8 @@ def _count_stored(path: str) -> dict[str, int]:
   graphs = [model.Subgraphs(index) for index in range(model.SubgraphsLength())]
   tensors = [graph.Tensors(index) for graph in graphs for index in range(graph.TensorsLength())]
   types = flatbuffer.TensorType
-  dtypes: dict[int, np.dtype[Any]] = {types.FLOAT32: np.dtype(np.float32), types.INT8: np.dtype(np.int8)}
+  kinds = {types.FLOAT32: np.float32, types.FLOAT16: np.float16, types.INT8: np.int8}
+  dtypes: dict[int, np.dtype[Any]] = {number: np.dtype(kind) for number, kind in kinds.items()}
   counts = {dtype.name: 0 for dtype in dtypes.values()}
   # Whole numbers of other types are shapes and indices. What is computed has an empty buffer.
   for buffer, dtype in {tensor.Buffer(): dtypes.get(tensor.Type()) for tensor in tensors}.items():

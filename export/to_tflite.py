@@ -18,12 +18,20 @@ from contracts import run_directory
 from export import exporter
 from export import guard
 from export import model_folder
+from export import source
+from export.variants import registry
 from reporting import report
 
 _RUN_DIR = flags.DEFINE_string('run_dir', None, 'Run directory of tff_tasks.train.', required=True)
 _OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Model folder to write.', required=True)
 _SHARDS_DIR = flags.DEFINE_string(
   'shards_dir', None, 'Data set with the held-out users to check on; by default the one that the run was trained on.'
+)
+_VARIANTS = flags.DEFINE_list(
+  'variants',
+  list(registry.DEFAULT),
+  f'Which files to write, each with what it is checked by: {", ".join(registry.VARIANTS)}, or some of your own as '
+  'package.module:attribute (docs/extend.md).',
 )
 _MEMORY_MB = flags.DEFINE_integer(
   'conversion_memory_mb', 4096, 'Memory limit of the conversion of one file, in MB.', lower_bound=1024
@@ -35,18 +43,19 @@ _SECONDS = flags.DEFINE_float(
 
 def main() -> None:
   """Exports, prints the figures, and ends with exit code 1 if a variant failed."""
+  variants = registry.find_all(_VARIANTS.value)
   shards = _open_shards()
   limits = guard.Limits(_MEMORY_MB.value << 20, _SECONDS.value)
   with model_folder.stage(_OUTPUT_DIR.value) as staging:
-    if model_folder.is_current(_OUTPUT_DIR.value, exporter.source_of(_RUN_DIR.value, shards)):
+    if model_folder.is_current(_OUTPUT_DIR.value, source.hash_of(_RUN_DIR.value, shards, variants)):
       print(f'Nothing to do: {_OUTPUT_DIR.value} has the export of this run.')
       _update_report()
       return
     _check_output(shards.schema.task)
-    model_folder.refuse_foreign(_OUTPUT_DIR.value, exporter.file_names(shards.schema.task))
+    model_folder.refuse_foreign(_OUTPUT_DIR.value, exporter.file_names(shards.schema.task, variants))
     print('Converting, and checking on held-out users ...', flush=True)
     try:
-      record = exporter.export(_RUN_DIR.value, shards, staging, limits)
+      record = exporter.export(_RUN_DIR.value, shards, staging, limits, variants)
     except guard.Failed as error:
       sys.exit(f'error: the Keras model could not be run: {error}')
     if record['variants']:

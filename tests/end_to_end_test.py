@@ -162,7 +162,7 @@ class EndToEndTest(absltest.TestCase):
     self.assertLess(variants['float32']['max_logit_difference'], 1e-3)
     self.assertLess(variants['dynamic_range']['bytes'], variants['float32']['bytes'])
     report = (self.folder / 'run' / 'operator/report.html').read_text()
-    self.assertIn('next_character_dynamic_range.tflite', report)
+    self.assertIn('next_character.dynamic_range.tflite', report)
     self.assertIn('(withheld)', report)
 
   def test_a_damaged_shard(self) -> None:

@@ -17,7 +17,7 @@ _BELOW = {
   'reporting': ('common', 'contracts'),
   'tff_tasks': ('common', 'contracts', 'models', 'reporting'),
   'export': ('common', 'contracts', 'models', 'reporting'),
-  'examples': ('common', 'contracts', 'models', 'pipelines', 'tff_tasks'),
+  'examples': ('common', 'contracts', 'models', 'pipelines', 'tff_tasks', 'export'),
 }
 # They are read by programs that must start quickly.
 _WITHOUT_TENSORFLOW = ('common', 'contracts', 'reporting')

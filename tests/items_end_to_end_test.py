@@ -81,7 +81,7 @@ class ItemsEndToEndTest(absltest.TestCase):
     variants = json.loads((model / 'parity.json').read_text())['variants']
     for variant in ('float32', 'dynamic_range'):
       self.assertGreaterEqual(variants[variant]['argmax_agreement'], 0.9)
-      self.assertTrue((model / f'next_item_{variant}.tflite').exists())
+      self.assertTrue((model / f'next_item.{variant}.tflite').exists())
     steps = json.loads((model / 'preprocessing.json').read_text())
     self.assertEqual((steps['task'], steps['first_answer'], steps['examples']['kind']), ('next_item', 2, 'items'))
     self.assertEqual(steps['examples']['window_length'], 5)

@@ -44,7 +44,7 @@ _RUN = {
 _PRIVACY = {'covers': 'the models of all 4 rounds', 'scaling': 'With 9,320 users, epsilon 2.', 'epsilon': 6.987}
 _VARIANTS = {
   name: {
-    'path': f'next_character_{name}.tflite',
+    'path': f'next_character.{name}.tflite',
     'bytes': size,
     'argmax_agreement': agreement,
     'max_logit_difference': difference,
@@ -101,7 +101,7 @@ class QuickstartTest(absltest.TestCase):
     self.assertCountEqual(tflite, ['float32', 'dynamic_range'])
     expected = copy.deepcopy(_VARIANTS['dynamic_range'])
     del expected['reference_accuracy'], expected['seconds']
-    expected['path'] = os.path.join(self._model_dir, 'next_character_dynamic_range.tflite')
+    expected['path'] = os.path.join(self._model_dir, 'next_character.dynamic_range.tflite')
     self.assertEqual(tflite['dynamic_range'], expected)
 
   def test_a_finished_run_says_how_long_it_once_took(self) -> None:
@@ -109,7 +109,7 @@ class QuickstartTest(absltest.TestCase):
 
   def test_describes_the_same_for_people(self) -> None:
     text = _call('describe', self._summarize(), _RUN, _PRIVACY, self._run_dir, 'summary.json')
-    model = os.path.join(self._model_dir, 'next_character_dynamic_range.tflite')
+    model = os.path.join(self._model_dir, 'next_character.dynamic_range.tflite')
     self.assertEqual(
       text.splitlines(),
       [

@@ -1,7 +1,6 @@
 """Tests that one variant's failure leaves the others whole, and that bad input is refused."""
 
-from collections.abc import Callable
-import dataclasses
+from collections.abc import Callable, Mapping
 import json
 import os
 import pathlib
@@ -20,8 +19,31 @@ from contracts import run_directory
 from export import exporter
 from export import guard
 from export import parity
-from export import tflite
+from export import source
+from export.variants import base
+from export.variants import dynamic_range
+from export.variants import float32
+from export.variants import registry
 from tests.export import fakes
+
+_LIMITS = guard.Limits()
+_FLOAT32 = {'float32': registry.VARIANTS['float32']}
+
+
+class _Impossible(dynamic_range.DynamicRange):
+  bounds = parity.Bounds(1.01, None)
+
+
+class _Lenient(dynamic_range.DynamicRange):
+  bounds = parity.Bounds(0.0, None)
+
+
+class _ImpossibleReference(float32.Float32):
+  bounds = parity.Bounds(1.01, None)
+
+
+class _UnheardOf(float32.Float32):
+  name = 'unheard_of'
 
 
 class _OnlyKeras(guard.Call):
@@ -60,26 +82,26 @@ class ExporterTest(absltest.TestCase):
     self._staging = os.path.join(folder, 'staging')
     os.makedirs(self._staging)
 
+  def _export(
+    self, variants: Mapping[str, base.Variant] = registry.VARIANTS, limits: guard.Limits = _LIMITS
+  ) -> dict[str, Any]:
+    return exporter.export(self._run_dir, self._shards, self._staging, limits, variants)
+
   def test_the_others_go_on(self) -> None:
-    impossible = parity.Bounds(1.01, None)
-    variants = {
-      'unheard_of': tflite.VARIANTS['float32'],  # The child knows no such variant.
-      'dynamic_range': dataclasses.replace(tflite.VARIANTS['dynamic_range'], bounds=impossible),
-      'float32': tflite.VARIANTS['float32'],
-    }
-    with mock.patch.object(tflite, 'VARIANTS', variants):
-      record = exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())
+    # The child knows no such variant.
+    variants = {'unheard_of': _UnheardOf(), 'dynamic_range': _Impossible(), **_FLOAT32}
+    record = self._export(variants)
     self.assertEqual(list(record['variants']), ['float32'])
-    self.assertEqual(record['failed']['unheard_of'], "KeyError: 'unheard_of'")
+    self.assertStartsWith(record['failed']['unheard_of'], 'Expected --variants to be one of')
     self.assertRegex(record['failed']['dynamic_range'], '^Expected the same answer as Keras at 101.0% .* found')
     self.assertCountEqual(
       os.listdir(self._staging),
-      ['next_character_float32.tflite', 'parity.json', 'classes.json', 'preprocessing.json', 'MODEL_CARD.md'],
+      ['next_character.float32.tflite', 'parity.json', 'classes.json', 'preprocessing.json', 'MODEL_CARD.md'],
     )
     written = run_directory.read_parity(self._staging)
     self.assertIn('checksum', written)
     self.assertEqual({key: value for key, value in written.items() if key != 'checksum'}, record)
-    self.assertEqual(written['source'], exporter.source_of(self._run_dir, self._shards))
+    self.assertEqual(written['source'], source.hash_of(self._run_dir, self._shards, variants))
     self.assertEqual((written['examples'], written['positions']), (28, 28 * 11))
     figures = written['variants']['float32']
     self.assertEqual(figures['accuracy'], written['keras_accuracy'])
@@ -90,8 +112,7 @@ class ExporterTest(absltest.TestCase):
   def test_says_what_the_examples_were_made_of(self) -> None:
     examples = {'kind': 'characters', 'column': 'text', 'window_length': 12, 'end_token': True}
     self._shards.manifest['declaration'] = {'name': 'déclaré', 'examples': examples}
-    with mock.patch.object(tflite, 'VARIANTS', {'float32': tflite.VARIANTS['float32']}):
-      exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())
+    self._export(_FLOAT32)
     steps = json.loads(pathlib.Path(self._staging, 'preprocessing.json').read_text())
     described = {key: value for key, value in examples.items() if key != 'end_token'}
     self.assertContainsSubset(described.items(), steps['examples'].items())
@@ -104,9 +125,9 @@ class ExporterTest(absltest.TestCase):
 
   def test_leaves_nothing_when_all_fail(self) -> None:
     with mock.patch.object(guard, 'Call', _OnlyKeras):
-      record = exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())
+      record = self._export()
     self.assertEmpty(record['variants'])
-    others = dict.fromkeys(set(tflite.VARIANTS) - {'float32'}, 'not made: it has the graph of float32, which failed')
+    others = dict.fromkeys(set(registry.VARIANTS) - {'float32'}, 'not made: it has the graph of float32, which failed')
     self.assertEqual(record['failed'], {'float32': f'cannot read {self._run_dir}', **others})
     self.assertEmpty(os.listdir(self._staging))
 
@@ -115,51 +136,26 @@ class ExporterTest(absltest.TestCase):
       mock.patch.object(guard, 'Call', _Broken),
       self.assertRaisesRegex(guard.Failed, f'^cannot read {re.escape(self._run_dir)}$'),
     ):
-      exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())
+      self._export()
 
   def test_no_variant_of_a_graph_that_full_precision_shows_to_be_wrong(self) -> None:
-    variants = {
-      'dynamic_range': dataclasses.replace(tflite.VARIANTS['dynamic_range'], bounds=parity.Bounds(0.0, None)),
-      'float32': dataclasses.replace(tflite.VARIANTS['float32'], bounds=parity.Bounds(1.01, None)),
-    }
-    with mock.patch.object(tflite, 'VARIANTS', variants):
-      record = exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())
+    with mock.patch.dict(registry.VARIANTS, {'float32': _ImpossibleReference()}):
+      record = self._export({'dynamic_range': _Lenient()})
     self.assertEmpty(record['variants'])
     self.assertStartsWith(record['failed']['float32'], 'Expected the same answer as Keras at 101.0%')
     self.assertEqual(record['failed']['dynamic_range'], 'not made: it has the graph of float32, which failed')
     self.assertEmpty(os.listdir(self._staging))
 
-  def test_the_source_is_the_run_and_the_data(self) -> None:
-    before = exporter.source_of(self._run_dir, self._shards)
-    pathlib.Path(self._run_dir, 'public/privacy.json').write_text('{}')
-    changed = exporter.source_of(self._run_dir, self._shards)
-    self.assertNotEqual(changed, before)
-    self._shards.manifest['files'] = {}
-    self.assertNotEqual(exporter.source_of(self._run_dir, self._shards), changed)
-
-  def test_the_source_is_all_code_that_takes_part(self) -> None:
-    root = pathlib.Path(self.create_tempdir().full_path)
-    with mock.patch.object(exporter, '_ROOT', root):
-      found = [exporter.source_of(self._run_dir, self._shards)]
-      for name in ('common/a.py', 'contracts/a.py', 'export/a.j2', 'models/layers/a.py'):
-        (root / name).parent.mkdir(parents=True)
-        (root / name).write_text(name)
-        found.append(exporter.source_of(self._run_dir, self._shards))
-      self.assertLen(set(found), 5)
-      (root / 'export/notes.txt').write_text('not code')
-      self.assertEqual(exporter.source_of(self._run_dir, self._shards), found[-1])
-    self.assertNotIn(exporter.source_of(self._run_dir, self._shards), found)
-
   def test_refuses_a_damaged_model_and_leaves_no_child(self) -> None:
     path = pathlib.Path(self._run_dir, 'public/model.npz')
     path.write_bytes(path.read_bytes()[:-200])
     with self.assertRaisesRegex(ValueError, '^Expected a released model at .*, found a damaged file'):
-      exporter.export(self._run_dir, self._shards, self._staging, guard.Limits())
+      self._export()
     self.assertEmpty(pathlib.Path(f'/proc/self/task/{os.getpid()}/children').read_text().split())
 
   def test_a_keras_model_that_needs_too_much_fails(self) -> None:
     with self.assertRaisesRegex(guard.Failed, 'its limit of 0.2 s'):
-      exporter.export(self._run_dir, self._shards, self._staging, guard.Limits(seconds=0.2))
+      self._export(limits=guard.Limits(seconds=0.2))
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ _MODEL = {
   'signature': [('input', 'characters', 'int32', (1, 80)), ('output', 'logits', 'float32', (1, 80, 80))],
 }
 _VARIANT = {
-  'path': 'next_character_float32.tflite',
+  'path': 'next_character.float32.tflite',
   'bytes': 292_832,
   'summary': 'full precision',
   'argmax_agreement': 1.0,
@@ -81,7 +81,7 @@ def _render(
 class ModelCardTest(absltest.TestCase):
   def test_files_and_their_figures(self) -> None:
     card = _render()
-    self.assertIn('| `next_character_float32.tflite` | full precision | 293 kB | 100.00% | 1.9e-06 | 38.15% |', card)
+    self.assertIn('| `next_character.float32.tflite` | full precision | 293 kB | 100.00% | 1.9e-06 | 38.15% |', card)
     self.assertIn('The variant dynamic_range could not be made: crashed with SIGSEGV.', card)
     self.assertIn('1,953 examples (154,287 positions)', card)
     self.assertIn('accuracy on the same is 38.16%, that of always giving the most frequent answer 16.34%.', card)

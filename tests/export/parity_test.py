@@ -12,6 +12,7 @@ from contracts import client_shards
 from contracts import schema as schema_lib
 from export import parity
 from export import tflite
+from export.variants import registry
 from tests.export import fakes
 
 _STRICT = parity.Bounds(0.999, 1e-4)
@@ -117,14 +118,14 @@ class AnswersTest(parameterized.TestCase):
       file.write(tflite.convert(run_dir, variant))
     return examples, parity.keras_answers(run_dir, schema, examples.features), path
 
-  @parameterized.product(schema=(fakes.CHARACTERS, fakes.HANDWRITING), variant=('float32', 'dynamic_range'))
+  @parameterized.product(schema=(fakes.CHARACTERS, fakes.HANDWRITING), variant=tuple(registry.VARIANTS))
   def test_files_agree_with_keras(self, schema: schema_lib.Schema, variant: str) -> None:
     examples, reference, path = self._make(schema, variant)
     answers = parity.tflite_answers(path, examples.features)
     shape = (*schema.label.shape, schema.num_classes)
     self.assertEqual(answers.logits.shape, (28, *shape))
     figures = parity.compare(examples.labels, answers.logits, reference.logits)
-    self.assertIsNone(parity.disagreement(figures, tflite.VARIANTS[variant].bounds), figures)
+    self.assertIsNone(parity.disagreement(figures, registry.VARIANTS[variant].bounds), figures)
     given = 'int32' if schema.label.shape else 'float32'
     ends = [
       ('input', schema.feature.name, given, (1, *schema.feature.shape)),
@@ -136,6 +137,7 @@ class AnswersTest(parameterized.TestCase):
     self.assertEqual(answers.stored['int8'] > 0.9 * reference.num_weights, is_quantized, answers.stored)
     self.assertBetween(sum(answers.stored.values()), 0.9 * reference.num_weights, reference.num_weights + 50)
     self.assertTrue(is_quantized or not answers.stored['int8'])
+    self.assertEqual(bool(answers.stored['float16']), variant == 'float16')
 
   @parameterized.parameters(fakes.CHARACTERS, fakes.HANDWRITING)
   def test_a_file_of_another_model_does_not(self, schema: schema_lib.Schema) -> None:
@@ -144,7 +146,7 @@ class AnswersTest(parameterized.TestCase):
     fakes.release(other, schema, seed=2)
     reference = parity.keras_answers(other, schema, examples.features)
     figures = parity.compare(examples.labels, parity.tflite_answers(path, examples.features).logits, reference.logits)
-    for variant in tflite.VARIANTS.values():
+    for variant in registry.VARIANTS.values():
       self.assertIsNotNone(parity.disagreement(figures, variant.bounds), figures)
 
   def test_a_file_answers_every_example_alike(self) -> None:

@@ -21,8 +21,8 @@ _FILES = (
   'MODEL_CARD.md',
   'SHA256SUMS',
   'classes.json',
-  'next_character_dynamic_range.tflite',
-  'next_character_float32.tflite',
+  'next_character.dynamic_range.tflite',
+  'next_character.float32.tflite',
   'parity.json',
   'preprocessing.json',
 )
@@ -96,7 +96,7 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertEqual((code, errors), (0, ''))
     self.assertCountEqual(os.listdir(self._model), _FILES)
     self.assertIn('Checked on 28 examples (308 positions) of held-out users', output)
-    self.assertRegex(output, r'next_character_float32.tflite +\d+ kB +100.00% +\d')
+    self.assertRegex(output, r'next_character.float32.tflite +\d+ kB +100.00% +\d')
     lines = pathlib.Path(self._model, 'SHA256SUMS').read_text().splitlines()
     self.assertCountEqual([line.split()[1] for line in lines], {*_FILES} - {'SHA256SUMS'})
     # The command of the model card and of --help.
@@ -113,7 +113,7 @@ class ToTfliteTest(parameterized.TestCase):
       self.assertRegex(text, r'all [\d,]+ stored values \(weights and constants\) are float32, as in float32')
       self.assertNotRegex(text, '8-bit (weights|integers)')
     report = pathlib.Path(self._exported_run, 'operator/report.html').read_text()
-    self.assertIn('next_character_dynamic_range.tflite', report)
+    self.assertIn('next_character.dynamic_range.tflite', report)
 
   def test_a_second_export_of_the_same_run_converts_nothing(self) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in pathlib.Path(self._model).iterdir()}
@@ -121,6 +121,56 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertEqual((code, errors), (0, ''))
     self.assertEqual(output, f'Nothing to do: {self._model} has the export of this run.\n')
     self.assertEqual({path.name: path.stat().st_mtime_ns for path in pathlib.Path(self._model).iterdir()}, before)
+
+  def test_writes_the_variants_that_are_asked_for(self) -> None:
+    shutil.copytree(self._model, self._output)
+    for name in ('float32', 'dynamic_range'):  # As an earlier version called them.
+      old = f'next_character_{name}.tflite'
+      os.rename(os.path.join(self._output, f'next_character.{name}.tflite'), os.path.join(self._output, old))
+      sums = pathlib.Path(self._output, 'SHA256SUMS')
+      sums.write_text(sums.read_text().replace(f'next_character.{name}.tflite', old))
+    flags = (f'--run_dir={self._run_dir}', f'--output_dir={self._output}')
+    code, output, errors = _run(*flags, '--variants=float16')
+    self.assertEqual((code, errors), (0, ''))
+    self.assertRegex(output, r'next_character.float16.tflite +\d+ kB +\d')
+    self.assertNotIn('float32.tflite', output)
+    others = {name for name in _FILES if not name.endswith('.tflite')}
+    self.assertCountEqual(os.listdir(self._output), ['next_character.float16.tflite', *others])
+    self.assertIn('are 16-bit floats', pathlib.Path(self._output, 'MODEL_CARD.md').read_text())
+    self.assertStartsWith(_run(*flags, '--variants=float16')[1], 'Nothing to do: ')
+
+  @parameterized.parameters(
+    ('', 'found none: write --variants=float32,dynamic_range'),
+    ('float32,float61', "found 'float61': did you mean float16?"),
+    ('float32,float32', 'found float32 twice: write it once'),
+    ('contracts.schema:IGNORED_LABEL', 'of type int: derive a class from Variant'),
+    ('contracts.schema:IGNORED', "found no attribute 'IGNORED' there: did you mean contracts.schema:IGNORED_LABEL"),
+  )
+  def test_refuses_a_list_of_variants_that_is_wrong(self, variants: str, message: str) -> None:
+    self.assertIn(message, self._refused(f'--output_dir={self._output}', f'--variants={variants}'))
+    self.assertFalse(os.path.exists(self._output))
+
+  def test_a_variant_that_crashes_takes_no_other_down(self) -> None:
+    flags = (f'--run_dir={self._run_dir}', f'--output_dir={self._output}')
+    name = 'tests.export.broken_variants'
+    code, output, errors = _run(
+      *flags, f'--variants={name}:CRASHES,float32,{name}:REFUSES,{name}:RETURNS_NOTHING,{name}:ANOTHER_MODEL'
+    )
+    self.assertEqual(code, 1)
+    self.assertEqual(
+      errors.splitlines(),
+      [
+        'error: crashes failed: crashed with SIGSEGV',
+        'error: refuses failed: Expected a smaller model, found this one: take another.',
+        f'error: returns_nothing failed: Expected convert of {name}:RETURNS_NOTHING to return bytes, found a NoneType: '
+        'return converter.convert().',
+        'error: another_model failed: Expected logits of shape [1, 12, 20], found [1, 12, 16]',
+      ],
+    )
+    self.assertIn('next_character.float32.tflite', output)
+    card = pathlib.Path(self._output, 'MODEL_CARD.md').read_text()
+    self.assertIn('The variant crashes could not be made: crashed with SIGSEGV.', card)
+    self.assertCountEqual(os.listdir(self._output), [name for name in _FILES if 'dynamic_range' not in name])
 
   def test_never_replaces_a_file_of_somebody(self) -> None:
     os.makedirs(self._output)

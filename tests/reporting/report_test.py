@@ -23,14 +23,14 @@ from tests.export import fakes
 _PARITY = {
   'variants': {
     'float32': {
-      'path': 'next_character_float32.tflite',
+      'path': 'next_character.float32.tflite',
       'bytes': 292_832,
       'argmax_agreement': 1.0,
       'max_logit_difference': 1.9e-6,
       'accuracy': 0.3815,
     },
     'dynamic_range': {
-      'path': 'next_character_dynamic_range.tflite',
+      'path': 'next_character.dynamic_range.tflite',
       'bytes': 84_120,
       'argmax_agreement': 0.9912,
       'max_logit_difference': 0.31,
@@ -203,7 +203,7 @@ class ReportTest(parameterized.TestCase):
     pathlib.Path(self._run_dir, 'public/privacy.json').write_text(json.dumps(privacy))
     source = pathlib.Path(report.write_report(self._run_dir, self._model_dir)).read_text()
     self.assertIn('td code, .flag { white-space: nowrap; }', source)
-    self.assertIn('<code>next_character_float32.tflite</code>', source)
+    self.assertIn('<code>next_character.float32.tflite</code>', source)
     self.assertIn('<span class="flag">--server_learning_rate</span>; if the norms grow', source)
     self.assertEqual(source.count('leave <span class="flag">--seed</span> out &amp; train'), 2)
 

@@ -1,0 +1,99 @@
+"""What a variant is: one way to write the released model as a TFLite file, and the bounds that the file is checked by.
+
+One of your own is an object such as this, in a module that can be imported. Its file stores the weights as 16-bit
+floats, and is checked more strictly than the built-in one. `--variants=float32,my_package.my_module:HALF` writes
+`<task>.half.tflite`:
+
+    from export import parity
+    from export.variants import base
+
+    class Half(base.Variant):
+      name = 'half'
+      summary = 'half the size, for models whose numbers are small'
+      bounds = parity.Bounds(min_agreement=0.999, max_relative_difference=1e-3)
+
+      def convert(self, model, calibration):
+        import tensorflow as tf
+
+        converter = base.build_converter(model)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+        return converter.convert()
+
+    HALF = Half()
+
+TensorFlow is imported by the methods that convert. They run in a guarded child process; its parent only reads names and
+bounds, and imports no TensorFlow.
+"""
+
+import abc
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from export import parity
+
+if TYPE_CHECKING:
+  import numpy as np
+  import tensorflow as tf
+
+# The number of weights of the Keras model, which the card also gives, is smaller.
+_STORED = 'stored values (weights and constants)'
+# What a value of a file is called that is not float32, by dtype.
+_KINDS = {'int8': '8-bit integers', 'float16': '16-bit floats'}
+
+
+class Variant(abc.ABC):
+  """One way to write the model as a file; derive from this.
+
+  Attributes:
+    name: What the file is called after the task: lower-case letters, digits and underscores.
+    summary: What the file is for, a phrase for the model card.
+    bounds: How far the answers of the file may be from those of the Keras model.
+    calibration: Which examples `convert` needs: none; public ones; or ones of clients, which is a release.
+  """
+
+  name: str
+  summary: str
+  bounds: parity.Bounds
+  calibration: Literal['none', 'public', 'released'] = 'none'
+
+  @abc.abstractmethod
+  def convert(self, model: 'tf.keras.Model', calibration: 'np.ndarray | None') -> bytes:
+    """Returns the content of the file, which has to answer as the model does.
+
+    Whatever it does, it takes no other variant down: an exception, a crash, or more memory or time than the limits
+    makes this variant fail with that reason. The message of a `ValueError` is shown as it is.
+
+    Args:
+      model: The Keras model with the released weights, in the device's form: a batch of one, recurrent layers unrolled,
+        one input as the schema has it, logits `[1, ..., num_classes]`.
+      calibration: Features `[n, ...]`; None if `calibration` is `none`.
+    """
+
+  def describe(self, stored: Mapping[str, int]) -> str:
+    """Returns what the file is for and what it stores, a phrase for the model card.
+
+    Args:
+      stored: `parity.Answers.stored`.
+    """
+    smaller = {kind: stored.get(dtype, 0) for dtype, kind in _KINDS.items() if stored.get(dtype)}
+    if not smaller:
+      return f'{self.summary}: {describe_float32(stored)}'
+    total = sum(smaller.values()) + stored['float32']
+    parts = ' and '.join(f'{count:,} are {kind}' for kind, count in smaller.items())
+    rest = ', the others float32' if stored['float32'] else ''
+    return f'{self.summary}: of {total:,} {_STORED} {parts}{rest}'
+
+
+def describe_float32(stored: Mapping[str, int]) -> str:
+  """Returns that all values of a file are float32, a phrase for the model card."""
+  return f'all {stored["float32"]:,} {_STORED} are float32'
+
+
+def build_converter(model: 'tf.keras.Model') -> 'tf.lite.TFLiteConverter':
+  """Returns a converter of a model to operations that every device runtime has, with default settings otherwise."""
+  import tensorflow as tf
+
+  converter = tf.lite.TFLiteConverter.from_keras_model(model)
+  converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+  return converter

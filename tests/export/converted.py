@@ -1,0 +1,40 @@
+"""Files of models with random weights, as variants make them."""
+
+import functools
+import tempfile
+
+from ai_edge_litert import interpreter as litert
+import numpy as np
+
+from contracts import schema as schema_lib
+from export import parity
+from export import tflite
+from tests.export import fakes
+
+# Its tensors are large enough for the converter to make them smaller.
+LARGE = (fakes.HANDWRITING, 64)
+SMALL = (fakes.CHARACTERS, 8)
+
+
+def interpret(variant: str, schema: schema_lib.Schema = fakes.CHARACTERS, model_size: int = 8) -> litert.Interpreter:
+  """Returns an interpreter of a file of a built-in variant, or of one of one's own, ready to run."""
+  interpreter = litert.Interpreter(model_content=_convert(variant, schema, model_size))
+  interpreter.allocate_tensors()  # Fails on an operation that is not built in.
+  return interpreter
+
+
+def count_stored(variant: str, schema: schema_lib.Schema, model_size: int) -> tuple[dict[str, int], int]:
+  """Returns how many values a file stores, by dtype, and its size in bytes."""
+  content = _convert(variant, schema, model_size)
+  one = np.zeros((1, *schema.feature.shape), schema.feature.dtype)
+  with tempfile.NamedTemporaryFile() as file:
+    file.write(content)
+    file.flush()
+    return parity.tflite_answers(file.name, one).stored, len(content)
+
+
+@functools.cache
+def _convert(variant: str, schema: schema_lib.Schema, model_size: int) -> bytes:
+  with tempfile.TemporaryDirectory() as folder:
+    fakes.release(folder, schema, model_size)
+    return tflite.convert(folder, variant)
