@@ -57,7 +57,7 @@ class OurRounds:
       plan,
       seed,
     )
-    self._noise = private_mean.RoundNoise(plan, sum(weight.size for weight in model.initial_weights), seed)
+    self._noise = private_mean.RoundNoise(plan, built.update_size, seed)
     self._folder = tempfile.TemporaryDirectory()
     self._memory = None
     if built.memory_size:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from common import suggestions
 from models.layers import gru
 from models.layers import max_pool
 
@@ -15,6 +16,7 @@ class FunctionalModel:
 
   Attributes:
     initial_weights: What Keras' initializers draw, in the order of `keras.Model.get_weights`.
+    layers: Of each layer that has weights, by name, the indices of its weights.
 
   Args:
     build_model: Builds the same model at every call.
@@ -40,8 +42,11 @@ class FunctionalModel:
     _check_deterministic(model)
     self.initial_weights: list[np.ndarray] = model.get_weights()
     # Layers are built in another order than Keras lists them as soon as the model branches.
-    place = {id(weight): index for index, weight in enumerate(model.weights)}
-    self._order_of_creation = [place[id(variable)] for variable in created if id(variable) in place]
+    index = {id(weight): number for number, weight in enumerate(model.weights)}
+    self._order_of_creation = [index[id(variable)] for variable in created if id(variable) in index]
+    self.layers: dict[str, tuple[int, ...]] = {
+      layer.name: tuple(index[id(weight)] for weight in layer.weights) for layer in model.layers if layer.weights
+    }
 
   def __call__(self, weights: Sequence[tf.Tensor], features: tf.Tensor, *, training: bool = True) -> tf.Tensor:
     """Returns the logits of the model with these weights.
@@ -54,6 +59,25 @@ class FunctionalModel:
     gru.run_layers(model)
     max_pool.run_layers(model)
     return model(tf.cast(features, model.input.dtype), training=training)
+
+  def indices(self, what: str, names: Sequence[str]) -> list[int]:
+    """Returns the indices of the weights of layers.
+
+    Args:
+      what: What names the layers, for the message.
+      names: Of the layers.
+
+    Raises:
+      ValueError: If there is no layer of such a name that has weights.
+    """
+    for name in names:
+      if name not in self.layers:
+        remedy = suggestions.suggest(name, self.layers, 'choose among these.')
+        raise ValueError(
+          f'Expected {what} among the layers of the model that have weights ({", ".join(self.layers)}), found '
+          f'{name!r}: {remedy}'
+        )
+    return [index for name in names for index in self.layers[name]]
 
 
 def _check_trainable(model: tf.keras.Model) -> None:

@@ -108,6 +108,12 @@ class FunctionalModelTest(parameterized.TestCase):
       found = evaluate(list(map(tf.constant, weights)), tf.constant(features[:size]))
       np.testing.assert_allclose(found, keras_model(features[:size]), atol=1e-5)
 
+  def test_names_the_weights_of_each_layer(self) -> None:
+    model = functional_model.FunctionalModel(_build_text_model, 1)
+    self.assertEqual(model.layers, {'embedding': (0,), 'gru': (1, 2, 3), 'logits': (4, 5)})
+    self.assertEqual([model.initial_weights[index].shape for index in model.layers['logits']], [(5, 10), (10,)])
+    self.assertEqual(functional_model.FunctionalModel(_branched, 1).layers, {'first': (2, 3), 'second': (0, 1)})
+
   def test_initial_weights_depend_on_the_seed_alone(self) -> None:
     first, again, other = (functional_model.FunctionalModel(_branched, seed).initial_weights for seed in (1, 1, 2))
     for one, two in zip(first, again, strict=True):

@@ -100,7 +100,7 @@ def run_tffs(
 
   def build_model() -> tff.learning.models.VariableModel:
     keras_model = algorithm_rounds.build_keras_model()
-    return tff.learning.models.from_keras_model(keras_model, loss=_MeanLoss(), input_spec=element)
+    return tff.learning.models.from_keras_model(keras_model, loss=MeanLoss(), input_spec=element)
 
   def data(client: int) -> tf.data.Dataset:
     features, labels = (array[: toy.examples(client)].astype(np.int32) for array in toy.shards.read('train', client))
@@ -119,10 +119,11 @@ def run_tffs(
     runtime.close()
 
 
-class _MeanLoss(tf.keras.losses.Loss):
+class MeanLoss(tf.keras.losses.Loss):
   """The mean over the labels that count."""
 
   def call(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    labels = tf.cast(labels, tf.int32)  # Metrics of Keras make floats of them.
     # TFF builds models in graphs where `!=` compares the tensors as objects.
     counts = tf.cast(tf.not_equal(labels, schema_lib.IGNORED_LABEL), tf.float32)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(labels, 0), logits)

@@ -104,7 +104,7 @@ class Rounds:
         self.shards, self.training.batch_size, MOST_EXAMPLES, SEED, store, self.capabilities
       )
       state, result = ran.initialize(), None
-      noise = private_mean.RoundNoise(self.plan, flat(state).size, SEED)
+      noise = private_mean.RoundNoise(self.plan, built.update_size, SEED)
       for number, clients in enumerate(cohorts, start=1):
         result = ran.next(noise.add(number, state), source.cohort(number, np.array(clients, int)))
         state = result.state
@@ -154,8 +154,9 @@ def build_process(
 def build_keras_model() -> tf.keras.Model:
   """Builds logits of the next character by the one before it: embedding, dense."""
   codes = tf.keras.Input(fakes.SCHEMA.feature.shape, dtype=tf.int32)
-  embedded = tf.keras.layers.Embedding(fakes.SCHEMA.num_classes, _WIDTH, tf.keras.initializers.RandomNormal())(codes)
-  return tf.keras.Model(codes, tf.keras.layers.Dense(fakes.SCHEMA.num_classes)(embedded))
+  initializer = tf.keras.initializers.RandomNormal()
+  embedded = tf.keras.layers.Embedding(fakes.SCHEMA.num_classes, _WIDTH, initializer, name='embedding')(codes)
+  return tf.keras.Model(codes, tf.keras.layers.Dense(fakes.SCHEMA.num_classes, name='logits')(embedded))
 
 
 @functools.cache

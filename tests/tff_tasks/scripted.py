@@ -58,7 +58,9 @@ class Script:
     evaluator = mock.Mock()
     evaluator.evaluate.return_value = evaluation.Evaluation(1.5, 0.5, 0.25, {})
     with (
-      mock.patch.object(parts, 'build_learning_process', lambda *process: learning_process.Built(process)),
+      mock.patch.object(
+        parts, 'build_learning_process', lambda *process: learning_process.Built(process, self.weights)
+      ),
       mock.patch.object(registry, 'build_runtime', runtime.build),
       mock.patch.object(private_mean.RoundNoise, 'add', lambda noise, number, state: state),
       mock.patch.object(evaluation, 'Evaluator', return_value=evaluator),

@@ -145,7 +145,7 @@ class RoundNoise:
 
   Args:
     plan: Says how much noise.
-    dimension: Number of weights of the model.
+    dimension: How many numbers an update has.
     seed: Where it comes from.
   """
 

@@ -31,6 +31,8 @@ class Parts(NamedTuple):
     memory_size: How many float32 numbers a client keeps from round to round; they stay with the client.
     upload_numbers: How many float32 numbers a client sends beside its update.
     download_numbers: How many the server sends beside the weights.
+    update_size: How many an update has; None: as many as the model has weights. Clip, noise, codec and traffic are
+      worked out for this size, so an update of another size is refused.
   """
 
   client_work: 'tff.learning.templates.ClientWorkProcess'
@@ -38,6 +40,7 @@ class Parts(NamedTuple):
   memory_size: int = 0
   upload_numbers: int = 0
   download_numbers: int = 0
+  update_size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +66,11 @@ class Context:
   population: int
   clients_per_round: int
   clip_norm: float | None = None
+
+  @property
+  def num_weights(self) -> int:
+    """How many numbers the weights of the model are."""
+    return sum(weight.size for weight in self.model.initial_weights)
 
 
 class Builder(Protocol):

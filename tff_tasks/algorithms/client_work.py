@@ -93,6 +93,7 @@ def build_parts(context: base.Context, algorithm: local_algorithm.LocalAlgorithm
     memory_size,
     upload_numbers=tff_structures.count_numbers(train.type_signature.result[2]),
     download_numbers=tff_structures.count_numbers(state_type['shared']),
+    update_size=algorithm.update_size(context),
   )
 
 
@@ -114,7 +115,7 @@ def _train(
   if type(algorithm).adjust is not local_algorithm.LocalAlgorithm.adjust:
     adjust = functools.partial(algorithm.adjust, client)
   sgd = dataclasses.replace(sgd, adjust=adjust, fixed_state=algorithm.optimizer_state(client))
-  trained, sums = sgd.run(initial)
+  trained, sums = algorithm.train(client, sgd)
   update, extra, memory = _finite_or_nothing(algorithm.finish(client, trained))
   if memory is not None and memory.shape != dataset.memory.shape:
     raise ValueError(

@@ -33,7 +33,7 @@ class FedDyn(local_algorithm.LocalAlgorithm):
     base.refuse_weights('fed_dyn', config)
 
   def memory_size(self, context: base.Context) -> int:
-    return sum(weight.size for weight in context.model.initial_weights)
+    return context.num_weights
 
   def adjust(
     self, client: local_algorithm.Client, weights: local_algorithm.Weights, gradients: local_algorithm.Weights

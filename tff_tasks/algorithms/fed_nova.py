@@ -40,6 +40,9 @@ class FedNova(local_algorithm.LocalAlgorithm):
         'client, such as --algorithm_options=effective_steps=5.'
       )
 
+  def update_size(self, context: base.Context) -> int:
+    return super().update_size(context) + (0 if self.effective_steps else 2)
+
   def finish(self, client: local_algorithm.Client, trained: local_algorithm.Weights) -> local_algorithm.Update:
     import tensorflow as tf
 

@@ -34,12 +34,14 @@ class Built(NamedTuple):
 
   Attributes:
     process: The learning process.
+    update_size: What an update has: what clip, noise and codec are for.
     memory_size: What a client keeps from round to round.
-    upload_numbers: What it sends beside an update of the model's size.
+    upload_numbers: What it sends beside its update.
     download_numbers: What the server sends beside the weights.
   """
 
   process: tff.learning.templates.LearningProcess
+  update_size: int
   memory_size: int = 0
   upload_numbers: int = 0
   download_numbers: int = 0
@@ -81,23 +83,44 @@ def build_learning_process(
   else:
     parts = algorithm.build(context)
   update_type = parts.client_work.next.type_signature.result.result.member.update
-  model_size, size = map(tff_structures.count_numbers, (weights_type.trainable, update_type))
+  update_size = _check_size(context, parts, update_type)
   if plan.is_private:
-    beside = parts.upload_numbers
-    if not isinstance(algorithm, local_algorithm.LocalAlgorithm):  # Its state may come from sums of any kind.
-      beside += tff_structures.count_numbers(parts.client_work.initialize.type_signature.result.member)
-    if beside or size != model_size:
-      raise ValueError(
-        f'Expected updates of {model_size} numbers and nothing summed beside them under noise, found {size} numbers '
-        f'and {beside} beside them: choose another --algorithm, or set --noise_multiplier=0 --target_epsilon=0.'
-      )
+    _check_nothing_beside(algorithm, parts)
   if isinstance(aggregation, mean.Mean):
     aggregator = private_mean.build_aggregator(update_type, plan, seed)
   else:
     aggregator = factory_process.build_aggregator(update_type, plan, aggregation.build())
-  uploads = parts.upload_numbers + size - model_size + (plan.weighting != 'uniform')
+  uploads = parts.upload_numbers + (plan.weighting != 'uniform')
   process = composition.compose(initial_model_weights, parts, aggregator)
-  return Built(process, parts.memory_size, uploads, parts.download_numbers)
+  return Built(process, update_size, parts.memory_size, uploads, parts.download_numbers)
+
+
+def _check_size(context: base.Context, parts: base.Parts, update_type: tff.Type) -> int:
+  """Returns how many numbers an update has, which is what the algorithm says.
+
+  Raises:
+    ValueError: If it is not.
+  """
+  said = context.num_weights if parts.update_size is None else parts.update_size
+  found = tff_structures.count_numbers(update_type)
+  if found != said:
+    raise ValueError(
+      f'Expected updates of {said} numbers, as update_size of the algorithm says, found {found}: correct update_size, '
+      'or choose another --algorithm.'
+    )
+  return found
+
+
+def _check_nothing_beside(algorithm: local_algorithm.Algorithm, parts: base.Parts) -> None:
+  """Raises a ValueError if something is summed beside the updates: it gets no noise."""
+  beside = parts.upload_numbers
+  if not isinstance(algorithm, local_algorithm.LocalAlgorithm):  # Its state may come from sums of any kind.
+    beside += tff_structures.count_numbers(parts.client_work.initialize.type_signature.result.member)
+  if beside:
+    raise ValueError(
+      f'Expected nothing summed beside the updates under noise, found {beside} numbers: choose another --algorithm, or '
+      'set --noise_multiplier=0 --target_epsilon=0.'
+    )
 
 
 def build_server_optimizer(

@@ -17,11 +17,13 @@ towards zero. `--algorithm=my_package.my_module:WeightDecay --algorithm_options=
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from contracts import personalization
 from tff_tasks.algorithms import base
 
 if TYPE_CHECKING:
   import tensorflow_federated as tff
 
+  from tff_tasks.algorithms import local_sgd
   from tff_tasks.population import client_data
 
 # Tensors in the order of the model's weights.
@@ -73,10 +75,22 @@ class LocalAlgorithm:
   def check(self, config: Any) -> None:
     """Raises a ValueError if the algorithm does not work with these flags of a run."""
 
+  def on_device(self, config: Any) -> personalization.FineTuning | None:
+    """Returns how a device trains layers of the released model before use; None if the model is used as it is.
+
+    Held-out users are then measured before and after that.
+    """
+    del config
+    return None
+
   def memory_size(self, context: base.Context) -> int:
     """Returns how many float32 numbers a client keeps from round to round. They never leave the client."""
     del context
     return 0
+
+  def update_size(self, context: base.Context) -> int:
+    """Returns how many float32 numbers an update has: what noise, codec and traffic are worked out for."""
+    return context.num_weights
 
   def initial_shared(self, context: base.Context) -> Any:
     """Returns what the server keeps beside the weights and sends to all clients: nested tuples of float32 tensors."""
@@ -102,6 +116,10 @@ class LocalAlgorithm:
     """Returns what becomes of the gradient of a step at `weights`."""
     del client, weights
     return gradients
+
+  def train(self, client: Client, sgd: 'local_sgd.LocalSgd') -> tuple[Weights, Any]:
+    """Returns the weights after the steps of the client, and what they measured (`task.Sums`)."""
+    return sgd.run(client.initial)
 
   def finish(self, client: Client, trained: Weights) -> Update:
     """Returns what the client makes of its round, whose steps led to `trained`."""

@@ -13,7 +13,6 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from contracts import schema as schema_lib
-from models import functional_model
 from models import task as task_lib
 from tff_tasks.population import client_data
 
@@ -66,31 +65,66 @@ class LocalSgd:
   """Local SGD on one client's dataset: a step a batch, the last batch of an epoch is padded.
 
   Attributes:
-    model: What is trained.
+    model: What is trained: `(weights, features) -> logits`.
     training: How.
     dataset: On what, as tensors.
     first_answer: `Schema.first_answer`.
     learning_rate: Of this round; None for that of the training.
     adjust: What becomes of the gradient of each step: `(weights, gradients) -> gradients`; None if nothing does.
     fixed_state: A state of the optimizer that every step begins with; None for one that goes from step to step.
+    examples: int32 `[capacity]`, which of the dataset's examples these are: the first `num_examples` count; None for
+      all of them in their order.
   """
 
-  model: functional_model.FunctionalModel
+  model: Callable[[Weights, tf.Tensor], tf.Tensor]
   training: LocalTraining
   dataset: client_data.ClientDataset
   first_answer: int = 0
   learning_rate: Any = None
   adjust: Callable[[Weights, Weights], Weights] | None = None
   fixed_state: Any = None
+  examples: tf.Tensor | None = None
 
-  def run(self, weights: Weights) -> tuple[list[tf.Tensor], task_lib.Sums]:
-    """Returns the trained weights, and the sums of what each batch measured before its step."""
+  def run(
+    self, weights: Weights, trained_indices: Sequence[int] | None = None
+  ) -> tuple[list[tf.Tensor], task_lib.Sums]:
+    """Returns the trained weights, and the sums of what each batch measured before its step.
+
+    Args:
+      weights: To begin with.
+      trained_indices: Of those that are trained, while the others stay as they are; None for all.
+    """
+    if trained_indices is not None:
+      return self._run_some(weights, trained_indices)
     begin: _State = list(weights), self._initial_state(weights), _no_sums()
     if self.training.epochs == 1 and not self.training.is_by_client:
       trained, _, sums = self._run_epoch(tf.constant(0), *begin)
     else:
       trained, _, sums = repeat(self._epochs, self._run_epoch, begin)
     return trained, sums
+
+  def _run_some(self, weights: Weights, indices: Sequence[int]) -> tuple[list[tf.Tensor], task_lib.Sums]:
+    def complete(some: Weights) -> list[tf.Tensor]:
+      replaced = dict(zip(indices, some, strict=True))
+      return [replaced.get(index, weight) for index, weight in enumerate(weights)]
+
+    # No gradient, bound or optimizer then knows of the others.
+    of_some = dataclasses.replace(self, model=lambda some, features: self.model(complete(some), features))
+    trained, sums = of_some.run([weights[index] for index in indices])
+    return complete(trained), sums
+
+  def halves(self) -> tuple['LocalSgd', 'LocalSgd']:
+    """Returns local SGD on two random halves of the examples, new ones in each round.
+
+    If the number of examples is odd, the second half has one more.
+    """
+    order, number = self._shuffle(tf.constant(-1)), self.dataset.num_examples  # No epoch has that order.
+    half = number // 2
+    first, second = (self.dataset._replace(num_examples=count) for count in (half, number - half))
+    return (
+      dataclasses.replace(self, dataset=first, examples=order),
+      dataclasses.replace(self, dataset=second, examples=tf.roll(order, -half, 0)),
+    )
 
   @property
   def num_steps(self) -> tf.Tensor:
@@ -177,6 +211,8 @@ class LocalSgd:
     """
     order, number = self._shuffle(epoch), tf.range(tf.shape(self.dataset.labels)[0])
     examples = tf.gather(order, tf.minimum(number, tf.maximum(self.dataset.num_examples - 1, 0)))
+    if self.examples is not None:
+      examples = tf.gather(self.examples, examples)
     labels = tf.gather(self.dataset.labels, examples)
     counts = tf.reshape(number < self.dataset.num_examples, [-1] + [1] * (labels.shape.rank - 1))
     labels = tf.where(counts, labels, schema_lib.IGNORED_LABEL)

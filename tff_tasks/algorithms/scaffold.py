@@ -23,7 +23,7 @@ class Scaffold(local_algorithm.LocalAlgorithm):
     base.refuse_optimizer('scaffold', config, 'sgd')
 
   def memory_size(self, context: base.Context) -> int:
-    return sum(weight.size for weight in context.model.initial_weights)
+    return context.num_weights
 
   def initial_shared(self, context: base.Context) -> tuple[np.ndarray, ...]:
     return tuple(np.zeros_like(weight) for weight in context.model.initial_weights)

@@ -40,7 +40,7 @@ def build_ledger(
   Args:
     segments: The rounds whose models were released, under the plans that they ran with; the last plan is the run's.
     total_rounds: The rounds of all segments when the run has ended, for which `scaling` is worked out.
-    dimension: Number of weights of the model.
+    dimension: How many numbers an update has.
     entries: What the data set was made with: its manifest's `learned`, whose cost the plan knows.
     is_sequence: `Schema.is_sequence`: a bigram was counted too.
   """

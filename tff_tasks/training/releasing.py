@@ -23,19 +23,20 @@ class Releases:
     schema: What the model was trained on.
     model_size: Width of its main layer.
     learned: What the data set was made with: its manifest's `learned`.
+    update_size: How many numbers an update has.
   """
 
   config: config_lib.Config
   schema: schema_lib.Schema
   model_size: int
   learned: Sequence[Mapping[str, Any]]
+  update_size: int
 
   def write(self, history: history_lib.History, weights: Sequence[np.ndarray]) -> None:
     """Writes the model of the last round of a history, whose checkpoint is on the disk, and its ledger."""
     model = released_model.ReleasedModel(self.schema, self.model_size, history.current.last_round, weights, history.run)
-    dimension = sum(weight.size for weight in weights)
     entries = ledger.build_ledger(
-      history.accounted, history.rounds_in_all, dimension, self.learned, self.schema.is_sequence
+      history.accounted, history.rounds_in_all, self.update_size, self.learned, self.schema.is_sequence
     )
     entries['algorithm'] = self.config.method
     entries['not_covered'] += [

@@ -135,12 +135,14 @@ class Run:
     )
     self._clients_state = starting.open_client_state(config.output_dir, start, self._process.memory_size)
     self._runtime = runtimes.build_runtime(config.runtime, self._process.process, use_xla)
-    self._dimension = sum(weight.size for weight in self._model.initial_weights)
+    self._num_weights = sum(weight.size for weight in self._model.initial_weights)
     self._workers = workers.Workers()
     self._evaluators: dict[str, evaluation.Evaluator] = {}
     self._rows = (saved.rows if saved else metrics.Rows()).with_classes(capabilities.names if capabilities else ())
     self._begun: list[np.ndarray] = []  # The weights that this session began with.
-    self._releases = releasing.Releases(config, shards.schema, self._model_size, self._learned)
+    self._releases = releasing.Releases(
+      config, shards.schema, self._model_size, self._learned, self._process.update_size
+    )
 
   def train(self) -> None:
     """Runs the missing rounds, then writes the figures and the report."""
@@ -149,7 +151,7 @@ class Run:
     self._begun = _weights(start.state) if start else []
     promise = ledger.promise(self._history(self._config.total_rounds).accounted, self._learned)
     lines = [
-      *announcement.describe(self._config, self._start, last_round, self._shards.schema.task, self._dimension),
+      *announcement.describe(self._config, self._start, last_round, self._shards.schema.task, self._num_weights),
       f'Privacy: {promise}',
       *announcement.describe_evaluation(self._config, self._shards, self._eval_split, self._eval_baselines),
       self._runtime.choice,
@@ -216,7 +218,7 @@ class Run:
     return loop.Rounds(
       runtime=self._runtime,
       cohort=lambda number: source.cohort(number, drawn.draw(number)),
-      add_noise=private_mean.RoundNoise(self._plan, self._dimension, self._seed).add,
+      add_noise=private_mean.RoundNoise(self._plan, self._process.update_size, self._seed).add,
       check=self._build_check(skipped),
       measure=self._measure,
       tick=shown.tick,
@@ -232,8 +234,8 @@ class Run:
     row = metrics.RoundMetrics(round_number)
     if result.metrics is not None:
       row = metrics.of_round(round_number, result, self._plan.clip_norm, self._capabilities)
-      row.bytes_up_per_client = self._plan.update_bytes(self._dimension) + 4 * self._process.upload_numbers
-      row.bytes_down_per_client = 4 * (self._dimension + self._process.download_numbers)
+      row.bytes_up_per_client = self._plan.update_bytes(self._process.update_size) + 4 * self._process.upload_numbers
+      row.bytes_down_per_client = 4 * (self._num_weights + self._process.download_numbers)
       # Working it out takes longer than many a round.
       row.epsilon = segments_lib.epsilon_of(self._history(round_number).accounted) if is_evaluated or is_saved else None
     if is_evaluated:
@@ -283,7 +285,7 @@ class Run:
       **figures.of_rounds(self._config, self._rows),
       **figures.of_personalization(self._config, self._model, _weights(state), self._shards, self._workers),
       **{name: entries[name] for name in ('model', 'epsilon', 'training_epsilon', 'delta')},
-      'weights': self._dimension,
+      'weights': self._num_weights,
       'xla': self._runtime.use_xla,
     }
     run_directory.write_json(self._config.output_dir, reading.FIGURES, found)

@@ -16,6 +16,7 @@ from tests.tff_tasks import fakes
 from tff_tasks.algorithms import base
 from tff_tasks.algorithms import client_work
 from tff_tasks.algorithms import fed_avg
+from tff_tasks.algorithms import fed_nova
 from tff_tasks.algorithms import learning_process
 from tff_tasks.algorithms import local_algorithm
 from tff_tasks.algorithms import local_sgd
@@ -41,12 +42,14 @@ class ClientWorkTest(absltest.TestCase):
     parts = client_work.build_parts(context, fed_avg.FedAvg())
     update = parts.client_work.next.type_signature.result.result.member.update
     self.assertTrue(context.weights_type.trainable.is_equivalent_to(update))
-    self.assertEqual(parts[2:], (0, 0, 0))
+    self.assertEqual(parts[2:], (0, 0, 0, context.num_weights))
 
   def test_counts_what_travels_beside_it(self) -> None:
     context = _context()
-    size = sum(weight.size for weight in context.model.initial_weights)
-    self.assertEqual(client_work.build_parts(context, scaffold.Scaffold())[2:], (size, size, size))
+    size = context.num_weights
+    self.assertEqual(client_work.build_parts(context, scaffold.Scaffold())[2:], (size, size, size, size))
+    self.assertEqual(client_work.build_parts(context, fed_nova.FedNova())[2:], (0, 0, 0, size + 2))
+    self.assertEqual(client_work.build_parts(context, fed_nova.FedNova(5.0))[2:], (0, 0, 0, size))
 
   def test_takes_what_the_data_source_gives(self) -> None:
     shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))

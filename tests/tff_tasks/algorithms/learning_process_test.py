@@ -191,20 +191,34 @@ class _Parts:
     return client_work.build_parts(context, fed_avg.FedAvg())
 
 
+@dataclasses.dataclass(frozen=True)
+class _SendsMore(local_algorithm.LocalAlgorithm):
+  """An algorithm with one number more in its update than the model has weights."""
+
+  def finish(self, client: local_algorithm.Client, trained: local_algorithm.Weights) -> local_algorithm.Update:
+    return local_algorithm.Update((*super().finish(client, trained).update, tf.ones([])))
+
+
 class RefusalTest(parameterized.TestCase):
-  @parameterized.named_parameters(('sums', scaffold.Scaffold()), ('larger', fed_nova.FedNova()))
-  def test_what_gets_no_noise_is_refused_under_noise(self, algorithm: local_algorithm.Algorithm) -> None:
+  def test_what_gets_no_noise_is_refused_under_noise(self) -> None:
     build: Any = algorithm_rounds.build_process
     with self.assertRaisesRegex(
-      ValueError, r'Expected updates of \d+ numbers and nothing summed beside them under noise, .* choose another'
+      ValueError, r'Expected nothing summed beside the updates under noise, found \d+ numbers: choose another'
     ):
-      build(algorithm, plan=algorithm_rounds.PRIVATE)
+      build(scaffold.Scaffold(), plan=algorithm_rounds.PRIVATE)
     build(fed_nova.FedNova(5.0), plan=algorithm_rounds.PRIVATE)
-    build(algorithm, plan=dataclasses.replace(algorithm_rounds.PRIVATE, noise_multiplier=0.0))
+    build(scaffold.Scaffold(), plan=dataclasses.replace(algorithm_rounds.PRIVATE, noise_multiplier=0.0))
+
+  @parameterized.parameters(algorithm_rounds.PLAIN, algorithm_rounds.PRIVATE)
+  def test_an_update_of_another_size_than_said_is_refused(self, plan: plan_lib.PrivacyPlan) -> None:
+    size = algorithm_rounds.begin().size
+    with self.assertRaisesRegex(ValueError, f'Expected updates of {size} numbers, .*, found {size + 1}: correct'):
+      algorithm_rounds.build_process(_SendsMore(), plan=plan)
+    self.assertEqual(algorithm_rounds.build_process(fed_nova.FedNova(), plan=plan).update_size, size + 2)
 
   def test_parts_with_a_state_are_refused_under_noise(self) -> None:
     """It may come from a sum of anything."""
-    with self.assertRaisesRegex(ValueError, 'found (\\d+) numbers and 1 beside them: .* set --noise_multiplier=0'):
+    with self.assertRaisesRegex(ValueError, 'found 1 numbers: .* set --noise_multiplier=0'):
       algorithm_rounds.build_process(_Parts(), plan=algorithm_rounds.PRIVATE)
     algorithm_rounds.build_process(_Parts())
 

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 import dataclasses
 import functools
 import itertools
@@ -50,16 +51,21 @@ def _as_dataset(features: np.ndarray, labels: np.ndarray, count: int, seed: np.n
 
 
 def _train(
-  model: functional_model_lib.FunctionalModel, dataset: client_data.ClientDataset, training: local_sgd.LocalTraining
+  model: functional_model_lib.FunctionalModel,
+  dataset: client_data.ClientDataset,
+  training: local_sgd.LocalTraining,
+  indices: Sequence[int] | None = None,
 ) -> tuple[list[np.ndarray], task_lib.Sums]:
   """Runs our local SGD in a graph, which is where TFF runs it."""
   with tf.Graph().as_default(), tf.compat.v1.Session() as session:
     sgd = local_sgd.LocalSgd(model, training, client_data.ClientDataset(*map(tf.constant, dataset)))
-    return session.run(sgd.run(list(map(tf.constant, model.initial_weights))))
+    return session.run(sgd.run(list(map(tf.constant, model.initial_weights)), indices))
 
 
-def _batches(dataset: client_data.ClientDataset, training: local_sgd.LocalTraining) -> list[list[int]]:
-  """Returns the numbers of the examples of each batch, -1 for what only fills it up."""
+def _batches(
+  dataset: client_data.ClientDataset, training: local_sgd.LocalTraining, half: int | None = None
+) -> list[list[int]]:
+  """Returns the numbers of the examples of each batch, of all or of a half, -1 for what only fills it up."""
   seen: list[list[int]] = []
 
   class Seeing(local_sgd.LocalSgd):
@@ -68,7 +74,8 @@ def _batches(dataset: client_data.ClientDataset, training: local_sgd.LocalTraini
       return state
 
   model: Any = None  # Not asked for anything; and executed at once, the loops are Python's.
-  Seeing(model, training, client_data.ClientDataset(*map(tf.constant, dataset))).run([tf.zeros([1])])
+  sgd: local_sgd.LocalSgd = Seeing(model, training, client_data.ClientDataset(*map(tf.constant, dataset)))
+  (sgd if half is None else sgd.halves()[half]).run([tf.zeros([1])])
   return seen
 
 
@@ -124,7 +131,24 @@ class OrderTest(parameterized.TestCase):
     self.assertEqual(_batches(_numbered(12, 12), _training(2)), batches)
 
   def test_without_examples_there_is_no_batch(self) -> None:
-    self.assertEmpty(_batches(_numbered(0, 12), _training(2)))
+    for half in (None, 0, 1):
+      self.assertEmpty(_batches(_numbered(0, 12), _training(2), half))
+
+  @parameterized.product(count=(1, 2, 7, 12), size=(0, 2))
+  def test_halves_have_each_example_once(self, count: int, size: int) -> None:
+    dataset = _numbered(count, 12)._replace(work=np.array([2, size], np.int32))
+    training = local_sgd.LocalTraining(_RATE, 3, 2, is_by_client=bool(size))
+    first, second = (_numbers(_batches(dataset, training, half)) for half in (0, 1))
+    self.assertEqual((len(first), len(second)), (2 * (count // 2), 2 * (count - count // 2)))
+    self.assertEqual(sorted([*first, *second]), sorted([*range(count)] * 2))
+    self.assertEmpty(set(first) & set(second))
+
+  def test_halves_are_drawn(self) -> None:
+    """Each of 12 examples is in the first half of 240 clients 120 times, deviating by 7.7: 46 is six of those."""
+    halves = [_numbers(_batches(_numbered(12, 12, seed), _training(), 0)) for seed in range(240)]
+    counts = np.bincount(np.concatenate(halves), minlength=12)
+    self.assertEqual(counts.sum(), 240 * 6)
+    self.assertTrue((np.abs(counts - 120) < 46).all(), counts)
 
   def test_orders_are_uniform(self) -> None:
     """Each of 12 examples is in the first quarter of 240 orders 60 times, deviating by 6.7: 40 is six of those."""
@@ -132,6 +156,10 @@ class OrderTest(parameterized.TestCase):
     counts = np.bincount(np.concatenate(first), minlength=12)
     self.assertEqual(counts.sum(), 240 * 3)
     self.assertTrue((np.abs(counts - 60) < 40).all(), counts)
+
+
+def _numbers(batches: list[list[int]]) -> list[int]:
+  return [number for batch in batches for number in batch if number >= 0]
 
 
 class LocalSgdTest(parameterized.TestCase):
@@ -162,6 +190,30 @@ class LocalSgdTest(parameterized.TestCase):
     expected = _train_with_keras(model, dataset, _batches(_numbered(10, 12), training), optimizer)
     for ours, theirs in zip(trained, expected, strict=True):
       np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+  @parameterized.parameters('momentum', 'sgd')
+  def test_some_weights_are_trained_as_keras_trains_layers(self, name: str) -> None:
+    build_model, schema = _CASES['text']
+    functional_model, dataset = functional_model_lib.FunctionalModel(build_model, 1), _dataset(schema, 10, 12)
+    training = local_sgd.LocalTraining(_RATE, 3, 2, name)
+    trained, _ = _train(functional_model, dataset, training, functional_model.layers['logits'])
+    model = build_model()
+    model.set_weights(functional_model.initial_weights)
+    for layer in model.layers[:-1]:
+      layer.trainable = False
+    optimizer = tf.keras.optimizers.SGD(_RATE, momentum=0.9 if name == 'momentum' else 0.0)
+    expected = _train_with_keras(model, dataset, _batches(_numbered(10, 12), training), optimizer)
+    for ours, theirs, before in zip(trained, expected, functional_model.initial_weights, strict=True):
+      np.testing.assert_allclose(ours, theirs, atol=1e-5)
+      self.assertEqual(np.array_equal(ours, before), ours.shape not in ((5, 10), (10,)))
+
+  def test_a_bound_is_for_the_weights_that_are_trained(self) -> None:
+    build_model, schema = _CASES['text']
+    model, dataset = functional_model_lib.FunctionalModel(build_model, 1), _dataset(schema, 3, 3)
+    training = local_sgd.LocalTraining(_RATE, 3, 1, max_gradient_norm=0.01)
+    trained, _ = _train(model, dataset, training, model.layers['logits'])
+    moved = [after - before for before, after in zip(model.initial_weights, trained, strict=True)]
+    self.assertAlmostEqual(np.sqrt(sum(np.sum(part**2) for part in moved)), _RATE * 0.01, delta=1e-6)
 
   def test_no_step_is_longer_than_its_bound(self) -> None:
     build_model, schema = _CASES['text']

@@ -32,7 +32,7 @@ class ReleasesTest(absltest.TestCase):
   def setUp(self) -> None:
     super().setUp()
     self._run_dir = self.create_tempdir().full_path
-    self._releases = releasing.Releases(self._config(self._run_dir), fakes.SCHEMA, 5, [])
+    self._releases = releasing.Releases(self._config(self._run_dir), fakes.SCHEMA, 5, [], 7)
 
   def _config(self, run_dir: str) -> config_lib.Config:
     return dataclasses.replace(
@@ -56,6 +56,11 @@ class ReleasesTest(absltest.TestCase):
     again = self._release(fakes.history().after(4))
     self.assertEqual(again['algorithm'], 'fed_prox (mu=0.1, nu=2), krum (byzantine=1)')
     self.assertNotIn('branched', ' '.join(ledger['not_covered']))
+    # Of the numbers that travel, which may be fewer than the weights.
+    self.assertEqual(
+      (ledger['sensitivity'], ledger['noise_stddev']), (fakes.PLAN.norm_bound(7), fakes.PLAN.noise_stddev(7))
+    )
+    self.assertNotEqual(ledger['sensitivity'], fakes.PLAN.norm_bound(12))
 
   def test_a_bigram_stands_in_the_ledger_of_a_sequence_alone(self) -> None:
     label = schema_lib.Feature('label', 'int8', ())
