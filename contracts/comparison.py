@@ -1,4 +1,4 @@
-"""What an accuracy says: beside the baselines on the same held-out users, and beside what the model can answer. A leaf.
+"""What an accuracy says: beside the baselines on the same held-out users, and beside what the model can answer.
 
 Made of the figures of `run.json`, which are missing, null or NaN where nothing was measured.
 """
@@ -6,6 +6,8 @@ Made of the figures of `run.json`, which are missing, null or NaN where nothing 
 from collections.abc import Mapping
 import math
 from typing import Any
+
+from contracts import personalization
 
 # Less than this above the baseline is no success.
 _MARGIN = 0.01
@@ -32,17 +34,18 @@ def name_baselines(run: Mapping[str, Any]) -> str | None:
 
 def judge(run: Mapping[str, Any]) -> str | None:
   """Returns a sentence for a model that is no better than the best baseline, or hardly, and None for a better one."""
-  accuracy, baseline = _read(run, 'accuracy'), _read(run, 'baseline_accuracy')
+  accuracy, baseline = _accuracy_in_use(run), _read(run, 'baseline_accuracy')
   if accuracy is None or baseline is None or accuracy >= baseline + _MARGIN:
     return None
   verdict = 'does not beat' if accuracy <= baseline else 'hardly beats'
-  return f'The model {verdict} the baseline ({run["baseline"]}): {accuracy:.1%} against {baseline:.1%}.'
+  when = ' after reconstruction' if personalization.has_local_layers(run) else ''
+  return f'The model{when} {verdict} the baseline ({run["baseline"]}): {accuracy:.1%} against {baseline:.1%}.'
 
 
 def describe_ranking(run: Mapping[str, Any]) -> str | None:
   """Returns a sentence on the rank of the true answers, and None where the task does not measure it."""
   top, reciprocal = _read(run, 'top_10_accuracy'), _read(run, 'mean_reciprocal_rank')
-  if top is None or reciprocal is None:
+  if top is None or reciprocal is None or personalization.has_local_layers(run):  # Measured before reconstruction.
     return None
   return (
     f'The true answer is among the first 10 of the model {top:.1%} of the time; the mean reciprocal rank is '
@@ -52,7 +55,7 @@ def describe_ranking(run: Mapping[str, Any]) -> str | None:
 
 def explain_coverage(run: Mapping[str, Any]) -> str | None:
   """Returns a sentence on the answers that are outside of the model's classes, None where no answer can be."""
-  accuracy, coverage = _read(run, 'accuracy'), _read(run, 'coverage')
+  accuracy, coverage = _accuracy_in_use(run), _read(run, 'coverage')
   if coverage == 1 and _read(run, 'bigram_accuracy') is not None:
     return 'Coverage: the model can give all of the true answers.'
   if coverage is None or coverage == 1:
@@ -60,6 +63,15 @@ def explain_coverage(run: Mapping[str, Any]) -> str | None:
   share = f'{coverage:.1%}' if coverage < 0.9995 else 'more than 99.9%'
   sentence = f'Coverage: the model can give {share} of the true answers, and accuracy is measured on these'
   return f'{sentence}.' if accuracy is None else f'{sentence}; {accuracy * coverage:.1%} of all answers are right.'
+
+
+def _accuracy_in_use(run: Mapping[str, Any]) -> float | None:
+  """Returns the accuracy of the model as it is used: with local layers, the mean over users after reconstruction."""
+  return (
+    _read(run[personalization.FIGURES], 'accuracy_after')
+    if personalization.has_local_layers(run)
+    else _read(run, 'accuracy')
+  )
 
 
 def _read(run: Mapping[str, Any], name: str) -> float | None:

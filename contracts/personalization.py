@@ -17,11 +17,16 @@ from contracts import run_directory
 
 # The key of the figures in run.json.
 FIGURES = 'personalization'
+# The key of the ledger that says how a device reconstructs local layers.
+ON_DEVICE = 'on_device'
 # What became of a user: measured before and after; without two examples, or without an answer to measure on; with
 # weights or a loss that are not finite after fine-tuning.
 MEASURED, NOT_MEASURED, DIVERGED = OUTCOMES = ('measured', 'not_measured', 'diverged')
 
+# Of an accuracy of a model with local layers as it was released.
+NOT_RECONSTRUCTED = ' with the local layers at their initial weights'
 _MOST_NAMED = 3
+_LOWER = 'lower --personalize_learning_rate'
 # The users with the lowest accuracy are one in so many.
 _DECILE = 10
 _FLOAT = (float, int, type(None))
@@ -31,6 +36,7 @@ _FORM = {
   'batch_size': int,
   'split': str,
   'is_ordered': bool,
+  'local_layers?': [str],
   'users': int,
   'not_measured': int,
   'diverged': int,
@@ -45,14 +51,19 @@ _FORM = {
   'worse': int,
   'sha256': str,
 }
+_ON_DEVICE_FORM = {'epochs': int, 'learning_rate': (float, int), 'batch_size': int, 'local_layers': [str]}
 
 
 class FineTuning(NamedTuple):
-  """How users are fine-tuned: epochs of local SGD at a learning rate, with so many examples a step."""
+  """How users are fine-tuned: epochs of local SGD at a learning rate, with so many examples a step.
+
+  `local_layers` names the layers that are trained and the others are frozen; empty: all layers are trained.
+  """
 
   epochs: int
   learning_rate: float
   batch_size: int
+  local_layers: tuple[str, ...] = ()
 
 
 class User(NamedTuple):
@@ -84,7 +95,7 @@ def summarize(users: Sequence[User], tuning: FineTuning, split: str, is_ordered:
   measured = [user for user in users if user.outcome == MEASURED]
   diverged = [user.client_id for user in users if user.outcome == DIVERGED]
   return {
-    **tuning._asdict(),
+    **to_json(tuning),
     'split': split,
     'is_ordered': is_ordered,
     'users': len(measured),
@@ -105,7 +116,44 @@ def summarize(users: Sequence[User], tuning: FineTuning, split: str, is_ordered:
 def is_of(run: Mapping[str, Any], tuning: FineTuning) -> bool:
   """Returns whether `run.json` has figures of this fine-tuning."""
   figures = run.get(FIGURES, {})
-  return tuning == tuple(figures.get(name) for name in FineTuning._fields)
+  return all(figures.get(name, []) == value for name, value in to_json(tuning).items())
+
+
+def to_json(tuning: FineTuning) -> dict[str, Any]:
+  """Returns a fine-tuning as JSON has it."""
+  return {**tuning._asdict(), 'local_layers': list(tuning.local_layers)}
+
+
+def of_ledger(ledger: Mapping[str, Any]) -> FineTuning | None:
+  """Returns how a device reconstructs the local layers of a released model; None if it has none.
+
+  Args:
+    ledger: The privacy ledger of the model.
+
+  Raises:
+    ValueError: If the ledger says something else there.
+  """
+  if ON_DEVICE not in ledger:
+    return None
+  try:
+    sealed_json.check(value := ledger[ON_DEVICE], _ON_DEVICE_FORM)
+  except ValueError as error:
+    raise ValueError(
+      f'Expected {ON_DEVICE} of a privacy ledger to say how local layers are reconstructed, found {error}: repeat the '
+      'training command, which writes it again.'
+    ) from error
+  return FineTuning(value['epochs'], value['learning_rate'], value['batch_size'], tuple(value['local_layers']))
+
+
+def to_ledger(tuning: FineTuning) -> dict[str, Any]:
+  """Returns what the ledger of a model with local layers says of them, for people and for `of_ledger`."""
+  names, steps = ', '.join(tuning.local_layers), f'{tuning.epochs} epoch{"s" * (tuning.epochs != 1)} of SGD'
+  text = (
+    f'{names}: never sent by a client, which reconstructs them in each round; the released model has them at the '
+    f'weights that the run began with. Reconstruct on the device before use: {steps} on its own examples, learning '
+    f'rate {tuning.learning_rate:g}, {tuning.batch_size} examples a step, the other layers frozen'
+  )
+  return {'local_layers': text, ON_DEVICE: to_json(tuning)}
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -117,6 +165,11 @@ def _worst_decile(values: Sequence[float]) -> float | None:
   return _mean(sorted(values)[: -(-len(values) // _DECILE)])
 
 
+def has_local_layers(run: Mapping[str, Any]) -> bool:
+  """Returns whether the model that figures are of has local layers, which a device reconstructs before use."""
+  return bool(run.get(FIGURES, {}).get('local_layers'))
+
+
 def describe(run: Mapping[str, Any]) -> list[str]:
   """Returns what the figures under `FIGURES` say in sentences, none if there are no such figures."""
   if FIGURES not in run:
@@ -124,8 +177,10 @@ def describe(run: Mapping[str, Any]) -> list[str]:
   figures = run[FIGURES]
   before, after = (figures[f'accuracy_{when}'] for when in ('before', 'after'))
   part, epochs, users = 'the first' if figures['is_ordered'] else 'a random', figures['epochs'], figures['users']
+  local = ', '.join(figures.get('local_layers', ()))
+  name = f'Reconstruction of the local layers {local}' if local else 'Fine-tuning'
   what = (
-    f'Fine-tuning ({epochs} epoch{"s" * (epochs != 1)}, learning rate {figures["learning_rate"]:g}) on {part} half of '
+    f'{name} ({epochs} epoch{"s" * (epochs != 1)}, learning rate {figures["learning_rate"]:g}) on {part} half of '
     f'the examples of each {figures["split"]} user'
   )
   sentences = [f'{what}: nobody could be measured.']
@@ -145,10 +200,12 @@ def describe(run: Mapping[str, Any]) -> list[str]:
 def _describe_diverged(figures: Mapping[str, Any]) -> list[str]:
   if not figures['diverged']:
     return []
+  is_local = figures.get('local_layers')
+  remedy = 'lower --client_learning_rate, or set reconstruction_learning_rate' if is_local else _LOWER
   more = f' and {figures["diverged"] - _MOST_NAMED:,} more' if figures['diverged'] > _MOST_NAMED else ''
   return [
     f'{figures["diverged"]:,} diverged and are in no mean (client {", ".join(figures["diverged_clients"])}{more}): '
-    'lower --personalize_learning_rate.'
+    f'{remedy}.'
   ]
 
 

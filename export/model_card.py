@@ -9,6 +9,7 @@ import jinja2
 from common import printable
 from contracts import comparison
 from contracts import guarantees
+from contracts import personalization
 from export import usage
 
 _TEMPLATE = 'model_card.md.j2'
@@ -53,6 +54,7 @@ def render(
     versions=versions,
     usage=usage.describe(steps['examples']),
     comparison=comparison.describe(run),
+    reconstruction=' '.join(personalization.describe(run)[:1]),
     flags=[(name, value) for name, value in flags if not name.endswith(_PATHS)],
   )
 

@@ -62,15 +62,22 @@ def main() -> None:
       model_folder.publish(staging, _OUTPUT_DIR.value)
   if record['variants']:
     _update_report()
-    print(summarize(record, _OUTPUT_DIR.value))
+    local_layers = run_directory.read_json(_RUN_DIR.value, run_directory.LEDGER).get('local_layers', '')
+    print(summarize(record, _OUTPUT_DIR.value, local_layers))
   for name, reason in record['failed'].items():
     print(f'error: {name} failed: {reason}', file=sys.stderr)
   if record['failed']:
     sys.exit(1)
 
 
-def summarize(record: Mapping[str, Any], output_dir: str) -> str:
-  """Returns the figures of an export as a plain table."""
+def summarize(record: Mapping[str, Any], output_dir: str, local_layers: str = '') -> str:
+  """Returns the figures of an export as a plain table.
+
+  Args:
+    record: What parity.json holds.
+    output_dir: Where the export is.
+    local_layers: What the ledger says of them; empty if the model has none.
+  """
   positions = '' if record['positions'] == record['examples'] else f' ({record["positions"]:,} positions)'
   lines = [
     f'Exported {record["task"]} to {output_dir} in {record["seconds"]:.0f} s.',
@@ -85,6 +92,8 @@ def summarize(record: Mapping[str, Any], output_dir: str) -> str:
       f'{variant["max_logit_difference"]:>12.2g}{variant["accuracy"]:>10.2%}'
     )
   lines += [f'{variant["path"]}: {variant["summary"]}' for variant in record['variants'].values()]
+  if local_layers:
+    lines.append(f'These accuracies are before reconstruction. Local layers: {local_layers}.')
   return '\n'.join(lines)
 
 

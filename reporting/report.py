@@ -3,7 +3,8 @@
 Written after training, and again with the model files' figures after an export.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+import functools
 import hashlib
 import math
 import os
@@ -74,7 +75,10 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
     parity=run_directory.read_parity(model_dir) if model_dir else {},
     flags=run_directory.read_flags(run_dir),
     personalized=personalization.describe(run),
-    users=user_chart.draw(personalization.read(run_dir, run)),
+    users=user_chart.draw(
+      personalization.read(run_dir, run),
+      'reconstruction' if personalization.has_local_layers(run) else 'fine-tuning',
+    ),
     charts=_draw_charts(metrics, privacy, run),
     about='' if _has_equal_cohorts(metrics, run) else 'about ',
   )
@@ -120,16 +124,14 @@ def _draw_charts(
 
   clip_norm, baseline = privacy.get('clip_norm'), run.get('eval_baseline_accuracy')
   eval_split = run.get('eval_split', 'test')
+  limit = None if baseline is None else (run['baseline'], baseline)
+  is_reconstructed = 'eval_after_reconstruction' in metrics
+  draw = _draw_reconstructed if is_reconstructed else _draw_accuracy
+  of_accuracy = functools.partial(chart, unit='percent', limit=limit)
+  held_out = 'held-out, before reconstruction' if is_reconstructed else 'held-out'
   return [
-    chart(
-      'Accuracy',
-      f'Training users as they learn, and users who took no part ({eval_split} split).',
-      lines(accuracy='training', eval_accuracy='held-out', eval_accuracy_per_user='held-out, by user'),
-      _explain_gap(metrics),
-      unit='percent',
-      limit=None if baseline is None else (run['baseline'], baseline),
-    ),
-    chart('Loss', 'Cross entropy in nats; lower is better.', lines(loss='training', eval_loss='held-out')),
+    *draw(of_accuracy, lines, f'users who took no part ({eval_split} split)', _explain_gap(metrics)),
+    chart('Loss', 'Cross entropy in nats; lower is better.', lines(loss='training', eval_loss=held_out)),
     chart(
       'Privacy spent',
       'Epsilon of all models so far; lower protects more.',
@@ -158,6 +160,33 @@ def _draw_charts(
       unit='percent',
       from_zero=True,
     ),
+  ]
+
+
+def _draw_accuracy(
+  chart: Callable[..., Chart], lines: Callable[..., list[charts.Series]], whom: str, note: str | None
+) -> list[Chart]:
+  series = lines(accuracy='training', eval_accuracy='held-out', eval_accuracy_per_user='held-out, by user')
+  return [chart('Accuracy', f'Training users as they learn, and {whom}.', series, note)]
+
+
+def _draw_reconstructed(
+  chart: Callable[..., Chart], lines: Callable[..., list[charts.Series]], whom: str, note: str | None
+) -> list[Chart]:
+  """Returns the accuracies of a model with local layers; `note` explains another gap."""
+  del note
+  means = lines(
+    accuracy='training, reconstructed',
+    eval_after_reconstruction='held-out, reconstructed',
+    eval_before_reconstruction='held-out, before',
+  )
+  lowest = lines(
+    eval_worst_decile_after_reconstruction='reconstructed', eval_worst_decile_before_reconstruction='before'
+  )
+  text = f'Training users as they learn, and, as a mean over users, {whom}: before and after reconstruction.'
+  return [
+    chart('Accuracy', text, means),
+    chart('Accuracy of the lowest tenth', f'The tenth with the lowest accuracy of the {whom}.', lowest),
   ]
 
 

@@ -19,8 +19,13 @@ class UserChart(NamedTuple):
   svg: markupsafe.Markup
 
 
-def draw(users: Sequence[personalization.User]) -> UserChart:
-  """Returns the chart of users, of a sample where they are many."""
+def draw(users: Sequence[personalization.User], what: str = 'fine-tuning') -> UserChart:
+  """Returns the chart of users, of a sample where they are many.
+
+  Args:
+    users: All of them.
+    what: What was done between before and after.
+  """
   measured = [user for user in users if user.outcome == personalization.MEASURED]
   # In the order of hashed ids, so that some at equal distances are random ones.
   shown = measured[:: max(1, -(-len(measured) // _MOST_POINTS))]
@@ -28,4 +33,4 @@ def draw(users: Sequence[personalization.User]) -> UserChart:
   pairs = [(user.accuracy_before, user.accuracy_after) for user in shown]
   # Safe to mark: drawn from numbers and from the words here.
   svg = markupsafe.Markup(charts.draw_pairs('users', pairs, ('accuracy before', 'accuracy after')))
-  return UserChart(f'Above the line, fine-tuning helped.{sample}', svg)
+  return UserChart(f'Above the line, {what} helped.{sample}', svg)

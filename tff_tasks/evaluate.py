@@ -52,10 +52,11 @@ def main() -> None:
   if _JSON.value:
     print(json.dumps(run_directory.finite(figures), indent=1))
     return
+  note = f'{personalization.NOT_RECONSTRUCTED}:' if personalization.has_local_layers(figures) else ''
   print(
     f'Round {figures["round"]} of {figures["task"]} on {figures["clients"]:,} {figures["split"]} users of '
     f'{figures["data_set"]} ({figures["examples"]:,} examples):',
-    f'accuracy {figures["accuracy"]:.1%}, as a mean over users {figures["accuracy_per_user"]:.1%}, loss '
+    f'accuracy{note} {figures["accuracy"]:.1%}, as a mean over users {figures["accuracy_per_user"]:.1%}, loss '
     f'{figures["loss"]:.3f}.',
     *comparison.describe(figures),
     *personalization.describe(figures),

@@ -76,6 +76,20 @@ class ComparisonTest(parameterized.TestCase):
     )
     self.assertIsNone(comparison.explain_coverage({**_RUN, 'bigram_accuracy': None}))
 
+  def test_a_model_with_local_layers_is_judged_after_their_reconstruction(self) -> None:
+    found = {'local_layers': ['logits'], 'accuracy_before': 0.1, 'accuracy_after': 0.3}
+    run = {**_RUN, 'accuracy': 0.1, 'coverage': 0.5, 'personalization': found}
+    ranks = {'top_10_accuracy': 0.341, 'mean_reciprocal_rank': 0.2131}
+    self.assertIsNone(comparison.judge(run))
+    self.assertIn('; 15.0% of all answers are right.', comparison.describe({**run, **ranks})[-1])
+    self.assertIsNone(comparison.describe_ranking({**run, **ranks}))
+    worse = {**run, 'personalization': {**found, 'accuracy_after': 0.2}}
+    self.assertEqual(
+      comparison.judge(worse),
+      'The model after reconstruction does not beat the baseline (bigram): 20.0% against 27.6%.',
+    )
+    self.assertIsNone(comparison.judge({**run, 'personalization': {**found, 'accuracy_after': None}}))
+
   @parameterized.parameters(None, math.nan)
   def test_nothing_is_said_of_what_was_not_measured(self, value: float | None) -> None:
     names = [name for name, known in _RUN.items() if isinstance(known, float)]

@@ -42,7 +42,8 @@ class SummarizeTest(parameterized.TestCase):
     # A tenth of eleven users, rounded up: not the same two before and after.
     self.assertAlmostEqual(found['worst_decile_before'], (0.1 + 0.2) / 2)
     self.assertAlmostEqual(found['worst_decile_after'], (0.02 + 0.15) / 2)
-    self.assertEqual((found['epochs'], found['learning_rate'], found['batch_size'], found['split']), (*_TUNING, 'test'))
+    tuning = {name: found[name] for name in _TUNING._fields}
+    self.assertEqual((tuning, found['split']), (personalization.to_json(_TUNING), 'test'))
 
   def test_who_diverged_is_counted_and_in_no_mean(self) -> None:
     users = [_user(1, 0.2, 0.4), *map(_diverged, range(2, 7))]
@@ -82,12 +83,51 @@ class SummarizeTest(parameterized.TestCase):
     self.assertStartsWith(said, 'Fine-tuning (1 epoch, learning rate 0.5) on a random half of the examples')
     self.assertEmpty(personalization.describe({'accuracy': 0.5}))
 
+  def test_reconstruction_is_said_in_sentences(self) -> None:
+    tuning = _TUNING._replace(local_layers=('dense', 'logits'))
+    figures = personalization.summarize([_user(1, 0.2, 0.4), _diverged(2)], tuning, 'validation', False)
+    run = {personalization.FIGURES: figures}
+    said = personalization.describe(run)
+    self.assertEqual(
+      said[0],
+      'Reconstruction of the local layers dense, logits (2 epochs, learning rate 0.5) on a random half of the examples '
+      'of each validation user: accuracy on the other half 20.0% before, 40.0% after, as a mean over 1 users.',
+    )
+    self.assertEndsWith(said[-1], 'lower --client_learning_rate, or set reconstruction_learning_rate.')
+    self.assertTrue(personalization.has_local_layers(run))
+    self.assertTrue(personalization.is_of(json.loads(json.dumps(run)), tuning))
+    self.assertFalse(personalization.is_of(run, _TUNING))
+
+  def test_figures_of_an_earlier_version_name_no_layers(self) -> None:
+    run = {personalization.FIGURES: self._summarize(_user(1, 0.2, 0.4))}
+    del run[personalization.FIGURES]['local_layers']
+    self.assertTrue(personalization.is_of(run, _TUNING))
+    self.assertFalse(personalization.has_local_layers(run))
+    self.assertStartsWith(personalization.describe(run)[0], 'Fine-tuning (2 epochs')
+
   def test_knows_what_it_was_measured_with(self) -> None:
     run = {personalization.FIGURES: self._summarize(_user(1, 0.2, 0.4))}
     self.assertTrue(personalization.is_of(run, _TUNING))
     self.assertFalse(personalization.is_of(run, _TUNING._replace(epochs=3)))
     self.assertFalse(personalization.is_of(run, _TUNING._replace(learning_rate=0.25)))
     self.assertFalse(personalization.is_of({}, _TUNING))
+
+
+class LedgerTest(absltest.TestCase):
+  def test_says_how_a_device_reconstructs(self) -> None:
+    tuning = personalization.FineTuning(1, 0.25, 4, ('logits',))
+    ledger = json.loads(json.dumps(personalization.to_ledger(tuning)))
+    self.assertEqual(personalization.of_ledger(ledger), tuning)
+    self.assertEqual(
+      ledger['local_layers'],
+      'logits: never sent by a client, which reconstructs them in each round; the released model has them at the '
+      'weights that the run began with. Reconstruct on the device before use: 1 epoch of SGD on its own examples, '
+      'learning rate 0.25, 4 examples a step, the other layers frozen',
+    )
+    self.assertIsNone(personalization.of_ledger({'epsilon': 1.0}))
+    del ledger[personalization.ON_DEVICE]['epochs']
+    with self.assertRaisesRegex(ValueError, 'Expected on_device of a privacy ledger .* found no epochs: repeat'):
+      personalization.of_ledger(ledger)
 
 
 class FilesTest(parameterized.TestCase):

@@ -4,6 +4,7 @@ from typing import Any
 
 from absl.testing import absltest
 
+from contracts import personalization
 from export import model_card
 from export import preprocessing
 from pipelines.featurizers import table
@@ -93,6 +94,19 @@ class ModelCardTest(absltest.TestCase):
     self.assertIn('19.1% of all answers are right.\n\n## Input', card)
     self.assertNotIn('does not beat', card)
     self.assertIn('The model does not beat the baseline (bigram): 20.0% ', _render(run={**_RUN, 'accuracy': 0.2}))
+
+  def test_local_layers(self) -> None:
+    tuning = personalization.FineTuning(2, 0.5, 4, ('logits',))
+    user = personalization.User('ab' * 16, personalization.MEASURED, 3, 4, 0.25, 0.5, 2.0, 1.0)
+    run = {**_RUN, 'personalization': personalization.summarize([user], tuning, 'test', True)}
+    card = _render({**fakes.privacy(), **personalization.to_ledger(tuning)}, {**run, 'accuracy': 0.2})
+    self.assertIn('**Local layers**: logits: never sent by a client', card)
+    self.assertIn('Reconstruct on the device before use: 2 epochs of SGD', card)
+    self.assertIn('as it is in the files, before the local layers are reconstructed. Each file was run', card)
+    self.assertIn('accuracy on the other half 25.0% before, 50.0% after, as a mean over 1 users. Always ans', card)
+    self.assertNotIn('does not beat', card)
+    for name in ('Local layers', 'reconstruct'):
+      self.assertNotIn(name, _render())
 
   def test_positions_are_counted_where_an_example_has_several(self) -> None:
     card = _render(parity={'positions': 1953})

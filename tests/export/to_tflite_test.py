@@ -30,7 +30,8 @@ _FILES = (
 _SUMMARIZE = """
 from export import to_tflite
 record = {'task': 'classification', 'seconds': 6.2, 'keras_accuracy': 0.5, 'majority_accuracy': 0.25, 'variants': {}}
-print(to_tflite.summarize({**record, 'examples': 890, 'positions': 890}, 'model'))
+for local_layers in ('', 'logits: reconstruct them'):
+  print(to_tflite.summarize({**record, 'examples': 890, 'positions': 890}, 'model', local_layers))
 """
 
 
@@ -192,6 +193,8 @@ class ToTfliteTest(parameterized.TestCase):
     command = [sys.executable, '-c', _SUMMARIZE]
     output = subprocess.run(command, cwd=layout.ROOT, capture_output=True, text=True, check=True).stdout
     self.assertIn('Checked on 890 examples of held-out users', output)
+    before = 'These accuracies are before reconstruction. Local layers: logits: reconstruct them.\n'
+    self.assertEqual((output.count('before reconstruction'), output.endswith(before)), (1, True))
 
   @parameterized.parameters(signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
   def test_stopped_it_leaves_no_process_and_no_complete_folder(self, stop: signal.Signals) -> None:

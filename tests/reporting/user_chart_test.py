@@ -21,7 +21,15 @@ def _user(number: int) -> personalization.User:
   return personalization.User(f'{number:032x}', personalization.MEASURED, 3, 4, 0.25, after, 2.5, 1.5)
 
 
+# Columns of metrics.csv.
+_RECONSTRUCTED = [
+  f'eval_{whose}{when}_reconstruction' for whose in ('', 'worst_decile_') for when in ('before', 'after')
+]
 _DIVERGED = personalization.User('ab' * 16, personalization.DIVERGED, 3, 4, 0.25, math.nan, 2.5)
+
+
+def _text(page: str) -> str:
+  return ' '.join(html.unescape(re.sub('<style.*?</style>|<[^>]*>', ' ', page, flags=re.DOTALL)).split())
 
 
 @pytest.mark.slow
@@ -48,8 +56,9 @@ class ReportTest(absltest.TestCase):
     super().setUp()
     self._run_dir = self.create_tempdir().full_path
 
-  def _report(self, *users: personalization.User) -> str:
-    figures = personalization.summarize(users, personalization.FineTuning(2, 0.5, 4), 'test', True)
+  def _report(self, *users: personalization.User, local_layers: tuple[str, ...] = ()) -> str:
+    tuning = personalization.FineTuning(2, 0.5, 4, local_layers)
+    figures = personalization.summarize(users, tuning, 'test', True)
     figures['sha256'] = personalization.write(self._run_dir, users)
     run = {'rounds': 3, personalization.FIGURES: figures}
     files.write_atomically(f'{self._run_dir}/{run_directory.FIGURES}', sealed_json.dumps(run))
@@ -57,7 +66,7 @@ class ReportTest(absltest.TestCase):
 
   def test_before_and_after(self) -> None:
     page = self._report(*map(_user, range(30)), _DIVERGED)
-    text = ' '.join(html.unescape(re.sub('<style.*?</style>|<[^>]*>', ' ', page, flags=re.DOTALL)).split())
+    text = _text(page)
     for said in (
       'Fine-tuning for single users Fine-tuning (2 epochs, learning rate 0.5) on the first half',
       'accuracy, mean over users 25.0 % 50.0 %',
@@ -69,6 +78,25 @@ class ReportTest(absltest.TestCase):
     ):
       self.assertIn(said, text)
     self.assertEqual(page.count('<svg'), 1)
+
+  def test_local_layers(self) -> None:
+    columns = dict.fromkeys(('accuracy', *_RECONSTRUCTED), '0.25')
+    lines = [','.join(['round', *columns]), *(','.join([number, *columns.values()]) for number in '123')]
+    run_directory.make(self._run_dir)
+    files.write_atomically(f'{self._run_dir}/{run_directory.METRICS}', '\n'.join(lines) + '\n')
+    page = self._report(*map(_user, range(30)), local_layers=('dense', 'logits'))
+    text = _text(page)
+    for said in (
+      'Accuracy on held-out users after reconstruction 50.0 % mean over users, on one half of the examples, local '
+      'layers (dense, logits) reconstructed on the other; 25.0 % before',
+      'Reconstruction for single users Reconstruction of the local layers dense, logits (2 epochs',
+      'Above the line, reconstruction helped.',
+      'held-out, reconstructed',
+      'held-out, before',
+      'Accuracy of the lowest tenth The tenth with the lowest accuracy of the users who took no part',
+    ):
+      self.assertIn(said, text)
+    self.assertNotIn('ine-tuning', text)
 
   def test_nobody_was_measured(self) -> None:
     page = self._report(_DIVERGED)

@@ -90,6 +90,16 @@ class EvaluateTest(parameterized.TestCase):
     _, said, _ = self._run(figures, '--json')
     self.assertEqual(json.loads(said)['personalization'], found)
 
+  def test_which_figure_is_before_reconstruction(self) -> None:
+    user = personalization.User('ab' * 16, personalization.MEASURED, 3, 4, 0.25, 0.5, 2.0, 1.0)
+    tuning = personalization.FineTuning(2, 0.5, 4, ('logits',))
+    figures = {**_FIGURES, personalization.FIGURES: personalization.summarize([user], tuning, 'test', True)}
+    code, said, errors = self._run(figures)
+    self.assertEqual((code, errors), (0, ''))
+    self.assertIn('\naccuracy with the local layers at their initial weights: 25.0%, as a mean over users 20.0%', said)
+    self.assertIn('\nReconstruction of the local layers logits (2 epochs', said)
+    self.assertNotIn('does not beat', said)
+
   @parameterized.parameters(
     (['--personalize_epochs=-1'], 'flag --personalize_epochs=-1'),
     (['--personalize_epochs=many'], 'flag --personalize_epochs=many'),

@@ -1,5 +1,7 @@
 """How much fine-tuning on a user's own examples gives: the accuracy of held-out users before and after.
 
+Of a model with local layers, only those are fine-tuned: they are reconstructed as in a round of FedRecon.
+
 Each user's examples are cut into a part to fine-tune on and a part to evaluate on. Nothing that is later than what is
 predicted is trained on: where examples have an order, the first half is for fine-tuning, and examples that share rows
 with the second half are in neither. Where they have none (a declaration with a random tail: such a log may be sorted by
@@ -8,6 +10,7 @@ label), half of them is drawn by a hash of the client's id.
 
 from collections.abc import Sequence
 import functools
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -55,7 +58,7 @@ class Personalizer:
     self._tune = _build_tune(model, shards.schema, tuning)
     self._sums = evaluation.build_sums(model, shards.schema, None)
 
-  def measure(self, weights: Sequence[np.ndarray]) -> tuple[list[personalization.User], dict[str, object]]:
+  def measure(self, weights: Sequence[np.ndarray]) -> tuple[list[personalization.User], dict[str, Any]]:
     """Returns each user of the split, and the figures of all of them (`personalization.summarize`).
 
     Raises:
@@ -130,11 +133,12 @@ def _build_tune(
 ) -> session_call.Function:
   """Returns the function `(*weights, *dataset)` to the weights after fine-tuning."""
   training = local_sgd.LocalTraining(tuning.learning_rate, tuning.batch_size, tuning.epochs)
+  indices = model.indices('local layers', tuning.local_layers) if tuning.local_layers else None
   num_weights = len(model.initial_weights)
 
   def tune(*arguments: tf.Tensor) -> list[tf.Tensor]:
     weights, dataset = arguments[:num_weights], client_data.ClientDataset(*arguments[num_weights:])
-    trained, _ = local_sgd.LocalSgd(model, training, dataset, schema.first_answer).run(list(weights))
+    trained, _ = local_sgd.LocalSgd(model, training, dataset, schema.first_answer).run(list(weights), indices)
     return trained
 
   inputs = [

@@ -1,6 +1,6 @@
 """How well the released model of a run does on client shards, those of the run or others of the same schema."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import contextlib
 import functools
 from typing import Any, NamedTuple, TypeVar
@@ -34,13 +34,13 @@ def measure(
     run_dir: The run directory with the model and its ledger.
     shards: The clients.
     split: One of `client_shards.SPLITS`.
-    personalize: How to fine-tune each user; None to leave that out.
+    personalize: How to fine-tune each user; None for no fine-tuning. Local layers are reconstructed always.
 
   Raises:
     ValueError: If the model or its ledger is missing or damaged, the shards are of another schema, the split has no
-      clients, or the run directory does not say how its clients trained.
+      clients, the run directory does not say how its clients trained, or a model with local layers is to be fine-tuned.
   """
-  model = released_model.load(run_dir)
+  model, ledger = released_model.load_with_ledger(run_dir)
   if model.schema != shards.schema:
     raise ValueError(
       f'Expected shards of the schema that the model in {run_dir} was trained on, found another in {shards.path}: '
@@ -52,7 +52,7 @@ def measure(
       f'Expected clients in the split {split} of {shards.path}, found none: choose --split among {others}.'
     )
   task = registry.get_task(model.schema.task)
-  tuning = _read_tuning(run_dir, personalize)
+  tuning = _read_on_device(ledger, personalize) or _read_tuning(run_dir, personalize)
   functions = functional_model.FunctionalModel(
     functools.partial(task.build_model, model.schema, model.model_size), seed=0
   )
@@ -79,6 +79,16 @@ def measure(
     **baselines.Baselines(shards).measure(split)._asdict(),
     **personal,
   }
+
+
+def _read_on_device(ledger: Mapping[str, Any], personalize: Personalize | None) -> personalization.FineTuning | None:
+  on_device = personalization.of_ledger(ledger)
+  if on_device and personalize:
+    raise ValueError(
+      'Expected no --personalize_epochs for a model with local layers, found some: it is measured before and after '
+      'their reconstruction; leave the flag out.'
+    )
+  return on_device
 
 
 def _read_tuning(run_dir: str, personalize: Personalize | None) -> personalization.FineTuning | None:

@@ -123,6 +123,7 @@ class Checkpoints:
       'use_xla': program_state.use_xla,
       'history': program_state.history.to_json(),
       'classes': program_state.rows.classes,
+      'is_reconstructed': program_state.rows.is_reconstructed,
     }
     arrays = {f'leaf_{index:04d}': leaf for index, leaf in enumerate(tf.nest.flatten(program_state.state))}
     buffer = io.BytesIO()
@@ -177,7 +178,7 @@ def load_last(folder: str) -> ProgramState | None:
       header['use_xla'],
       leaves,
       history_lib.History.from_json(header['history']),
-      metrics.Rows.from_array(arrays['rows'], header.get('classes', ())),
+      metrics.Rows.from_array(arrays['rows'], header.get('classes', ()), header.get('is_reconstructed', False)),
     )
 
 

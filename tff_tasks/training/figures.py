@@ -7,13 +7,11 @@ import numpy as np
 
 from contracts import client_shards
 from contracts import personalization
-from models import functional_model
 from tff_tasks import config as config_lib
 from tff_tasks.evaluation import baselines
 from tff_tasks.evaluation import evaluation
-from tff_tasks.evaluation import personalizer
 from tff_tasks.privacy import plan as plan_lib
-from tff_tasks.runtime import workers
+from tff_tasks.training import held_out as held_out_lib
 from tff_tasks.training import metrics
 
 
@@ -56,20 +54,18 @@ def of_evaluation(
 
 
 def of_personalization(
-  config: config_lib.Config,
-  model: functional_model.FunctionalModel,
+  run_dir: str,
+  tuning: personalization.FineTuning | None,
   weights: Sequence[np.ndarray],
-  shards: client_shards.ClientShards,
-  threads: workers.Workers,
+  users: held_out_lib.HeldOut,
 ) -> dict[str, Any]:
   """Measures what fine-tuning gives held-out users if that is asked for, and writes a row for each of them.
 
   Args:
-    config: What to do.
-    model: The model to give the weights to.
+    run_dir: Where to write.
+    tuning: How they are fine-tuned; None if they are not.
     weights: Of the last round.
-    shards: Where the users are.
-    threads: What works on users.
+    users: The users.
 
   Returns:
     The figures; none if nothing is measured, and rows of an earlier model are removed then.
@@ -77,11 +73,11 @@ def of_personalization(
   Raises:
     ValueError: If the data of a user cannot be read.
   """
-  if not config.fine_tuning:
-    personalization.remove(config.output_dir)
+  if not tuning:
+    personalization.remove(run_dir)
     return {}
-  users, found = personalizer.Personalizer(model, shards, 'test', config.fine_tuning, threads).measure(weights)
-  return {personalization.FIGURES: {**found, 'sha256': personalization.write(config.output_dir, users)}}
+  rows, found = users.personalize('test', weights, tuning)
+  return {personalization.FIGURES: {**found, 'sha256': personalization.write(run_dir, rows)}}
 
 
 def of_rounds(config: config_lib.Config, rows: metrics.Rows) -> dict[str, Any]:

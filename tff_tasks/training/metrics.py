@@ -41,6 +41,11 @@ class RoundMetrics:
     bytes_up_per_client: Bytes of one encoded update.
     bytes_down_per_client: Bytes of the model.
     seconds: Wall time, evaluation included.
+    eval_before_reconstruction: Of a model with local layers: the mean over held-out users of each one's accuracy on one
+      half of the examples, local layers at their initial weights.
+    eval_after_reconstruction: The same after they are reconstructed on the other half.
+    eval_worst_decile_before_reconstruction: The mean of the tenth of the users with the lowest accuracy.
+    eval_worst_decile_after_reconstruction: The same after; perhaps other users.
     clients_by_class: How many of each capability class took part, if there are classes; columns `clients_NAME`.
   """
 
@@ -59,10 +64,22 @@ class RoundMetrics:
   bytes_up_per_client: int | None = None
   bytes_down_per_client: int | None = None
   seconds: float | None = None
+  eval_before_reconstruction: float | None = None
+  eval_after_reconstruction: float | None = None
+  eval_worst_decile_before_reconstruction: float | None = None
+  eval_worst_decile_after_reconstruction: float | None = None
   clients_by_class: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
-_COLUMNS = [field.name for field in dataclasses.fields(RoundMetrics) if field.name != 'clients_by_class']
+# Columns of runs with local layers alone.
+RECONSTRUCTION = (
+  'eval_before_reconstruction',
+  'eval_after_reconstruction',
+  'eval_worst_decile_before_reconstruction',
+  'eval_worst_decile_after_reconstruction',
+)
+_FIGURES = [field.name for field in dataclasses.fields(RoundMetrics) if field.name != 'clients_by_class']
+_COLUMNS = [name for name in _FIGURES if name not in RECONSTRUCTION]
 _MOST_DIGITS = 10  # Of a round's number.
 _WHOLE_NUMBERS = {'round', 'clients', 'left_out_clients', 'bytes_up_per_client', 'bytes_down_per_client'}
 
@@ -105,23 +122,28 @@ class Rows:
 
   Attributes:
     classes: The capability classes that have a column each.
+    is_reconstructed: Whether there are the columns `RECONSTRUCTION`.
 
   Args:
     rows: To begin with.
     classes: As above.
+    is_reconstructed: As above.
   """
 
-  def __init__(self, rows: Iterable[RoundMetrics] = (), classes: Sequence[str] = ()) -> None:
-    self.classes = list(classes)
-    self._width = len(_COLUMNS) + len(self.classes)
+  def __init__(
+    self, rows: Iterable[RoundMetrics] = (), classes: Sequence[str] = (), is_reconstructed: bool = False
+  ) -> None:
+    self.classes, self.is_reconstructed = list(classes), is_reconstructed
+    self._columns = [*_COLUMNS, *RECONSTRUCTION] if is_reconstructed else _COLUMNS
+    self._width = len(self._columns) + len(self.classes)
     self._cells = array.array('d')
     for row in rows:
       self.append(row)
 
   @classmethod
-  def from_array(cls, cells: np.ndarray, classes: Sequence[str] = ()) -> 'Rows':
-    """Returns the rows of these classes that `to_array` was called on."""
-    rows = cls(classes=classes)
+  def from_array(cls, cells: np.ndarray, classes: Sequence[str] = (), is_reconstructed: bool = False) -> 'Rows':
+    """Returns the rows of these columns that `to_array` was called on."""
+    rows = cls((), classes, is_reconstructed)
     rows._cells.frombytes(np.ascontiguousarray(cells, np.float64).tobytes())
     return rows
 
@@ -135,15 +157,16 @@ class Rows:
 
   def with_added(self, rows: Iterable[RoundMetrics]) -> 'Rows':
     """Returns a copy with further rows."""
-    copy = Rows(classes=self.classes)
+    copy = Rows((), self.classes, self.is_reconstructed)
     copy._cells = self._cells[:]
     for row in rows:
       copy.append(row)
     return copy
 
-  def with_classes(self, classes: Sequence[str]) -> 'Rows':
-    """Returns the rows with columns of these capability classes instead."""
-    return self if list(classes) == self.classes else Rows(self, classes)
+  def with_columns(self, classes: Sequence[str], is_reconstructed: bool) -> 'Rows':
+    """Returns the rows with columns of these capability classes, and with or without `RECONSTRUCTION`."""
+    is_same = (list(classes), is_reconstructed) == (self.classes, self.is_reconstructed)
+    return self if is_same else Rows(self, classes, is_reconstructed)
 
   def __len__(self) -> int:
     return len(self._cells) // self._width
@@ -151,15 +174,15 @@ class Rows:
   def __iter__(self) -> Iterator[RoundMetrics]:
     for start in range(0, len(self._cells), self._width):
       cells = self._cells[start : start + self._width]
-      counts = zip(self.classes, cells[len(_COLUMNS) :], strict=True)
+      counts = zip(self.classes, cells[len(self._columns) :], strict=True)
       yield RoundMetrics(
-        **{name: _figure(name, cell) for name, cell in zip(_COLUMNS, cells, strict=False)},
+        **{name: _figure(name, cell) for name, cell in zip(self._columns, cells, strict=False)},
         clients_by_class={name: int(count) for name, count in counts if not math.isnan(count)},
       )
 
   def to_csv(self) -> str:
     """Returns what metrics.csv holds."""
-    return _to_csv([*_COLUMNS, *map(_class_column, self.classes)]) + ''.join(map(self.to_csv_row, self))
+    return _to_csv([*self._columns, *map(_class_column, self.classes)]) + ''.join(map(self.to_csv_row, self))
 
   def to_csv_row(self, row: RoundMetrics) -> str:
     """Returns the line of a row."""
@@ -167,7 +190,7 @@ class Rows:
 
   def _values(self, row: RoundMetrics) -> list[Any]:
     counts = (row.clients_by_class.get(name) for name in self.classes)
-    return [*(getattr(row, name) for name in _COLUMNS), *counts]
+    return [*(getattr(row, name) for name in self._columns), *counts]
 
 
 def _figure(name: str, cell: float) -> Any:
@@ -227,7 +250,7 @@ def last_round(run_dir: str, planned: int) -> int:
 
 
 def _figures(row: RoundMetrics) -> dict[str, float]:
-  values = {name: getattr(row, name) for name in _COLUMNS if name != 'round'}
+  values = {name: getattr(row, name) for name in _FIGURES if name != 'round'}
   counts = {_class_column(name): count for name, count in row.clients_by_class.items()}
   return {name: value for name, value in values.items() if value is not None} | counts
 

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contracts import client_shards
+from contracts import personalization
 from contracts import provenance
 from contracts import schema as schema_lib
 from models import functional_model
 from tff_tasks import config as config_lib
 from tff_tasks.aggregation import registry as aggregations
 from tff_tasks.algorithms import learning_process
+from tff_tasks.algorithms import local_algorithm
 from tff_tasks.algorithms import local_sgd
 from tff_tasks.algorithms import registry as algorithms
 from tff_tasks.population import capabilities as capabilities_lib
@@ -58,6 +60,17 @@ def build_plan(
   if not config.target_epsilon:
     return plan
   return segments_lib.calibrated(plan, config.target_epsilon, config.total_rounds if rounds is None else rounds, before)
+
+
+def fine_tuning(config: config_lib.Config) -> personalization.FineTuning | None:
+  """Returns how held-out users are fine-tuned in the end: as a device does before use, or as flags ask; else None."""
+  return on_device(config) or config.fine_tuning
+
+
+def on_device(config: config_lib.Config) -> personalization.FineTuning | None:
+  """Returns how a device trains layers of the model before it uses it; None if it uses the model as it is."""
+  algorithm = algorithms.build(config.algorithm, config.algorithm_options)
+  return algorithm.on_device(config) if isinstance(algorithm, local_algorithm.LocalAlgorithm) else None
 
 
 def build_seed(config: config_lib.Config) -> seeds.Seed:

@@ -109,7 +109,10 @@ class Progress:
     if not row:
       return ''
     after = f' after round {row.round}' if row.round != round_number else ''
-    return f'held-out {row.eval_accuracy:.1%}{after}{self._baseline}'
+    accuracy = f'{row.eval_accuracy:.1%}'
+    if row.eval_after_reconstruction is not None:
+      accuracy = f'{row.eval_after_reconstruction:.1%} reconstructed, {row.eval_before_reconstruction:.1%} before'
+    return f'held-out {accuracy}{after}{self._baseline}'
 
   def _seconds_a_round(self, round_number: int) -> float:
     return (time.monotonic() - self._started) / (round_number - self._first_round + 1)

@@ -6,12 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from contracts import personalization
 from contracts import released_model
 from contracts import schema as schema_lib
 from tff_tasks import config as config_lib
 from tff_tasks.privacy import ledger
 from tff_tasks.training import history as history_lib
 from tff_tasks.training import run_directory
+
+_MEASURED_ON_DEVICE = {
+  'what': 'accuracy of held-out users before and after reconstruction of the local layers, as a mean over users',
+  'mechanism': 'exact, published with the model',
+  'private': False,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +31,7 @@ class Releases:
     model_size: Width of its main layer.
     learned: What the data set was made with: its manifest's `learned`.
     update_size: How many numbers an update has.
+    on_device: How a device trains layers of the model before use; None if it uses the model as it is.
   """
 
   config: config_lib.Config
@@ -31,6 +39,7 @@ class Releases:
   model_size: int
   learned: Sequence[Mapping[str, Any]]
   update_size: int
+  on_device: personalization.FineTuning | None = None
 
   def write(self, history: history_lib.History, weights: Sequence[np.ndarray]) -> None:
     """Writes the model of the last round of a history, whose checkpoint is on the disk, and its ledger."""
@@ -39,6 +48,9 @@ class Releases:
       history.accounted, history.rounds_in_all, self.update_size, self.learned, self.schema.is_sequence
     )
     entries['algorithm'] = self.config.method
+    if self.on_device:
+      entries |= personalization.to_ledger(self.on_device)
+      entries['releases'].append(_MEASURED_ON_DEVICE)
     entries['not_covered'] += [
       f'the rounds that the run {run_id} goes through after this one branched from it: their epsilon adds up'
       for run_id in history.parents

@@ -20,7 +20,6 @@ from reporting import report
 from tff_tasks import config as config_lib
 from tff_tasks.aggregation import private_mean
 from tff_tasks.evaluation import baselines
-from tff_tasks.evaluation import evaluation
 from tff_tasks.population import availability
 from tff_tasks.population import capabilities as capabilities_lib
 from tff_tasks.population import cohorts
@@ -33,6 +32,7 @@ from tff_tasks.training import announcement
 from tff_tasks.training import checkpoints
 from tff_tasks.training import divergence
 from tff_tasks.training import figures
+from tff_tasks.training import held_out
 from tff_tasks.training import history as history_lib
 from tff_tasks.training import loop
 from tff_tasks.training import metrics
@@ -83,7 +83,7 @@ def train(config: config_lib.Config, shards: client_shards.ClientShards, flagfil
     if (
       saved
       and saved.round_number == config.total_rounds
-      and run_directory.is_complete(config.output_dir, saved, config.fine_tuning)
+      and run_directory.is_complete(config.output_dir, saved, parts.fine_tuning(config))
     ):
       print(f'Nothing to do: {config.output_dir} holds all {config.total_rounds} rounds.', file=stream)
       return
@@ -124,7 +124,6 @@ class Run:
     self._eval_baselines = self._baselines.measure(self._eval_split)
     task = registry.get_task(shards.schema.task)
     self._model_size = config.model_size or task.default_size
-    self._task_metrics = task.metrics
     build_model = functools.partial(task.build_model, shards.schema, self._model_size)
     # What was measured once stays for the whole run, or a resumed one would differ in the last bits.
     use_xla = config_lib.XLA[config.xla] if saved is None or saved.use_xla is None else saved.use_xla
@@ -136,12 +135,13 @@ class Run:
     self._clients_state = starting.open_client_state(config.output_dir, start, self._process.memory_size)
     self._runtime = runtimes.build_runtime(config.runtime, self._process.process, use_xla)
     self._num_weights = sum(weight.size for weight in self._model.initial_weights)
-    self._workers = workers.Workers()
-    self._evaluators: dict[str, evaluation.Evaluator] = {}
-    self._rows = (saved.rows if saved else metrics.Rows()).with_classes(capabilities.names if capabilities else ())
+    self._workers, self._on_device = workers.Workers(), parts.on_device(config)
+    self._held_out = held_out.HeldOut(self._model, shards, self._workers, task.metrics, self._on_device)
+    classes = capabilities.names if capabilities else ()
+    self._rows = (saved.rows if saved else metrics.Rows()).with_columns(classes, self._on_device is not None)
     self._begun: list[np.ndarray] = []  # The weights that this session began with.
     self._releases = releasing.Releases(
-      config, shards.schema, self._model_size, self._learned, self._process.update_size
+      config, shards.schema, self._model_size, self._learned, self._process.update_size, self._on_device
     )
 
   def train(self) -> None:
@@ -150,10 +150,13 @@ class Run:
     last_round = start.round_number if start else -1
     self._begun = _weights(start.state) if start else []
     promise = ledger.promise(self._history(self._config.total_rounds).accounted, self._learned)
+    task, sizes = self._shards.schema.task, (self._num_weights, self._process.update_size)
     lines = [
-      *announcement.describe(self._config, self._start, last_round, self._shards.schema.task, self._num_weights),
+      *announcement.describe(self._config, self._start, last_round, task, *sizes, self._on_device),
       f'Privacy: {promise}',
-      *announcement.describe_evaluation(self._config, self._shards, self._eval_split, self._eval_baselines),
+      *announcement.describe_evaluation(
+        self._config, self._shards, self._eval_split, self._eval_baselines, self._on_device
+      ),
       self._runtime.choice,
     ]
     print(*filter(None, lines), sep='\n', file=self._stream, flush=True)
@@ -239,15 +242,8 @@ class Run:
       # Working it out takes longer than many a round.
       row.epsilon = segments_lib.epsilon_of(self._history(round_number).accounted) if is_evaluated or is_saved else None
     if is_evaluated:
-      row.eval_loss, row.eval_accuracy, row.eval_accuracy_per_user, _ = self._evaluate(self._eval_split, result.state)
+      self._held_out.measure(self._eval_split, _weights(result.state), row)
     return row
-
-  def _evaluate(self, split: str, state: Any) -> evaluation.Evaluation:
-    if split not in self._evaluators:
-      self._evaluators[split] = evaluation.Evaluator(
-        self._model, self._shards, split, self._workers, self._task_metrics
-      )
-    return self._evaluators[split].evaluate(_weights(state))
 
   def _build_check(self, skipped: skipped_clients.LeftOut) -> Callable[[int, Any, runtime_lib.RoundResult], None]:
     def check(round_number: int, state: Any, result: runtime_lib.RoundResult) -> None:
@@ -278,19 +274,19 @@ class Run:
   def _write_figures(self, state: Any) -> None:
     # What the ledger says of all rounds, and which model the figures are of.
     entries = reading.read_json(self._config.output_dir, reading.LEDGER)
-    held_out, tail = (self._evaluate(split, state) for split in ('test', 'tail'))
+    weights, tuning = _weights(state), parts.fine_tuning(self._config)
+    test, tail = (self._held_out.evaluate(split, weights) for split in ('test', 'tail'))
     found = {
       **figures.of_data(self._shards, self._plan, self._eval_split),
-      **figures.of_evaluation(held_out, tail, self._baselines.measure('test'), self._eval_baselines),
+      **figures.of_evaluation(test, tail, self._baselines.measure('test'), self._eval_baselines),
       **figures.of_rounds(self._config, self._rows),
-      **figures.of_personalization(self._config, self._model, _weights(state), self._shards, self._workers),
+      **figures.of_personalization(self._config.output_dir, tuning, weights, self._held_out),
       **{name: entries[name] for name in ('model', 'epsilon', 'training_epsilon', 'delta')},
       'weights': self._num_weights,
       'xla': self._runtime.use_xla,
     }
     run_directory.write_json(self._config.output_dir, reading.FIGURES, found)
-    means = f'{held_out.accuracy:.1%}, as a mean over users {held_out.accuracy_per_user:.1%}.'
-    lines = [f'Accuracy on {announcement.count_users(self._shards, "test")}: {means}', *comparison.describe(found)]
+    lines = [announcement.describe_accuracy(self._shards, test, self._on_device), *comparison.describe(found)]
     lines += personalization.describe(found)
     print(*lines, sep='\n', file=self._stream)
 

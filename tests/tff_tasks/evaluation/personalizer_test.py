@@ -51,10 +51,15 @@ def _shards(users: list[tuple[np.ndarray, np.ndarray]], tail: str = 'last', **ex
 
 
 def _measure_with_keras(
-  weights: list[np.ndarray], points: np.ndarray, labels: np.ndarray, steps: int
+  weights: list[np.ndarray], points: np.ndarray, labels: np.ndarray, steps: int, is_frozen: bool = False
 ) -> tuple[float, float, float, float]:
-  """Returns accuracy and loss on the second half, before and after so many steps on all of the first half."""
+  """Returns accuracy and loss on the second half, before and after so many steps on all of the first half.
+
+  With the layers before the last one frozen, if that is asked for.
+  """
   model = _build_model()
+  for layer in model.layers[:-1]:
+    layer.trainable = not is_frozen
   model.compile(
     tf.keras.optimizers.SGD(_RATE), tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True), ['accuracy']
   )
@@ -124,6 +129,20 @@ class PersonalizerTest(parameterized.TestCase):
     self.assertEqual([user[1:4] for user in users], [('measured', 30, 30), ('measured', 22, 22)])
     np.testing.assert_allclose(figures['accuracy_after'], np.mean([after for _, after, *_ in expected]), rtol=1e-6)
     self.assertGreater(figures['loss_before'] - figures['loss_after'], 0.05)
+
+  def test_local_layers_alone_are_trained_as_keras_trains_them(self) -> None:
+    points, labels = _user(60, 1)
+    name = list(self.model.layers)[1]
+    users, figures = self._measure(_shards([(points, labels)]), personalization.FineTuning(3, _RATE, 30, (name,)))
+    expected = _measure_with_keras(self.weights, points, labels, steps=3, is_frozen=True)
+    np.testing.assert_allclose(users[0][4:], expected, rtol=1e-5)
+    self.assertEqual(figures['local_layers'], [name])
+    every, _ = self._measure(_shards([(points, labels)]), personalization.FineTuning(3, _RATE, 30))
+    self.assertNotAlmostEqual(users[0].loss_after, every[0].loss_after, places=3)
+
+  def test_other_layers_are_refused(self) -> None:
+    with self.assertRaisesRegex(ValueError, "Expected local layers among .*found 'gru'"):
+      self._measure(_shards([_user(60, 1)]), _TUNING._replace(local_layers=('gru',)))
 
   @parameterized.parameters((0, _RATE), (3, 0.0))
   def test_without_steps_nothing_changes(self, epochs: int, rate: float) -> None:

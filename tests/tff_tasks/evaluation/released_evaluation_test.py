@@ -5,6 +5,7 @@ import pathlib
 
 from absl.testing import absltest
 
+from contracts import personalization
 from contracts import released_model
 from models import functional_model
 from models import registry
@@ -49,6 +50,17 @@ class MeasureTest(absltest.TestCase):
       flags.write_text(text)
       with self.assertRaisesRegex(ValueError, f'Expected --client_{name} in config.flags of .*: copy the whole run'):
         released_evaluation.measure(self._folder, self._shards, 'test', released_evaluation.Personalize(3, None))
+
+  def test_local_layers_are_reconstructed_as_the_ledger_says(self) -> None:
+    tuning = personalization.FineTuning(3, 0.5, 2, ('logits',))
+    model = released_model.ReleasedModel(fakes.SCHEMA, 5, 3, self._functions.initial_weights)
+    released_model.save(model, personalization.to_ledger(tuning), self._folder)
+    for split in ('test', 'tail'):
+      found = released_evaluation.measure(self._folder, self._shards, split)
+      self.assertEqual((found['personalization']['local_layers'], found['split']), (['logits'], split))
+      self.assertLess(found['personalization']['loss_after'], found['personalization']['loss_before'])
+    with self.assertRaisesRegex(ValueError, 'Expected no --personalize_epochs for a model with local layers'):
+      released_evaluation.measure(self._folder, self._shards, 'test', released_evaluation.Personalize(3, 0.5))
 
   def test_needs_clients_and_the_same_schema(self) -> None:
     with self.assertRaisesRegex(ValueError, 'Expected clients in the split validation .* among train, tail, test'):

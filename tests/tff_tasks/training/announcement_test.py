@@ -4,7 +4,14 @@ from typing import Any
 
 from absl.testing import absltest
 
+from contracts import personalization
+from tests.tff_tasks import fakes
 from tests.tff_tasks import runs
+from tff_tasks.evaluation import baselines
+from tff_tasks.evaluation import evaluation
+from tff_tasks.population import seeds
+from tff_tasks.training import announcement
+from tff_tasks.training import starting
 
 
 class AnnouncementTest(runs.RunsTestCase):
@@ -22,6 +29,26 @@ class AnnouncementTest(runs.RunsTestCase):
     self.assertStartsWith(privacy, 'Privacy: epsilon ')
     self.assertEqual(evaluation, 'Evaluation: every 2 rounds on 15 test users; in the end on 15 test users.')
     self.assertStartsWith(known[0], "Always answering 'c' is right ")
+
+  def test_says_which_layers_are_local_and_how_users_are_measured(self) -> None:
+    tuning = personalization.FineTuning(1, 0.5, 4, ('dense', 'logits'))
+    start = starting.Start(fakes.history(), seeds.Seed.from_number(1))
+    _, local, *_ = announcement.describe(fakes.CONFIG, start, -1, 'next_character', 3000, 2500, tuning)
+    self.assertEqual(
+      local,
+      'Local layers: dense, logits. Each client reconstructs them in each round and never sends them: an update has '
+      '2,500 numbers.',
+    )
+    measured = baselines.Baselines(self.shards).measure('test')
+    _, how, *_ = announcement.describe_evaluation(fakes.CONFIG, self.shards, 'test', measured, tuning)
+    self.assertIn('reconstruct the local layers on one half of their examples and are measured on the other', how)
+    found = evaluation.Evaluation(1.0, 0.25, 0.5, {})
+    ends = '25.0%, as a mean over users 50.0%.'
+    self.assertEqual(announcement.describe_accuracy(self.shards, found), f'Accuracy on 15 test users: {ends}')
+    self.assertEqual(
+      announcement.describe_accuracy(self.shards, found, tuning),
+      f'Accuracy on 15 test users with the local layers at their initial weights: {ends}',
+    )
 
   def test_says_where_it_goes_on(self) -> None:
     self._begin('run', total_rounds=2)

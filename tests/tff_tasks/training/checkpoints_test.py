@@ -110,6 +110,14 @@ class CheckpointsTest(parameterized.TestCase):
     assert loaded is not None
     self.assertEqual((list(loaded.rows), loaded.rows.classes), (list(rows), ['fast', 'slow']))
 
+  def test_keeps_the_columns_of_local_layers(self) -> None:
+    row = metrics.RoundMetrics(1, clients=3, eval_after_reconstruction=0.5)
+    rows = metrics.Rows([row], is_reconstructed=True)
+    self._kept.save(dataclasses.replace(_program_state(1), rows=rows))
+    loaded = checkpoints.load_last(str(self._folder))
+    assert loaded is not None
+    self.assertEqual((list(loaded.rows), loaded.rows.is_reconstructed), ([row], True))
+
   def test_many_leaves_keep_their_order(self) -> None:
     state = [np.float32(number) for number in range(1_200)]
     self._kept.save(_program_state(1, state))

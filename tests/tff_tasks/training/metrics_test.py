@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -28,6 +29,8 @@ _HEADER = (
   'update_norm_max,clipped_share,left_out_clients,bytes_up_per_client,bytes_down_per_client,seconds\n'
 )
 _INITIAL = metrics.RoundMetrics(0, eval_loss=4.5, eval_accuracy=0.01, eval_accuracy_per_user=0.02, seconds=0.5)
+
+_RECONSTRUCTED: dict[str, Any] = dict(zip(metrics.RECONSTRUCTION, (0.1, 0.2, 0.05, 0.15), strict=True))
 
 
 def _row(number: int) -> metrics.RoundMetrics:
@@ -147,18 +150,41 @@ class MetricsLogTest(parameterized.TestCase):
     counts = [event for event in self._events() if event[0].startswith('clients_')]
     self.assertEqual(counts, [('clients_fast', 1, 3.0), ('clients_slow', 1, 7.0)])
 
+  def test_runs_with_local_layers_have_columns_of_their_own(self) -> None:
+    row = dataclasses.replace(_row(1), **_RECONSTRUCTED, clients_by_class={'fast': 3})
+    log = metrics.MetricsLog(self._run_dir, metrics.Rows([_INITIAL], ['fast'], is_reconstructed=True))
+    log.add([row])
+    log.close()
+    self.assertEqual(list(log.rows), [_INITIAL, row])
+    header, *lines = self._path.read_text().splitlines()
+    self.assertEqual(header, f'{_HEADER.strip()},{",".join(metrics.RECONSTRUCTION)},clients_fast')
+    self.assertEqual([line.split(',')[-5:] for line in lines], [[''] * 5, ['0.1', '0.2', '0.05', '0.15', '3']])
+    found = [event for event in self._events() if event[0] in metrics.RECONSTRUCTION]
+    self.assertEqual([(name, step) for name, step, _ in found], [(name, 1) for name in sorted(metrics.RECONSTRUCTION)])
+
 
 class RowsTest(absltest.TestCase):
+  def test_columns_of_local_layers_come_and_go(self) -> None:
+    row = metrics.RoundMetrics(1, clients=3, clients_by_class={'fast': 3}, **_RECONSTRUCTED)
+    rows = metrics.Rows([row], ['fast'], is_reconstructed=True)
+    self.assertEqual(list(metrics.Rows.from_array(rows.to_array(), ['fast'], True)), [row])
+    self.assertEqual(list(rows.with_added([row])), [row, row])
+    self.assertIs(rows.with_columns(['fast'], True), rows)
+    # A branch may have none, or be the first that has some.
+    without = rows.with_columns([], False)
+    self.assertEqual(list(without), [metrics.RoundMetrics(1, clients=3)])
+    self.assertEqual(without.with_columns([], True).to_csv().count(','), 2 * (_HEADER.count(',') + 4))
+
   def test_classes_come_back_and_change(self) -> None:
     row = metrics.RoundMetrics(1, clients=3, clients_by_class={'fast': 3, 'slow': 0})
     rows = metrics.Rows([_INITIAL], ['fast', 'slow']).with_added([row])
     self.assertEqual(list(metrics.Rows.from_array(rows.to_array(), rows.classes)), [_INITIAL, row])
     self.assertLen(rows, 2)
-    self.assertIs(rows.with_classes(['fast', 'slow']), rows)
+    self.assertIs(rows.with_columns(['fast', 'slow'], False), rows)
     # A branch has classes of its own.
-    other = rows.with_classes(['slow', 'slower'])
+    other = rows.with_columns(['slow', 'slower'], False)
     self.assertEqual(list(other), [_INITIAL, dataclasses.replace(row, clients_by_class={'slow': 0})])
-    self.assertEqual(list(rows.with_classes([])), [_INITIAL, metrics.RoundMetrics(1, clients=3)])
+    self.assertEqual(list(rows.with_columns([], False)), [_INITIAL, metrics.RoundMetrics(1, clients=3)])
 
   def test_rows_come_back_from_an_array(self) -> None:
     rows = [_INITIAL, _row(1), metrics.RoundMetrics(10**7, clients=0, eval_accuracy=math.inf)]

@@ -107,6 +107,15 @@ class ProgressTest(parameterized.TestCase):
     found = [re.findall('  held-out (.*?)  ', line) for line in stream.getvalue().splitlines()]
     self.assertEqual(found, [[], ['10.0%'], ['10.0% after round 2'], ['20.0%']])
 
+  def test_with_local_layers_it_is_that_before_and_after_reconstruction(self) -> None:
+    stream = io.StringIO()
+    figures = {'eval_accuracy': 0.5, 'eval_before_reconstruction': 0.1, 'eval_after_reconstruction': 0.25}
+    _show_row(_progress(stream, 1, 4), _row(1, **figures))
+    self.assertIn('  held-out 25.0% reconstructed, 10.0% before  ', stream.getvalue())
+    # Nobody of the held-out users may have enough examples.
+    _show_row(_progress(stream := io.StringIO(), 1, 4), _row(1, eval_accuracy=0.5))
+    self.assertIn('  held-out 50.0%  ', stream.getvalue())
+
   def test_epsilon_is_that_of_the_last_saved_round(self) -> None:
     shown = _progress(stream := io.StringIO(), 1, 6)
     for number, epsilons in ((2, (None, 0.5)), (4, (None, 1.5)), (6, (None, None))):  # The last: no promise any more.

@@ -14,6 +14,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from contracts import personalization
 from contracts import released_model
 from contracts import schema as schema_lib
 from models import functional_model
@@ -61,6 +62,15 @@ class ReleasesTest(absltest.TestCase):
       (ledger['sensitivity'], ledger['noise_stddev']), (fakes.PLAN.norm_bound(7), fakes.PLAN.noise_stddev(7))
     )
     self.assertNotEqual(ledger['sensitivity'], fakes.PLAN.norm_bound(12))
+
+  def test_the_ledger_names_the_local_layers(self) -> None:
+    self.assertNotIn('local_layers', self._release(fakes.history().after(2)))
+    tuning = personalization.FineTuning(2, 0.5, 4, ('logits',))
+    self._releases = dataclasses.replace(self._releases, on_device=tuning)
+    ledger = self._release(fakes.history().after(3))
+    self.assertStartsWith(ledger['local_layers'], 'logits: never sent by a client')
+    self.assertEqual(personalization.of_ledger(ledger), tuning)
+    self.assertIn('before and after reconstruction of the local layers', ledger['releases'][-1]['what'])
 
   def test_a_bigram_stands_in_the_ledger_of_a_sequence_alone(self) -> None:
     label = schema_lib.Feature('label', 'int8', ())
