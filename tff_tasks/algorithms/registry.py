@@ -8,6 +8,7 @@ from tff_tasks.algorithms import fed_avg
 from tff_tasks.algorithms import fed_dyn
 from tff_tasks.algorithms import fed_nova
 from tff_tasks.algorithms import fed_prox
+from tff_tasks.algorithms import fed_recon
 from tff_tasks.algorithms import local_algorithm
 from tff_tasks.algorithms import mime_lite
 from tff_tasks.algorithms import scaffold
@@ -19,6 +20,7 @@ ALGORITHMS: dict[str, type[local_algorithm.LocalAlgorithm]] = {
   'fed_nova': fed_nova.FedNova,
   'mime_lite': mime_lite.MimeLite,
   'fed_dyn': fed_dyn.FedDyn,
+  'fed_recon': fed_recon.FedRecon,
 }
 
 
