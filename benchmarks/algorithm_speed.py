@@ -26,6 +26,7 @@ _ROWS = {
   'SCAFFOLD': ['--algorithm=scaffold'],
   'FedNova': ['--algorithm=fed_nova'],
   'FedDyn': ['--algorithm=fed_dyn', '--algorithm_options=alpha=0.1'],
+  'FedRecon, last layer local': ['--algorithm=fed_recon', '--algorithm_options=local_layers=logits'],
   'MimeLite, momentum': ['--algorithm=mime_lite', '--client_optimizer=momentum'],
 }
 

@@ -19,6 +19,7 @@ from pipelines.shards import shard_writing
 from tests.tff_tasks import fakes
 from tff_tasks.evaluation import evaluation
 from tff_tasks.evaluation import personalizer
+from tff_tasks.privacy import segments
 from tff_tasks.runtime import workers
 from tff_tasks.training import checkpoints
 from tff_tasks.training import held_out
@@ -82,7 +83,7 @@ class LocalLayersTest(absltest.TestCase):
     sent = num_weights - sum(weight.size for weight in model.weights[-2:])
     table = run_directory.read_metrics(self._run_dir)
     plan = fakes.PLAN  # Of fed_avg with the same flags.
-    self.assertEqual((ledger['epsilon'], ledger['delta']), (plan.epsilon(4), plan.delta))
+    self.assertEqual((ledger['epsilon'], ledger['delta']), (segments.epsilon_of_plan(plan, 4), plan.delta))
     # What travels, what is noised and what the ledger says are of the numbers that are sent.
     self.assertEqual(
       (table['bytes_up_per_client'][1], table['bytes_down_per_client'][1]), (plan.update_bytes(sent), 4 * num_weights)
