@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import apache_beam as beam
 import pyarrow as pa
 
+from common import files
 from pipelines.declarations import declaration as declarations
 from pipelines.declarations import parsing
 from pipelines.execution import prefetching
@@ -227,10 +228,11 @@ class _WriteShards(beam.DoFn):
   def _write(self, shard: int, rows: shard_building.Bucket, report: reports.Report) -> None:
     path = self._name(shard)
     try:
-      with storage.open_atomically(path) as file:
+      with storage.open_atomically(path) as opened:
+        file = files.DescribedWriter(opened)
         content = self._builder.build(rows, report)
         report.index.append(shard_writing.write_shard(file, shard, self._builder.featurizer.schema, content))
-      report.files[posixpath.basename(path)] = storage.describe(path) | {'shard': shard}
+      report.files[posixpath.basename(path)] = file.describe() | {'shard': shard}
     except OSError as error:
       report.problems.append(_cannot_write(path, error))
 

@@ -20,6 +20,7 @@ from pipelines.rows import tokens
 
 _SPECIAL = (*packing.SPECIAL, vocabularies.NEWLINE)
 _UINT8_CODES = 256
+_PIECE = 1 << 14
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +81,19 @@ class Characters(sequence.Sequence):
     texts = texts.cast(pa.large_string())
     if self.end_token:
       texts = pc.binary_join_element_wise(texts, pa.scalar('', texts.type), pa.scalar(vocabularies.NEWLINE, texts.type))
-    return codes[np.minimum(tokens.characters(texts).points, len(codes) - 1)]
+    return _look_up(tokens.characters(texts).points, codes)
+
+
+def _look_up(points: np.ndarray, codes: np.ndarray) -> np.ndarray:
+  """Returns the code of each code point."""
+  if points.dtype == codes.dtype == np.uint8:  # NumPy would make an index of 64 bits of each byte first.
+    table = codes[np.minimum(np.arange(_UINT8_CODES), len(codes) - 1)].tobytes()
+    return np.frombuffer(points.tobytes().translate(table), np.uint8)
+  found = np.empty(len(points), codes.dtype)
+  for start in range(0, len(points), _PIECE):  # So that the index stays in the cache.
+    piece = slice(start, start + _PIECE)
+    np.take(codes, points[piece], mode='clip', out=found[piece])
+  return found
 
 
 @functools.lru_cache(maxsize=4)

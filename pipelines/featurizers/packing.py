@@ -60,9 +60,10 @@ def pack_windows(
   # The first window of a client begins with the client, each other one window after the one before.
   begins = np.arange(starts[-1]) * window_length + np.repeat(code_starts[:-1] - starts[:-1] * window_length, counts)
   lengths = np.minimum(np.repeat(code_starts[1:], counts) - 1 - begins, window_length)
-  windows = _gather(codes, begins, window_length + 1)
-  features, labels = windows[:, :-1].copy(), windows[:, 1:].astype(label_dtype)
-  labels[labels == UNKNOWN_CODE] = schema_lib.UNKNOWN_LABEL
+  unknown = np.flatnonzero(codes == UNKNOWN_CODE)
+  answers = codes.astype(label_dtype)
+  answers[unknown] = schema_lib.UNKNOWN_LABEL
+  features, labels = _gather(codes, begins, window_length), _gather(answers, begins + 1, window_length)
   short = np.flatnonzero(lengths < window_length)
   beyond = np.arange(window_length) >= lengths[short, np.newaxis]
   features[short] = np.where(beyond, PAD_CODE, features[short])
@@ -73,7 +74,7 @@ def pack_windows(
     starts=starts,
     first_row=_row_of(row_starts, begins),
     last_row=_row_of(row_starts, begins + lengths),
-    unknown=np.count_nonzero(features == UNKNOWN_CODE, axis=1),
+    unknown=np.searchsorted(unknown, begins + lengths) - np.searchsorted(unknown, begins),
     positions=lengths,
   )
 

@@ -79,11 +79,13 @@ def compose(text: pa.Array) -> pa.Array:
 
 
 def content_of(text: pa.Array) -> memoryview:
-  """Returns the bytes of all values of a large_string or large_binary array without nulls, one after the other."""
+  """Returns the bytes of all values of texts or byte strings, one after the other; of a null, there may be any."""
   _, offsets, content = text.buffers()
   if not len(text) or content is None:
     return memoryview(b'')
-  start, stop = np.frombuffer(offsets, np.int64)[[text.offset, text.offset + len(text)]].tolist()
+  is_large = text.type in (pa.large_string(), pa.large_binary())
+  places = np.frombuffer(offsets, np.int64 if is_large else np.int32)
+  start, stop = places[[text.offset, text.offset + len(text)]].tolist()
   return memoryview(content)[start:stop]
 
 

@@ -34,9 +34,11 @@ _INVISIBLE = re.compile(
 _BLANKS = ''.join(chr(code) for code in range(0x10000) if unicodedata.category(chr(code)) in ('Cc', 'Zs', 'Zl', 'Zp'))
 # All other characters are printable ASCII, which only rules 4 and 5 change.
 _NEEDS_UNICODE = '[^!-~]'
+_PRINTABLE = bytes(range(ord('!'), ord('~') + 1))
 _DECIMAL, _MINUS_ZERO = r'^(-?[0-9]+)\.0*$', r'^-0\.0*$'
 _EXPONENT = r'^-?[0-9](\.[0-9]+[eE][+-]?|[eE]\+)[0-9]{1,3}$'
 _UUID = r'^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$'
+_UUID_LENGTH = 36
 
 
 def normalize(text: pa.Array) -> pa.Array:
@@ -45,12 +47,22 @@ def normalize(text: pa.Array) -> pa.Array:
   Args:
     text: Distinct ones at best: what is not printable ASCII takes microseconds.
   """
-  text = _replace(text, _NEEDS_UNICODE, _clean)
-  if casts.to_mask(pc.match_substring_regex(text, _DECIMAL)).any():
+  # A pattern costs far more than a look at all bytes at once, and few texts have what it begins with.
+  if _content(text).translate(None, _PRINTABLE):
+    text = _replace(text, _NEEDS_UNICODE, _clean)
+  content = _content(text)
+  if b'.' in content and casts.to_mask(pc.match_substring_regex(text, _DECIMAL)).any():
     text = pc.replace_substring_regex(pc.replace_substring_regex(text, _MINUS_ZERO, '0'), _DECIMAL, r'\1')
-  text = _replace(text, _EXPONENT, _write_digits)
+  if b'.' in content or b'+' in content:
+    text = _replace(text, _EXPONENT, _write_digits)
+  if b'-' not in content or not casts.to_mask(pc.equal(pc.binary_length(text), _UUID_LENGTH)).any():
+    return text
   is_uuid = pc.match_substring_regex(text, _UUID)
   return pc.if_else(is_uuid, pc.utf8_lower(text), text) if is_uuid.true_count else text
+
+
+def _content(text: pa.Array) -> bytes:
+  return bytes(casts.content_of(text))
 
 
 def _replace(text: pa.Array, pattern: str, rewrite: Callable[[str], str]) -> pa.Array:
