@@ -44,6 +44,15 @@ class FinalizersTest(absltest.TestCase):
     found = _finalize(finalizers.build_finalizer(_context('sgd')), update, update)
     np.testing.assert_allclose(found, [[0.9, 0.8], [0.8, 0.6]], rtol=1e-6)
 
+  def test_does_what_that_of_tff_does_also_with_an_update_that_is_not_finite(self) -> None:
+    context = _context('adam')
+    updates = [(np.array(update, np.float32),) for update in ([1, 2], [np.nan, 3], [np.inf, 3], [4, 5])]
+    ours = _finalize(finalizers.build_finalizer(context), *updates)
+    theirs = tff.learning.templates.build_apply_optimizer_finalizer(context.server_optimizer, context.weights_type)
+    self.assertEqual(ours, _finalize(theirs, *updates))
+    self.assertEqual(ours[0], ours[2], 'What is not finite changes nothing.')
+    self.assertNotEqual(ours[0], ours[3])
+
   def test_an_algorithm_corrects_it_and_keeps_a_state_beside_that_of_the_optimizer(self) -> None:
     update_type = tff.to_type((tff.TensorType(np.float32, (2,)), tff.TensorType(np.float32)))
 
