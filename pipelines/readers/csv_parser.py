@@ -125,7 +125,7 @@ class Parser:
     text = self._prepare(streams.end_lines(lines.text))
     found: list[values.Rows] = []
     if not self._read_text(text, lines.start, found):
-      self._bisect(streams.drop_empty_lines(text), lines.start, found)
+      self._bisect(streams.drop_empty_lines(text)[0], lines.start, found)
     yield from self._make_blocks(found)
 
   def _bisect(self, text: bytes, start: int, found: list[values.Rows]) -> None:

@@ -74,8 +74,8 @@ class _Parser:
     self._found, self._refused = [], collections.Counter()
     if lines.too_long:
       self._refused[streams.ROW_TOO_LARGE] = lines.too_long
-    text = streams.drop_empty_lines(streams.end_lines(lines.text))
-    if not self._read_fast(text, lines.start):
+    text, ends = streams.drop_empty_lines(streams.end_lines(lines.text))
+    if not self._read_fast(text, ends, lines.start):
       stripped = [line.strip() for line in text.split(b'\n')]
       self._read(streams.end_lines(b'\n'.join(filter(None, stripped))), lines.start)
     for rows in self._found:
@@ -86,7 +86,7 @@ class _Parser:
 
   def _read(self, text: bytes, start: int) -> None:
     """Reads lines of which some are not for pyarrow, so that the others are: by halves."""
-    if self._read_fast(text, start):
+    if self._read_fast(text, streams.find_line_ends(text), start):
       return
     half = len(text) // 2
     cut = text.rfind(b'\n', 0, half) + 1 or text.find(b'\n', half) + 1
@@ -98,10 +98,9 @@ class _Parser:
       lines = text.splitlines()
       self._read_rows(lines, np.arange(start, start + len(lines)))
 
-  def _read_fast(self, text: bytes, start: int) -> bool:
+  def _read_fast(self, text: bytes, ends: np.ndarray, start: int) -> bool:
     """Adds the rows of the lines, unless they cannot be had this way or would not be one good row a line."""
-    ends = _find_ends(text)
-    schema = self._guess_schema(text, ends) if len(ends) and streams.is_utf8(text) else None
+    schema = self._guess_schema(text, ends) if _are_objects(text, ends) and streams.is_utf8(text) else None
     if schema is None:
       return not text
     table = self._parse_text(text, ends, schema)
@@ -234,15 +233,13 @@ def _widen(kind: pa.DataType) -> pa.DataType:
   return pa.float64() if kind == pa.int64() else kind
 
 
-def _find_ends(text: bytes) -> np.ndarray:
-  """Returns where the lines end, or nothing if not each of them looks like one object.
+def _are_objects(text: bytes, ends: np.ndarray) -> bool:
+  """Whether there are lines, and each of them looks like one object.
 
   pyarrow would take several objects on a line, or one on several lines.
   """
-  characters, ends = np.frombuffer(text, np.uint8), streams.find_line_ends(text)
-  starts = np.append(0, ends[:-1] + 1)
-  is_good = len(ends) and np.all(characters[starts] == ord('{')) and np.all(characters[ends - 1] == ord('}'))
-  return ends if is_good else ends[:0]
+  characters, starts = np.frombuffer(text, np.uint8), np.append(0, ends[:-1] + 1)
+  return len(ends) > 0 and bool(np.all(characters[starts] == ord('{')) and np.all(characters[ends - 1] == ord('}')))
 
 
 def _is_rounded(table: pa.Table, text: bytes) -> bool:

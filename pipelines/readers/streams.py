@@ -210,14 +210,19 @@ def end_lines(text: bytes) -> bytes:
   return text if text.endswith(b'\n') or not text else text + b'\n'
 
 
-def drop_empty_lines(text: bytes) -> bytes:
-  """Returns the lines that have a byte before their end; a file of nothing else would be a million lines a block."""
-  if b'\n\n' not in text and not text.startswith(b'\n'):
-    return text
+def drop_empty_lines(text: bytes) -> tuple[bytes, np.ndarray]:
+  """Returns the lines that have a byte before their end, and where each of them ends.
+
+  A file of nothing else would be a million lines a block.
+  """
+  ends = find_line_ends(text)
+  if not len(ends) or (ends[0] and (np.diff(ends) > 1).all()):
+    return text, ends
   characters = np.frombuffer(text, np.uint8)
   is_end = characters == ord('\n')
   is_empty = is_end & np.append(True, is_end[:-1])[: len(is_end)]
-  return characters[~is_empty].tobytes()
+  dropped = characters[~is_empty].tobytes()
+  return dropped, find_line_ends(dropped)
 
 
 def is_utf8(text: bytes) -> bool:

@@ -106,7 +106,9 @@ def pack(clients: Iterable[ClientExamples]) -> ShardContent:
   )
 
 
-def write_shard(file: BinaryIO, shard: int, schema: schema_lib.Schema, content: ShardContent) -> pa.Table:
+def write_shard(
+  file: BinaryIO | files.DescribedWriter, shard: int, schema: schema_lib.Schema, content: ShardContent
+) -> pa.Table:
   """Writes one shard and returns its rows of the index, in the order of the entries.
 
   Args:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 
 from absl.testing import absltest
+import numpy as np
 
 from common import files
 from tests import layout
@@ -75,6 +76,14 @@ class FilesTest(absltest.TestCase):
   def test_a_folder_that_is_not_there_is_an_os_error(self) -> None:
     with self.assertRaises(OSError):
       files.write_atomically(str(self.folder / 'nowhere' / 'file'), '')
+
+  def test_what_is_written_is_described_as_the_file_is(self) -> None:
+    with open(self.path, 'wb') as file:
+      writer = files.DescribedWriter(file)
+      for content in (b'abc', b'', bytearray(b'def'), np.arange(4.0)):
+        writer.write(content)
+      writer.flush()
+      self.assertEqual(writer.describe(), files.describe(str(self.path)))
 
   def test_describe(self) -> None:
     self.path.write_bytes(b'abc')

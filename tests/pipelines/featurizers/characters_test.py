@@ -113,6 +113,12 @@ class CharactersTest(parameterized.TestCase):
     self.assertSequenceEqual(made.unknown.tolist() if made.unknown is not None else [], [0])
     self.assertSequenceEqual(np.asarray(featurizer.weigh(rows.table)).tolist(), [len(expected) + 1, 1])
 
+  @parameterized.parameters('abc', 'aç漢\U0001f600')
+  def test_a_long_text(self, letters: str) -> None:
+    text = ''.join(np.random.default_rng(0).choice(list(letters), 50_000))
+    made = _featurize(100, [text])
+    self.assertEqual(_decode(made.features.ravel()), ''.join(c if c in _CLASSES else '?' for c in text))
+
   def test_without_an_end_rows_go_on(self) -> None:
     featurizer = characters.Characters('text', 4, end_token=False)
     made = featurizer.featurize(_rows([['abc', '', 'de\n'], ['fg']]))

@@ -85,7 +85,7 @@ class JsonLinesTest(parameterized.TestCase):
 
   def _read(self, content: bytes, *columns: str, is_fast: bool = True) -> reading.Read:
     self.path.write_bytes(content)
-    read_fast = jsonl._Parser._read_fast if is_fast else lambda parser, text, start: not text
+    read_fast = jsonl._Parser._read_fast if is_fast else lambda parser, text, ends, start: not text
     with mock.patch.object(jsonl._Parser, '_read_fast', read_fast):
       return reading.read(jsonl.JsonLines(), self.path, *(columns or _COLUMNS))
 

@@ -152,7 +152,9 @@ class TextTest(parameterized.TestCase):
 
   @parameterized.parameters((b'', b''), (b'\n', b''), (b'\n\na\n\n\nb\n', b'a\nb\n'), (b'a\n', b'a\n'), (b'a', b'a'))
   def test_empty_lines_are_dropped(self, text: bytes, dropped: bytes) -> None:
-    self.assertEqual(streams.drop_empty_lines(text), dropped)
+    found, ends = streams.drop_empty_lines(text)
+    self.assertEqual(found, dropped)
+    self.assertEqual(ends.tolist(), [place for place, byte in enumerate(dropped) if byte == ord('\n')])
 
   @hypothesis.given(strategies.binary() | strategies.text().map(str.encode))
   def test_utf8_is_what_python_decodes(self, text: bytes) -> None:

@@ -35,6 +35,8 @@ class NormalFormTest(parameterized.TestCase):
   )
   def test_makes_one_of(self, expected: str, *spellings: str) -> None:
     self.assertEqual(_normalize(expected, *spellings), [expected] * (1 + len(spellings)))
+    # Alone, too: what the others need is not done for it then.
+    self.assertEqual([_normalize(spelling) for spelling in spellings], [[expected]] * len(spellings))
 
   @parameterized.parameters(
     '017',
