@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks import workloads
 from contracts import client_shards
 from models import functional_model
-from tff_tasks.aggregation import private_mean
+from tff_tasks.aggregation import round_noise
 from tff_tasks.algorithms import fed_avg
 from tff_tasks.algorithms import learning_process
 from tff_tasks.algorithms import local_algorithm
@@ -57,7 +57,7 @@ class OurRounds:
       plan,
       seed,
     )
-    self._noise = private_mean.RoundNoise(plan, built.update_size, seed)
+    self._noise = round_noise.RoundNoise(plan, built.update_size, seed)
     self._folder = tempfile.TemporaryDirectory()
     self._memory = None
     if built.memory_size:

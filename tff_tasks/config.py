@@ -57,6 +57,8 @@ class Config:
   client_learning_rate_schedule: str = 'constant'
   max_gradient_norm: float | None = None
   capabilities: str | None = None
+  mechanism: str = 'gaussian'
+  mechanism_options: Sequence[str] = ()
 
   @property
   def method(self) -> str:

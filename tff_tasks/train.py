@@ -24,6 +24,7 @@ from tff_tasks.flags import privacy
 from tff_tasks.flags import run
 from tff_tasks.flags import server
 from tff_tasks.population.samplers import registry as samplers
+from tff_tasks.privacy.mechanisms import registry as mechanisms
 from tff_tasks.runtime import start_up
 
 _FLAGS = flags.FLAGS
@@ -55,6 +56,8 @@ def _check(config: config_lib.Config, is_own: bool) -> None:
     aggregations.check(config)
   if (':' in config.sampling) == is_own:
     samplers.build(config.sampling, config.sampling_options)
+  if (':' in config.mechanism) == is_own:
+    mechanisms.build(config.mechanism, config.mechanism_options)
 
 
 def _flagfile() -> str:

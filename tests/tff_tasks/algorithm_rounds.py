@@ -23,8 +23,8 @@ from pipelines.shards import shard_writing
 from tests.tff_tasks import compiled_once
 from tests.tff_tasks import fakes
 from tff_tasks.aggregation import mean
-from tff_tasks.aggregation import private_mean
 from tff_tasks.aggregation import registry as aggregations
+from tff_tasks.aggregation import round_noise
 from tff_tasks.algorithms import learning_process
 from tff_tasks.algorithms import local_algorithm
 from tff_tasks.algorithms import local_sgd
@@ -104,7 +104,7 @@ class Rounds:
         self.shards, self.training.batch_size, MOST_EXAMPLES, SEED, store, self.capabilities
       )
       state, result = ran.initialize(), None
-      noise = private_mean.RoundNoise(self.plan, built.update_size, SEED)
+      noise = round_noise.RoundNoise(self.plan, built.update_size, SEED)
       for number, clients in enumerate(cohorts, start=1):
         result = ran.next(noise.add(number, state), source.cohort(number, np.array(clients, int)))
         state = result.state

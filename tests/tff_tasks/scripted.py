@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 
-from tff_tasks.aggregation import private_mean
+from tff_tasks.aggregation import round_noise
 from tff_tasks.algorithms import learning_process
 from tff_tasks.evaluation import evaluation
 from tff_tasks.population import client_data
@@ -62,7 +62,7 @@ class Script:
         parts, 'build_learning_process', lambda *process: learning_process.Built(process, self.weights)
       ),
       mock.patch.object(registry, 'build_runtime', runtime.build),
-      mock.patch.object(private_mean.RoundNoise, 'add', lambda noise, number, state: state),
+      mock.patch.object(round_noise.RoundNoise, 'add', lambda noise, number, state: state),
       mock.patch.object(evaluation, 'Evaluator', return_value=evaluator),
     ):
       yield runtime

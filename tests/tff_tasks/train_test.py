@@ -159,6 +159,14 @@ class FlagsTest(parameterized.TestCase):
   def test_samplers_and_their_options(self, name: str, options: str, message: str) -> None:
     self._assert_refused(_flags(**_REQUIRED | _PRIVATE, sampling=name, sampling_options=options), message)
 
+  @parameterized.parameters(
+    ('gausian', '', 'did you mean gaussian'),
+    ('bisr', 'bandwidth=0', 'Expected bandwidth of 1 to 256, found 0'),
+    ('gaussian', 'bandwidth=2', 'among none for gaussian'),
+  )
+  def test_mechanisms_and_their_options(self, name: str, options: str, message: str) -> None:
+    self._assert_refused(_flags(**_REQUIRED | _PRIVATE, mechanism=name, mechanism_options=options), message)
+
   def test_shards_that_are_not_there(self) -> None:
     self._assert_refused(_flags(**_REQUIRED | _PRIVATE), 'Expected a finished data set in nowhere, found no manifest')
 
@@ -194,7 +202,7 @@ class MainTest(parameterized.TestCase):
       self.assertNotIn(name, plain)
       self.assertIn(f'--{name}={value}\n', given)
 
-  @parameterized.parameters('algorithm', 'aggregation', 'sampling')
+  @parameterized.parameters('algorithm', 'aggregation', 'sampling', 'mechanism')
   def test_one_of_the_users_own_is_refused_in_one_line(self, flag: str) -> None:
     done = self._main(**{flag: 'json:dumps'})
     self.assertEqual((done.returncode, done.stdout), (2, ''))

@@ -15,11 +15,11 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from tff_tasks.aggregation import gathering
+from tff_tasks.aggregation import round_noise
 from tff_tasks.aggregation import tagging
 from tff_tasks.compression import quantization
 from tff_tasks.population import client_report
 from tff_tasks.population import seeds
-from tff_tasks.privacy import noise as noise_lib
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.runtime import tff_structures
 
@@ -29,7 +29,6 @@ _SEED_TYPE = tff.TensorType(np.int32, (2,))
 _FLOAT32_SLACK = 1e-5
 # Numbers of an update whose tensors are joined to one vector.
 _SMALL = 1 << 16
-_NOISE = 'noise'  # Where the state of the aggregation has the noise of the round that comes.
 
 
 def clip(tensors: Sequence[tf.Tensor], clip_norm: float | None) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
@@ -140,40 +139,6 @@ class UpdatePath:
     return self.codec is not None or sum(self.sizes) <= _SMALL
 
 
-class RoundNoise:
-  """Puts the noise of a round into the state that the round begins with.
-
-  Args:
-    plan: Says how much noise.
-    dimension: How many numbers an update has.
-    seed: Where it comes from.
-  """
-
-  def __init__(self, plan: plan_lib.PrivacyPlan, dimension: int, seed: seeds.Seed) -> None:
-    self._source = None
-    if plan.is_private and (codec := plan.codec(dimension)):
-      key, stddev = seed.key('noise'), plan.noise_levels(dimension)
-      self._source = noise_lib.RoundedGaussian(key, stddev, codec.encoded_size)
-
-  def add(self, round_number: int, state: Any) -> Any:
-    """Returns the state of a learning process with the noise of a round, which begins at 1, if the plan has noise.
-
-    The state that comes out of the round has none. A state without noise, or with that of another plan, ends the round
-    with an error.
-
-    Raises:
-      ValueError: If it is the state before another round.
-    """
-    if self._source is None:
-      return state
-    following = int(state.aggregator['round']) + 1
-    if round_number != following:
-      raise ValueError(f'Expected noise for round {following}, found that of round {round_number}.')
-    aggregator = collections.OrderedDict(state.aggregator)
-    aggregator[_NOISE] = self._source.draw(round_number)
-    return state._replace(aggregator=aggregator)
-
-
 def build_aggregator(
   weights_type: tff.StructType, plan: plan_lib.PrivacyPlan, seed: seeds.Seed
 ) -> tff.templates.AggregationProcess:
@@ -188,7 +153,7 @@ def build_aggregator(
     An `AggregationProcess` of updates, weights (float32, the number of examples) and `ClientTag`s, whose measurements
     are the `ClientReport` of the round. Weights count only if the plan says so: with noise it cannot, for the
     sensitivity of a weighted mean is not clip over clients. Its state counts the rounds and takes the noise of the next
-    one, which `RoundNoise` draws.
+    one, which `round_noise.RoundNoise` draws.
   """
   path = UpdatePath(plan, tuple(tuple(tensor_type.shape) for tensor_type in weights_type))
   initial_state = tff.tensorflow.computation(lambda: _initial_state(plan, seed))
@@ -206,7 +171,7 @@ def build_aggregator(
   @tff.tensorflow.computation(state_type, encode.type_signature.result[0])
   def finish(state: Any, sums: Any) -> Any:
     new_state = collections.OrderedDict(state, round=state['round'] + 1, **_no_noise(plan))
-    return new_state, path.finish(sums, _fold_in(state['rotation_seed'], state['round']), state.get(_NOISE))
+    return new_state, path.finish(sums, _fold_in(state['rotation_seed'], state['round']), state.get(round_noise.NOISE))
 
   @tff.federated_computation
   def initialize() -> Any:
@@ -235,7 +200,11 @@ def _initial_state(plan: plan_lib.PrivacyPlan, seed: seeds.Seed) -> Any:
 
 def _no_noise(plan: plan_lib.PrivacyPlan) -> dict[str, tf.Tensor]:
   """Returns the state's noise between rounds: an empty vector, of a type that allows any size."""
-  return {_NOISE: tf.compat.v1.placeholder_with_default(tf.zeros([0], tf.int64), [None])} if plan.is_private else {}
+  return (
+    {round_noise.NOISE: tf.compat.v1.placeholder_with_default(tf.zeros([0], tf.int64), [None])}
+    if plan.is_private
+    else {}
+  )
 
 
 def _fold_in(seed: Any, number: tf.Tensor) -> tf.Tensor:

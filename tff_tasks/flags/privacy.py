@@ -3,14 +3,24 @@
 from absl import flags
 
 from common import flag_checks
+from tff_tasks.privacy.mechanisms import registry as mechanisms
 
 TOPIC = 'Privacy'
 FLAGS = [
   flags.DEFINE_float('clip_norm', None, 'L2 bound of a client update. Quantization and noise need one.', lower_bound=0),
+  flags.DEFINE_string(
+    'mechanism',
+    'gaussian',
+    f'What noise is added to the sum of updates: {", ".join(mechanisms.MECHANISMS)}, or one of your own as '
+    'package.module:attribute (docs/extend.md). gaussian: independent in each round. bisr: correlated, so that later '
+    'rounds take back a part of it; for --sampling=min_separation and cyclic.',
+  ),
+  flags.DEFINE_list('mechanism_options', [], 'Options of the mechanism, such as bandwidth=4 for bisr.'),
   flags.DEFINE_float(
     'noise_multiplier',
     None,
-    'Standard deviation of the noise on the sum of updates, over the bound of one (after rounding); 0: not private.',
+    'Standard deviation of the noise on the sum of updates (of one draw, with correlated noise), over the bound of one '
+    'update (after rounding); 0: not private.',
     lower_bound=0,
   ),
   flags.DEFINE_float(

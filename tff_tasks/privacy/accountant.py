@@ -95,7 +95,7 @@ def _read(kind: dp_accounting.DpEvent) -> tuple[float, float, float]:
   if not isinstance(noisy, dp_accounting.GaussianDpEvent) or not (0 <= secret <= 1 and 0 <= known <= 1):
     raise ValueError(
       f'Expected rounds that are a Gaussian, Poisson-sampled or in a known cohort, composed, found {kind}: this '
-      'accountant has no proof for that; return such events from the sampler.'
+      'accountant has no proof for that; return such events from the sampler and the mechanism.'
     )
   return noisy.noise_multiplier, secret, known
 

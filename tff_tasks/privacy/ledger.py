@@ -7,15 +7,11 @@ from typing import Any
 from contracts import guarantees
 from contracts import provenance
 from tff_tasks.privacy import accountant
-from tff_tasks.privacy import noise
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.privacy import population_scaling
 from tff_tasks.privacy import segments as segments_lib
 
 _WHO_SEES = 'simulated on one machine, which sees the logs, every update and the noise in the clear'
-_WHO_IS_PROTECTED = (
-  'the guarantee protects each client against whoever gets what is released, not against that machine or its operator'
-)
 
 # Of simulated clients, the unit and what it does not protect.
 _SIMULATED = 'one of {}, no person: how rows became clients is taken as given'
@@ -47,6 +43,7 @@ def build_ledger(
   plan = segments[-1].plan
   problem = segments_lib.why_no_promise(segments)
   simulated = provenance.simulated_clients(entries)
+  events = segments_lib.events([segment for segment in segments if segment.plan.is_private])
   public = ['who is available when'] * any(segment.plan.availability for segment in segments)
   public += ['the capability class of each client'] * any(segment.plan.capabilities for segment in segments)
   return {
@@ -64,9 +61,10 @@ def build_ledger(
     'bound': '' if problem else _bound_in_words([segment.plan for segment in segments]),
     'sampling': _by_segment(segments, lambda plan: plan.sampling_in_words),
     'mechanism': _by_segment(segments, _mechanism),
-    'noise': noise.EXACTNESS if all(segment.plan.is_private for segment in segments) else None,
-    'trust_model': _WHO_SEES if problem else f'{_WHO_SEES}: {_WHO_IS_PROTECTED}',
-    **accountant.describe([segment.plan.event(1) for segment in segments if segment.plan.is_private]),
+    'noise': _by_segment(segments, _exactness) if all(segment.plan.is_private for segment in segments) else None,
+    'trust_model': _WHO_SEES if problem else f'{_WHO_SEES}: {_by_segment(segments, _trust)}',
+    'events': [str(event) for event in events],
+    **accountant.describe(events),
     'noise_multiplier': plan.noise_multiplier,
     'clip_norm': plan.clip_norm,
     'sensitivity': plan.norm_bound(dimension),
@@ -101,7 +99,15 @@ def _mechanism(plan: plan_lib.PrivacyPlan) -> str:
   if not plan.is_private:
     return 'no noise'
   grid = f'{plan.quantization_bits} bits' if plan.quantization_bits else 'a fine grid'
-  return f'DP-FedAvg: updates clipped to {plan.clip_norm:g}, rounded to {grid}, Gaussian noise on their sum'
+  return f'DP-FedAvg: updates clipped to {plan.clip_norm:g}, rounded to {grid}, {plan.noise.describe()} on their sum'
+
+
+def _exactness(plan: plan_lib.PrivacyPlan) -> str:
+  return plan.noise.exactness
+
+
+def _trust(plan: plan_lib.PrivacyPlan) -> str:
+  return plan.noise.trust
 
 
 def _bound_in_words(plans: Sequence[plan_lib.PrivacyPlan]) -> str:

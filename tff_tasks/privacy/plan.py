@@ -17,6 +17,8 @@ from tff_tasks.compression import quantization
 from tff_tasks.population.samplers import base
 from tff_tasks.population.samplers import registry as samplers
 from tff_tasks.privacy import accountant
+from tff_tasks.privacy.mechanisms import base as mechanisms_base
+from tff_tasks.privacy.mechanisms import registry as mechanisms
 
 MAX_NOISE_MULTIPLIER = 1e3
 
@@ -31,7 +33,7 @@ class PrivacyPlan:
     sampling: The sampler: a name of `samplers.registry`, or `package.module:attribute`.
     clip_norm: L2 bound of a client's update, or None.
     quantization_bits: Bits of a coordinate of an update; 0 sends 32: floats, or integers of a fine grid under noise.
-    noise_multiplier: Standard deviation of the noise on the sum, over the norm bound after rounding. 0: not private.
+    noise_multiplier: Standard deviation of a draw of noise, over the norm bound after rounding. 0: not private.
     delta: The delta of (epsilon, delta), for all that is released.
     learned: What of both was spent before training, on what the data set was made with.
     weighting: 'uniform', all clients count the same, or 'examples', each by the examples that it trained on: without
@@ -40,6 +42,8 @@ class PrivacyPlan:
     sampling_options: The options of the sampler, each `name=value`.
     availability: Which clients can be invited when, in words; empty: all of them, always.
     capabilities: Which clients do how much work, in words; empty: all do the same.
+    mechanism: What noise the rounds have: a name of `mechanisms.registry`, or `package.module:attribute`.
+    mechanism_options: The options of the mechanism, each `name=value`.
 
   Raises:
     ValueError: If the values do not make a plan whose accounting matches what runs.
@@ -58,6 +62,8 @@ class PrivacyPlan:
   availability: str = ''
   weighting: str = 'uniform'
   capabilities: str = ''
+  mechanism: str = 'gaussian'
+  mechanism_options: tuple[str, ...] = ()
 
   def __post_init__(self) -> None:
     if self.population < 1:
@@ -107,6 +113,11 @@ class PrivacyPlan:
       whom = 'all training clients' if most == self.population else f'all that --sampling={self.sampling} can ask for'
       raise ValueError(f'Expected 1 to {most} ({whom}) clients_per_round, found {self.clients_per_round}.')
     if self.is_private:
+      if (unit := self.noise.unit) != mechanisms_base.CLIENT:
+        raise ValueError(
+          f'Expected a mechanism for the unit {mechanisms_base.CLIENT}, found {unit} for --mechanism={self.mechanism}: '
+          'the bound is that of the update of a whole client.'
+        )
       accountant.check(self.event(1))
 
   @property
@@ -128,16 +139,15 @@ class PrivacyPlan:
     available = f', of those that are available ({self.availability})' if self.availability else ''
     return f'{self.sampler.describe(self.size)}{available}'
 
+  @functools.cached_property
+  def noise(self) -> mechanisms_base.Mechanism:
+    """What noise the rounds have, if they have any."""
+    return mechanisms.build(self.mechanism, self.mechanism_options)
+
   @property
   def bound(self) -> str:
     """Says which bound the cost of the rounds is; empty if it is exact."""
-    if self.availability:
-      return (
-        'With --availability sampling is not counted as hiding a client: each pays for every round that --sampling '
-        'allows it. Who is available when is taken as public. Without --availability, --sampling=poisson usually costs '
-        'less at the same noise'
-      )
-    return self.sampler.bound
+    return self.noise.bound(self._rounds(1))
 
   def codec(self, dimension: int) -> quantization.Encoding | None:
     """Returns how updates of that many coordinates become integers, or None if they stay floats: without noise only."""
@@ -158,11 +168,11 @@ class PrivacyPlan:
     return codec.norm_bound if codec else self.clip_norm
 
   def noise_stddev(self, dimension: int) -> float:
-    """Returns the standard deviation of the noise on each coordinate of the sum."""
-    return self.noise_multiplier * (self.norm_bound(dimension) or 0.0)
+    """Returns the standard deviation of the noise on each coordinate of the sum of a round."""
+    return self.noise_multiplier * self.noise.relative_stddev * (self.norm_bound(dimension) or 0.0)
 
   def noise_levels(self, dimension: int) -> float:
-    """Returns that standard deviation in steps of the grid, rounded up: never less noise than is accounted for."""
+    """Returns the standard deviation of a draw in steps of the grid, rounded up: never less than is accounted for."""
     codec = self.codec(dimension)
     return self.noise_multiplier * math.sqrt(codec.max_squared_levels) * (1 + 2.0**-50) if codec else 0.0
 
@@ -174,17 +184,13 @@ class PrivacyPlan:
   def event(self, rounds: int) -> dp_accounting.DpEvent:
     """Returns what the first `rounds` rounds that are drawn with one secret cost a client.
 
-    Who can be invited may depend on the client. Sampling is counted only where everyone can be, always: else a round
-    that the client can be in costs what it costs a client that certainly takes part.
-
     Raises:
-      ValueError: If the sampler does not know.
+      ValueError: If mechanism and sampler do not know.
     """
-    one_round = dp_accounting.GaussianDpEvent(self.noise_multiplier)
-    event = self.sampler.event(one_round, self.size, rounds)
-    if not self.availability:
-      return event
-    return dp_accounting.SelfComposedDpEvent(one_round, self.sampler.most_rounds(self.size, rounds))
+    return self.noise.event(self.noise_multiplier, self._rounds(rounds))
+
+  def _rounds(self, number: int) -> mechanisms_base.Rounds:
+    return mechanisms_base.Rounds(number, self.sampler, self.size, is_everyone_available=not self.availability)
 
   @property
   def training_delta(self) -> float | None:

@@ -5,6 +5,8 @@ import dataclasses
 import math
 from typing import NamedTuple
 
+import dp_accounting
+
 from contracts import guarantees
 from tff_tasks.privacy import accountant
 from tff_tasks.privacy import calibration
@@ -63,6 +65,19 @@ def why_no_promise(segments: Sequence[Segment]) -> str:
   return ''
 
 
+def events(segments: Sequence[Segment]) -> list[dp_accounting.DpEvent]:
+  """Returns what segments with noise cost, one event for each secret.
+
+  Rounds with one secret are accounted for together, also if a part of them is a segment by itself: their noise may be
+  correlated.
+  """
+  rounds: dict[tuple[plan_lib.PrivacyPlan, str, int], int] = {}
+  for segment in segments:
+    secret = segment.plan, segment.run_id, segment.attempt
+    rounds[secret] = rounds.get(secret, 0) + segment.rounds
+  return [plan.event(number) for (plan, _, _), number in rounds.items()]
+
+
 def epsilon_of_plan(plan: plan_lib.PrivacyPlan, rounds: int) -> float | None:
   """Returns the epsilon at `delta` of all that is released in `rounds` rounds, or None if there is no guarantee."""
   return epsilon_of([Segment(plan, rounds)])
@@ -111,8 +126,7 @@ def calibrated(
 
 def _compose(segments: Sequence[Segment]) -> float:
   """Returns the epsilon of segments with noise at the training delta; infinite if it is of no use."""
-  delta = segments[-1].plan.training_delta or 0.0
-  return accountant.epsilon([segment.plan.event(segment.rounds) for segment in segments], delta)
+  return accountant.epsilon(events(segments), segments[-1].plan.training_delta or 0.0)
 
 
 def _with_noise(plan: plan_lib.PrivacyPlan, thousandths: int) -> plan_lib.PrivacyPlan:

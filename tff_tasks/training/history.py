@@ -109,5 +109,6 @@ def begin(flagfile: str, data: str, total_rounds: int, plan: plan_lib.PrivacyPla
 
 
 def _read_plan(value: Mapping[str, Any]) -> plan_lib.PrivacyPlan:
-  options = tuple(value.get('sampling_options', ()))
-  return plan_lib.PrivacyPlan(**{**value, 'learned': guarantees.Cost(*value['learned']), 'sampling_options': options})
+  """Returns a plan. One that an earlier version wrote has fewer fields: what it ran with are the defaults."""
+  lists = {name: tuple(value.get(name, ())) for name in ('sampling_options', 'mechanism_options')}
+  return plan_lib.PrivacyPlan(**{**value, 'learned': guarantees.Cost(*value['learned']), **lists})

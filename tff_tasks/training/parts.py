@@ -56,6 +56,8 @@ def build_plan(
     availability=availability,
     weighting=config.weighting,
     capabilities=capabilities,
+    mechanism=config.mechanism,
+    mechanism_options=tuple(config.mechanism_options),
   )
   if not config.target_epsilon:
     return plan

@@ -18,7 +18,7 @@ from models import functional_model
 from models import registry
 from reporting import report
 from tff_tasks import config as config_lib
-from tff_tasks.aggregation import private_mean
+from tff_tasks.aggregation import round_noise
 from tff_tasks.evaluation import baselines
 from tff_tasks.population import availability
 from tff_tasks.population import capabilities as capabilities_lib
@@ -204,6 +204,7 @@ class Run:
     config = self._config
     source = parts.build_source(config, self._shards, self._seed, self._clients_state, self._capabilities)
     client_ids, first_round = self._shards.clients('train').client_ids, self._start.history.current.first_round
+    noise = round_noise.RoundNoise(self._plan, self._process.update_size, self._seed, first_round)
     drawn = cohorts.Cohorts(self._plan, self._seed, client_ids, first_round, self._available)
     skipped = skipped_clients.LeftOut(self._shards, config.on_client_error == 'skip', shown.say)
     said = self._runtime.choice  # Which was announced.
@@ -221,7 +222,7 @@ class Run:
     return loop.Rounds(
       runtime=self._runtime,
       cohort=lambda number: source.cohort(number, drawn.draw(number)),
-      add_noise=private_mean.RoundNoise(self._plan, self._process.update_size, self._seed).add,
+      add_noise=noise.add,
       check=self._build_check(skipped),
       measure=self._measure,
       tick=shown.tick,

@@ -32,6 +32,8 @@ _FREE = (
   '--personalize_epochs',
   '--personalize_learning_rate',
 )
+# Flags that earlier versions did not have, with what they did.
+_ADDED = {'--mechanism': '--mechanism=gaussian', '--mechanism_options': '--mechanism_options='}
 # The noise that follows from them is compared instead, as a part of the plan.
 _NOISE = ('--noise_multiplier', '--target_epsilon')
 SIZE, _LENGTH, _BRANCH = '--model_size', '--total_rounds', '--branch_from'
@@ -133,7 +135,7 @@ def check_same_run(path: str, saved: checkpoints.ProgramState, asked: history_li
 
 
 def _check_flags(path: str, found: history_lib.History, asked: history_lib.History) -> None:
-  stood = found.flags
+  stood = {**{name: _ADDED[name] for name in _ADDED if name in asked.flags}, **found.flags}
   names = (stood.keys() | asked.flags.keys()) - {*_FREE, *_NOISE, _LENGTH, _BRANCH}
   changed = sorted(name for name in names if stood.get(name) != asked.flags.get(name))
   if changed:

@@ -11,6 +11,7 @@ import tensorflow_federated as tff
 
 from tests.tff_tasks import attacks
 from tff_tasks.aggregation import private_mean
+from tff_tasks.aggregation import round_noise
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
 
@@ -29,7 +30,7 @@ class _State(NamedTuple):
 def _noise(plan: plan_lib.PrivacyPlan, dimension: int, round_number: int = 3) -> np.ndarray | None:
   """Returns the noise that the host draws for a round; None if the plan has none."""
   state = _State({'round': np.int32(round_number - 1)})
-  return private_mean.RoundNoise(plan, dimension, _SECRET).add(round_number, state).aggregator.get('noise')
+  return round_noise.RoundNoise(plan, dimension, _SECRET).add(round_number, state).aggregator.get('noise')
 
 
 def _mean(path: private_mean.UpdatePath, updates: list[list[np.ndarray]], round_number: int = 3) -> list[np.ndarray]:
@@ -182,32 +183,7 @@ class UpdatePathTest(parameterized.TestCase):
     self.assertEqual(encoded.sent[1], 0.0)
 
 
-class RoundNoiseTest(parameterized.TestCase):
-  def test_is_on_the_grid_of_the_sum_with_the_deviation_of_the_plan(self) -> None:
-    for bits in (0, 8):
-      plan, size = dataclasses.replace(_NOISED, quantization_bits=bits), 100_000
-      codec, drawn = plan.codec(size), _noise(plan, size)
-      assert codec is not None
-      assert drawn is not None
-      self.assertEqual((drawn.dtype, drawn.shape), (np.int64, (codec.encoded_size,)))
-      # The relative error of a deviation from n draws is 1 / sqrt(2 n): 1.4 % is six of those.
-      self.assertAlmostEqual(np.std(drawn) * codec.step / plan.noise_stddev(size), 1.0, delta=0.014)
-      self.assertGreaterEqual(plan.noise_levels(size) * codec.step, plan.noise_stddev(size))
-
-  def test_another_secret_gives_other_noise(self) -> None:
-    state = _State({'round': np.int32(0)})
-    drawn = [private_mean.RoundNoise(_NOISED, 50, seeds.Seed.from_number(number)).add(1, state) for number in (1, 2)]
-    self.assertEmpty(np.intersect1d(*(one.aggregator['noise'] for one in drawn)))
-
-  @parameterized.parameters(0, 1, 3, 4)
-  def test_refuses_the_state_before_another_round(self, round_number: int) -> None:
-    with self.assertRaisesRegex(ValueError, f'Expected noise for round 2, found that of round {round_number}'):
-      private_mean.RoundNoise(_NOISED, 50, _SECRET).add(round_number, _State({'round': np.int32(1)}))
-
-  def test_a_plan_without_noise_leaves_the_state_alone(self) -> None:
-    state = _State({'round': np.int32(1)})
-    self.assertIs(private_mean.RoundNoise(_CLIPPED, 50, _SECRET).add(9, state), state)
-
+class SumsTest(parameterized.TestCase):
   @parameterized.parameters(0, 8)
   def test_without_the_noise_of_the_plan_there_is_no_mean(self, bits: int) -> None:
     path = private_mean.UpdatePath(dataclasses.replace(_NOISED, quantization_bits=bits), _SHAPES)

@@ -20,6 +20,7 @@ from tests.tff_tasks import compiled_once
 from tests.tff_tasks import fakes
 from tff_tasks import config
 from tff_tasks.aggregation import private_mean
+from tff_tasks.aggregation import round_noise
 from tff_tasks.algorithms import base
 from tff_tasks.algorithms import client_work
 from tff_tasks.algorithms import fed_avg
@@ -61,7 +62,7 @@ def _build_process(
 def _add_noise(plan: plan_lib.PrivacyPlan, state: Any) -> Any:
   """Returns the state with the noise of the round that it stands before."""
   dimension = sum(weight.size for weight in state.global_model_weights.trainable)
-  return private_mean.RoundNoise(plan, dimension, _SEED).add(int(state.aggregator['round']) + 1, state)
+  return round_noise.RoundNoise(plan, dimension, _SEED).add(int(state.aggregator['round']) + 1, state)
 
 
 class ServerOptimizerTest(parameterized.TestCase):

@@ -62,6 +62,22 @@ class LedgerTest(absltest.TestCase):
       self.assertNotIn('floating-point', ' '.join(entries['not_covered']))
     self.assertIsNone(_ledger(dataclasses.replace(_PLAN, noise_multiplier=0.0), 20)['noise'])
 
+  def test_says_which_mechanism_whom_it_protects_from_and_what_is_composed(self) -> None:
+    entries = _ledger(_PLAN, 20)
+    self.assertEndsWith(entries['mechanism'], 'rounded to 4 bits, Gaussian noise on their sum')
+    self.assertEndsWith(entries['trust_model'], 'not against that machine or its operator')
+    self.assertEqual(entries['events'], [str(_PLAN.event(20))])
+    self.assertEqual(entries['noise_stddev'], 2.08 * entries['sensitivity'])
+    bisr = dataclasses.replace(
+      _PLAN, sampling='min_separation', sampling_options=('separation=3',), mechanism='bisr', noise_multiplier=5.0
+    )
+    entries = _ledger(bisr, 20)
+    self.assertIn('correlated over 4 rounds (banded inverse square root) on their sum', entries['mechanism'])
+    self.assertIn('sampling is not counted', entries['bound'])
+    self.assertRegex(entries['events'][0], r'^GaussianDpEvent\(noise_multiplier=1\.\d+\)$')
+    self.assertEqual(entries['discretization'], 1e-3)
+    self.assertGreater(entries['noise_stddev'], 1.1 * 5.0 * entries['sensitivity'])
+
   def test_availability_is_public_and_not_covered(self) -> None:
     entries = _ledger(dataclasses.replace(_PLAN, availability='diurnal', noise_multiplier=30.0), 20)
     self.assertIn('who is available when, which is taken as public', entries['not_covered'])

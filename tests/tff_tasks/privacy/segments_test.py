@@ -111,6 +111,21 @@ class SegmentsTest(absltest.TestCase):
     self.assertEqual(segments_lib.training_epsilon_of(segments), accountant.epsilon(costs, 5e-5))
     self.assertEqual(segments_lib.epsilon_of(segments), 1.0 + accountant.epsilon(costs, 5e-5))
 
+  def test_rounds_of_one_secret_are_accounted_for_together(self) -> None:
+    """With correlated noise, two parts of a run cost more than two runs of that many rounds with a secret each."""
+    plan = dataclasses.replace(
+      _PLAN, sampling='min_separation', sampling_options=('separation=2',), mechanism='bisr', noise_multiplier=6.0
+    )
+    first, lost = (segments_lib.Segment(plan, 4, 'run', 0, 1), segments_lib.Segment(plan, 4, 'run', 0, 5))
+    whole = _epsilon(plan, 8)
+    self.assertEqual(segments_lib.epsilon_of([first, lost]), whole)
+    self.assertEqual(segments_lib.events([first, lost]), [plan.event(8)])
+    for other in (lost._replace(attempt=1), lost._replace(run_id='branch')):
+      self.assertEqual(segments_lib.events([first, other]), [plan.event(4), plan.event(4)])
+      self.assertLess(segments_lib.epsilon_of([first, other]), whole)
+    again = segments_lib.Segment(plan, 4, 'run', 1, 5)
+    self.assertEqual(segments_lib.events([first, lost, again]), [plan.event(8), plan.event(4)])
+
   def test_one_without_a_promise_spoils_all(self) -> None:
     noiseless, seeded = dataclasses.replace(_PLAN, noise_multiplier=0.0), dataclasses.replace(_PLAN, is_seeded=True)
     for spoiled in (segments_lib.Segment(noiseless, 4), segments_lib.Segment(seeded, 4)):

@@ -23,7 +23,7 @@ from tests.tff_tasks import algorithm_rounds
 from tests.tff_tasks import compiled_once
 from tests.tff_tasks import fakes
 from tff_tasks import config
-from tff_tasks.aggregation import private_mean
+from tff_tasks.aggregation import round_noise
 from tff_tasks.algorithms import fed_avg
 from tff_tasks.algorithms import learning_process
 from tff_tasks.algorithms import local_sgd
@@ -74,7 +74,7 @@ def _build_process(
 def _add_noise(plan: plan_lib.PrivacyPlan, state: Any, seed: seeds.Seed = _SEED) -> Any:
   """Returns the state with the noise of the round that it stands before."""
   dimension = sum(weight.size for weight in state.global_model_weights.trainable)
-  return private_mean.RoundNoise(plan, dimension, seed).add(int(state.aggregator['round']) + 1, state)
+  return round_noise.RoundNoise(plan, dimension, seed).add(int(state.aggregator['round']) + 1, state)
 
 
 def _assert_same(ours: Any, theirs: Any, our_metrics: Any, their_metrics: Any) -> None:

@@ -31,14 +31,15 @@ class HistoryTest(absltest.TestCase):
     whole = whole.with_lost(5).followed_by(fakes.history(plan=_OTHER), 3)
     self.assertEqual(history.History.from_json(json.loads(json.dumps(whole.to_json()))), whole)
 
-  def test_a_sampler_comes_back_and_one_of_before_there_were_options(self) -> None:
+  def test_a_plan_with_options_comes_back_and_one_of_before_there_were_any(self) -> None:
     options = ('separation=2',)
     plan = dataclasses.replace(fakes.PLAN, sampling='min_separation', sampling_options=options, availability='diurnal')
+    plan = dataclasses.replace(plan, mechanism='bisr', mechanism_options=('bandwidth=2',))
     whole = fakes.history(plan=plan)
     self.assertEqual(history.History.from_json(json.loads(json.dumps(whole.to_json()))), whole)
     older = fakes.history()
     saved = json.loads(json.dumps(older.to_json()))
-    for name in ('sampling_options', 'availability', 'capabilities'):
+    for name in ('sampling_options', 'availability', 'capabilities', 'mechanism', 'mechanism_options'):
       del saved['segments'][0]['plan'][name]
     self.assertEqual(history.History.from_json(saved), older)
 

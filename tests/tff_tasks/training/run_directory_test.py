@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import tempfile
 from typing import Any
 from unittest import mock
@@ -73,10 +74,7 @@ class RunDirectoryTest(parameterized.TestCase):
   def test_the_kept_flags_are_a_flag_file(self) -> None:
     self._prepare()
     values = flags.FlagValues()
-    for name in (
-      *('shards_dir', 'output_dir', 'total_rounds', 'clip_norm', 'seed', 'runtime', 'rounds_per_checkpoint'),
-      'on_client_error',
-    ):
+    for name in re.findall(r'--(\w+)=', _FLAGS):
       flags.DEFINE_string(name, None, '', flag_values=values)
     values(['train', f'--flagfile={os.path.join(self._run_dir, run_directory.CONFIG_NAME)}'])
     self.assertEqual((values.total_rounds, values.rounds_per_checkpoint), ('10', '5'))
@@ -85,6 +83,7 @@ class RunDirectoryTest(parameterized.TestCase):
     self._prepare()
     self._prepare()
     self._prepare(''.join(reversed(_FLAGS.splitlines(keepends=True))))
+    self._prepare(_FLAGS + '--mechanism=gaussian\n--mechanism_options=\n')  # Earlier runs have no such flags.
 
   def test_flags_that_do_not_change_the_outcome_may_change(self) -> None:
     self._prepare()
@@ -102,6 +101,7 @@ class RunDirectoryTest(parameterized.TestCase):
     ('--seed=7\n', '', '(--seed=7), found no --seed:'),
     ('--seed=7', '--seed=7\n--xla=yes', '(no --xla), found --xla=yes:'),
     ('--runtime=local', '--runtime=tff', '(--runtime=local), found --runtime=tff:'),
+    ('--seed=7', '--seed=7\n--mechanism=bisr', '(--mechanism=gaussian), found --mechanism=bisr:'),
     (
       *('--clip_norm=0.3\n--seed=7', '--clip_norm=0.4\n--xla=yes'),
       '(--clip_norm=0.3, --seed=7, no --xla), found --clip_norm=0.4, no --seed, --xla=yes:',

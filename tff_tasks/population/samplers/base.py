@@ -114,6 +114,13 @@ class Sampler(abc.ABC):
     """
     return rounds
 
+  def min_gap(self, size: Size) -> int | None:
+    """Returns the fewest rounds from one that has a client to the next one that may have it, within one secret.
+
+    None if a client may take part in any round, as often as it happens. Correlated noise needs a bound.
+    """
+    return None
+
   def most_clients(self, population: int) -> int:
     """Returns the largest number of clients that a round can ask for."""
     return population

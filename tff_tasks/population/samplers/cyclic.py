@@ -43,6 +43,9 @@ class Cyclic(base.Sampler):
   def most_rounds(self, size: base.Size, rounds: int) -> int:
     return -(-rounds // _epoch(size))
 
+  def min_gap(self, size: base.Size) -> int:
+    return 1  # The last round of an epoch, and the first of the next.
+
   def describe(self, size: base.Size) -> str:
     return (
       f'cyclic: each of {size.population} clients at most once in an epoch of {_epoch(size)} rounds, in an order of '

@@ -49,6 +49,9 @@ class MinSeparation(base.Sampler):
   def most_rounds(self, size: base.Size, rounds: int) -> int:
     return -(-rounds // self.separation)
 
+  def min_gap(self, size: base.Size) -> int | None:
+    return self.separation if self.separation > 1 else None
+
   def most_clients(self, population: int) -> int:
     return population // self.separation
 

@@ -2,6 +2,7 @@
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import numpy as np
 
 from tests.tff_tasks.population.samplers import draws
 from tff_tasks.population.samplers import base
@@ -26,6 +27,11 @@ class CyclicTest(parameterized.TestCase):
   def test_nobody_takes_part_more_often_than_accounted_for(self, rounds: int) -> None:
     joined = draws.joined(draws.plan('cyclic'), rounds).sum(axis=0)
     self.assertEqual(cyclic.Cyclic().most_rounds(base.Size(50, 10), rounds), joined.max())
+
+  def test_rounds_of_a_client_may_follow_each_other(self) -> None:
+    joined = draws.joined(draws.plan('cyclic'), 20)
+    gaps = [np.diff(np.flatnonzero(rounds)).min() for rounds in joined.T]
+    self.assertEqual(cyclic.Cyclic().min_gap(base.Size(50, 10)), min(gaps))
 
   @parameterized.parameters((1, 1), (5, 1), (6, 2), (10, 2), (11, 3))
   def test_an_epoch_costs_one_round_of_everyone(self, rounds: int, participations: int) -> None:

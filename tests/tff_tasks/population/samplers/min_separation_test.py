@@ -17,6 +17,8 @@ class MinSeparationTest(parameterized.TestCase):
     gaps = np.concatenate([np.diff(np.flatnonzero(rounds)) for rounds in joined.T])
     self.assertEqual(gaps.min(), separation)
     self.assertEqual(set(gaps % separation), {0})
+    gap = min_separation.MinSeparation(separation).min_gap(base.Size(50, 10))
+    self.assertEqual(gap, separation if separation > 1 else None)  # One group is Poisson, in any number of rounds.
     most = min_separation.MinSeparation(separation).most_rounds(base.Size(50, 10), 200)
     self.assertLessEqual(joined.sum(axis=0).max(), most)
 

@@ -21,11 +21,6 @@ import mpmath
 import numpy as np
 from scipy import special
 
-EXACTNESS = (
-  'Gaussian noise with its whole tail, rounded to the grid of the sum: exact for true random bits, '
-  'which are those of AES-256 in counter mode'
-)
-
 # Coordinates that are drawn at a time: what is computed on the way stays in the cache.
 _CHUNK = 1 << 16
 # A result this close to where rounding changes, in standard deviations times (1 + distance from 0), is worked out
@@ -63,35 +58,67 @@ class RoundedGaussian:
   size: int
 
   def __post_init__(self) -> None:
-    if not 0 < self.stddev <= _MAX_STDDEV:
-      raise ValueError(
-        f'Expected noise of 0 to {_MAX_STDDEV:.3g} steps of the grid, found {self.stddev}: ask for less '
-        '(a lower --noise_multiplier or a higher --target_epsilon).'
-      )
+    check_stddev(self.stddev)
 
   def draw(self, round_number: int) -> np.ndarray:
     """Returns int64 `[size]`, the noise of a round: always the same for the same key and round."""
-    noise = np.empty(self.size, np.int64)
+    noise, random = np.empty(self.size, np.int64), Words(self.key)
+    for first, words in random.of_round(round_number, self.size):
+      part = noise[first : first + len(words)]
+      part[...], doubtful = _round_most(words, self.stddev)
+      for index in doubtful.tolist():
+        tail, sign = random.number(round_number, first + index)
+        part[index] = sign * _round_exactly(tail, self.stddev)
+    return noise
+
+
+def check_stddev(stddev: float) -> None:
+  """Checks that noise of a standard deviation can be drawn, in steps of the grid.
+
+  Raises:
+    ValueError: If it is out of range.
+  """
+  if not 0 < stddev <= _MAX_STDDEV:
+    raise ValueError(
+      f'Expected noise of 0 to {_MAX_STDDEV:.3g} steps of the grid, found {stddev}: ask for less '
+      '(a lower --noise_multiplier or a higher --target_epsilon).'
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Words:
+  """The random words of a key: 64 bits for each coordinate of each round, and more for those that need them.
+
+  Attributes:
+    key: 32 secret bytes.
+  """
+
+  key: bytes = dataclasses.field(repr=False)
+
+  def of_round(self, round_number: int, size: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields the words of a round, uint64, some at a time, with the index of the first."""
     # The counter of a round begins after its number and 8 zero bytes.
     counter = modes.CTR(round_number.to_bytes(8, 'big') + bytes(8))
     stream = ciphers.Cipher(algorithms.AES(self.key), counter).encryptor()
-    for first in range(0, self.size, _CHUNK):
-      part = noise[first : first + _CHUNK]
-      words = np.frombuffer(stream.update(bytes(part.nbytes)), '<u8')
-      part[...], doubtful = _round_most(words, self.stddev)
-      for index in doubtful.tolist():
-        word = int(words[index])
-        level = _round_exactly(_Tail(word >> 1, 64, self._more_words(round_number, first + index)), self.stddev)
-        part[index] = -level if word & 1 else level
-    return noise
+    for first in range(0, size, _CHUNK):
+      yield first, np.frombuffer(stream.update(bytes(8 * min(_CHUNK, size - first))), '<u8')
 
-  def _more_words(self, round_number: int, index: int) -> Iterator[int]:
+  def number(self, round_number: int, index: int) -> tuple['Tail', int]:
+    """Returns the tail probability of a coordinate of a round, with all its bits, and the sign, 1 or -1."""
+    block = self._blocks().update(round_number.to_bytes(8, 'big') + (index // 2).to_bytes(8, 'big'))
+    word = int.from_bytes(block[8 * (index % 2) :][:8], 'little')
+    return Tail(word >> 1, 64, self._more(round_number, index)), -1 if word & 1 else 1
+
+  def _more(self, round_number: int, index: int) -> Iterator[int]:
     """Yields the further random bits of a coordinate, 64 at a time, from counters that the first ones never reach."""
-    blocks = ciphers.Cipher(algorithms.AES(self.key), modes.ECB()).encryptor()
+    blocks = self._blocks()
     for number in itertools.count():
       place = b'\x01' + index.to_bytes(5, 'big') + number.to_bytes(2, 'big')
       block = blocks.update(round_number.to_bytes(8, 'big') + place)
       yield from (int.from_bytes(block[:8], 'little'), int.from_bytes(block[8:], 'little'))
+
+  def _blocks(self) -> ciphers.CipherContext:
+    return ciphers.Cipher(algorithms.AES(self.key), modes.ECB()).encryptor()
 
 
 def _round_most(words: np.ndarray, stddev: float) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +135,7 @@ def _round_most(words: np.ndarray, stddev: float) -> tuple[np.ndarray, np.ndarra
 
 
 @dataclasses.dataclass
-class _Tail:
+class Tail:
   """A tail probability that becomes known bit by bit.
 
   Attributes:
@@ -138,12 +165,25 @@ class _Tail:
           return False
       self.extend()
 
+  def scaled(self, bits: int) -> int:
+    """Returns the Gaussian of this tail times `2**bits`, rounded to the nearest integer."""
+    while self.bits < bits + 64 or self.number < _LEAST_TAIL:
+      self.extend()
+    with mpmath.workprec(self.bits + _GUARD_BITS):
+      inside = 1 - mpmath.ldexp(2 * self.number + 1, -self.bits)
+      near = int(mpmath.nint(mpmath.ldexp(mpmath.sqrt(2) * mpmath.erfinv(inside), bits)))
+    return _correct(self, near, 2.0**bits)
 
-def _round_exactly(tail: _Tail, stddev: float) -> int:
+
+def _round_exactly(tail: Tail, stddev: float) -> int:
   """Returns the whole number nearest to `stddev` times the distance that has this tail probability."""
   while tail.number < _LEAST_TAIL:
     tail.extend()
-  level = round(-stddev * float(special.ndtri(math.ldexp(tail.number, -tail.bits))))
+  return _correct(tail, round(-stddev * float(special.ndtri(math.ldexp(tail.number, -tail.bits)))), stddev)
+
+
+def _correct(tail: Tail, level: int, stddev: float) -> int:
+  """Returns the whole number nearest to `stddev` times the distance of this tail, from one that is near."""
   while tail.is_beyond(2 * level + 1, stddev):
     level += 1
   while level and not tail.is_beyond(2 * level - 1, stddev):

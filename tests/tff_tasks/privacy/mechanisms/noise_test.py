@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from tff_tasks.privacy import noise
+from tff_tasks.privacy.mechanisms import noise
 
 _KEY = bytes(range(32))
 
@@ -59,7 +59,7 @@ class RoundedGaussianTest(parameterized.TestCase):
     """With its sign, and from the words of its own coordinate."""
     size, found = noise._CHUNK + 3, []
 
-    def round_exactly(tail: noise._Tail, stddev: float) -> int:
+    def round_exactly(tail: noise.Tail, stddev: float) -> int:
       del stddev
       found.append((tail.number, tail.bits, next(tail.more_words)))
       return 10**9 + len(found)
@@ -68,14 +68,13 @@ class RoundedGaussianTest(parameterized.TestCase):
       mock.patch.object(noise, '_LEAST_TAIL', 1 << 50),  # One in 8,192.
       mock.patch.object(noise, '_round_exactly', round_exactly),
     ):
-      source = noise.RoundedGaussian(_KEY, 1.0, size)
-      drawn = source.draw(2)
+      drawn = noise.RoundedGaussian(_KEY, 1.0, size).draw(2)
     words = _words(_KEY, 2, size)
     few = [index for index, word in enumerate(words) if word >> 1 < 1 << 50]
     self.assertNotEmpty(few)
     for number, index in enumerate(few):
       self.assertEqual(drawn[index], (-1) ** (words[index] & 1) * (10**9 + number + 1))
-      self.assertEqual(found[number], (words[index] >> 1, 64, next(source._more_words(2, index))))
+      self.assertEqual(found[number], (words[index] >> 1, 64, next(noise.Words(_KEY).number(2, index)[0].more_words)))
 
   @parameterized.product(leading_bits=(3, 20, 64), stddev=(0.3, 5.0, 1e6, 1e10))
   def test_takes_more_bits_until_it_is_decided(self, leading_bits: int, stddev: float) -> None:
@@ -83,7 +82,7 @@ class RoundedGaussianTest(parameterized.TestCase):
     for _ in range(30):
       leading = int(random.integers(0, 2 ** (leading_bits - 1), dtype=np.uint64))
       number, leading, following = _tail_bits(random, leading, 5)
-      level = noise._round_exactly(noise._Tail(leading, leading_bits, following), stddev)
+      level = noise._round_exactly(noise.Tail(leading, leading_bits, following), stddev)
       self.assertEqual(level, _exact(number, leading_bits + 5 * 64, stddev))
 
   @parameterized.parameters(0, 1, 2, 1000, (1 << 43) - 1)
@@ -93,7 +92,7 @@ class RoundedGaussianTest(parameterized.TestCase):
     _, doubtful = noise._round_most(words, 1000.0)
     self.assertEqual(doubtful.tolist(), [0, 1])
     number, leading, following = _tail_bits(np.random.default_rng(tail), tail, 5)
-    level = noise._round_exactly(noise._Tail(leading, 64, following), 1000.0)
+    level = noise._round_exactly(noise.Tail(leading, 64, following), 1000.0)
     self.assertEqual(level, _exact(number, 64 + 5 * 64, 1000.0))
     self.assertGreater(level, 4500)
 
@@ -106,7 +105,7 @@ class RoundedGaussianTest(parameterized.TestCase):
       words = np.array([2 * (boundary + delta) for delta in (-1, 0, 1)], np.uint64)
       self.assertEqual(noise._round_most(words, stddev)[1].tolist(), [0, 1, 2])
       for tail, expected in ((boundary - 1, level + 1), (boundary + 1, level)):
-        self.assertEqual(noise._round_exactly(noise._Tail(tail, 64, itertools.repeat(0)), stddev), expected)
+        self.assertEqual(noise._round_exactly(noise.Tail(tail, 64, itertools.repeat(0)), stddev), expected)
 
   def test_the_quantile_in_float64_is_far_better_than_it_must_be(self) -> None:
     """A hundredth of what the proof leaves for it, from the middle to where exact arithmetic takes over."""
@@ -179,10 +178,9 @@ class RoundedGaussianTest(parameterized.TestCase):
       self.assertFalse(np.isin(noise.RoundedGaussian(bytes(other), 1e6, 8).draw(1), expected).any())
 
   def test_more_words_of_a_number_are_used_for_nothing_else(self) -> None:
-    source = noise.RoundedGaussian(_KEY, 1.0, 4)
     words = [*_words(_KEY, 3, 10_000)]
     for round_number, index in ((3, 0), (3, 1), (3, 256), (4, 0)):
-      words += itertools.islice(source._more_words(round_number, index), 9)
+      words += itertools.islice(noise.Words(_KEY).number(round_number, index)[0].more_words, 9)
     self.assertLen(set(words), len(words))
 
   def test_is_not_printed(self) -> None:
