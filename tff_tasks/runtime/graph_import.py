@@ -42,18 +42,28 @@ def import_computation(
   graph_def, parameters, all_results = graph = read_graph(computation)
   chosen = range(len(all_results)) if results is None else results
   needed = sorted(set().union(*map(_find_dependencies(graph).__getitem__, chosen)))
+  specs = [_spec(name, graph_def) for name in parameters]
+  # What only led to the inputs that are cut off would still want to be fed. TensorFlow's `prune` copies op by op.
+  _keep(graph_def, set().union(*(_ancestors(graph, all_results[index]) for index in chosen)), set(parameters))
   _make_function_names_unique(graph_def)
   _remove_dead_nodes(graph_def)
   _lower_loops(graph_def, not for_xla)
 
   def call(*arguments: tf.Tensor) -> list[tf.Tensor]:
-    inputs = dict(zip(parameters, arguments, strict=True))
-    return tf.graph_util.import_graph_def(graph_def, input_map=inputs, return_elements=all_results, name='')
+    inputs = {parameters[index]: argument for index, argument in zip(needed, arguments, strict=True)}
+    names = [all_results[index] for index in chosen]
+    used = {tensor_name(reference) for node in graph_def.node for reference in node.input}
+    found = tf.graph_util.import_graph_def(
+      graph_def,
+      input_map={name: tensor for name, tensor in inputs.items() if name in used},
+      return_elements=[name for name in names if name not in inputs],
+      name='',
+    )
+    computed = iter(found)
+    return [inputs[name] if name in inputs else next(computed) for name in names]
 
-  function = tf.compat.v1.wrap_function(call, [_spec(name, graph_def) for name in parameters])
-  # What only led to the inputs that were cut off would still want to be fed.
-  pruned = function.prune([function.inputs[index] for index in needed], [function.outputs[index] for index in chosen])
-  return lambda arguments: pruned(*(arguments[index] for index in needed))
+  function = tf.compat.v1.wrap_function(call, [specs[index] for index in needed])
+  return lambda arguments: function(*(arguments[index] for index in needed))
 
 
 def find_dependencies(computation: tff.framework.ConcreteComputation) -> list[set[int]]:
@@ -77,21 +87,33 @@ def read_graph(computation: tff.framework.ConcreteComputation) -> Graph:
 
 
 def _find_dependencies(graph: Graph) -> list[set[int]]:
-  inputs = {node.name: node.input for node in graph.graph_def.node}
   indices = {name: index for index, name in enumerate(graph.parameters)}
-  found = []
-  for result in graph.results:
-    pending, seen, dependencies = [result], {result}, set()
-    while pending:
-      name = pending.pop()
-      if name in indices:
-        dependencies.add(indices[name])
-        continue
+  return [{indices[name] for name in _ancestors(graph, result) if name in indices} for result in graph.results]
+
+
+def _ancestors(graph: Graph, result: str) -> set[str]:
+  """Returns the names of the tensors that a result depends on, itself among them; nothing before a parameter is."""
+  inputs = {node.name: node.input for node in graph.graph_def.node}
+  parameters, pending, seen = set(graph.parameters), [result], {result}
+  while pending:
+    name = pending.pop()
+    if name not in parameters:
       following = {tensor_name(other) for other in inputs[name.split(':')[0]]} - seen
       seen |= following
       pending += following
-    found.append(dependencies)
-  return found
+  return seen
+
+
+def _keep(graph_def: tf.compat.v1.GraphDef, tensors: set[str], parameters: set[str]) -> None:
+  """Removes the nodes that make none of some tensors, and those that make parameters."""
+  names = {name.split(':')[0] for name in tensors - parameters}
+  for index in reversed(range(len(graph_def.node))):
+    node = graph_def.node[index]
+    if node.name not in names:
+      del graph_def.node[index]
+      continue
+    # A parameter is there from the beginning: nothing has to wait for it.
+    node.input[:] = [other for other in node.input if other[0] != '^' or tensor_name(other) not in parameters]
 
 
 def tensor_name(reference: str) -> str:
