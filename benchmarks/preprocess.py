@@ -3,12 +3,14 @@
   python -m benchmarks.preprocess --shape=text --megabytes=1000 --users=100000
 
 The sides run one after the other, again and again, each in processes of its own, on a file that is in the disk's
-cache, and medians are compared: on a noisy machine the ratio says more than either figure. Ours does more: it refuses
-bad rows, splits, checks, and accounts for every row. Peak memory is that of all processes of a side together; memory
-that they share counts more than once.
+cache, and medians are compared: on a noisy machine the ratio says more than either figure. The first run of each, in
+which Python compiles its modules, does not count. Ours does more: it refuses bad rows, splits, checks, and accounts for
+every row. Peak memory is that of all processes of a side together; memory that they share counts more than once. Polars
+is a side where it can be imported: `pip install --no-deps --target DIR polars polars-runtime-32` and `PYTHONPATH=DIR`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+import importlib.util
 import json
 import os
 import pathlib
@@ -23,6 +25,7 @@ from typing import Any, NamedTuple
 from absl import flags
 import psutil
 
+from benchmarks import child_environment
 from common import cli
 
 _SHAPE = flags.DEFINE_enum('shape', 'text', ['text', 'motion'], 'What a row holds: see benchmarks.logs.')
@@ -50,22 +53,31 @@ class Run(NamedTuple):
 def build_sides(shape: str, log: str) -> dict[str, list[str]]:
   """Returns the command of each side, to which the folder to make has to be added."""
   ours = ['pipelines.preprocess', f'--dataset={_HERE / shape}.toml', f'--input={log}']
+  by_hand = ['benchmarks.by_hand', f'--shape={shape}', f'--input={log}']
+  has_polars = importlib.util.find_spec('polars') is not None
   return {
-    _BY_HAND: ['benchmarks.by_hand', f'--shape={shape}', f'--input={log}'],
+    _BY_HAND: by_hand,
+    **({'by hand, with Polars': [*by_hand, '--library=polars']} if has_polars else {}),
     'Direct runner': ours,
     'Direct runner, 2 workers': [*ours, '--direct_num_workers=2', '--direct_running_mode=multi_processing'],
   }
 
 
-def run(arguments: Sequence[str]) -> Run:
+def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Run:
   """Runs a program of ours to its end and watches the memory of its process and of those that it starts.
+
+  Args:
+    arguments: The module, and its flags.
+    environment: By default our own.
 
   Raises:
     ValueError: With the last line that it wrote, if it fails.
   """
   started = time.perf_counter()
   with tempfile.TemporaryFile() as output:
-    process = subprocess.Popen([sys.executable, '-m', *arguments], cwd=_HERE.parent, stdout=output, stderr=output)
+    process = subprocess.Popen(
+      [sys.executable, '-m', *arguments], cwd=_HERE.parent, stdout=output, stderr=output, env=environment
+    )
     try:
       usage, peak = _watch(process)
     finally:
@@ -104,10 +116,12 @@ def _count_bytes(root: psutil.Process) -> int:
 def compare(sides: dict[str, list[str]], folder: str, repeats: int) -> list[dict[str, Any]]:
   """Returns the medians of each side, and how they compare with the first one's."""
   runs: dict[str, list[Run]] = {name: [] for name in sides}
-  for _ in range(repeats):
+  environment = child_environment.compiled(os.path.join(folder, 'compiled'))
+  for _ in range(1 + repeats):
     for name, arguments in sides.items():
       with tempfile.TemporaryDirectory(dir=folder) as output_dir:
-        runs[name].append(run([*arguments, f'--output_dir={os.path.join(output_dir, "made")}']))
+        runs[name].append(run([*arguments, f'--output_dir={os.path.join(output_dir, "made")}'], environment))
+  runs = {name: taken[1:] for name, taken in runs.items()}
   baseline = statistics.median(taken.seconds for taken in runs[_BY_HAND])
   rows = []
   for name, taken in runs.items():
