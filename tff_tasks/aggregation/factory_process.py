@@ -76,9 +76,9 @@ def build_aggregator(
   def finish(state: Any, inner: Any, result: Any, total_weight: tf.Tensor) -> Any:
     is_empty = tf.equal(total_weight, 0.0)
     new_state = collections.OrderedDict(
-      round=state['round'] + 1, factory=_choose(is_empty, state['factory'], inner, inner_type)
+      round=state['round'] + 1, factory=tff_structures.choose(is_empty, state['factory'], inner, inner_type)
     )
-    return new_state, _choose(is_empty, tuple(map(tf.zeros_like, result)), result, update_type)
+    return new_state, tff_structures.choose(is_empty, tuple(map(tf.zeros_like, result)), result, update_type)
 
   @tff.federated_computation(
     state_type, *(tff.FederatedType(one, tff.CLIENTS) for one in (update_type, np.float32, tagging.TAG_TYPE))
@@ -92,9 +92,3 @@ def build_aggregator(
     return tff.templates.MeasuredProcessOutput(new_state, result, tff.federated_zip(measured))
 
   return tff.templates.AggregationProcess(initialize, next_round)
-
-
-def _choose(condition: tf.Tensor, value: Any, other: Any, value_type: tff.Type) -> Any:
-  """Returns one of two structures of a type, the first if the condition is true."""
-  leaves = zip(*(tff_structures.flatten(one, value_type) for one in (value, other)), strict=True)
-  return tff_structures.pack([tf.where(condition, *pair) for pair in leaves], value_type)

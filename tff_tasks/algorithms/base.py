@@ -72,9 +72,15 @@ class Context:
     """How many numbers the weights of the model are."""
     return sum(weight.size for weight in self.model.initial_weights)
 
+  def build_tff_model(self) -> 'tff.learning.models.FunctionalModel':
+    """Returns the model for TFF's own algorithms, such as `tff.learning.algorithms.build_weighted_fed_prox`."""
+    from tff_tasks.algorithms import tff_model
+
+    return tff_model.build(self.model, self.schema)
+
 
 class Builder(Protocol):
-  """An algorithm of any TFF parts: a frozen dataclass with this method.
+  """An algorithm of any TFF parts, or a whole process of TFF: a frozen dataclass with this method.
 
   Its fields are options: each an int, float, bool or str.
 
@@ -82,8 +88,13 @@ class Builder(Protocol):
   flags of a run.
   """
 
-  def build(self, context: Context) -> Parts:
-    """Returns the parts of a round."""
+  def build(self, context: Context) -> 'Parts | tff.learning.templates.LearningProcess':
+    """Returns the parts of a round.
+
+    Or a learning process of `context.build_tff_model()`, which combines updates by itself: without noise, clip and
+    quantization of ours, and with the mean, the weights and the server optimizer that it was built with. A client's
+    batches are those of the flags.
+    """
 
 
 def refuse_noise(name: str, sums: str, config: 'config_lib.Config') -> None:

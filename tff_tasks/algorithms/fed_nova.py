@@ -34,7 +34,7 @@ class FedNova(local_algorithm.LocalAlgorithm):
 
   def check(self, config: Any) -> None:
     base.refuse_optimizer('fed_nova', config, 'sgd', 'momentum')
-    if config.clip_norm is not None and not self.effective_steps:
+    if config.clip_norm and not self.effective_steps:
       raise ValueError(
         'Expected effective_steps with --algorithm=fed_nova and --clip_norm, found none: set the steps of a typical '
         'client, such as --algorithm_options=effective_steps=5.'

@@ -18,6 +18,7 @@ from tff_tasks.algorithms import composition
 from tff_tasks.algorithms import local_algorithm
 from tff_tasks.algorithms import local_sgd
 from tff_tasks.algorithms import schedules
+from tff_tasks.algorithms import stock_process
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.runtime import tff_structures
@@ -78,10 +79,10 @@ def build_learning_process(
   context = base.Context(
     model, weights_type, schema, training, server_optimizer, plan.population, plan.clients_per_round, plan.clip_norm
   )
-  if isinstance(algorithm, local_algorithm.LocalAlgorithm):
-    parts = client_work.build_parts(context, algorithm)
-  else:
-    parts = algorithm.build(context)
+  parts = _build_parts(algorithm, context)
+  if isinstance(parts, tff.learning.templates.LearningProcess):
+    _check_whole_process(plan, aggregation)
+    return Built(stock_process.adapt(parts, model, schema, training), context.num_weights)
   update_type = parts.client_work.next.type_signature.result.result.member.update
   update_size = _check_size(context, parts, update_type)
   if plan.is_private:
@@ -120,6 +121,37 @@ def _check_nothing_beside(algorithm: local_algorithm.Algorithm, parts: base.Part
     raise ValueError(
       f'Expected nothing summed beside the updates under noise, found {beside} numbers: choose another --algorithm, or '
       'set --noise_multiplier=0 --target_epsilon=0.'
+    )
+
+
+def _build_parts(
+  algorithm: local_algorithm.Algorithm, context: base.Context
+) -> base.Parts | tff.learning.templates.LearningProcess:
+  if isinstance(algorithm, local_algorithm.LocalAlgorithm):
+    return client_work.build_parts(context, algorithm)
+  parts = algorithm.build(context)
+  if not isinstance(parts, base.Parts | tff.learning.templates.LearningProcess):
+    raise ValueError(
+      f'Expected build of {type(algorithm).__name__} to return Parts or a tff.learning.templates.LearningProcess, '
+      f'found {type(parts).__name__}: see tff_tasks/algorithms/base.py.'
+    )
+  return parts
+
+
+def _check_whole_process(plan: plan_lib.PrivacyPlan, aggregation: aggregations.Aggregation) -> None:
+  """Raises a ValueError for flags that a process which combines updates by itself would not follow."""
+  flags = {
+    '--noise_multiplier=0 --target_epsilon=0': plan.is_private,
+    '--quantization_bits=0': plan.quantization_bits,
+    'no --clip_norm': plan.clip_norm is not None,
+    '--weighting=uniform': plan.weighting != 'uniform',
+    '--aggregation=mean': not isinstance(aggregation, mean.Mean),
+  }
+  needed = [name for name, is_other in flags.items() if is_other]
+  if needed:
+    raise ValueError(
+      f'Expected {", ".join(needed)} with an --algorithm that is a whole learning process of TFF, found other values: '
+      'it combines updates by itself, so give clips and weights to its builder.'
     )
 
 

@@ -126,6 +126,17 @@ class LocalSgd:
       dataclasses.replace(self, dataset=second, examples=tf.roll(order, -half, 0)),
     )
 
+  def batches(self) -> tf.data.Dataset:
+    """Returns the batches of all epochs, in the order of `run`, without padding: `(features, int32 labels)`."""
+
+    def of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+      examples = self._order(tf.cast(epoch, tf.int32))[: self.dataset.num_examples]
+      features = tf.gather(self.dataset.features, self.dataset.first + examples)
+      labels = tf.cast(tf.gather(self.dataset.labels, examples), tf.int32)
+      return tf.data.Dataset.from_tensor_slices((features, labels)).batch(tf.cast(self._batch_size, tf.int64))
+
+    return tf.data.Dataset.range(tf.cast(self._epochs, tf.int64)).flat_map(of_epoch)
+
   @property
   def num_steps(self) -> tf.Tensor:
     """int32, the steps that `run` takes."""
@@ -180,6 +191,12 @@ class LocalSgd:
     keys = tf.cast(tf.bitwise.right_shift(bits, tf.constant(1, tf.uint32)), tf.int32)
     return tf.math.top_k(tf.where(tf.range(capacity) < self.dataset.num_examples, keys, -1), capacity).indices
 
+  def _order(self, epoch: tf.Tensor) -> tf.Tensor:
+    """Returns the examples in the random order of an epoch, int32 `[capacity]`, followed by the last one."""
+    order, number = self._shuffle(epoch), tf.range(tf.shape(self.dataset.labels)[0])
+    numbers = tf.gather(order, tf.minimum(number, tf.maximum(self.dataset.num_examples - 1, 0)))
+    return numbers if self.examples is None else tf.gather(self.examples, numbers)
+
   def _run_epoch(self, epoch: tf.Tensor, *state: Any) -> _State:
     indices, labels = self._batches(epoch)
     return repeat(
@@ -209,10 +226,7 @@ class LocalSgd:
     labels are returned then. What is behind the examples may be no numbers. It is replaced by the last example, with
     labels that do not count.
     """
-    order, number = self._shuffle(epoch), tf.range(tf.shape(self.dataset.labels)[0])
-    examples = tf.gather(order, tf.minimum(number, tf.maximum(self.dataset.num_examples - 1, 0)))
-    if self.examples is not None:
-      examples = tf.gather(self.examples, examples)
+    examples, number = self._order(epoch), tf.range(tf.shape(self.dataset.labels)[0])
     labels = tf.gather(self.dataset.labels, examples)
     counts = tf.reshape(number < self.dataset.num_examples, [-1] + [1] * (labels.shape.rank - 1))
     labels = tf.where(counts, labels, schema_lib.IGNORED_LABEL)

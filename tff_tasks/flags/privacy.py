@@ -7,7 +7,12 @@ from tff_tasks.privacy.mechanisms import registry as mechanisms
 
 TOPIC = 'Privacy'
 FLAGS = [
-  flags.DEFINE_float('clip_norm', None, 'L2 bound of a client update. Quantization and noise need one.', lower_bound=0),
+  flags.DEFINE_float(
+    'clip_norm',
+    None,
+    'L2 bound of a client update. Quantization and noise need one; 0 switches off the bound of a preset.',
+    lower_bound=0,
+  ),
   flags.DEFINE_string(
     'mechanism',
     'gaussian',

@@ -55,6 +55,12 @@ def split(vector: Any, shapes: Sequence[Sequence[int]]) -> list[tf.Tensor]:
   return [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
+def choose(condition: tf.Tensor, value: Any, other: Any, value_type: tff.Type) -> Any:
+  """Returns one of two structures of a type, the first if the condition is true."""
+  leaves = zip(*(flatten(one, value_type) for one in (value, other)), strict=True)
+  return pack([tf.where(condition, *pair) for pair in leaves], value_type)
+
+
 def pack(leaves: Iterable[Any], value_type: tff.Type) -> Any:
   """Returns the structure, in the Python containers of the type, that has the given leaves."""
   return _pack(iter(leaves), value_type)

@@ -100,14 +100,15 @@ def of_round(
   """
   row = RoundMetrics(round=round_number, left_out_clients=len(result.skipped))
   if result.report is not None:
-    norms = result.report.norm[result.report.accepted]
-    row.clients = len(norms)
+    row.clients = int(result.report.accepted.sum())
     if capabilities:
       row.clients_by_class = capabilities.count(result.report.index[result.report.accepted])
+    norms = result.report.norm[result.report.accepted]
+    norms = norms[~np.isnan(norms)]  # Which a process of TFF's own does not tell.
     if len(norms):
       row.update_norm_mean, row.update_norm_max = float(norms.mean(dtype=float)), float(norms.max())
       row.clipped_share = float(np.mean(norms > (math.inf if clip_norm is None else clip_norm)))
-  sums = result.metrics['client_work'].get('sums')
+  sums = result.metrics.get('client_work', {}).get('sums')
   if sums:
     row.loss, row.accuracy = (_ratio(sums[name], sums['count']) for name in ('loss', 'correct'))
   return row

@@ -46,7 +46,7 @@ def build_plan(
     population=population,
     clients_per_round=config.clients_per_round,
     sampling=config.sampling,
-    clip_norm=config.clip_norm,
+    clip_norm=config.clip_norm or None,
     quantization_bits=config.quantization_bits,
     noise_multiplier=config.noise_multiplier or 0.0,
     delta=config.delta,
