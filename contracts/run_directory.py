@@ -27,6 +27,8 @@ MODEL = f'{PUBLIC}/model.npz'
 LEDGER = f'{PUBLIC}/privacy.json'
 CHECKPOINTS = f'{SECRET}/checkpoints'
 CLIENT_STATE = f'{SECRET}/client_state.db'
+# What an earlier version called figures of a run.
+_FORMER = {'left_out_clients': 'skipped_clients'}
 # Where an earlier version had the model and the checkpoints.
 _EARLIER = ('model.npz', 'checkpoints')
 # What stands before the fingerprint of the data in the flag file.
@@ -186,6 +188,7 @@ def read_figures(run_dir: str) -> dict[str, Any]:
     ValueError: If the file is damaged.
   """
   figures, ledger = (read_json(run_dir, name) for name in (FIGURES, LEDGER))
+  figures = {_FORMER.get(name, name): value for name, value in figures.items()}
   return figures if figures.get('model') == ledger.get('model') else {}
 
 
@@ -200,7 +203,7 @@ def read_metrics(run_dir: str) -> dict[str, list[float]]:
     with open(path, encoding='utf-8', newline='') as file:
       names, *rows = csv.reader(file)
     table = [[_number(cell) for _, cell in zip(names, row, strict=True)] for row in rows]
-    return {name: [row[column] for row in table] for column, name in enumerate(names)}
+    return {_FORMER.get(name, name): [row[column] for row in table] for column, name in enumerate(names)}
   except FileNotFoundError:
     return {}
   except (ValueError, csv.Error) as error:

@@ -191,7 +191,7 @@ class EndToEndTest(absltest.TestCase):
     self.assertBetween(len(ids), 1, 10)
     self.assertContainsSubset(ids, [shards.client_id('train', client) for client in clients])
     figures = json.loads((pathlib.Path(run_dir) / 'operator/run.json').read_text())
-    self.assertGreaterEqual(figures['left_out_clients'], len(ids))
+    self.assertGreaterEqual(figures['skipped_clients'], len(ids))
     self.assertIn('a client was skipped', (pathlib.Path(run_dir) / 'operator/report.html').read_text())
 
   def test_a_damaged_checkpoint(self) -> None:

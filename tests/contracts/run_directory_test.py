@@ -8,6 +8,7 @@ import tempfile
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from common import sealed_json
 from contracts import run_directory
 
 
@@ -37,6 +38,14 @@ class RunDirectoryTest(parameterized.TestCase):
     self.assertEqual(metrics['round'], [0, 1, 2])
     self.assertEqual([math.isnan(value) for value in metrics['loss']], [True, False, True])
     self.assertEqual(metrics['epsilon'][2], 0.5)
+
+  def test_reads_figures_by_the_names_of_an_earlier_version(self) -> None:
+    self._write('operator/metrics.csv', 'round,left_out_clients\n0,\n1,2\n')
+    self.assertEqual(run_directory.read_metrics(self._run_dir)['skipped_clients'][1], 2)
+    self._write('operator/run.json', sealed_json.dumps({'rounds': 3, 'left_out_clients': 5}))
+    figures = run_directory.read_figures(self._run_dir)
+    self.assertEqual((figures['rounds'], figures['skipped_clients']), (3, 5))
+    self.assertNotIn('left_out_clients', figures)
 
   def test_missing_files_read_as_empty(self) -> None:
     self.assertEqual(run_directory.read_flags(self._run_dir), [])

@@ -152,7 +152,7 @@ class ReportTest(parameterized.TestCase):
   @parameterized.parameters((0, None), (1_203, 'a client was skipped 1,203 times'))
   def test_says_if_clients_were_skipped(self, count: int, expected: str | None) -> None:
     self.assertNotIn('skipped', self._write().text)
-    text = self._rewrite(left_out_clients=count).text
+    text = self._rewrite(skipped_clients=count).text
     self.assertIn(expected, text) if expected else self.assertNotIn('skipped', text)
 
   def test_says_who_took_part_by_class(self) -> None:

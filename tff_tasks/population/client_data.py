@@ -176,7 +176,7 @@ class Cohort:
     """Reads clients into the arrays of a block, one after the other, and skips whom it cannot read.
 
     Returns:
-      The clients that now fill the beginning of the block, and who was left out.
+      The clients that now fill the beginning of the block, and who was skipped.
     """
     loaded: list[int] = []
     errors = []

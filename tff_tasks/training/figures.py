@@ -86,7 +86,7 @@ def of_rounds(config: config_lib.Config, rows: metrics.Rows) -> dict[str, Any]:
     'algorithm': config.method,
     'rounds': config.total_rounds,
     'total_rounds': config.total_rounds,
-    'left_out_clients': sum(row.left_out_clients or 0 for row in rows),
+    'skipped_clients': sum(row.skipped_clients or 0 for row in rows),
     'empty_rounds': sum(row.clients == 0 for row in rows),
     'seconds': sum(row.seconds or 0.0 for row in rows),
     **({'clients_by_class': _add_up(rows)} if rows.classes else {}),

@@ -36,7 +36,7 @@ class RoundMetrics:
     update_norm_mean: L2 norm of the updates before clipping; of what FedNova sends, which is the update per step.
     update_norm_max: The largest of them.
     clipped_share: Share of the cohort whose update was clipped.
-    left_out_clients: Clients of the cohort that took no part, because their data could not be used or their update was
+    skipped_clients: Clients of the cohort that took no part, because their data could not be used or their update was
       not finite.
     bytes_up_per_client: Bytes of one encoded update.
     bytes_down_per_client: Bytes of the model.
@@ -60,7 +60,7 @@ class RoundMetrics:
   update_norm_mean: float | None = None
   update_norm_max: float | None = None
   clipped_share: float | None = None
-  left_out_clients: int | None = None
+  skipped_clients: int | None = None
   bytes_up_per_client: int | None = None
   bytes_down_per_client: int | None = None
   seconds: float | None = None
@@ -81,7 +81,7 @@ RECONSTRUCTION = (
 _FIGURES = [field.name for field in dataclasses.fields(RoundMetrics) if field.name != 'clients_by_class']
 _COLUMNS = [name for name in _FIGURES if name not in RECONSTRUCTION]
 _MOST_DIGITS = 10  # Of a round's number.
-_WHOLE_NUMBERS = {'round', 'clients', 'left_out_clients', 'bytes_up_per_client', 'bytes_down_per_client'}
+_WHOLE_NUMBERS = {'round', 'clients', 'skipped_clients', 'bytes_up_per_client', 'bytes_down_per_client'}
 
 
 def of_round(
@@ -98,7 +98,7 @@ def of_round(
     clip_norm: L2 bound of an update, or None.
     capabilities: The class of each client, or None.
   """
-  row = RoundMetrics(round=round_number, left_out_clients=len(result.skipped))
+  row = RoundMetrics(round=round_number, skipped_clients=len(result.skipped))
   if result.report is not None:
     row.clients = int(result.report.accepted.sum())
     if capabilities:

@@ -49,7 +49,7 @@ class Progress:
         self._evaluated = row
       self._epsilon = row.epsilon  # The last row was saved and has one, unless nothing is promised any more.
       self._loss, self._accuracy = row.loss, row.accuracy
-      self._skipped += row.left_out_clients or 0
+      self._skipped += row.skipped_clients or 0
 
   def tick(self, round_number: int) -> None:
     """Shows that a round is finished."""

@@ -206,7 +206,7 @@ class Run:
     client_ids, first_round = self._shards.clients('train').client_ids, self._start.history.current.first_round
     noise = round_noise.RoundNoise(self._plan, self._process.update_size, self._seed, first_round)
     drawn = cohorts.Cohorts(self._plan, self._seed, client_ids, first_round, self._available)
-    skipped = skipped_clients.LeftOut(self._shards, config.on_client_error == 'skip', shown.say)
+    skipped = skipped_clients.SkippedClients(self._shards, config.on_client_error == 'skip', shown.say)
     said = self._runtime.choice  # Which was announced.
 
     def save(round_number: int, state: Any, rows: Sequence[metrics.RoundMetrics]) -> None:
@@ -246,7 +246,9 @@ class Run:
       self._held_out.measure(self._eval_split, _weights(result.state), row)
     return row
 
-  def _build_check(self, skipped: skipped_clients.LeftOut) -> Callable[[int, Any, runtime_lib.RoundResult], None]:
+  def _build_check(
+    self, skipped: skipped_clients.SkippedClients
+  ) -> Callable[[int, Any, runtime_lib.RoundResult], None]:
     def check(round_number: int, state: Any, result: runtime_lib.RoundResult) -> None:
       divergence.check(round_number, _weights(state), _weights(result.state), result.skipped)
       if result.skipped:

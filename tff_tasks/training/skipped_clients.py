@@ -9,7 +9,7 @@ _MOST_NAMED = 3  # In the error that ends a run.
 _MOST_TOLD = 10  # In a run that goes on.
 
 
-class LeftOut:
+class SkippedClients:
   """Reports clients by their hashed id, each once, or raises.
 
   Args:

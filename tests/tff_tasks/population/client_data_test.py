@@ -1,4 +1,4 @@
-"""Tests that rounds get the clients that are on disk, alone and in blocks, and that bad ones are left out."""
+"""Tests that rounds get the clients that are on disk, alone and in blocks, and that bad ones are skipped."""
 
 import os
 import tempfile
@@ -142,7 +142,7 @@ class BadClientsTest(parameterized.TestCase):
     shards = self._write(schema, (np.full((2, 4, 4), 255, np.uint8), np.array([0, 1], np.int8)))
     self.assertEqual(_source(shards).cohort(1, np.array([0])).load(0).features.max(), 255)
 
-  def test_damaged_clients_are_left_out_of_a_block(self) -> None:
+  def test_damaged_clients_are_skipped_in_a_block(self) -> None:
     shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
     source = _source(shards, batch_size=64)
     cohort = source.cohort(1, np.arange(len(fakes.SIZES)))

@@ -21,12 +21,12 @@ class FiguresTest(absltest.TestCase):
     rows = metrics.Rows(
       [
         metrics.RoundMetrics(0, seconds=0.5),
-        metrics.RoundMetrics(1, clients=3, left_out_clients=2, seconds=1.0),
-        metrics.RoundMetrics(2, clients=0, left_out_clients=1, seconds=2.0),
+        metrics.RoundMetrics(1, clients=3, skipped_clients=2, seconds=1.0),
+        metrics.RoundMetrics(2, clients=0, skipped_clients=1, seconds=2.0),
       ]
     )
     found = figures.of_rounds(dataclasses.replace(fakes.CONFIG, total_rounds=2), rows)
-    self.assertEqual((found['left_out_clients'], found['empty_rounds'], found['seconds']), (3, 1, 3.5))
+    self.assertEqual((found['skipped_clients'], found['empty_rounds'], found['seconds']), (3, 1, 3.5))
     self.assertEqual((found['rounds'], found['algorithm']), (2, 'fed_avg'))
     self.assertNotIn('clients_by_class', found)
 

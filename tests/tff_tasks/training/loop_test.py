@@ -31,7 +31,7 @@ class _Killed(Exception):
 class _Arithmetic:
   """A runtime that starts at 1 and makes `3 * state + sum of clients` of it: order, repeats and gaps all show.
 
-  Clients are the numbers that they hold; negative ones are left out.
+  Clients are the numbers that they hold; negative ones are skipped.
   """
 
   def __init__(self) -> None:
@@ -74,7 +74,7 @@ class _Trial:
   evaluated: list[int] = dataclasses.field(default_factory=list)
   announced: list[int] = dataclasses.field(default_factory=list)
   before: list[int] = dataclasses.field(default_factory=list)
-  left_out: list[list[int]] = dataclasses.field(default_factory=list)
+  skipped: list[list[int]] = dataclasses.field(default_factory=list)
   runtime: _Arithmetic = dataclasses.field(default_factory=_Arithmetic)
 
   def run(self, start: checkpoints.ProgramState | None = None) -> Any:
@@ -103,7 +103,7 @@ class _Trial:
   def _check(self, number: int, state: Any, result: runtime_lib.RoundResult) -> None:
     self._note('check', number)
     self.before.append(state)
-    self.left_out += [[error.client for error in result.skipped]] if result.skipped else []
+    self.skipped += [[error.client for error in result.skipped]] if result.skipped else []
     if self.stops and result.skipped:
       raise ValueError('stopped')
 
@@ -214,10 +214,10 @@ class RoundsTest(parameterized.TestCase):
     self.assertEmpty(killed.saved)
     self.assertEmpty(killed.rows)
 
-  def test_clients_that_were_left_out_are_told_of(self) -> None:
+  def test_skipped_clients_are_reported(self) -> None:
     trial = _Trial(bad_clients={2: [-5, -6], 9: [-5]})
     self.assertEqual(trial.run(), _expected_states()[-1])
-    self.assertEqual(trial.left_out, [[5, 6], [5]])
+    self.assertEqual(trial.skipped, [[5, 6], [5]])
     self.assertLen(trial.rows, _TOTAL + 1)
 
   def test_a_round_that_stops_the_run_is_neither_recorded_nor_saved(self) -> None:

@@ -26,7 +26,7 @@ from tff_tasks.training import metrics
 
 _HEADER = (
   'round,clients,loss,accuracy,eval_loss,eval_accuracy,eval_accuracy_per_user,epsilon,update_norm_mean,'
-  'update_norm_max,clipped_share,left_out_clients,bytes_up_per_client,bytes_down_per_client,seconds\n'
+  'update_norm_max,clipped_share,skipped_clients,bytes_up_per_client,bytes_down_per_client,seconds\n'
 )
 _INITIAL = metrics.RoundMetrics(0, eval_loss=4.5, eval_accuracy=0.01, eval_accuracy_per_user=0.02, seconds=0.5)
 
@@ -43,7 +43,7 @@ def _row(number: int) -> metrics.RoundMetrics:
     update_norm_mean=0.5,
     update_norm_max=1e-7,
     clipped_share=0.0,
-    left_out_clients=0,
+    skipped_clients=0,
     bytes_up_per_client=100,
     bytes_down_per_client=400,
     seconds=2.0,
@@ -243,7 +243,7 @@ class OfRoundTest(absltest.TestCase):
 
   def test_divides_the_sums(self) -> None:
     row = metrics.of_round(3, self._result([1.0, 5.0, 2.0, 4.0]), 3.0)
-    self.assertEqual((row.round, row.clients, row.left_out_clients, row.loss, row.accuracy), (3, 4, 0, 2.0, 0.4))
+    self.assertEqual((row.round, row.clients, row.skipped_clients, row.loss, row.accuracy), (3, 4, 0, 2.0, 0.4))
     self.assertEqual((row.update_norm_mean, row.update_norm_max, row.clipped_share), (3.0, 5.0, 0.5))
     self.assertIsNone(row.epsilon)
 
@@ -253,7 +253,7 @@ class OfRoundTest(absltest.TestCase):
   def test_who_was_skipped_took_no_part(self) -> None:
     # Two updates that were not finite, and one client that could not be read.
     row = metrics.of_round(3, self._result([1.0, 5.0, 2.0, 4.0], rejected=2, unreadable=1), 3.0)
-    self.assertEqual((row.clients, row.left_out_clients), (4, 3))
+    self.assertEqual((row.clients, row.skipped_clients), (4, 3))
     self.assertEqual((row.update_norm_mean, row.clipped_share), (3.0, 0.5))
 
   def test_who_took_part_is_counted_by_class(self) -> None:

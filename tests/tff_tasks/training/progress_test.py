@@ -128,18 +128,18 @@ class ProgressTest(parameterized.TestCase):
     stream = io.StringIO()
     shown = _progress(stream, 1, 4)
     for number, count in enumerate((0, 2, None, 1_000), 1):
-      _show_row(shown, _row(number, left_out_clients=count))
+      _show_row(shown, _row(number, skipped_clients=count))
     found = [re.findall('([0-9,]+) skipped', line) for line in stream.getvalue().splitlines()]
     self.assertEqual(found, [[], ['2'], ['2'], ['1,002']])
 
   def test_what_is_said_stays_in_a_file(self) -> None:
     stream = io.StringIO()
     shown = _progress(stream, 1, 4)
-    shown.say('Left out client 1')
+    shown.say('Skipped client 1')
     _show_row(shown, _row(1))
-    shown.say('Left out client 2')
+    shown.say('Skipped client 2')
     lines = stream.getvalue().splitlines()
-    self.assertEqual([line[:17] for line in lines], ['Left out client 1', 'round 1/4 [#####.', 'Left out client 2'])
+    self.assertEqual([line[:17] for line in lines], ['Skipped client 1', 'round 1/4 [#####.', 'Skipped client 2'])
 
   @parameterized.parameters(200, 40, 17)
   def test_what_is_said_stays_above_the_line_of_a_terminal(self, columns: int) -> None:

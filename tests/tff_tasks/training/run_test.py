@@ -85,8 +85,8 @@ class LoopTest(parameterized.TestCase):
 
   def test_or_is_skipped_counted_and_told(self) -> None:
     self._train(scripted.Script({2: [7, 8], 3: [7]}), on_client_error='skip')
-    self.assertEqual([row.left_out_clients for row in self._rows()], [None, 0, 2, 1, 0])
-    self.assertEqual(self._figures()['left_out_clients'], 3)
+    self.assertEqual([row.skipped_clients for row in self._rows()], [None, 0, 2, 1, 0])
+    self.assertEqual(self._figures()['skipped_clients'], 3)
     said = self._stream.getvalue()
     for client in (7, 8):
       self.assertEqual(said.count(f'Skipped client {self._shards.client_id("train", client)}: Expected data.\n'), 1)
@@ -99,7 +99,7 @@ class LoopTest(parameterized.TestCase):
       self._train(scripted.Script({4: [7]}))
     self._train(scripted.Script({4: [7]}), on_client_error='skip')
     self.assertIn('Resuming after round 3', self._stream.getvalue())
-    self.assertEqual([row.left_out_clients for row in self._rows()], [None, 0, 0, 0, 1])
+    self.assertEqual([row.skipped_clients for row in self._rows()], [None, 0, 0, 0, 1])
 
   @parameterized.parameters(RuntimeError('a worker died'), SystemExit(3))
   def test_an_error_in_a_round_ends_the_run(self, error: Exception) -> None:
@@ -280,8 +280,8 @@ class TrainTest(parameterized.TestCase):
     self.assertEqual(output.count(f'Skipped client {name}: Expected the shard'), 1)
     rows = _read_rows(self._config.output_dir)[1:]
     others = np.count_nonzero(fakes.SIZES) - 1
-    self.assertEqual([(row.clients, row.left_out_clients) for row in rows], [(others, 1)] * 4)
-    self.assertEqual(self._read('operator/run.json')['left_out_clients'], 4)
+    self.assertEqual([(row.clients, row.skipped_clients) for row in rows], [(others, 1)] * 4)
+    self.assertEqual(self._read('operator/run.json')['skipped_clients'], 4)
 
   def test_a_model_that_diverges(self) -> None:
     diverging: dict[str, Any] = {'client_learning_rate': 1e39}  # Infinite in float32.

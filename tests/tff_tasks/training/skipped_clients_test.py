@@ -22,7 +22,7 @@ def _errors(*clients: int) -> list[client_data.ClientError]:
   return [client_data.ClientError(client, f'Expected bytes, found {client}: repair them.') for client in clients]
 
 
-class LeftOutTest(parameterized.TestCase):
+class SkippedClientsTest(parameterized.TestCase):
   shards: client_shards.ClientShards
 
   @classmethod
@@ -35,12 +35,12 @@ class LeftOutTest(parameterized.TestCase):
     super().setUp()
     self._said: list[str] = []
 
-  def _left_out(self, is_skipped: bool) -> skipped_clients.LeftOut:
-    return skipped_clients.LeftOut(self.shards, is_skipped, self._said.append)
+  def _skipped(self, is_skipped: bool) -> skipped_clients.SkippedClients:
+    return skipped_clients.SkippedClients(self.shards, is_skipped, self._said.append)
 
   def test_names_the_client_and_the_way_on(self) -> None:
     with self.assertRaises(ValueError) as caught:
-      self._left_out(is_skipped=False).take(_errors(3))
+      self._skipped(is_skipped=False).take(_errors(3))
     self.assertEqual(
       str(caught.exception),
       f'Expected every client of a round to take part, found 1 that cannot: client '
@@ -52,13 +52,13 @@ class LeftOutTest(parameterized.TestCase):
   @parameterized.parameters((3, ''), (4, '; and 1 more'), (1_203, '; and 1,200 more'))
   def test_names_three_at_most(self, count: int, more: str) -> None:
     with self.assertRaises(ValueError) as caught:
-      self._left_out(is_skipped=False).take(_errors(*(number % len(_SIZES) for number in range(count))))
+      self._skipped(is_skipped=False).take(_errors(*(number % len(_SIZES) for number in range(count))))
     self.assertIn(f'found {count:,} that cannot: client ', str(caught.exception))
     self.assertEqual(str(caught.exception).count('Expected bytes'), 3)
     self.assertIn(f'repair them{more}; repeat the command', str(caught.exception))
 
   def test_skipped_clients_are_told_once(self) -> None:
-    skipped = self._left_out(is_skipped=True)
+    skipped = self._skipped(is_skipped=True)
     for errors in (_errors(3, 5), _errors(5), _errors(6, 3)):
       skipped.take(errors)
     self.assertEmpty(self._said)
@@ -71,7 +71,7 @@ class LeftOutTest(parameterized.TestCase):
     self.assertEqual(self._said, expected)
 
   def test_ten_are_told_and_then_that_there_are_more(self) -> None:
-    skipped = self._left_out(is_skipped=True)
+    skipped = self._skipped(is_skipped=True)
     skipped.take(_errors(*range(10)))
     skipped.tell()
     self.assertLen(self._said, 10)
