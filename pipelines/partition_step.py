@@ -32,11 +32,11 @@ class CountLabels(beam.PTransform):
   """`NamedRows` -> a file with the number of rows of each label, by the name of the rows.
 
   Args:
-    label: The column with the labels.
+    label: The column with the labels; None if they do not matter.
     path: Of the file.
   """
 
-  def __init__(self, label: str, path: str):
+  def __init__(self, label: str | None, path: str):
     super().__init__()
     self._label = label
     self._path = path
@@ -67,12 +67,12 @@ def count(
   counts_path, report_path = (storage.join(storage.absolute(folder), name) for name in (_COUNTS_NAME, _REPORT_NAME))
   pipeline = beam.Pipeline(options=options)
   rows = pipeline | 'ReadRows' >> read
-  rows.elements | 'CountLabels' >> CountLabels(declaration.featurizer.row_label or '', counts_path)
+  rows.elements | 'CountLabels' >> CountLabels(declaration.split_by, counts_path)
   rows.reports | 'WriteReport' >> transforms.WriteReport(report_path)
   running.run(pipeline)
   labels, report = (json.loads(storage.read(path)) for path in (counts_path, report_path))
   return Counted(labels, reports.Report.from_json(report))
 
 
-def _count(rows: transforms.NamedRows, label: str) -> tuple[str, list[int]]:
+def _count(rows: transforms.NamedRows, label: str | None) -> tuple[str, list[int]]:
   return rows.name, simulated_clients.count_labels(rows.table, label)

@@ -107,6 +107,11 @@ class Declaration:
     clients = [learning.free_entry(str(self.partition), 'simulated')] if self.partition else []
     return [*clients, *self.featurizer.provenance]
 
+  @property
+  def split_by(self) -> str | None:
+    """The column with the labels by which rows become simulated clients; None if labels do not matter."""
+    return self.featurizer.row_label if self.partition and self.partition.is_by_label else None
+
   def assign(self, counts: Mapping[str, Sequence[int]], key: bytes) -> simulated_clients.Assignment:
     """Returns which simulated client each row is of.
 
@@ -117,10 +122,9 @@ class Declaration:
     Raises:
       ValueError: If there is no partition, or if there are more clients than rows.
     """
-    label = self.featurizer.row_label
-    if not self.partition or not label:
-      raise ValueError('Expected a partition and rows with a label, found a declaration of users: add [partition].')
-    return simulated_clients.Assignment(self.partition, label, counts, key)
+    if not self.partition:
+      raise ValueError('Expected a partition, found a declaration of users: add [partition].')
+    return simulated_clients.Assignment(self.partition, self.split_by, counts, key)
 
   def to_json(self) -> dict[str, Any]:
     """Returns all that is in force, defaults included, as JSON-ready values."""
@@ -210,13 +214,19 @@ def _check_partition(declaration: Declaration, document: documents.Document) -> 
   featurizer = declaration.featurizer
   if declaration.partition is None:
     return
+  kind = document.get(('examples', 'kind'))
   label = next((column for column in featurizer.columns if column.name == featurizer.row_label), None)
-  if label is None or not isinstance(label.kind, columns.Category):
-    kind = document.get(('examples', 'kind'))
+  if declaration.partition.is_by_label and (label is None or not isinstance(label.kind, columns.Category)):
     raise document.mistake(
       ('partition',),
       f'Expected examples of one row with a class each, to split by it, found kind = {kind!r}: declare kind = "table" '
       'or "image", or the column of the users with [client] instead of [partition].',
+    )
+  if not featurizer.rows_stand_alone:
+    raise document.mistake(
+      ('partition',),
+      f'Expected examples of rows that mean the same in any order, to split them, found kind = {kind!r}: declare the '
+      'column of the users with [client] instead of [partition].',
     )
 
 

@@ -142,6 +142,14 @@ class Featurizer(abc.ABC):
     """
     return None
 
+  @property
+  def rows_stand_alone(self) -> bool:
+    """Whether a row means the same whatever rows are beside it, as a text or an image does, and a reading does not.
+
+    Such rows can be split evenly into simulated clients.
+    """
+    return self.row_label is not None
+
   def with_learned(self, value: Any) -> 'Featurizer':
     """Returns this featurizer with what its `learner` released filled in."""
     raise NotImplementedError(f'{type(self).__name__} learns nothing, and was given {value!r:.80}.')

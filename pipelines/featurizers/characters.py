@@ -47,6 +47,10 @@ class Characters(sequence.Sequence):
   VOCABULARY: ClassVar[str] = 'alphabet'
 
   @property
+  def rows_stand_alone(self) -> bool:
+    return True
+
+  @property
   def schema(self) -> schema_lib.Schema:
     classes = (*_SPECIAL, *self.alphabet.require(self.column))
     label = labels.dtype_of(len(classes))

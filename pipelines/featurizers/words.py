@@ -37,6 +37,10 @@ class Words(sequence.Sequence):
   end_token: bool = True
 
   @property
+  def rows_stand_alone(self) -> bool:
+    return True
+
+  @property
   def schema(self) -> schema_lib.Schema:
     classes = (*self._special, *self.vocabulary.require(self.column))
     dtype = labels.dtype_of(len(classes))

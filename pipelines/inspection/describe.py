@@ -144,7 +144,7 @@ def _assign_clients(declaration: declarations.Declaration, table: pa.Table, key:
     return table
   clients = min(declaration.partition.clients, table.num_rows)
   shown = dataclasses.replace(declaration, partition=dataclasses.replace(declaration.partition, clients=clients))
-  counts = simulated_clients.count_labels(table, declaration.featurizer.row_label or '')
+  counts = simulated_clients.count_labels(table, declaration.split_by)
   return shown.assign({'': counts}, key).assign('', table)
 
 

@@ -65,6 +65,11 @@ class Partition:
     alpha = '' if self.alpha is None else f', alpha {self.alpha:g}'
     return f'{self.clients:,} simulated clients ({self.kind}{alpha}, seed {self.seed})'
 
+  @property
+  def is_by_label(self) -> bool:
+    """Whether it matters which label a row has."""
+    return self.kind == 'dirichlet'
+
   def check_rows(self, rows: int) -> None:
     """Raises a ValueError if there are fewer rows than clients."""
     if self.clients > rows:
@@ -79,32 +84,33 @@ class Partition:
     return f'{self}: no person is behind a client, so no epsilon of a run on this data set is a promise to a person.'
 
 
-def count_labels(table: pa.Table, label: str) -> list[int]:
-  """Returns how many rows have each of the classes, up to the last one that is there."""
-  return np.bincount(table[label].to_numpy()).tolist()
+def count_labels(table: pa.Table, label: str | None) -> list[int]:
+  """Returns how many rows have each of the classes, up to the last one that is there; all rows, without a label."""
+  return [table.num_rows] if label is None else np.bincount(table[label].to_numpy()).tolist()
 
 
 class Assignment:
   """Says of each row which simulated client it belongs to: a function of the partition, the key and all labels."""
 
-  def __init__(self, partition: Partition, label: str, counts: Mapping[str, Sequence[int]], key: bytes):
+  def __init__(self, partition: Partition, label: str | None, counts: Mapping[str, Sequence[int]], key: bytes):
     """Looks at how many rows of each label there are.
 
     Args:
       partition: How rows become clients.
-      label: The column of the labels.
+      label: The column of the labels; None if they do not matter.
       counts: What `count_labels` returns for each block of rows, by a name that sorts as the blocks of the input do.
       key: Of the hash of the client ids.
 
     Raises:
       ValueError: If there are more clients than rows.
     """
-    self._partition, self._label, self._key = partition, label, key
+    self._partition, self._key = partition, key
+    self._label = label if partition.is_by_label else None
     self._blocks = {name: place for place, name in enumerate(sorted(counts))}
     self._counts = np.zeros((len(counts), max(map(len, counts.values()), default=0)), np.int64)
     for name, place in self._blocks.items():
       self._counts[place, : len(counts[name])] = counts[name]
-    if partition.kind == 'uniform':  # All labels are one.
+    if self._label is None:  # All labels are one.
       self._counts = self._counts.sum(axis=1, keepdims=True)
     self._totals = self._counts.sum(axis=0)
     # The rows of a label are numbered through the whole input, one label after the other.
@@ -121,9 +127,7 @@ class Assignment:
     Raises:
       DamagedFile: If the rows are not those that were counted.
     """
-    labels = table[self._label].to_numpy()
-    if self._partition.kind == 'uniform':
-      labels = np.zeros_like(labels)
+    labels = np.zeros(table.num_rows, np.int64) if self._label is None else table[self._label].to_numpy()
     place = self._blocks.get(name)
     counted = np.bincount(labels, minlength=len(self._totals))
     if place is None or not np.array_equal(counted, self._counts[place]):

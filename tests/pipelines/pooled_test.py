@@ -95,10 +95,25 @@ class DeclarationTest(parameterized.TestCase):
     f'kind = "{__name__}:Marks"\nnumbers = ["x"]\nlabel = "mark"\nclasses = ["1"]',
   )
   def test_a_partition_wants_rows_with_a_class(self, examples: str) -> None:
-    text = f'[examples]\n{examples}\n[partition]\nkind = "uniform"\nclients = 3\n'
+    text = f'[examples]\n{examples}\n[partition]\nkind = "dirichlet"\nalpha = 0.1\nclients = 3\n'
     expected = r'FILE, line \d+: Expected examples of one row with a class each, to split by it, found kind = .*"image"'
     self._assert_refused(expected, text)
-    self._read(text.replace('[partition]\nkind = "uniform"\nclients = 3', '[client]\nid = "user"'))
+    self._read(text.replace('[partition]\nkind = "dirichlet"\nalpha = 0.1\nclients = 3', '[client]\nid = "user"'))
+
+  @parameterized.parameters(
+    ('kind = "characters"\ncolumn = "text"', True),
+    ('kind = "words"\ncolumn = "text"\nvocabulary = {source = "declared", words = ["a"]}', True),
+    (f'kind = "{__name__}:Marks"\nnumbers = ["x"]\nlabel = "mark"\nclasses = ["1"]', True),
+    ('kind = "windows"\nnumbers = ["x"]\nlabel = "y"\nclasses = ["a"]\nlength = 4\nstride = 4', False),
+    ('kind = "items"\ncolumn = "place"\nvocabulary = {source = "declared", items = ["a"]}', False),
+  )
+  def test_an_even_partition_wants_rows_that_stand_alone(self, examples: str, is_possible: bool) -> None:
+    text = f'[partition]\nkind = "uniform"\nclients = 3\n[examples]\n{examples}\n'
+    if is_possible:
+      self.assertIsNone(self._read(text).split_by)
+    else:
+      expected = r'FILE, line \d+: Expected examples of rows that mean the same in any order, .* found kind = .*client'
+      self._assert_refused(expected, text)
 
 
 class ProgramTest(absltest.TestCase):
@@ -132,6 +147,21 @@ class ProgramTest(absltest.TestCase):
     ids = self.create_tempfile('ids', 'a\n').full_path
     expected = 'Expected a data set of users with --forget, found simulated clients in '
     self._assert_one_line_and_2(self._program(f'--forget={ids}'), expected)
+
+  def test_texts_are_split_evenly(self) -> None:
+    self.log.write_text('text\n' + ''.join(f'row {row}\n' for row in range(54)))
+    text = (
+      '[partition]\nkind = "uniform"\nclients = 6\n'
+      '[examples]\nkind = "characters"\ncolumn = "text"\nwindow_length = 8\n'
+    )
+    done = self._program(*self._flags(text))
+    self.assertEqual((done.returncode, done.stderr), (0, ''))
+    self.assertRegex(done.stdout, r'(?m)^rows   54 read = 54 used')
+    data = client_shards.ClientShards(str(self.output))
+    self.assertEqual(data.num_clients('train') + data.num_clients('test'), 6)
+    described = self._program(*self._flags(text), '--describe')
+    self.assertEqual((described.returncode, described.stderr), (0, ''))
+    self.assertIn('6 simulated clients (uniform, seed 0)', described.stdout)
 
   def test_what_cannot_be(self) -> None:
     both = 'Expected [client], of data with users, or [partition], of data without, found both: remove one of them.'

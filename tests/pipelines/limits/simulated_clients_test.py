@@ -124,6 +124,14 @@ class AssignmentTest(parameterized.TestCase):
     chi_squared = ((counts - 10) ** 2 / 10).sum() / (500 * 9)
     self.assertAlmostEqual(chi_squared, 1, delta=0.15)
 
+  def test_an_even_split_needs_no_labels(self) -> None:
+    blocks, partition = _blocks(_even(200), [70, 70]), simulated_clients.Partition('uniform', 30)
+    counts = {name: simulated_clients.count_labels(table, None) for name, table in blocks.items()}
+    self.assertEqual(list(counts.values()), [[70], [0], [130]])
+    other, labeled = simulated_clients.Assignment(partition, None, counts, _KEY), _assignment(partition, blocks)
+    for name, table in blocks.items():
+      self.assertEqual(other.assign(name, table), labeled.assign(name, table))
+
   @parameterized.parameters(_dirichlet(0.1, 30), simulated_clients.Partition('uniform', 30))
   def test_the_order_of_blocks_and_the_worker_make_no_difference(self, partition: simulated_clients.Partition) -> None:
     blocks = _blocks(np.random.default_rng(1).integers(10, size=1_000), (10, 500, 501))
