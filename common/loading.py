@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 import difflib
 import importlib
+import importlib.util
 import re
 import sys
 from typing import Any
@@ -45,9 +46,17 @@ def find(what: str, name: str, built_in: Mapping[str, Any]) -> Any:
 
 
 def find_file(name: str) -> str | None:
-  """Returns the file with the code of a part that was found, or None for a built-in one."""
-  module = sys.modules.get(name.partition(':')[0]) if ':' in name else None
-  return getattr(module, '__file__', None)
+  """Returns the file with the code of a part, which is not run; None for a built-in part or one that is not found."""
+  module, is_own, _ = name.partition(':')
+  if not is_own:
+    return None
+  if module in sys.modules:
+    return getattr(sys.modules[module], '__file__', None)
+  try:
+    spec = importlib.util.find_spec(module)
+  except (ImportError, ValueError):
+    return None
+  return spec.origin if spec else None
 
 
 def check_dataclass(name: str, found: Any) -> None:

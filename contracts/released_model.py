@@ -9,7 +9,8 @@ import hashlib
 import io
 import json
 import os
-from typing import Any
+import re
+from typing import Any, NamedTuple
 import zipfile
 import zlib
 
@@ -21,10 +22,26 @@ from contracts import run_directory
 from contracts import schema as schema_lib
 
 # Of model.npz; grows when a reader of the older form would misread the new one.
-FORMAT = 2
+FORMAT = 3
+# In format 2 no model names a task.
+_READ = (2, FORMAT)
+# It becomes a part of file names.
+TASK_NAME = re.compile('[A-Za-z][A-Za-z0-9_]*')
 # What reading a damaged file raises: NumPy and zipfile have no one name for it.
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _REMEDY = 'repeat the training command, which writes both again'
+
+
+class Task(NamedTuple):
+  """The task that a model was trained as.
+
+  Attributes:
+    name: What it is called.
+    source: What `--task` finds it by: a built-in name or `package.module:attribute`.
+  """
+
+  name: str
+  source: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +54,7 @@ class ReleasedModel:
     round_number: The last round that changed it.
     weights: See above.
     run: The id of the run, and which of its attempts the round is of: a run that lost a checkpoint has several.
+    own_task: The task of `--task`; None: the one that the schema names.
   """
 
   schema: schema_lib.Schema
@@ -44,6 +62,12 @@ class ReleasedModel:
   round_number: int
   weights: Sequence[np.ndarray]
   run: tuple[str, int] = ('', 0)
+  own_task: Task | None = None
+
+  @property
+  def task(self) -> Task:
+    """The task that it was trained as."""
+    return self.own_task or Task(self.schema.task, self.schema.task)
 
   @property
   def digest(self) -> str:
@@ -74,6 +98,7 @@ def save(model: ReleasedModel, ledger: Mapping[str, Any], run_dir: str) -> None:
     'model_size': model.model_size,
     'round_number': model.round_number,
     'run': list(model.run),
+    'own_task': model.own_task and list(model.own_task),
     'sha256': model.digest,
     'ledger': hashlib.sha256(text).hexdigest(),
   }
@@ -115,6 +140,28 @@ def load_with_ledger(run_dir: str) -> tuple[ReleasedModel, dict[str, Any]]:
   return model, ledger
 
 
+def check_task(model: ReleasedModel, given: str | None, run_dir: str) -> str:
+  """Returns what to find the task of a model by.
+
+  A task of the user's own is code, which no data file may choose: the user has to name it.
+
+  Args:
+    model: The model.
+    given: The value of `--task`, if it is given.
+    run_dir: Where the model is, for messages.
+
+  Raises:
+    ValueError: If it is given and is another one, or is not given and is one of the user's own.
+  """
+  source = model.task.source
+  if given == source or (given is None and ':' not in source):
+    return source
+  remedy = 'add that flag, if you trust the code of that module' if ':' in source else 'give that one, or none'
+  raise ValueError(
+    f'Expected --task={source}, which the model in {run_dir} was trained with, found {given or "none"}: {remedy}.'
+  )
+
+
 def find_rounds(run_dir: str) -> list[tuple[str, int, int]]:
   """Returns the run, the attempt and the round that the files in a run directory say they are of, damaged ones not."""
   found = []
@@ -133,16 +180,26 @@ def find_rounds(run_dir: str) -> list[tuple[str, int, int]]:
   return found
 
 
+def _read_task(value: Any) -> Task | None:
+  if value is None:
+    return None
+  name, source = value
+  if not (isinstance(source, str) and source.isprintable() and isinstance(name, str) and TASK_NAME.fullmatch(name)):
+    raise ValueError('no valid task')
+  return Task(name, source)
+
+
 def _load_model(path: str) -> tuple[ReleasedModel, str]:
   """Returns the model, and the digest of the ledger that it was released with."""
   try:
     with np.load(path, allow_pickle=False) as arrays:
       header = json.loads(str(arrays['header']))
-      if header.get('format') == FORMAT:
+      if header.get('format') in _READ:
         weights = [arrays[name] for name in sorted(arrays.files) if name != 'header']
         schema = schema_lib.Schema.from_json(header['schema'])
         run_id, attempt = header['run']
         model = ReleasedModel(schema, header['model_size'], header['round_number'], weights, (run_id, attempt))
+        model = dataclasses.replace(model, own_task=_read_task(header.get('own_task')))
         if header['sha256'] != model.digest:
           raise ValueError('other weights than were written')
         return model, header['ledger']

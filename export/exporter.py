@@ -42,7 +42,12 @@ _REFERENCE = registry.REFERENCE
 
 
 def export(
-  run_dir: str, shards: client_shards.ClientShards, staging: str, limits: guard.Limits, variants: Variants
+  run_dir: str,
+  shards: client_shards.ClientShards,
+  staging: str,
+  limits: guard.Limits,
+  variants: Variants,
+  task: str | None = None,
 ) -> dict[str, Any]:
   """Fills the staging folder and returns what its parity.json says.
 
@@ -55,27 +60,31 @@ def export(
     staging: An empty folder.
     limits: Of each conversion and each check.
     variants: What to write, by the names that a flag lists (see `variants.registry.find_all`).
+    task: The value of `--task`, if it is given.
 
   Raises:
     ValueError: If the released model or its ledger is missing, damaged, or not released with the other, or the model
       diverged or is not of the schema of the shards.
     guard.Failed: If the Keras model could not be run within the limits.
   """
-  with _snapshot(run_dir) as copy:
-    return _export(copy, run_dir, shards, staging, limits, variants)
+  with _snapshot(run_dir) as (copy, name):
+    return _export(copy, run_dir, name, shards, staging, limits, variants, task)
 
 
 @contextlib.contextmanager
-def _snapshot(run_dir: str) -> Iterator[str]:
-  """Yields a folder with a copy of what is exported: all steps see one model while a trainer may release others."""
+def _snapshot(run_dir: str) -> Iterator[tuple[str, str]]:
+  """Yields a folder with a copy of what is exported, and the name of its task.
+
+  All steps see one model while a trainer may release others.
+  """
   with tempfile.TemporaryDirectory() as folder:
     for name in source.FILES_OF_RUN:
       with contextlib.suppress(FileNotFoundError):
         os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
         shutil.copyfile(os.path.join(run_dir, name), os.path.join(folder, name))
     try:
-      released_model.load_with_ledger(folder)
-      yield folder
+      model, _ = released_model.load_with_ledger(folder)
+      yield folder, model.task.name
     # Messages name the directory that the user gave.
     except ValueError as error:
       raise ValueError(str(error).replace(folder, run_dir)) from error
@@ -86,10 +95,12 @@ def _snapshot(run_dir: str) -> Iterator[str]:
 def _export(
   snapshot: str,
   run_dir: str,
+  task_name: str,
   shards: client_shards.ClientShards,
   staging: str,
   limits: guard.Limits,
   variants: Variants,
+  task: str | None,
 ) -> dict[str, Any]:
   started = time.monotonic()
   examples = parity.held_out_examples(shards)
@@ -99,23 +110,23 @@ def _export(
       return stack.enter_context(guard.Call(limits, *call))
 
     # In parallel: loading TensorFlow takes most of the time of each.
-    keras = start(parity.keras_answers, snapshot, shards.schema, examples.features)
+    keras = start(parity.keras_answers, snapshot, shards.schema, examples.features, task)
     # The reference is always made: it is what shows that the graph is right.
     named = {_REFERENCE: registry.VARIANTS[_REFERENCE], **variants}
-    conversions = [(variant, start(tflite.convert, snapshot, name)) for name, variant in named.items()]
+    conversions = [(variant, start(tflite.convert, snapshot, name, task)) for name, variant in named.items()]
     try:
       reference = keras.result()
     except guard.Refused as error:
       raise ValueError(str(error)) from error
-    check = _Check(shards.schema, examples, reference, staging, limits)
+    check = _Check(task_name, shards.schema, examples, reference, staging, limits)
     accepted, failed = check.accept_all(conversions)
     if _REFERENCE in accepted and _REFERENCE not in variants:
       os.remove(os.path.join(staging, accepted[_REFERENCE]['path']))
     failed = {name: reason.replace(snapshot, run_dir) for name, reason in failed.items()}
   itself = parity.compare(examples.labels, reference.logits, reference.logits, shards.schema.first_answer)
   record = {
-    'source': source.hash_of(snapshot, shards, variants),
-    'task': shards.schema.task,
+    'source': source.hash_of(snapshot, shards, variants, task),
+    'task': task_name,
     'variants': {variant.name: accepted[variant.name] for variant in variants.values() if variant.name in accepted},
     'failed': failed,
     'keras_accuracy': itself.accuracy,
@@ -126,7 +137,7 @@ def _export(
   }
   if record['variants']:
     model = {
-      'task': shards.schema.task,
+      'task': task_name,
       'data_set': shards.name,
       'run': files.short_name(run_dir),
       'round': reference.round_number,
@@ -148,12 +159,14 @@ class _Check:
 
   def __init__(
     self,
+    task_name: str,
     schema: schema_lib.Schema,
     examples: parity.Examples,
     reference: parity.Reference,
     staging: str,
     limits: guard.Limits,
   ) -> None:
+    self._task_name = task_name
     self._schema = schema
     self._examples = examples
     self._reference = reference
@@ -183,7 +196,7 @@ class _Check:
 
   def _accept(self, variant: base.Variant, content: bytes) -> dict[str, Any]:
     """Writes a variant's file into the staging folder and returns its figures; removes a file that disagrees."""
-    path = os.path.join(self._staging, tflite.file_name(self._schema.task, variant.name))
+    path = os.path.join(self._staging, tflite.file_name(self._task_name, variant.name))
     files.write_atomically(path, content)
     try:
       answers = guard.call(self._limits, parity.tflite_answers, path, self._examples.features)

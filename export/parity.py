@@ -107,8 +107,14 @@ def held_out_examples(shards: client_shards.ClientShards) -> Examples:
   return Examples(*(np.concatenate(parts) for parts in zip(*chosen, strict=True)))
 
 
-def keras_answers(run_dir: str, schema: schema_lib.Schema, features: np.ndarray) -> Reference:
+def keras_answers(run_dir: str, schema: schema_lib.Schema, features: np.ndarray, task: str | None = None) -> Reference:
   """Runs the released model of a run on features of that schema; meant for a guarded child process.
+
+  Args:
+    run_dir: The run directory.
+    schema: What the model has to be trained on.
+    features: `[n, ...]`.
+    task: The value of `--task`, if it is given.
 
   Raises:
     ValueError: If the model is missing, damaged, of another schema, or has weights that are not finite.
@@ -118,7 +124,7 @@ def keras_answers(run_dir: str, schema: schema_lib.Schema, features: np.ndarray)
   model = released_model.load(run_dir)
   _check_schema(model.schema, schema)
   _check_weights(model)
-  keras = registry.rebuild(model)
+  keras = registry.rebuild(model, name=released_model.check_task(model, task, run_dir))
   logits = keras.predict(features.astype(keras.input.dtype.as_numpy_dtype), batch_size=_BATCH_SIZE, verbose=0)
   return Reference(logits, sum(int(np.size(weight)) for weight in model.weights), model.round_number)
 

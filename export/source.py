@@ -1,4 +1,4 @@
-"""What an export depends on: the run, the data, the variants, the code and the versions of the converters."""
+"""What an export depends on: the run, the data, the variants, the task, the code and the versions of the converters."""
 
 from collections.abc import Iterable
 import hashlib
@@ -25,16 +25,16 @@ _ROOT = pathlib.Path(__file__).parents[1]
 _FOLDERS = ('common', 'contracts', 'export', 'models')
 
 
-def hash_of(run_dir: str, shards: client_shards.ClientShards, variants: Iterable[str]) -> str:
-  """Returns a hash of what an export depends on: run, data, variants, code and the versions of the converters.
+def hash_of(run_dir: str, shards: client_shards.ClientShards, variants: Iterable[str], task: str | None = None) -> str:
+  """Returns a hash of what an export depends on: run, data, variants, task, code and the versions of the converters.
 
-  Of a variant of one's own, the code is its module, and nothing that the module imports.
+  Of a variant or task of one's own, the code is its module, and nothing that the module imports.
   """
   run = [os.path.join(run_dir, name) for name in FILES_OF_RUN]
   paths = (path for folder in _FOLDERS for path in (_ROOT / folder).rglob('*'))
   code = sorted(str(path) for path in paths if path.suffix in ('.py', '.j2'))
   versions = {name: metadata.version(name) for name in PACKAGES}
-  own = filter(None, map(loading.find_file, variants))
+  own = filter(None, map(loading.find_file, [*variants, *([task] if task else [])]))
   found = [files.describe(path) if os.path.exists(path) else None for path in (*run, *code, *own)]
   parts = [shards.fingerprint, versions, list(variants), found]
   return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -14,19 +14,22 @@ def file_name(task: str, variant: str) -> str:
   return f'{task}.{variant}.tflite'
 
 
-def convert(run_dir: str, variant: str) -> bytes:
+def convert(run_dir: str, variant: str, task: str | None = None) -> bytes:
   """Converts the released model of a run; meant for a guarded child process.
 
   Args:
     run_dir: The run directory.
     variant: A built-in name or `package.module:attribute`.
+    task: The value of `--task`, if it is given.
 
   Raises:
     ValueError: If the released model is missing or damaged, or the variant refuses it.
   """
   from models import registry  # Not above: only the child process loads TensorFlow.
 
-  model = registry.rebuild(released_model.load(run_dir), unroll=True, batch_size=1)
+  released = released_model.load(run_dir)
+  name = released_model.check_task(released, task, run_dir)
+  model = registry.rebuild(released, unroll=True, batch_size=1, name=name)
   content = variants.find(variant).convert(model, None)
   if not isinstance(content, bytes):
     raise ValueError(

@@ -14,6 +14,7 @@ from absl import flags
 
 from common import cli
 from contracts import client_shards
+from contracts import released_model
 from contracts import run_directory
 from export import exporter
 from export import guard
@@ -33,6 +34,9 @@ _VARIANTS = flags.DEFINE_list(
   f'Which files to write, each with what it is checked by: {", ".join(registry.VARIANTS)}, or some of your own as '
   'package.module:attribute (docs/extend.md).',
 )
+_TASK = flags.DEFINE_string(
+  'task', None, 'Task of your own as package.module:attribute, if the run was trained with one: its code is run.'
+)
 _MEMORY_MB = flags.DEFINE_integer(
   'conversion_memory_mb', 4096, 'Memory limit of the conversion of one file, in MB.', lower_bound=1024
 )
@@ -47,15 +51,17 @@ def main() -> None:
   shards = _open_shards()
   limits = guard.Limits(_MEMORY_MB.value << 20, _SECONDS.value)
   with model_folder.stage(_OUTPUT_DIR.value) as staging:
-    if model_folder.is_current(_OUTPUT_DIR.value, source.hash_of(_RUN_DIR.value, shards, variants)):
+    model = released_model.load(_RUN_DIR.value)
+    released_model.check_task(model, _TASK.value, _RUN_DIR.value)
+    if model_folder.is_current(_OUTPUT_DIR.value, source.hash_of(_RUN_DIR.value, shards, variants, _TASK.value)):
       print(f'Nothing to do: {_OUTPUT_DIR.value} has the export of this run.')
       _update_report()
       return
-    _check_output(shards.schema.task)
-    model_folder.refuse_foreign(_OUTPUT_DIR.value, exporter.file_names(shards.schema.task, variants))
+    _check_output(model.task.name)
+    model_folder.refuse_foreign(_OUTPUT_DIR.value, exporter.file_names(model.task.name, variants))
     print('Converting, and checking on held-out users ...', flush=True)
     try:
-      record = exporter.export(_RUN_DIR.value, shards, staging, limits, variants)
+      record = exporter.export(_RUN_DIR.value, shards, staging, limits, variants, _TASK.value)
     except guard.Failed as error:
       sys.exit(f'error: the Keras model could not be run: {error}')
     if record['variants']:

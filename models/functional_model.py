@@ -1,6 +1,7 @@
 """A Keras model as a function of its weights, so that no variable is created or assigned in a round."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+import re
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ import tensorflow as tf
 from common import suggestions
 from models.layers import gru
 from models.layers import max_pool
+
+# Operations that draw; those of a name with Stateless draw the same again from the same seed.
+_RANDOM = re.compile('Random|Multinomial|(Parameterized)?TruncatedNormal|Stateful(Uniform|StandardNormal|Truncated)')
 
 
 class FunctionalModel:
@@ -23,8 +27,8 @@ class FunctionalModel:
     seed: The seed of the initializers.
 
   Raises:
-    ValueError: If the model has weights that gradients do not train, which rounds would never update, or draws random
-      numbers as it trains, which a resumed run would not draw again.
+    ValueError: If the model has weights that gradients do not train, which rounds would never update, draws random
+      numbers as it trains, which a resumed run would not draw again, or shares weights with an earlier one.
   """
 
   def __init__(self, build_model: Callable[[], tf.keras.Model], seed: int) -> None:
@@ -47,6 +51,8 @@ class FunctionalModel:
     self.layers: dict[str, tuple[int, ...]] = {
       layer.name: tuple(index[id(weight)] for weight in layer.weights) for layer in model.layers if layer.weights
     }
+    new = {id(variable) for variable in created}
+    _check_new(weight for weight in model.weights if id(weight) not in new)
 
   def __call__(self, weights: Sequence[tf.Tensor], features: tf.Tensor, *, training: bool = True) -> tf.Tensor:
     """Returns the logits of the model with these weights.
@@ -56,6 +62,7 @@ class FunctionalModel:
     tensors = iter([weights[index] for index in self._order_of_creation])
     with tf.variable_creator_scope(lambda _, **unused: next(tensors)):
       model = self._build_model()
+    _check_new(weight for weight in model.weights if isinstance(weight, tf.Variable))
     gru.run_layers(model)
     max_pool.run_layers(model)
     return model(tf.cast(features, model.input.dtype), training=training)
@@ -83,7 +90,18 @@ class FunctionalModel:
 def _check_trainable(model: tf.keras.Model) -> None:
   if model.non_trainable_weights:
     names = ', '.join(weight.name for weight in model.non_trainable_weights)
-    raise ValueError(f'Expected a model with trainable weights only, found {names}: use GroupNormalization.')
+    raise ValueError(
+      f'Expected a model with trainable weights only, found {names}: use GroupNormalization instead of '
+      'BatchNormalization, and leave all layers trainable.'
+    )
+
+
+def _check_new(shared: Iterable[tf.Variable]) -> None:
+  names = ', '.join(weight.name for weight in shared)
+  if names:
+    raise ValueError(
+      f'Expected a model whose layers are all made in build_model, found {names} made before: make these layers there.'
+    )
 
 
 def _check_deterministic(model: tf.keras.Model) -> None:
@@ -91,8 +109,14 @@ def _check_deterministic(model: tf.keras.Model) -> None:
   trace = tf.function(lambda features: model(features, training=True)).get_concrete_function(inputs)
   graph = trace.graph.as_graph_def()
   nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-  random = sorted({node.op for node in nodes if node.op.startswith('Random')})
+  layers = {layer.name for layer in model.submodules if isinstance(layer, tf.keras.layers.Layer)}
+  random = sorted({f'{node.op} in {_find_layer(node.name, layers)}' for node in nodes if _RANDOM.match(node.op)})
   if random:
     raise ValueError(
-      f'Expected a model that trains the same way twice, found {", ".join(random)}: leave out Dropout and noise.'
+      f'Expected a model that trains the same way twice, found {", ".join(random)}: remove Dropout and noise.'
     )
+
+
+def _find_layer(node: str, layers: Collection[str]) -> str:
+  """Returns the innermost layer that an operation is of, as its name says."""
+  return next((part for part in reversed(node.split('/')) if part in layers), node)

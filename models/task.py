@@ -1,4 +1,21 @@
-"""What a task is: a Keras model for a schema, with the loss and the accuracy that both training and export use."""
+"""What a task is: a Keras model for a schema, with the loss and the accuracy that both training and export use.
+
+One of your own is an object such as this, in a module that can be imported. It is softmax regression for examples of
+any shape. `--task=my_package.my_module:LINEAR` trains it:
+
+    import tensorflow as tf
+    from models import task
+
+    def build_model(schema, model_size, unroll, batch_size):
+      inputs = tf.keras.Input(schema.feature.shape, batch_size=batch_size, name=schema.feature.name)
+      hidden = tf.keras.layers.Flatten()(inputs)
+      return tf.keras.Model(inputs, tf.keras.layers.Dense(schema.num_classes)(hidden))
+
+    LINEAR = task.Task('linear', build_model, default_size=1)
+
+The loss is cross entropy, averaged over the labels that count. Beside it, accuracy is measured, and the `metrics` of
+the task.
+"""
 
 from collections.abc import Callable, Sequence
 import dataclasses
@@ -33,10 +50,11 @@ class Task:
   """A named kind of learning problem.
 
   Attributes:
-    name: The name that a schema asks for.
+    name: What it is called: by a schema that asks for it, in figures, in the names of exported files.
     build_model: `(schema, model_size, unroll, batch_size) -> tf.keras.Model` from features `[batch, ...]` to logits
       `[batch, ..., num_classes]`. `unroll` and `batch_size` change the graph, never the weights: the device wants
-      recurrent layers unrolled and a batch of one.
+      recurrent layers unrolled and a batch of one. It makes all of its layers anew at each call. All weights are
+      trained, and there is no Dropout.
     default_size: The `model_size` (width of the main layer) of a model of quickstart size.
     metrics: What is measured on held-out users beside loss and accuracy.
   """
@@ -45,6 +63,40 @@ class Task:
   build_model: Callable[[schema_lib.Schema, int, bool, int | None], tf.keras.Model]
   default_size: int
   metrics: tuple[Metric, ...] = ()
+
+  def build(
+    self, schema: schema_lib.Schema, model_size: int, unroll: bool = False, batch_size: int | None = None
+  ) -> tf.keras.Model:
+    """Returns what `build_model` returns.
+
+    Raises:
+      ValueError: If that is no model for examples of the schema.
+    """
+    model = self.build_model(schema, model_size, unroll, batch_size)
+    if not isinstance(model, tf.keras.Model) or not model.inputs:
+      raise ValueError(
+        f'Expected build_model of {self.name} to return a model made from tf.keras.Input, found a '
+        f'{type(model).__name__}: return tf.keras.Model(inputs, logits).'
+      )
+    name = schema.feature.name
+    self._check_end('input', model.inputs, (batch_size, *schema.feature.shape), f'the features {name!r}')
+    logits = (batch_size, *schema.label.shape, schema.num_classes)
+    self._check_end('output', model.outputs, logits, f'a logit for each of {schema.num_classes} classes')
+    last = model.layers[-1]
+    if isinstance(last, tf.keras.layers.Softmax) or getattr(last, 'activation', None) is tf.keras.activations.softmax:
+      raise ValueError(
+        f'Expected logits from the model of {self.name}, found softmax in its last layer, {last.name}: remove it, the '
+        'loss has it.'
+      )
+    return model
+
+  def _check_end(self, kind: str, ends: Sequence[tf.Tensor], shape: tuple[int | None, ...], content: str) -> None:
+    found = [list(end.shape) for end in ends]
+    if found != [list(shape)]:
+      raise ValueError(
+        f'Expected a model of {self.name} with one {kind} of shape {list(shape)} ({content}; the first is batch_size), '
+        f'found {", ".join(map(str, found))}: build it from schema and batch_size.'
+      )
 
 
 class Sums(NamedTuple):

@@ -59,6 +59,7 @@ class Config:
   capabilities: str | None = None
   mechanism: str = 'gaussian'
   mechanism_options: Sequence[str] = ()
+  task: str | None = None
 
   @property
   def method(self) -> str:

@@ -14,12 +14,16 @@ from common import cli
 from contracts import client_shards
 from contracts import comparison
 from contracts import personalization
+from contracts import released_model
 from tff_tasks.flags import personalization as personalization_flags
 from tff_tasks.runtime import start_up
 
 _RUN_DIR = flags.DEFINE_string('run_dir', None, 'Run directory of tff_tasks.train.', required=True)
 _SHARDS_DIR = flags.DEFINE_string(
   'shards_dir', None, 'Client shards of the schema of the run, made by pipelines.preprocess.', required=True
+)
+_TASK = flags.DEFINE_string(
+  'task', None, 'Task of your own as package.module:attribute, if the run was trained with one: its code is run.'
 )
 _SPLIT = flags.DEFINE_enum(
   'split',
@@ -43,12 +47,14 @@ def _are_users_held_out(values: dict[str, Any]) -> bool:
 def main() -> None:
   """Evaluates and prints the figures."""
   shards = client_shards.ClientShards(_SHARDS_DIR.value)
+  # Before TensorFlow is loaded.
+  released_model.check_task(released_model.load(_RUN_DIR.value), _TASK.value, _RUN_DIR.value)
   with cli.large_imports():
     start_up.start_tensorflow()
     from tff_tasks.evaluation import released_evaluation
     from tff_tasks.training import run_directory
   personalize = released_evaluation.Personalize(_EPOCHS.value, _LEARNING_RATE.value) if _EPOCHS.value else None
-  figures = released_evaluation.measure(_RUN_DIR.value, shards, _SPLIT.value, personalize)
+  figures = released_evaluation.measure(_RUN_DIR.value, shards, _SPLIT.value, personalize, _TASK.value)
   if _JSON.value:
     print(json.dumps(run_directory.finite(figures), indent=1))
     return

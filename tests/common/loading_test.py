@@ -2,6 +2,8 @@
 
 import collections
 import dataclasses
+import sys
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -23,6 +25,16 @@ class FindTest(parameterized.TestCase):
   def test_one_of_the_users_own(self) -> None:
     self.assertIs(loading.find('--part', 'collections:OrderedDict', _BUILT_IN), collections.OrderedDict)
     self.assertIs(loading.find('--part', f'{__name__}:Mutable', _BUILT_IN), Mutable)
+
+  def test_the_file_of_one(self) -> None:
+    self.assertEqual(loading.find_file(f'{__name__}:Mutable'), __file__)
+    self.assertIsNone(loading.find_file('second'))
+    folder = self.create_tempdir()
+    path = folder.create_file('not_yet_loaded.py', 'raise KeyError').full_path
+    self.enterContext(mock.patch.object(sys, 'path', [*sys.path, folder.full_path]))
+    self.assertEqual(loading.find_file('not_yet_loaded:PART'), path)  # Which runs no code.
+    for name in ('not_there_at_all:PART', 'not_there_at_all.below:PART', ':PART'):
+      self.assertIsNone(loading.find_file(name))
 
   @parameterized.parameters(
     ('secnd', "Expected --part to be one of first, second, found 'secnd': did you mean second[?]"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import dataclasses
+import json
 import os
 import pathlib
 import tempfile
@@ -143,9 +144,52 @@ class ReleasedTest(absltest.TestCase):
     with self.assertRaisesRegex(ValueError, '^Expected the privacy ledger of a model at .*, found none'):
       released_model.load(self._run_dir)
 
+  def test_names_its_task(self) -> None:
+    released_model.save(_MODEL, _LEDGER, self._run_dir)
+    task = released_model.load(self._run_dir).task
+    self.assertEqual(task, released_model.Task('next_character', 'next_character'))
+    own = dataclasses.replace(_MODEL, own_task=released_model.Task('mine', 'my.tasks:TASK'))
+    released_model.save(own, _LEDGER, self._run_dir)
+    self._assert_same(released_model.load(self._run_dir), own)
+    self.assertEqual(own.task, ('mine', 'my.tasks:TASK'))
+
+  def test_a_name_of_a_task_that_is_no_file_name_is_refused(self) -> None:
+    own = dataclasses.replace(_MODEL, own_task=released_model.Task('../mine', 'my.tasks:TASK'))
+    released_model.save(own, _LEDGER, self._run_dir)
+    self._assert_refused()
+
+  def test_the_format_before_is_read(self) -> None:
+    released_model.save(_MODEL, _LEDGER, self._run_dir)
+    with np.load(self._path) as arrays:
+      members = dict(arrays)
+    header = json.loads(str(members.pop('header')))
+    del header['own_task']
+    for number, is_read in ((2, True), (1, False), (4, False)):
+      np.savez(self._path, header=np.array(json.dumps({**header, 'format': number})), **members)
+      if is_read:
+        self._assert_same(released_model.load(self._run_dir), _MODEL)
+      else:
+        with self.assertRaisesRegex(ValueError, '^Expected a released model of format 3 at'):
+          released_model.load(self._run_dir)
+
+  def test_a_task_of_the_users_own_is_code_that_has_to_be_given(self) -> None:
+    own = dataclasses.replace(_MODEL, own_task=released_model.Task('mine', 'my.tasks:TASK'))
+    self.assertEqual(released_model.check_task(own, 'my.tasks:TASK', 'run'), 'my.tasks:TASK')
+    for given, found in ((None, 'none'), ('other.tasks:TASK', 'other.tasks:TASK'), ('', 'none')):
+      with self.assertRaisesRegex(
+        ValueError, f'Expected --task=my.tasks:TASK, which the model in run was trained with, found {found}: add that'
+      ):
+        released_model.check_task(own, given, 'run')
+    for given in (None, 'next_character'):
+      self.assertEqual(released_model.check_task(_MODEL, given, 'run'), 'next_character')
+    with self.assertRaisesRegex(
+      ValueError, 'Expected --task=next_character, .* found next_word: give that one, or none'
+    ):
+      released_model.check_task(_MODEL, 'next_word', 'run')
+
   def test_an_older_format_is_refused_by_its_name(self) -> None:
     np.savez(self._path, header=np.array('{"round_number": 3}'), weight_000=_WEIGHTS[0])
-    with self.assertRaisesRegex(ValueError, '^Expected a released model of format 2 at .*earlier version'):
+    with self.assertRaisesRegex(ValueError, '^Expected a released model of format 3 at .*earlier version'):
       released_model.load(self._run_dir)
 
   def test_finds_the_rounds_that_the_files_are_of(self) -> None:

@@ -45,7 +45,7 @@ class SourceTest(absltest.TestCase):
       self.assertEqual(self._hash(), found[-1])
     self.assertNotIn(self._hash(), found)
 
-  def test_the_module_of_a_variant_of_ones_own(self) -> None:
+  def test_the_module_of_a_variant_or_task_of_ones_own(self) -> None:
     module = types.ModuleType('variants_of_mine')
     module.__file__ = os.fspath(self._folder / 'variants_of_mine.py')
     self.enterContext(mock.patch.dict(sys.modules, {'variants_of_mine': module}))
@@ -53,7 +53,8 @@ class SourceTest(absltest.TestCase):
     for code in ('one = 1', 'one = 2'):
       pathlib.Path(module.__file__).write_text(code)
       found.append(self._hash('variants_of_mine:ONE'))
-    self.assertLen(set(found), 2)
+      found.append(source.hash_of(self._run_dir, self._shards, ['float32'], 'variants_of_mine:TASK'))
+    self.assertLen(set(found), 4)
 
 
 if __name__ == '__main__':

@@ -121,13 +121,30 @@ class FunctionalModelTest(parameterized.TestCase):
     self.assertFalse(np.array_equal(first[0], other[0]))
 
   def test_refuses_weights_that_rounds_would_never_update(self) -> None:
-    with self.assertRaisesRegex(ValueError, 'trainable weights only, found .*moving_mean'):
-      functional_model.FunctionalModel(_sequential(tf.keras.layers.BatchNormalization()), 1)
+    with self.assertRaisesRegex(
+      ValueError, 'trainable weights only, found norm/moving_mean:0, norm/moving_var.*: use Group'
+    ):
+      functional_model.FunctionalModel(_sequential(tf.keras.layers.BatchNormalization(name='norm')), 1)
     functional_model.FunctionalModel(_sequential(tf.keras.layers.GroupNormalization(1)), 1)
 
+  def test_refuses_layers_that_were_made_before(self) -> None:
+    shared = tf.keras.layers.Dense(2, name='shared')
+    message = 'all made in build_model, found shared/kernel:0, shared/bias:0 made before: make these layers there'
+    model = functional_model.FunctionalModel(_sequential(shared), 1)  # Its weights are made here.
+    with self.assertRaisesRegex(ValueError, message):
+      tf.function(lambda: model(list(map(tf.constant, model.initial_weights)), tf.ones((1, 3))), autograph=False)()
+    with self.assertRaisesRegex(ValueError, message):
+      functional_model.FunctionalModel(_sequential(shared), 1)
+
   def test_refuses_random_numbers_that_a_resumed_run_would_not_draw_again(self) -> None:
-    for layer in (tf.keras.layers.Dropout(0.5), tf.keras.layers.GaussianNoise(1.0)):
-      with self.assertRaisesRegex(ValueError, 'trains the same way twice, found Random'):
+    inner = tf.keras.Sequential([tf.keras.Input([2]), tf.keras.layers.Dropout(0.5, name='drop')], name='inner')
+    for layer, found in (
+      (tf.keras.layers.Dropout(0.5, name='drop'), 'RandomUniform in drop: remove Dropout and noise'),
+      (tf.keras.layers.GaussianNoise(1.0, name='noise'), 'RandomStandardNormal in noise: remove'),
+      (inner, 'RandomUniform in drop: remove'),
+      (tf.keras.layers.Lambda(lambda x: x + tf.random.truncated_normal([2]), name='own'), 'TruncatedNormal in own:'),
+    ):
+      with self.assertRaisesRegex(ValueError, f'trains the same way twice, found {found}'):
         functional_model.FunctionalModel(_sequential(tf.keras.layers.Dense(2), layer), 1)
     functional_model.FunctionalModel(_sequential(tf.keras.layers.Dense(2)), 1)
 

@@ -1,4 +1,10 @@
-"""Tests that tasks are found by the name that a schema asks for."""
+"""Tests that tasks are found by the name that a schema or a flag asks for."""
+
+import dataclasses
+import sys
+import types
+from typing import Any
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -31,8 +37,35 @@ class RegistryTest(parameterized.TestCase):
   @parameterized.parameters('', 'Handwriting', 'activity')
   def test_says_which_there_are(self, name: str) -> None:
     known = 'classification, handwriting, next_character, next_item, next_word'
-    with self.assertRaisesRegex(ValueError, f'^Expected a task among {known}, found {name!r}.$'):
+    with self.assertRaisesRegex(
+      ValueError, f'^Expected a task among {known}, found {name!r}: give one of your own by --task='
+    ):
       registry.get_task(name)
+
+  def test_a_task_of_ones_own(self) -> None:
+    own = task.Task('mine', next_character.build_model, 4)
+    module: Any = types.ModuleType('tasks_of_mine')
+    module.TASK, module.OTHER, module.TAKEN = own, 3, dataclasses.replace(own, name='next_word')
+    module.PATH = dataclasses.replace(own, name='../mine')
+    self.enterContext(mock.patch.dict(sys.modules, {'tasks_of_mine': module}))
+    self.assertIs(registry.choose(fakes.SCHEMA, 'tasks_of_mine:TASK'), own)
+    self.assertIs(registry.choose(fakes.SCHEMA, 'next_word'), next_word.TASK)
+    self.assertIs(registry.choose(fakes.SCHEMA, None), next_character.TASK)
+    for name, message in (
+      ('tasks_of_mine:OTHER', "found 'tasks_of_mine:OTHER' of type int: make it a Task"),
+      ('tasks_of_mine:TAKEN', "found 'next_word' in tasks_of_mine:TAKEN"),
+      ('tasks_of_mine:PATH', "found '../mine' in tasks_of_mine:PATH"),
+      ('tasks_of_mine:TAKS', 'did you mean tasks_of_mine:TASK'),
+      ('handwritin', "Expected --task to be one of .*, found 'handwritin': did you mean handwriting"),
+    ):
+      with self.assertRaisesRegex(ValueError, message):
+        registry.find(name)
+    # No data set decides whose code runs.
+    schema = dataclasses.replace(fakes.SCHEMA, task='tasks_of_mine:TASK')
+    with self.assertRaisesRegex(
+      ValueError, "Expected a task among .*, found 'tasks_of_mine:TASK': give one of your own"
+    ):
+      registry.choose(schema, None)
 
   def test_rebuilds_a_released_model(self) -> None:
     tf.keras.utils.set_random_seed(4)

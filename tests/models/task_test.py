@@ -1,6 +1,8 @@
 """Tests of the sums of loss and accuracy and of their gradient, against NumPy and with labels that do not count."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+import functools
+from typing import Any
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -8,13 +10,87 @@ import numpy as np
 import tensorflow as tf
 
 from contracts import schema as schema_lib
+from models import functional_model
+from models import registry
 from models import task
+from tests.export import fakes
 
+_SCHEMA = schema_lib.Schema(
+  'x', schema_lib.Feature('numbers', 'float32', (5,)), schema_lib.Feature('kind', 'int8', ()), ('a', 'b', 'c')
+)
 _IGNORED, _UNKNOWN = schema_lib.IGNORED_LABEL, schema_lib.UNKNOWN_LABEL
 
 
 def _sums(labels: np.ndarray, logits: np.ndarray) -> list[np.ndarray]:
   return [value.numpy() for value in task.sums(tf.constant(labels, tf.int32), tf.constant(logits, tf.float32))]
+
+
+def _build(*layers: tf.keras.layers.Layer) -> Callable[..., tf.keras.Model]:
+  def build_model(schema: schema_lib.Schema, size: int, unroll: bool, batch_size: int | None) -> tf.keras.Model:
+    return tf.keras.Sequential([tf.keras.Input(schema.feature.shape, batch_size=batch_size), *layers])
+
+  return build_model
+
+
+class TaskTest(parameterized.TestCase):
+  def test_the_example_in_the_description_builds(self) -> None:
+    text = task.__doc__ or ''
+    code = '\n'.join(line[4:] for line in text.splitlines() if line.startswith('    ') or not line)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    for batch_size in (None, 1):
+      model = names['LINEAR'].build(_SCHEMA, 1, False, batch_size)
+      self.assertEqual(tuple(model.output.shape), (batch_size, 3))
+    functional_model.FunctionalModel(functools.partial(names['LINEAR'].build, _SCHEMA, 1), 1)
+
+  @parameterized.named_parameters(
+    (
+      'classes',
+      (tf.keras.layers.Dense(4),),
+      r'one output of shape \[None, 3\] .*3 classes.*, found \[None, 4\]: build it',
+    ),
+    ('softmax', (tf.keras.layers.Dense(3, 'softmax', name='end'),), 'found softmax in its last layer, end: remove'),
+    (
+      'softmax_layer',
+      (tf.keras.layers.Dense(3), tf.keras.layers.Softmax(name='end')),
+      'found softmax in .*, end: remove',
+    ),
+  )
+  def test_a_model_that_does_not_fit(self, layers: Sequence[tf.keras.layers.Layer], message: str) -> None:
+    with self.assertRaisesRegex(ValueError, f'^Expected .*mine.*{message}'):
+      task.Task('mine', _build(*layers), 1).build(_SCHEMA, 1)
+
+  def test_an_input_that_does_not_fit(self) -> None:
+    def other(*_: Any) -> tf.keras.Model:
+      return tf.keras.Sequential([tf.keras.Input([6]), tf.keras.layers.Dense(3)])
+
+    def two(*_: Any) -> tf.keras.Model:
+      inputs = [tf.keras.Input([5]), tf.keras.Input([5])]
+      return tf.keras.Model(inputs, tf.keras.layers.Dense(3)(tf.keras.layers.Add()(inputs)))
+
+    cases: list[tuple[Any, int | None, str]] = [
+      (
+        other,
+        None,
+        r"one input of shape \[None, 5\] \(the features 'numbers'.*, found \[None, 6\]: build it from schema",
+      ),
+      (two, None, r'one input .*, found \[None, 5\], \[None, 5\]'),
+      (
+        lambda schema, *_: _build(tf.keras.layers.Dense(3))(schema, 1, False, None),
+        1,
+        r'shape \[1, 5\].* found \[None, 5\]',
+      ),
+      (lambda *_: None, None, 'build_model of mine to return a model made from tf.keras.Input, found a NoneType'),
+    ]
+    for build_model, batch_size, message in cases:
+      with self.assertRaisesRegex(ValueError, message):
+        task.Task('mine', build_model, 1).build(_SCHEMA, 1, False, batch_size)
+
+  @parameterized.parameters('next_character', 'next_word', 'next_item', 'handwriting', 'classification')
+  def test_the_built_in_ones_fit(self, name: str) -> None:
+    schema = fakes.HANDWRITING if name == 'handwriting' else _SCHEMA if name == 'classification' else fakes.CHARACTERS
+    for batch_size in (None, 1):
+      registry.get_task(name).build(schema, 4, True, batch_size)
 
 
 class SumsTest(parameterized.TestCase):

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from contracts import schema as schema_lib
 from export import parity
-from export import tflite
+from export.variants import float32
 from models import functional_model
 from models import task as task_lib
 
@@ -46,6 +46,6 @@ def logits_on_device(
   device = task.build_model(schema, _SIZE, True, 1)
   device.set_weights(keras.get_weights())
   with open(path, 'wb') as file:
-    file.write(tflite.float32(device))
+    file.write(float32.Float32().convert(device, None))
   expected = keras(features.astype(keras.input.dtype.as_numpy_dtype)).numpy()
   return parity.tflite_answers(path, features).logits, expected

@@ -45,8 +45,9 @@ figures = {figures}
 for name in ('tensorflow', 'tff_tasks.runtime.contexts', 'tff_tasks.evaluation.evaluation', 'models.functional_model'):
   sys.modules[name] = mock.Mock()
 if figures:
+  sys.modules['contracts.released_model'] = mock.Mock()
   sys.modules['tff_tasks.evaluation.released_evaluation'] = mock.Mock(
-    measure=lambda run_dir, shards, split, personalize: figures,
+    measure=lambda run_dir, shards, split, personalize, task: figures,
     Personalize=lambda *asked: print('personalize', *asked),
   )
 from common import cli
@@ -122,10 +123,11 @@ class EvaluateTest(parameterized.TestCase):
     self.assertEqual((code, errors), (0, ''))
     self.assertEqual(json.loads(said), {**_FIGURES, 'loss': None})
 
-  def _release(self, schema: schema_lib.Schema) -> None:
+  def _release(self, schema: schema_lib.Schema, task: released_model.Task | None = None) -> None:
     run_dir = os.path.join(self._folder, 'run')
     os.makedirs(run_dir)
-    released_model.save(released_model.ReleasedModel(schema, 5, 3, [np.zeros(3, np.float32)]), {}, run_dir)
+    model = released_model.ReleasedModel(schema, 5, 3, [np.zeros(3, np.float32)], own_task=task)
+    released_model.save(model, {}, run_dir)
 
   def _assert_refused(self, message: str, *flags: str) -> None:
     code, said, errors = self._run({}, *flags)
@@ -138,6 +140,12 @@ class EvaluateTest(parameterized.TestCase):
 
   def test_a_missing_run_is_one_line_and_2(self) -> None:
     self._assert_refused('Expected a released model at .*run/public/model.npz, found none: ')
+
+  def test_a_task_of_ones_own_has_to_be_given(self) -> None:
+    self._release(fakes.SCHEMA, released_model.Task('mine', 'package_of_mine.tasks:TASK'))
+    expected = 'Expected --task=package_of_mine.tasks:TASK, which the model in .*run was trained with, found'
+    self._assert_refused(f'{expected} none: add that flag')
+    self._assert_refused(f'{expected} next_character: add that flag', '--task=next_character')
 
   def test_another_schema_is_one_line_and_2(self) -> None:
     self._release(dataclasses.replace(fakes.SCHEMA, classes=('a', 'b')))

@@ -26,7 +26,11 @@ class Personalize(NamedTuple):
 
 
 def measure(
-  run_dir: str, shards: client_shards.ClientShards, split: str, personalize: Personalize | None = None
+  run_dir: str,
+  shards: client_shards.ClientShards,
+  split: str,
+  personalize: Personalize | None = None,
+  task_flag: str | None = None,
 ) -> dict[str, Any]:
   """Returns the figures of the model on a split, with the baselines that they stand beside.
 
@@ -35,6 +39,7 @@ def measure(
     shards: The clients.
     split: One of `client_shards.SPLITS`.
     personalize: How to fine-tune each user; None for no fine-tuning. Local layers are reconstructed always.
+    task_flag: The value of `--task`, if it is given.
 
   Raises:
     ValueError: If the model or its ledger is missing or damaged, the shards are of another schema, the split has no
@@ -51,11 +56,9 @@ def measure(
     raise ValueError(
       f'Expected clients in the split {split} of {shards.path}, found none: choose --split among {others}.'
     )
-  task = registry.get_task(model.schema.task)
+  task = registry.find(released_model.check_task(model, task_flag, run_dir))
   tuning = _read_on_device(ledger, personalize) or _read_tuning(run_dir, personalize)
-  functions = functional_model.FunctionalModel(
-    functools.partial(task.build_model, model.schema, model.model_size), seed=0
-  )
+  functions = functional_model.FunctionalModel(functools.partial(task.build, model.schema, model.model_size), seed=0)
   with contextlib.closing(workers.Workers()) as threads:
     found = evaluation.Evaluator(functions, shards, split, threads, task.metrics).evaluate(model.weights)
     personal = {}
@@ -65,7 +68,7 @@ def measure(
       _, figures = personalizer.Personalizer(functions, shards, split, tuning, threads).measure(model.weights)
       personal[personalization.FIGURES] = figures
   return {
-    'task': model.schema.task,
+    'task': model.task.name,
     'data_set': shards.name,
     'round': model.round_number,
     'split': split,

@@ -12,9 +12,9 @@ FLAGS = [
     'branch_from',
     None,
     'Run directory of another run, to go on from the model of its last round in a new --output_dir, with fresh noise, '
-    'fresh cohorts, and everything anew that an optimizer or algorithm keeps. Data and --model_size have to be the '
-    'same, --total_rounds larger; other flags may differ. Rounds are counted on, and the promise is for those of both '
-    'runs.',
+    'fresh cohorts, and everything anew that an optimizer or algorithm keeps. Data, --task and --model_size have to be '
+    'the same, --total_rounds larger; other flags may differ. Rounds are counted on, and the promise is for those of '
+    'both runs.',
   ),
   flags.DEFINE_integer('rounds_per_eval', 10, 'Rounds between evaluations on held-out users.', lower_bound=1),
   flags.DEFINE_integer('rounds_per_checkpoint', 10, 'Rounds between checkpoints.', lower_bound=1),

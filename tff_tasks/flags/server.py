@@ -19,6 +19,12 @@ FLAGS = [
     list(config_lib.SCHEDULES),
     'linear: constant in the first half of the rounds, then linearly down to zero.',
   ),
+  flags.DEFINE_string(
+    'task',
+    None,
+    'Model, with its metrics: a built-in task, or one of your own as package.module:attribute (docs/extend.md). By '
+    'default the one that the declaration of the data set names.',
+  ),
   flags.DEFINE_integer(
     'model_size', None, "Width of the model's main layer; by default the task's own.", lower_bound=1
   ),

@@ -18,7 +18,6 @@ from tff_tasks.training import metrics
 def of_data(shards: client_shards.ClientShards, plan: plan_lib.PrivacyPlan, eval_split: str) -> dict[str, Any]:
   """Returns what was trained on: the data set, and how the plan samples and clips its clients."""
   return {
-    'task': shards.schema.task,
     'data_set': shards.name,
     'eval_split': eval_split,
     'population': plan.population,

@@ -31,6 +31,7 @@ class Releases:
     model_size: Width of its main layer.
     learned: What the data set was made with: its manifest's `learned`.
     update_size: How many numbers an update has.
+    task_name: What its task is called.
     on_device: How a device trains layers of the model before use; None if it uses the model as it is.
   """
 
@@ -39,11 +40,16 @@ class Releases:
   model_size: int
   learned: Sequence[Mapping[str, Any]]
   update_size: int
+  task_name: str
   on_device: personalization.FineTuning | None = None
 
   def write(self, history: history_lib.History, weights: Sequence[np.ndarray]) -> None:
     """Writes the model of the last round of a history, whose checkpoint is on the disk, and its ledger."""
-    model = released_model.ReleasedModel(self.schema, self.model_size, history.current.last_round, weights, history.run)
+    source = self.config.task
+    own_task = released_model.Task(self.task_name, source) if source else None
+    model = released_model.ReleasedModel(
+      self.schema, self.model_size, history.current.last_round, weights, history.run, own_task
+    )
     entries = ledger.build_ledger(
       history.accounted, history.rounds_in_all, self.update_size, self.learned, self.schema.is_sequence
     )

@@ -61,6 +61,7 @@ def train(config: config_lib.Config, shards: client_shards.ClientShards, flagfil
       f'Expected held-out users in {shards.path}, found none: neither the model nor its export could be checked; '
       'declare a larger test_users_share and preprocess again.'
     )
+  task = registry.choose(shards.schema, config.task)
   available = availability.read(config.availability, shards)
   capabilities = capabilities_lib.read(
     config.capabilities, shards, config.client_epochs_per_round, config.client_batch_size
@@ -77,8 +78,7 @@ def train(config: config_lib.Config, shards: client_shards.ClientShards, flagfil
   with run_directory.hold(config.output_dir):
     folder = os.path.join(config.output_dir, reading.CHECKPOINTS)
     kept, saved = checkpoints.Checkpoints(folder), checkpoints.load_last(folder)
-    default_size = registry.get_task(shards.schema.task).default_size
-    start = starting.find(config, flagfile, shards.fingerprint, default_size, build_plan, saved)
+    start = starting.find(config, flagfile, shards.fingerprint, task.default_size, build_plan, saved)
     run_directory.write_config(config.output_dir, start.history)
     if (
       saved
@@ -122,9 +122,9 @@ class Run:
     self._eval_split = 'validation' if shards.num_clients('validation') else 'test'
     self._baselines = baselines.Baselines(shards)
     self._eval_baselines = self._baselines.measure(self._eval_split)
-    task = registry.get_task(shards.schema.task)
+    self._task = task = registry.choose(shards.schema, config.task)
     self._model_size = config.model_size or task.default_size
-    build_model = functools.partial(task.build_model, shards.schema, self._model_size)
+    build_model = functools.partial(task.build, shards.schema, self._model_size)
     # What was measured once stays for the whole run, or a resumed one would differ in the last bits.
     use_xla = config_lib.XLA[config.xla] if saved is None or saved.use_xla is None else saved.use_xla
     self._model = functional_model.FunctionalModel(build_model, int(self._seed.stream('model').integers(2**31)))
@@ -141,7 +141,7 @@ class Run:
     self._rows = (saved.rows if saved else metrics.Rows()).with_columns(classes, self._on_device is not None)
     self._begun: list[np.ndarray] = []  # The weights that this session began with.
     self._releases = releasing.Releases(
-      config, shards.schema, self._model_size, self._learned, self._process.update_size, self._on_device
+      config, shards.schema, self._model_size, self._learned, self._process.update_size, task.name, self._on_device
     )
 
   def train(self) -> None:
@@ -150,7 +150,7 @@ class Run:
     last_round = start.round_number if start else -1
     self._begun = _weights(start.state) if start else []
     promise = ledger.promise(self._history(self._config.total_rounds).accounted, self._learned)
-    task, sizes = self._shards.schema.task, (self._num_weights, self._process.update_size)
+    task, sizes = self._task.name, (self._num_weights, self._process.update_size)
     lines = [
       *announcement.describe(self._config, self._start, last_round, task, *sizes, self._on_device),
       f'Privacy: {promise}',
@@ -280,6 +280,7 @@ class Run:
     weights, tuning = _weights(state), parts.fine_tuning(self._config)
     test, tail = (self._held_out.evaluate(split, weights) for split in ('test', 'tail'))
     found = {
+      'task': self._task.name,
       **figures.of_data(self._shards, self._plan, self._eval_split),
       **figures.of_evaluation(test, tail, self._baselines.measure('test'), self._eval_baselines),
       **figures.of_rounds(self._config, self._rows),

@@ -36,7 +36,7 @@ _FREE = (
 _ADDED = {'--mechanism': '--mechanism=gaussian', '--mechanism_options': '--mechanism_options='}
 # The noise that follows from them is compared instead, as a part of the plan.
 _NOISE = ('--noise_multiplier', '--target_epsilon')
-SIZE, _LENGTH, _BRANCH = '--model_size', '--total_rounds', '--branch_from'
+SIZE, TASK, _LENGTH, _BRANCH = '--model_size', '--task', '--total_rounds', '--branch_from'
 _SCHEDULES = ('--server_learning_rate_schedule=linear', '--client_learning_rate_schedule=linear')
 
 # What a run has written before its first checkpoint.
@@ -140,8 +140,8 @@ def _check_flags(path: str, found: history_lib.History, asked: history_lib.Histo
   changed = sorted(name for name in names if stood.get(name) != asked.flags.get(name))
   if changed:
     before, now = (', '.join(flags.get(name, f'no {name}') for name in changed) for flags in (stood, asked.flags))
-    # Weights of one size cannot become those of another.
-    remedy = _branch_remedy(path) if SIZE not in changed else 'choose another --output_dir to start a new run'
+    # Weights of one model cannot become those of another.
+    remedy = _branch_remedy(path) if not {SIZE, TASK} & {*changed} else 'choose another --output_dir to start a new run'
     raise ValueError(
       f'Expected the flags of the run in {path} ({before}), found {now}: type the same flags to resume this run; '
       f'or {remedy}.'

@@ -155,6 +155,9 @@ def _check_branch(
     wrong.append((f'its data ({flags.get("--shards_dir", "path unknown")})', f'other data in {config.shards_dir}'))
   if size != asked_size:
     wrong.append((size, asked_size))
+  task, asked_task = flags.get(run_directory.TASK), f'{run_directory.TASK}={config.task}' if config.task else None
+  if task != asked_task:
+    wrong.append((task or f'no {run_directory.TASK}', asked_task or f'no {run_directory.TASK}'))
   if last_round >= config.total_rounds:
     wrong.append((f'--total_rounds above {last_round}', f'--total_rounds={config.total_rounds}'))
   if wrong:

@@ -33,7 +33,7 @@ class ReleasesTest(absltest.TestCase):
   def setUp(self) -> None:
     super().setUp()
     self._run_dir = self.create_tempdir().full_path
-    self._releases = releasing.Releases(self._config(self._run_dir), fakes.SCHEMA, 5, [], 7)
+    self._releases = releasing.Releases(self._config(self._run_dir), fakes.SCHEMA, 5, [], 7, 'next_character')
 
   def _config(self, run_dir: str) -> config_lib.Config:
     return dataclasses.replace(

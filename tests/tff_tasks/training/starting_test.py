@@ -235,6 +235,16 @@ class ResumeTest(runs.RunsTestCase):
     for name, size in (('named', default), ('unnamed', None)):
       self.train(name, branch_from=self.path('first'), model_size=size, noise_multiplier=0.0)
 
+  def test_the_task_stays_the_same(self) -> None:
+    self.train('first', total_rounds=4, noise_multiplier=0.0)
+    with self.assertRaisesRegex(ValueError, ': no --task; found --task=next_word: type what was expected'):
+      self.train('branch', branch_from=self.path('first'), task='next_word', noise_multiplier=0.0)
+    with self.assertRaisesRegex(
+      ValueError, r'\(no --task\), found --task=next_word: .*; or choose another --output_dir'
+    ):
+      self.train('first', task='next_word', noise_multiplier=0.0)
+    self.train('branch', branch_from=self.path('first'), noise_multiplier=0.0)
+
   def test_a_finished_run_goes_on(self) -> None:
     self.train('run', total_rounds=4)
     self.train('run', total_rounds=8)
