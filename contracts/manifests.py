@@ -64,6 +64,11 @@ def parse(content: bytes) -> dict[str, Any]:
   return manifest
 
 
+def client_word(manifest: Mapping[str, Any]) -> str:
+  """Returns what to call one of the clients: `user`, or `client` where no person is behind one."""
+  return 'client' if 'partition' in manifest.get('declaration', {}) else 'user'
+
+
 def is_ordered(manifest: Mapping[str, Any]) -> bool:
   """Returns whether the examples of a client are in an order that says which are later ones.
 

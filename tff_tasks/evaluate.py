@@ -13,6 +13,7 @@ from absl import flags
 from common import cli
 from contracts import client_shards
 from contracts import comparison
+from contracts import manifests
 from contracts import personalization
 from contracts import released_model
 from tff_tasks.flags import personalization as personalization_flags
@@ -58,11 +59,12 @@ def main() -> None:
   if _JSON.value:
     print(json.dumps(run_directory.finite(figures), indent=1))
     return
+  who = manifests.client_word(shards.manifest)
   note = f'{personalization.NOT_RECONSTRUCTED}:' if personalization.has_local_layers(figures) else ''
   print(
-    f'Round {figures["round"]} of {figures["task"]} on {figures["clients"]:,} {figures["split"]} users of '
+    f'Round {figures["round"]} of {figures["task"]} on {figures["clients"]:,} {figures["split"]} {who}s of '
     f'{figures["data_set"]} ({figures["examples"]:,} examples):',
-    f'accuracy{note} {figures["accuracy"]:.1%}, as a mean over users {figures["accuracy_per_user"]:.1%}, loss '
+    f'accuracy{note} {figures["accuracy"]:.1%}, as a mean over {who}s {figures["accuracy_per_user"]:.1%}, loss '
     f'{figures["loss"]:.3f}.',
     *comparison.describe(figures),
     *personalization.describe(figures),

@@ -10,6 +10,7 @@ import numpy as np
 
 from common import files
 from contracts import client_shards
+from contracts import manifests
 from contracts import schema as schema_lib
 from pipelines.inspection import decoding
 from pipelines.inspection import label_skew
@@ -85,6 +86,11 @@ class Figures(NamedTuple):
   sizes: Histogram
   skew: label_skew.Skew | None
   labels: LabelCounts
+
+  @property
+  def who(self) -> str:
+    """What to call one of the clients: `user`, or `client` if they are simulated."""
+    return manifests.client_word(self.manifest)
 
   @property
   def users(self) -> int:

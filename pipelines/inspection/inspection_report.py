@@ -17,12 +17,6 @@ from pipelines.inspection import label_skew
 NOT_PRIVATE = 'These figures are exact: they are for the operator of the data set, and not private.'
 
 _TEMPLATE = 'inspection.html.j2'
-_SPLIT_MEANINGS = {
-  'train': 'to learn from',
-  'tail': "held-out part of the same users' examples",
-  'validation': 'held-out users, to choose by',
-  'test': 'held-out users, for the final measurement',
-}
 _LABELS_LISTED = 20
 # What a page says of an entry of the manifest's `learned`; the rest (every word of a vocabulary) stays there.
 _LEARNED = ('what', 'source', 'mechanism', 'epsilon', 'delta', 'unit')
@@ -41,11 +35,13 @@ def describe(figures: inspection.Figures) -> str:
   blocks = [
     [_headline(figures)],
     _describe_splits(figures),
-    ['Training users by their number of examples:', *_list_sizes(figures.sizes)] if figures.sizes.counts else [],
+    [f'Training {figures.who}s by their number of examples:', *_list_sizes(figures.sizes)]
+    if figures.sizes.counts
+    else [],
     _describe_labels(figures),
-    _describe_skew(figures.skew) if figures.skew else [],
+    _describe_skew(figures.skew, figures.who) if figures.skew else [],
     _describe_rows(figures),
-    _describe_origin(figures.manifest),
+    _describe_origin(figures),
     [f'Warning: {warning}' for warning in figures.manifest.get('warnings', [])],
     [NOT_PRIVATE],
   ]
@@ -55,10 +51,21 @@ def describe(figures: inspection.Figures) -> str:
 def _headline(figures: inspection.Figures) -> str:
   schema = figures.schema
   total = sum(spread.examples for spread in figures.spreads.values())
+  whom = f'{"simulated " * (figures.who == "client")}{figures.who}s'
   return (
-    f'{figures.data_set} in {figures.name}: {figures.users:,} users, {total:,} examples for {schema.task} '
+    f'{figures.data_set} in {figures.name}: {figures.users:,} {whom}, {total:,} examples for {schema.task} '
     f'({_form(schema.feature)} -> {_form(schema.label)}, {schema.num_classes:,} classes)'
   )
+
+
+def _split_meanings(figures: inspection.Figures) -> dict[str, str]:
+  who = figures.who
+  return {
+    'train': 'to learn from',
+    'tail': f"held-out part of the same {who}s' examples",
+    'validation': f'held-out {who}s, to choose by',
+    'test': f'held-out {who}s, for the final measurement',
+  }
 
 
 def _form(feature: Any) -> str:
@@ -66,11 +73,11 @@ def _form(feature: Any) -> str:
 
 
 def _describe_splits(figures: inspection.Figures) -> list[str]:
-  rows: list[tuple[str, ...]] = [('split', 'users', 'examples', 'min', 'median', 'mean', 'max', '')]
+  rows: list[tuple[str, ...]] = [('split', f'{figures.who}s', 'examples', 'min', 'median', 'mean', 'max', '')]
   for split, spread in figures.spreads.items():
     numbers = [f'{number:,}' for number in (spread.clients, spread.examples, spread.least)]
     means = [f'{spread.median:,.6g}', f'{spread.mean:,.1f}', f'{spread.most:,}']
-    rows.append((split, *numbers, *means, _SPLIT_MEANINGS[split]))
+    rows.append((split, *numbers, *means, _split_meanings(figures)[split]))
   return [*_align(rows), *filter(None, [explain_empty(figures)])]
 
 
@@ -85,7 +92,7 @@ def _align(rows: list[tuple[str, ...]]) -> list[str]:
 def explain_empty(figures: inspection.Figures) -> str:
   """Returns a sentence on the training users without examples; empty if there are none."""
   empty = figures.spreads['train'].empty if 'train' in figures.spreads else 0
-  return f'Besides, {empty:,} training users without examples: they count in the population.' if empty else ''
+  return f'Besides, {empty:,} training {figures.who}s without examples: they count in the population.' if empty else ''
 
 
 def _describe_labels(figures: inspection.Figures) -> list[str]:
@@ -100,14 +107,16 @@ def explain_majority(figures: inspection.Figures) -> list[str]:
   if not counts.any():
     return []
   name, share = figures.schema.classes[counts.argmax()], counts.max() / counts.sum()
-  beat = f'Always answering {name!r} is right {share:.1%} of the time on the test users: a model has to beat that.'
+  beat = (
+    f'Always answering {name!r} is right {share:.1%} of the time on the test {figures.who}s: a model has to beat that.'
+  )
   unknown = figures.labels.unknown.get('test', 0)
   if not unknown:
     return [beat]
   total = int(counts.sum()) + unknown
   coverage = (
-    f'Coverage: {(total - unknown) / total:.1%} of the {total:,} true answers of the test users are ones that a '
-    'model can give; accuracy is measured on these alone.'
+    f'Coverage: {(total - unknown) / total:.1%} of the {total:,} true answers of the test {figures.who}s are ones that '
+    'a model can give; accuracy is measured on these alone.'
   )
   return [beat, coverage]
 
@@ -117,7 +126,7 @@ def title_labels(figures: inspection.Figures) -> str:
   looked_at, splits = figures.labels.clients, figures.spreads
   if all(looked_at[split] == spread.clients for split, spread in splits.items()):
     return 'Labels by split:'
-  return f'Labels by split, of at most {inspection.MOST_SAMPLED:,} users each:'
+  return f'Labels by split, of at most {inspection.MOST_SAMPLED:,} {figures.who}s each:'
 
 
 def list_labels(figures: inspection.Figures) -> list[tuple[str, list[int]]]:
@@ -137,24 +146,24 @@ def _list_sizes(sizes: inspection.Histogram) -> list[str]:
   return drawing.list_bars(labels, sizes.counts)
 
 
-def _describe_skew(skew: label_skew.Skew) -> list[str]:
+def _describe_skew(skew: label_skew.Skew, who: str) -> list[str]:
   low, middle, high = (f'{share:.0%}' for share in skew.top_shares)
   ranges = [f'{start:.0%}–{stop:.0%}' for start, stop in itertools.pairwise(label_skew.SHARES)]
   filled = np.flatnonzero(skew.histogram)
   shown = slice(filled[0], filled[-1] + 1)
   return [
-    f'Training users by the share of their most frequent label ({skew.clients:,} looked at):',
+    f'Training {who}s by the share of their most frequent label ({skew.clients:,} looked at):',
     *drawing.list_bars(ranges[shown], skew.histogram[shown]),
     f'A tenth of them are below {low}, half below {middle}, nine tenths below {high}; over all their examples '
     f'{skew.overall_top!r} has {skew.overall_top_share:.0%}.',
-    f'A user has {skew.classes_seen:g} different labels (median). {explain_distance(skew)}',
+    f'A {who} has {skew.classes_seen:g} different labels (median). {explain_distance(skew, who)}',
   ]
 
 
-def explain_distance(skew: label_skew.Skew) -> str:
-  """Returns a sentence or two on the distance between the labels of one user and those of all."""
+def explain_distance(skew: label_skew.Skew, who: str) -> str:
+  """Returns a sentence or two on the distance between the labels of one user (or client, `who`) and those of all."""
   return (
-    f"The distribution of a user's labels is {skew.distance:.2f} (total variation, mean) from that of all; "
+    f"The distribution of a {who}'s labels is {skew.distance:.2f} (total variation, mean) from that of all; "
     f'{skew.distance_by_chance:.2f} would be chance.'
   )
 
@@ -169,8 +178,9 @@ def _describe_rows(figures: inspection.Figures) -> list[str]:
   ]
 
 
-def _describe_origin(manifest: Mapping[str, Any]) -> list[str]:
-  lines = [f'{what}: {name_entry(counts)}' for what, counts in _reasons(manifest)[2:] if counts]
+def _describe_origin(figures: inspection.Figures) -> list[str]:
+  manifest = figures.manifest
+  lines = [f'{what}: {name_entry(counts)}' for what, counts in _reasons(figures)[2:] if counts]
   if manifest.get('limits'):
     lines.append(f'Limits: {name_entry(manifest["limits"])}')
   lines += [f'Learned: {name_entry(entry)}' for entry in learned(manifest)] or ['Learned: nothing']
@@ -178,13 +188,14 @@ def _describe_origin(manifest: Mapping[str, Any]) -> list[str]:
   return lines
 
 
-def _reasons(manifest: Mapping[str, Any]) -> list[tuple[str, dict[str, int]]]:
+def _reasons(figures: inspection.Figures) -> list[tuple[str, dict[str, int]]]:
   """Returns what was dropped or noted, and how many for which reason."""
+  manifest = figures.manifest
   return [
     ('Rows quarantined', manifest['rows']['quarantined']),
     ('Rows removed by a limit', manifest.get('bounded_by', {})),
-    ('Training users without examples', manifest.get('empty_clients', {})),
-    ('Held-out users set aside', manifest.get('clients_set_aside', {})),
+    (f'Training {figures.who}s without examples', manifest.get('empty_clients', {})),
+    (f'Held-out {figures.who}s set aside', manifest.get('clients_set_aside', {})),
     ('Noted', manifest.get('notes', {})),
   ]
 
@@ -218,9 +229,9 @@ def write_page(figures: inspection.Figures, path: str) -> None:
   page = environment.get_template(_TEMPLATE).render(
     figures=figures,
     charts=_draw_charts(figures),
-    meanings=_SPLIT_MEANINGS,
+    meanings=_split_meanings(figures),
     learned=learned(figures.manifest),
-    reasons=_reasons(figures.manifest),
+    reasons=_reasons(figures),
     note=NOT_PRIVATE,
     form=_form,
     labels=list_labels(figures),
@@ -232,17 +243,17 @@ def write_page(figures: inspection.Figures, path: str) -> None:
 
 
 def _draw_charts(figures: inspection.Figures) -> list[Chart]:
-  charts = []
+  charts, who = [], figures.who
   if figures.sizes.counts:
-    sizes = drawing.draw_sizes(*figures.sizes, 'examples', 'users')
-    charts.append(Chart('Examples per user', 'Training users by their number of examples.', sizes))
+    sizes = drawing.draw_sizes(*figures.sizes, 'examples', f'{who}s')
+    charts.append(Chart(f'Examples per {who}', f'Training {who}s by their number of examples.', sizes))
   if figures.skew:
     text = (
-      f'{figures.skew.clients:,} training users by the share that their most frequent label has. '
-      f'{explain_distance(figures.skew)}'
+      f'{figures.skew.clients:,} training {who}s by the share that their most frequent label has. '
+      f'{explain_distance(figures.skew, who)}'
     )
-    shares = drawing.draw_shares(label_skew.SHARES, figures.skew.histogram, "share of a user's examples", 'users')
-    charts.append(Chart('Label skew between users', text, shares))
+    shares = drawing.draw_shares(label_skew.SHARES, figures.skew.histogram, f"share of a {who}'s examples", f'{who}s')
+    charts.append(Chart(f'Label skew between {who}s', text, shares))
   if figures.dropped:
     reasons = drawing.draw_reasons(figures.dropped)
     charts.append(Chart('Dropped rows', 'Rows of the input that no example draws on, by reason.', reasons))

@@ -144,6 +144,14 @@ class ProgramTest(absltest.TestCase):
     self.assertNotIn(' users', done.stdout)
     data = client_shards.ClientShards(str(self.output))
     self.assertEqual(data.num_clients('train') + data.num_clients('test'), 6)
+    page = self.folder / 'page.html'
+    command = [sys.executable, '-m', 'pipelines.inspect', f'--shards={self.output}', f'--output={page}']
+    shown = subprocess.run(command, capture_output=True, text=True, check=False, cwd=_ROOT)
+    self.assertEqual((shown.returncode, shown.stderr), (0, ''))
+    self.assertRegex(shown.stdout, r'(?m)^.*: 6 simulated clients, 54 examples')
+    for text in (shown.stdout, page.read_text()):
+      self.assertIn('held-out clients, for the final measurement', text)
+      self.assertNotRegex(text, r'(?i)\busers?\b')
     ids = self.create_tempfile('ids', 'a\n').full_path
     expected = 'Expected a data set of users with --forget, found simulated clients in '
     self._assert_one_line_and_2(self._program(f'--forget={ids}'), expected)

@@ -2,6 +2,7 @@
 
 from contracts import client_shards
 from contracts import comparison
+from contracts import manifests
 from contracts import personalization
 from tff_tasks import config as config_lib
 from tff_tasks.evaluation import baselines as baselines_lib
@@ -64,7 +65,10 @@ def describe_evaluation(
     on_device: As in `describe`.
   """
   population = shards.num_clients('train')
-  how = 'Held-out users reconstruct the local layers on one half of their examples and are measured on the other half.'
+  who = manifests.client_word(shards.manifest)
+  how = (
+    f'Held-out {who}s reconstruct the local layers on one half of their examples and are measured on the other half.'
+  )
   return [
     f'Evaluation: every {config.rounds_per_eval} rounds on {count_users(shards, split)}; in the end on '
     f'{count_users(shards, "test")}.',
@@ -85,11 +89,12 @@ def describe_accuracy(
   """
   note = personalization.NOT_RECONSTRUCTED if on_device else ''
   return (
-    f'Accuracy on {count_users(shards, "test")}{note}: {found.accuracy:.1%}, as a mean over users '
-    f'{found.accuracy_per_user:.1%}.'
+    f'Accuracy on {count_users(shards, "test")}{note}: {found.accuracy:.1%}, as a mean over '
+    f'{manifests.client_word(shards.manifest)}s {found.accuracy_per_user:.1%}.'
   )
 
 
 def count_users(shards: client_shards.ClientShards, split: str) -> str:
-  """Returns the users of a split, as in `1,200 test users`."""
-  return f'{shards.num_clients(split):,} {split} users'
+  """Returns the users of a split, as in `1,200 test users` or `1,200 simulated test clients`."""
+  who = manifests.client_word(shards.manifest)
+  return f'{shards.num_clients(split):,} {"simulated " * (who == "client")}{split} {who}s'

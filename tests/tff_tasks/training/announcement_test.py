@@ -50,6 +50,14 @@ class AnnouncementTest(runs.RunsTestCase):
       f'Accuracy on 15 test users with the local layers at their initial weights: {ends}',
     )
 
+  def test_clients_without_a_person_are_not_called_users(self) -> None:
+    found = evaluation.Evaluation(1.0, 0.25, 0.5, {})
+    self.shards.manifest['declaration'] = {'partition': {'kind': 'uniform'}}
+    self.assertEqual(
+      announcement.describe_accuracy(self.shards, found),
+      'Accuracy on 15 simulated test clients: 25.0%, as a mean over clients 50.0%.',
+    )
+
   def test_says_where_it_goes_on(self) -> None:
     self._begin('run', total_rounds=2)
     self.assertStartsWith(self._begin('run', total_rounds=4)[0], 'Resuming after round 2: 4 rounds of ')
