@@ -12,7 +12,7 @@ import tempfile
 from absl import flags
 import numpy as np
 
-from benchmarks import turns
+from benchmarks import interleaving
 from common import cli
 
 _WORKLOAD = flags.DEFINE_string('workload', 'W2', 'What the clients train: a name of benchmarks.rounds.')
@@ -43,8 +43,8 @@ def main() -> None:
     workloads.write_clients(workload.schema, np.full(workload.clients, workload.examples), folder)
     common = [f'--workload={_WORKLOAD.value}', f'--shards_dir={folder}', '--runtime=local']
     for title, arguments in _ROWS.items():
-      with turns.open_side(*common) as fed_avg, turns.open_side(*common, *arguments) as other:
-        answers = turns.take_turns([fed_avg, other], _TURNS.value)
+      with interleaving.open_process(*common) as fed_avg, interleaving.open_process(*common, *arguments) as other:
+        answers = interleaving.interleave([fed_avg, other], _TURNS.value)
       base, rate = (workload.clients / statistics.median(answer.seconds for answer in side) for side in answers)
       print(f'| {title} | {rate:,.0f} | {base:,.0f} | {rate / base:.2f} |', flush=True)
 

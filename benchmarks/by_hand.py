@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from common import cli
 
 _SHAPE = flags.DEFINE_enum('shape', 'text', ['text', 'motion'], 'What a row holds.')
-_INPUT = flags.DEFINE_string('input', None, 'A file of JSON lines, from benchmarks.logs.', required=True)
+_INPUT = flags.DEFINE_string('input', None, 'A file of JSON lines, from benchmarks.log_generator.', required=True)
 _OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'The folder to make.', required=True)
 _LIBRARY = flags.DEFINE_enum('library', 'pyarrow', ['pyarrow', 'polars'], 'What reads and sorts the rows.')
 _PHASES = flags.DEFINE_bool('phases', False, 'Print what took how long.')

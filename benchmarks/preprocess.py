@@ -28,7 +28,7 @@ import psutil
 from benchmarks import child_environment
 from common import cli
 
-_SHAPE = flags.DEFINE_enum('shape', 'text', ['text', 'motion'], 'What a row holds: see benchmarks.logs.')
+_SHAPE = flags.DEFINE_enum('shape', 'text', ['text', 'motion'], 'What a row holds: see benchmarks.log_generator.')
 _MEGABYTES = flags.DEFINE_integer('megabytes', 1_000, 'Size of the log, in millions of bytes.', lower_bound=1)
 _USERS = flags.DEFINE_integer('users', 100_000, 'How many users it is of.', lower_bound=1)
 _SKEW = flags.DEFINE_bool('skew', False, 'Whether one user has half of all rows.')
@@ -143,7 +143,7 @@ def main() -> None:
   with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:
     log = os.path.join(folder, 'log.jsonl')
     shape = [f'--shape={_SHAPE.value}', f'--megabytes={_MEGABYTES.value}', f'--users={_USERS.value}']
-    run(['benchmarks.logs', *shape, f'--skew={str(_SKEW.value).lower()}', f'--output={log}'])
+    run(['benchmarks.log_generator', *shape, f'--skew={str(_SKEW.value).lower()}', f'--output={log}'])
     rows = compare(build_sides(_SHAPE.value, log), folder, _REPEATS.value)
   if _JSON.value:
     case = {'shape': _SHAPE.value, 'megabytes': _MEGABYTES.value, 'users': _USERS.value, 'skew': _SKEW.value}

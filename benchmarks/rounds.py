@@ -23,7 +23,7 @@ if __name__ == '__main__':
   # Run as a file, Python looks for modules in this folder instead of in the one above.
   sys.path[0] = str(pathlib.Path(__file__).absolute().parent.parent)
 
-from benchmarks import turns
+from benchmarks import interleaving
 from common import cli
 
 _WORKLOADS = {
@@ -60,9 +60,9 @@ def compare(workload_name: str, runtime: str, use_xla: bool | None, num_turns: i
     workloads.write_clients(workload.schema, np.full(workload.clients, workload.examples), folder)
     common = [f'--workload={workload_name}', f'--shards_dir={folder}']
     xla = [] if use_xla is None else [f'--xla={str(use_xla).lower()}']
-    bare = stack.enter_context(turns.open_side(*common, '--runtime=bare'))
-    ours = stack.enter_context(turns.open_side(*common, f'--runtime={runtime}', *xla))
-    answers = turns.take_turns([bare, ours], num_turns)
+    bare = stack.enter_context(interleaving.open_process(*common, '--runtime=bare'))
+    ours = stack.enter_context(interleaving.open_process(*common, f'--runtime={runtime}', *xla))
+    answers = interleaving.interleave([bare, ours], num_turns)
   bare_rate, rate = (workload.clients / statistics.median(answer.seconds for answer in side) for side in answers)
   return {
     'workload': workload_name,

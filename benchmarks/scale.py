@@ -17,7 +17,7 @@ from typing import NamedTuple
 from absl import flags
 import numpy as np
 
-from benchmarks import turns
+from benchmarks import interleaving
 from common import cli
 
 _PLOT = flags.DEFINE_string('plot', str(pathlib.Path(__file__).parent / 'scale.png'), 'The picture to draw.')
@@ -50,8 +50,8 @@ def measure_cohorts(shards_dir: str) -> dict[int, Cost]:
   """Returns what each cohort size costs, after as many rounds as it takes."""
   costs = {}
   for clients in _COHORTS:
-    with _open_side(shards_dir, clients) as side:
-      [answers] = turns.take_turns([side], _TURNS)
+    with _open_process(shards_dir, clients) as side:
+      [answers] = interleaving.interleave([side], _TURNS)
     costs[clients] = Cost(statistics.median(answer.seconds for answer in answers), answers[-1].peak_rss_mb)
     print(f'{clients:7,} clients {costs[clients].seconds:9.4f} s a round {costs[clients].peak_mb:7,.0f} MB', flush=True)
   return costs
@@ -59,13 +59,15 @@ def measure_cohorts(shards_dir: str) -> dict[int, Cost]:
 
 def watch_memory(shards_dir: str, rounds: int) -> dict[int, float]:
   """Returns the megabytes in memory after some of the rounds, the first and the last among them."""
-  with _open_side(shards_dir, _WATCHED_COHORT) as side:
+  with _open_process(shards_dir, _WATCHED_COHORT) as side:
     counts = range(1 + _ROUNDS_A_SAMPLE, rounds + _ROUNDS_A_SAMPLE, _ROUNDS_A_SAMPLE)
     return {1: side.first.rss_mb} | {count: side.run(_ROUNDS_A_SAMPLE).rss_mb for count in counts}
 
 
-def _open_side(shards_dir: str, clients: int) -> contextlib.AbstractContextManager[turns.Side]:
-  return turns.open_side('--workload=small', '--runtime=local', f'--shards_dir={shards_dir}', f'--clients={clients}')
+def _open_process(shards_dir: str, clients: int) -> contextlib.AbstractContextManager[interleaving.MeasuredProcess]:
+  return interleaving.open_process(
+    '--workload=small', '--runtime=local', f'--shards_dir={shards_dir}', f'--clients={clients}'
+  )
 
 
 def fit_line(costs: Mapping[int, Cost]) -> tuple[float, float]:

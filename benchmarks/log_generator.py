@@ -1,6 +1,6 @@
 """Makes logs of realistic shape and any size, to measure with. Nobody's data: the users and what they do are drawn.
 
-  python -m benchmarks.logs --shape=text --megabytes=1000 --users=100000 --output=FILE
+  python -m benchmarks.log_generator --shape=text --megabytes=1000 --users=100000 --output=FILE
 
 Rows come as a server would log them: by time, with a little disorder, the users in between each other. How much a user
 has follows a power law. The same flags give the same file; memory does not depend on its size.

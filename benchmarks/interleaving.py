@@ -23,8 +23,8 @@ class Answer(NamedTuple):
   peak_rss_mb: float
 
 
-class Side:
-  """A process of benchmarks.side that has run its first round.
+class MeasuredProcess:
+  """A process of benchmarks.measured_process that has run its first round.
 
   Attributes:
     first: What that round took, building included.
@@ -51,23 +51,25 @@ class Side:
     self._process.wait()
     self._errors.seek(0)
     last = self._errors.read().decode(errors='replace').strip().rpartition('\n')[2]
-    raise ValueError(f'Expected an answer of benchmarks.side, found exit code {self._process.returncode}: {last}')
+    raise ValueError(
+      f'Expected an answer of benchmarks.measured_process, found exit code {self._process.returncode}: {last}'
+    )
 
 
 @contextlib.contextmanager
-def open_side(*arguments: str) -> Iterator[Side]:
-  """Starts a process of benchmarks.side, and ends it afterwards.
+def open_process(*arguments: str) -> Iterator[MeasuredProcess]:
+  """Starts a process of benchmarks.measured_process, and ends it afterwards.
 
   Raises:
     ValueError: If its first round fails.
   """
-  command = [sys.executable, '-m', 'benchmarks.side', *arguments]
+  command = [sys.executable, '-m', 'benchmarks.measured_process', *arguments]
   with tempfile.TemporaryFile() as errors:
     process = subprocess.Popen(
       command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, bufsize=1
     )
     try:
-      yield Side(process, errors)
+      yield MeasuredProcess(process, errors)
     finally:
       _end(process)
 
@@ -82,7 +84,7 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def take_turns(sides: Sequence[Side], turns: int) -> list[list[Answer]]:
+def interleave(sides: Sequence[MeasuredProcess], turns: int) -> list[list[Answer]]:
   """Returns the answers of each side, one for each turn, with the seconds of one round.
 
   A turn is as many rounds as fill half a second: what one round takes is too little to be told from noise.

@@ -32,7 +32,7 @@ class Training(NamedTuple):
 _TRAINING = Training()
 
 
-class OurRounds:
+class RuntimeRounds:
   """Rounds of one runtime on cohorts that are drawn anew each time; the next one is known while a round runs."""
 
   def __init__(

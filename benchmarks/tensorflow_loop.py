@@ -15,7 +15,7 @@ from benchmarks import workloads
 from contracts import client_shards
 
 
-class BareLoop:
+class TensorflowLoop:
   """Rounds of the hand-written loop. With a clip in the workload's plan, clipped updates and noise on their sum."""
 
   use_xla = False

@@ -1,6 +1,7 @@
 """One side of a comparison, in a process of its own: runs as many rounds as each line of its input says.
 
-Started by benchmarks.turns, which reads the answers: a line of JSON after the first round, and one for each line.
+Started by benchmarks.interleaving, which reads the answers: a line of JSON after the first round, and one for each
+line.
 """
 
 from collections.abc import Callable, Iterator
@@ -89,22 +90,24 @@ def _load_builder() -> Callable[[client_shards.ClientShards], Rounds]:
 
     return functools.partial(stock_tff.TutorialRounds, workload)
   if _RUNTIME.value in ('local', 'tff'):
-    from benchmarks import ours
+    from benchmarks import runtime_rounds
     from tff_tasks.algorithms import registry
 
-    training = ours.Training(
+    training = runtime_rounds.Training(
       registry.build(_ALGORITHM.value, _ALGORITHM_OPTIONS.value), _OPTIMIZER.value, _WEIGHTING.value
     )
-    return functools.partial(ours.OurRounds, workload, runtime=_RUNTIME.value, use_xla=_XLA.value, training=training)
+    return functools.partial(
+      runtime_rounds.RuntimeRounds, workload, runtime=_RUNTIME.value, use_xla=_XLA.value, training=training
+    )
   # A client trains on one core, as with ours.
   tf.config.threading.set_intra_op_parallelism_threads(1)
   if _RUNTIME.value == 'tff_best':
     from benchmarks import stock_tff
 
     return functools.partial(stock_tff.TunedRounds, workload)
-  from benchmarks import bare
+  from benchmarks import tensorflow_loop
 
-  return functools.partial(bare.BareLoop, workload)
+  return functools.partial(tensorflow_loop.TensorflowLoop, workload)
 
 
 @contextlib.contextmanager
