@@ -110,9 +110,8 @@ class DocsTest(parameterized.TestCase):
       blocks = documented.blocks(page, text)
       commands = [command for block in blocks if block.is_commands for command in block.commands]
       flags = [block.text for block in blocks if block.text.startswith('--')]
-      if flags:
-        preset = '--flagfile=configs/shakespeare_quickstart.flags --output_dir=runs/extended'
-        commands.append(f'python -m tff_tasks.train {preset} {" ".join(flags)}')
+      preset = 'python -m tff_tasks.train --flagfile=configs/shakespeare_quickstart.flags'
+      commands += [f'{preset} --output_dir=runs/extended_{place} {each}' for place, each in enumerate(flags)]
       for command in filter(_is_typed, [*commands, *documented.commands_in_sentences(text)]):
         if command not in typed:  # What two pages say is done once.
           typed.add(command)
