@@ -1,10 +1,11 @@
-"""Clients a second of each algorithm on the local runtime, against FedAvg.
+"""Clients a second of each algorithm on the local runtime, against FedAvg, and of a process of TFF on both runtimes.
 
   python -m benchmarks.algorithm_speed
 
 The two sides of each row take turns, each in a process of its own, on the small CNN of benchmarks.rounds (W2).
 """
 
+from collections.abc import Sequence
 import os
 import statistics
 import tempfile
@@ -31,22 +32,35 @@ _ROWS = {
 }
 
 
+# A whole learning process of TFF, on tf.data batches.
+_TFF_PROCESS = ['--algorithm=examples.extensions.tff_process:TffMimeLite']
+
+
 def main() -> None:
-  """Prints the table, a row when it is known."""
+  """Prints the tables, a row when it is known."""
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   from benchmarks import workloads
 
   workload = workloads.build_workload(_WORKLOAD.value)
-  print('| algorithm | clients/s | FedAvg beside it | ratio |')
-  print('|---|---:|---:|---:|')
   with tempfile.TemporaryDirectory() as folder:
     workloads.write_clients(workload.schema, np.full(workload.clients, workload.examples), folder)
-    common = [f'--workload={_WORKLOAD.value}', f'--shards_dir={folder}', '--runtime=local']
+    local, reference = (
+      [f'--workload={_WORKLOAD.value}', f'--shards_dir={folder}', f'--runtime={name}'] for name in ('local', 'tff')
+    )
+    print('| algorithm | clients/s | FedAvg beside it | ratio |')
+    print('|---|---:|---:|---:|')
     for title, arguments in _ROWS.items():
-      with interleaving.open_process(*common) as fed_avg, interleaving.open_process(*common, *arguments) as other:
-        answers = interleaving.interleave([fed_avg, other], _TURNS.value)
-      base, rate = (workload.clients / statistics.median(answer.seconds for answer in side) for side in answers)
-      print(f'| {title} | {rate:,.0f} | {base:,.0f} | {rate / base:.2f} |', flush=True)
+      _compare(title, workload.clients, local, [*local, *arguments])
+    print("\n| a process of TFF | clients/s, local | TFF's runtime beside it | ratio |")
+    print('|---|---:|---:|---:|')
+    _compare("TFF's MimeLite, momentum", workload.clients, [*reference, *_TFF_PROCESS], [*local, *_TFF_PROCESS])
+
+
+def _compare(title: str, clients: int, base: Sequence[str], other: Sequence[str]) -> None:
+  with interleaving.open_process(*base) as first, interleaving.open_process(*other) as second:
+    answers = interleaving.interleave([first, second], _TURNS.value)
+  base_rate, rate = (clients / statistics.median(answer.seconds for answer in side) for side in answers)
+  print(f'| {title} | {rate:,.0f} | {base_rate:,.0f} | {rate / base_rate:.2f} |', flush=True)
 
 
 if __name__ == '__main__':

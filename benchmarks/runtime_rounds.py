@@ -72,7 +72,7 @@ class RuntimeRounds:
   @property
   def use_xla(self) -> bool | None:
     """What the local runtime has chosen by now."""
-    return self._runtime.use_xla
+    return self._runtime.settled.get('use_xla')
 
   def run(self) -> None:
     """Runs one round.

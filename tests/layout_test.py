@@ -51,6 +51,7 @@ _TESTED_ELSEWHERE: dict[str, str] = {
   'tff_tasks/flags/server.py': 'definitions; train_test.py gives them values',
   'tff_tasks/population/samplers/base.py': 'a base class; registry_test.py runs its example, the samplers are tested',
   'tff_tasks/population/samplers/events.py': 'a class without behaviour; accountant_test.py accounts for it',
+  'tff_tasks/runtime/base.py': 'a protocol; registry_test.py builds runtimes',
 }
 
 _MEDIAN_FUNCTION_LINES = 12

@@ -9,7 +9,6 @@ SERVER_OPTIMIZERS = ('sgd', 'momentum', 'adam', 'yogi', 'adagrad')
 CLIENT_OPTIMIZERS = ('sgd', 'momentum', 'adam')
 WEIGHTINGS = ('uniform', 'examples')
 SCHEDULES = ('constant', 'linear')
-RUNTIMES = ('local', 'tff')
 # What --xla may say, and what it means to a runtime; None: whichever is faster.
 XLA = {'measured': None, 'yes': True, 'no': False}
 ON_CLIENT_ERROR = ('stop', 'skip')
@@ -60,6 +59,7 @@ class Config:
   mechanism: str = 'gaussian'
   mechanism_options: Sequence[str] = ()
   task: str | None = None
+  runtime_options: Sequence[str] = ()
 
   @property
   def method(self) -> str:

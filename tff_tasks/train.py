@@ -6,6 +6,7 @@ Writes a run directory: model and privacy ledger (public/), metrics and report (
 The same command resumes a run that was stopped, and gives the weights it would have given.
 """
 
+from collections.abc import Callable
 import dataclasses
 import sys
 
@@ -25,10 +26,20 @@ from tff_tasks.flags import run
 from tff_tasks.flags import server
 from tff_tasks.population.samplers import registry as samplers
 from tff_tasks.privacy.mechanisms import registry as mechanisms
+from tff_tasks.runtime import registry as runtimes
 from tff_tasks.runtime import start_up
 
 _FLAGS = flags.FLAGS
 _GROUPS = (cohort, client, combination, server, privacy, personalization, run)
+
+# What checks the part that a flag names.
+_CHECKS: dict[str, Callable[[config_lib.Config], object]] = {
+  'algorithm': algorithms.check,
+  'aggregation': aggregations.check,
+  'mechanism': lambda config: mechanisms.build(config.mechanism, config.mechanism_options),
+  'runtime': runtimes.check,
+  'sampling': lambda config: samplers.build(config.sampling, config.sampling_options),
+}
 
 cli.group_flags({group.TOPIC: group.FLAGS for group in _GROUPS})
 
@@ -50,14 +61,9 @@ def main() -> None:
 
 def _check(config: config_lib.Config, is_own: bool) -> None:
   """Checks the built-in parts, or those of the user's own, which may import TensorFlow."""
-  if (':' in config.algorithm) == is_own:
-    algorithms.check(config)
-  if (':' in config.aggregation) == is_own:
-    aggregations.check(config)
-  if (':' in config.sampling) == is_own:
-    samplers.build(config.sampling, config.sampling_options)
-  if (':' in config.mechanism) == is_own:
-    mechanisms.build(config.mechanism, config.mechanism_options)
+  for name, check in _CHECKS.items():
+    if (':' in getattr(config, name)) == is_own:
+      check(config)
 
 
 def _flagfile() -> str:

@@ -15,6 +15,7 @@ from tests.tff_tasks import fakes
 from tests.tff_tasks import runs
 from tff_tasks import config as config_lib
 from tff_tasks.training import checkpoints
+from tff_tasks.training import program_state
 from tff_tasks.training import run as run_lib
 
 _CONFIG = {
@@ -38,7 +39,7 @@ def _power_cut(round_number: int, is_saved: bool) -> Any:
   """Ends a run when it saves a round, before or after the checkpoint is written."""
   save = checkpoints.Checkpoints.save
 
-  def save_and_end(self: checkpoints.Checkpoints, state: checkpoints.ProgramState) -> None:
+  def save_and_end(self: checkpoints.Checkpoints, state: program_state.ProgramState) -> None:
     if state.round_number < round_number or is_saved:
       save(self, state)
     if state.round_number == round_number:

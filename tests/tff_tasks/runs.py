@@ -15,6 +15,7 @@ from contracts import released_model
 from tests.tff_tasks import fakes
 from tests.tff_tasks import scripted
 from tff_tasks.training import checkpoints
+from tff_tasks.training import program_state
 from tff_tasks.training import run as run_lib
 
 FLAGFILE = '--clip_norm=0.1\n'
@@ -61,7 +62,7 @@ class RunsTestCase(parameterized.TestCase):
   def ledger(self, name: str) -> dict:
     return released_model.load_with_ledger(self.path(name))[1]
 
-  def saved(self, name: str) -> checkpoints.ProgramState:
+  def saved(self, name: str) -> program_state.ProgramState:
     saved = checkpoints.load_last(self.path(name, 'secret/checkpoints'))
     assert saved is not None
     return saved

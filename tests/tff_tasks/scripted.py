@@ -72,7 +72,7 @@ class Runtime:
   """A runtime whose rounds add the step of the script to every weight.
 
   Attributes:
-    use_xla: As asked for; chosen in the first round if that is None.
+    use_xla: As asked for, or settled before; chosen in the first round if that is None.
     process: What the learning process was built of.
   """
 
@@ -83,12 +83,18 @@ class Runtime:
     self.process: tuple[Any, ...] = ()
     self.is_closed = False
 
-  def build(self, name: str, process: tuple[Any, ...], use_xla: bool | None) -> 'Runtime':
+  def build(
+    self, name: str, process: tuple[Any, ...], use_xla: bool | None, settled: Mapping[str, Any], options: Sequence[str]
+  ) -> 'Runtime':
     """Stands in for `registry.build_runtime`."""
-    del name
+    del name, options
     self.process = process
-    self.use_xla = use_xla
+    self.use_xla = settled.get('use_xla', use_xla)
     return self
+
+  @property
+  def settled(self) -> dict[str, Any]:
+    return {} if self.use_xla is None else {'use_xla': self.use_xla}
 
   def initialize(self) -> _State:
     weights = _Weights((np.zeros(self._script.weights, np.float32),))

@@ -24,14 +24,15 @@ FLAGS = [
     'For tests and benchmarks: makes a run repeatable, with --xla=yes or no to the last bit. Whoever knows it can undo '
     'the noise, so nothing is promised (epsilon is null). Without it, the operating system draws a secret seed.',
   ),
-  flags.DEFINE_enum(
+  flags.DEFINE_string(
     'runtime',
     'local',
-    list(config_lib.RUNTIMES),
-    "local: threads of this process; tff: TFF's own runtime, the reference. Its server runs in a network namespace of "
-    'its own. Where the system permits none, the run says so at its start, and the server listens on all interfaces '
-    'without authentication: then use it only where nobody else reaches the ports of this machine.',
+    "What executes the rounds. local: threads of this process; tff: TFF's own runtime, the reference. Its server runs "
+    'in a network namespace of its own. Where the system permits none, the run says so at its start, and the server '
+    'listens on all interfaces without authentication: then use it only where nobody else reaches the ports of this '
+    'machine. Or one of your own as package.module:attribute (docs/extend.md).',
   ),
+  flags.DEFINE_list('runtime_options', [], 'Options of the runtime, such as threads=2 for local.'),
   flags.DEFINE_enum(
     'xla',
     'measured',

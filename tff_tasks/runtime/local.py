@@ -27,7 +27,9 @@ from tff_tasks.runtime import session_call
 from tff_tasks.runtime import tff_structures
 from tff_tasks.runtime import workers as workers_lib
 
+USE_XLA = 'use_xla'  # In what is settled.
 CANNOT_COMPILE = 'Clients train without XLA, which cannot compile this model.'
+_NOT_COMPILED = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 # Ways to run clients are tried this often, or until one is this much faster.
 _TRIALS = 5
 _CLEARLY = 2.0
@@ -76,6 +78,11 @@ class LocalRuntime:
     # One thread reads faster than two train, and what is read too early has left the cache again.
     num_threads = self._workers.num_threads
     self._reader = blocks.BlockReader(max(1, num_threads // 2), num_ahead=num_threads)
+
+  @property
+  def settled(self) -> dict[str, Any]:
+    """Whether XLA compiles the client's work; empty until that was measured."""
+    return {} if self.use_xla is None else {USE_XLA: self.use_xla}
 
   def initialize(self) -> Any:
     """Returns the state of round 0."""
@@ -144,7 +151,10 @@ class LocalRuntime:
   def _build_block_work(self, block: blocks.Block, context: list[np.ndarray]) -> block_training.BlockWork:
     """Builds what trains a block, as asked for or, if it is left to us, the way that is faster on this block."""
     if self.use_xla is not None:
-      return block_training.BlockWork(self._form, self._leaves, self.use_xla)
+      work = block_training.BlockWork(self._form, self._leaves, self.use_xla)
+      if self.use_xla:
+        self._check_compilation(work, block, context)
+      return work
     works = [block_training.BlockWork(self._form, self._leaves, use_xla) for use_xla in (False, True)]
     sample = _sample(block)
     calls = [functools.partial(work, sample, context) for work in works]
@@ -153,7 +163,7 @@ class LocalRuntime:
     without.result()
     try:
       compiled.result()
-    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+    except _NOT_COMPILED:
       self.use_xla = False
       self.choice = CANNOT_COMPILE
       return works[False]
@@ -164,6 +174,19 @@ class LocalRuntime:
       f'examples of one took {seconds[1]:.2g} s with, {seconds[0]:.2g} s without.'
     )
     return works[self.use_xla]
+
+  def _check_compilation(self, work: block_training.BlockWork, block: blocks.Block, context: list[np.ndarray]) -> None:
+    """Lets XLA compile for a first client.
+
+    Raises:
+      ValueError: If it cannot.
+    """
+    try:
+      work(_sample(block), context)
+    except _NOT_COMPILED as error:
+      raise ValueError(
+        "Expected clients' work that XLA can compile, found some that it cannot: set --xla=no, or leave it out."
+      ) from error
 
 
 def _detach(outputs: Sequence[np.ndarray], inputs: Sequence[Any]) -> list[np.ndarray]:

@@ -1,18 +1,95 @@
-"""The runtimes by name."""
+"""The runtimes by name. TensorFlow is imported only when one is built: flags are checked before it is loaded."""
 
-import tensorflow_federated as tff
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
-from tff_tasks.runtime import local
-from tff_tasks.runtime import runtime
-from tff_tasks.runtime import tff as tff_runtime
+from common import options as options_lib
+from tff_tasks import config as config_lib
+from tff_tasks.runtime import base
+
+if TYPE_CHECKING:
+  import tensorflow_federated as tff
+
+  from tff_tasks.runtime import runtime
+
+
+@dataclasses.dataclass(frozen=True)
+class Local:
+  """Threads of this process.
+
+  Attributes:
+    threads: Blocks of clients that train at the same time; 0: one a core.
+  """
+
+  threads: int = 0
+
+  def __post_init__(self) -> None:
+    if self.threads < 0:
+      raise ValueError(f'Expected threads of at least 0, found {self.threads}: give --runtime_options=threads=2.')
+
+  def build(self, process: 'tff.learning.templates.LearningProcess', settings: base.Settings) -> 'runtime.Runtime':
+    from tff_tasks.runtime import local
+
+    return local.LocalRuntime(process, settings.settled.get(local.USE_XLA, settings.use_xla), self.threads or None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tff:
+  """TFF's own runtime, the reference."""
+
+  def build(self, process: 'tff.learning.templates.LearningProcess', settings: base.Settings) -> 'runtime.Runtime':
+    del settings
+    from tff_tasks.runtime import tff as tff_runtime
+
+    return tff_runtime.TffRuntime(process)
+
+
+RUNTIMES: dict[str, Any] = {'local': Local, 'tff': Tff}
+
+
+def build(name: str, options: Sequence[str] = ()) -> base.Builder:
+  """Returns the builder of a runtime with its options.
+
+  Args:
+    name: A key of `RUNTIMES`, or `package.module:attribute`.
+    options: Each `name=value`.
+
+  Raises:
+    ValueError: If there is no such runtime, or its options are not these.
+  """
+  builder: base.Builder = options_lib.build_named('--runtime', name, RUNTIMES, _check_kind, options)
+  return builder
 
 
 def build_runtime(
-  name: str, process: tff.learning.templates.LearningProcess, use_xla: bool | None = None
-) -> runtime.Runtime:
-  """Returns the runtime of that name for a process; `use_xla` is for the one that has the choice."""
-  if name == 'tff':
-    return tff_runtime.TffRuntime(process)
-  if name == 'local':
-    return local.LocalRuntime(process, use_xla)
-  raise ValueError(f'Expected a runtime among local, tff, found {name!r}.')
+  name: str,
+  process: 'tff.learning.templates.LearningProcess',
+  use_xla: bool | None = None,
+  settled: Mapping[str, Any] | None = None,
+  options: Sequence[str] = (),
+) -> 'runtime.Runtime':
+  """Returns the runtime of that name for a process.
+
+  Args:
+    name: As in `build`.
+    process: What to run.
+    use_xla: Whether XLA compiles the clients' work; None if the runtime may choose.
+    settled: What the runtime has settled before, if the run goes on.
+    options: As in `build`.
+  """
+  return build(name, options).build(process, base.Settings(use_xla, settled or {}))
+
+
+def check(config: config_lib.Config) -> None:
+  """Checks that the runtime of a config exists, takes its options, and works with the other flags.
+
+  Raises:
+    ValueError: If it does not.
+  """
+  config.check(build(config.runtime, config.runtime_options))
+
+
+def _check_kind(name: str, kind: type) -> None:
+  if not callable(getattr(kind, 'build', None)):
+    raise ValueError(f'Expected a runtime, found {name!r}: add the method build that tff_tasks/runtime/base.py shows.')

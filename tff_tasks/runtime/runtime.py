@@ -1,6 +1,6 @@
 """What a runtime is: a way to execute a learning process, which decides its speed and never its numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -60,13 +60,17 @@ class Runtime(Protocol):
   """Executes the `initialize` and `next` of one learning process.
 
   Attributes:
-    use_xla: Whether XLA compiles the client's work; None if that is not known yet, or not for us to say.
+    settled: What a run that goes on must give to the runtime again, or its last bits differ: whatever `json` writes.
+      Only the runtime knows what it means. May grow in the first rounds.
     choice: How that was chosen, for people to read, or what else to know of the runtime; empty before it was chosen, or
       if it was given.
   """
 
-  use_xla: bool | None
-  choice: str
+  @property
+  def choice(self) -> str: ...
+
+  @property
+  def settled(self) -> Mapping[str, Any]: ...
 
   def initialize(self) -> Any:
     """Returns the state of round 0."""

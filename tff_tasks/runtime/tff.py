@@ -24,10 +24,9 @@ class TffRuntime:
     process: What to run.
   """
 
-  use_xla: bool | None = None
-
   def __init__(self, process: tff.learning.templates.LearningProcess) -> None:
     self._process = process
+    self.settled: dict[str, Any] = {}
     self._server = server.Server(_BINARY)
     self.choice = '' if self._server.is_private else server.IS_OPEN
     limits = [(f'grpc.max_{way}_message_length', _MOST_MESSAGE_BYTES) for way in ('receive', 'send')]

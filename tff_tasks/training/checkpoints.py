@@ -3,15 +3,12 @@
 A checkpoint holds the seed of the run, and so the noise. One file a checkpoint: a SHA-256 of the rest, then an npz.
 """
 
-import collections
-import dataclasses
 import glob
 import hashlib
 import io
 import json
 import os
 import re
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -20,84 +17,15 @@ from common import files
 from tff_tasks.population import seeds
 from tff_tasks.training import history as history_lib
 from tff_tasks.training import metrics
+from tff_tasks.training import program_state
 
 # Grows when a reader of the older form would misread the new one. The first had no number.
-FORMAT = 4
+FORMAT = 5
+# Had the choice of the local runtime in a place of its own; is read as well.
+_FORMAT_WITH_XLA = 4
 _NAME = re.compile(r'round_(\d{6,})\.ckpt')
 # The last one, and one to go back to should the last be damaged.
 _KEPT = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class ProgramState:
-  """Everything that the next round depends on, and what became of the rounds before.
-
-  Attributes:
-    round_number: The last finished round.
-    seed: The seed of the run.
-    use_xla: Whether XLA compiles the clients' work, which decides the last bits; None where that is not chosen yet.
-    state: The state of the learning process, a nested structure of NumPy arrays; a flat list of them when just loaded.
-    history: What the run is, and what it has released.
-    rows: The figures of all rounds.
-  """
-
-  round_number: int
-  seed: seeds.Seed
-  use_xla: bool | None
-  state: Any
-  history: history_lib.History
-  rows: metrics.Rows
-
-  def shaped_like(self, state: Any) -> 'ProgramState':
-    """Returns what was loaded, with its state in the structure of another state of the same learning process.
-
-    Raises:
-      ValueError: If it is of another learning process.
-    """
-    if _types(tf.nest.flatten(state)) != _types(self.state):
-      raise ValueError(
-        'Expected a checkpoint of this model and optimizer, found one of another: choose another --output_dir.'
-      )
-    return dataclasses.replace(self, state=tf.nest.pack_sequence_as(state, self.state))
-
-  def branched(self, initial: Any) -> 'ProgramState':
-    """Returns what was loaded as the beginning of another run, of which only the weights are taken.
-
-    The state of the server's optimizer is not: it holds the learning rate, and that of Adam looks like that of Yogi.
-
-    Args:
-      initial: The initial state of the learning process of the other run.
-
-    Raises:
-      ValueError: If the weights are of another model.
-    """
-    weights = tf.nest.flatten(initial.global_model_weights)
-    if _types(weights) != _types(self.state[: len(weights)]):
-      raise ValueError(
-        'Expected a run of this model to branch from, found one of another: leave --branch_from out to start anew.'
-      )
-    taken = tf.nest.pack_sequence_as(initial.global_model_weights, self.state[: len(weights)])
-    return self._with_secret_of(initial, initial._replace(global_model_weights=taken))
-
-  def restarted(self, initial: Any) -> 'ProgramState':
-    """Returns what was loaded as the beginning of rounds of the same run with another secret.
-
-    Args:
-      initial: The initial state of the learning process with that secret.
-
-    Raises:
-      ValueError: If what was loaded is of another learning process.
-    """
-    return self._with_secret_of(initial, self.shaped_like(initial).state)
-
-  def _with_secret_of(self, initial: Any, state: Any) -> 'ProgramState':
-    # What is drawn from the secret is in the state of the aggregator. Rounds are counted on.
-    aggregator = collections.OrderedDict(initial.aggregator, round=np.int32(self.round_number))
-    return dataclasses.replace(self, state=state._replace(aggregator=aggregator))
-
-
-def _types(leaves: Any) -> list[tuple[tuple[int, ...], np.dtype]]:
-  return [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in leaves]
 
 
 class Checkpoints:
@@ -115,27 +43,27 @@ class Checkpoints:
     for part in glob.glob(os.path.join(glob.escape(folder), '*.part')):
       os.remove(part)
 
-  def save(self, program_state: ProgramState) -> None:
+  def save(self, saved: program_state.ProgramState) -> None:
     """Writes a checkpoint and removes the ones that it replaces; it is on the disk when this returns."""
     header = {
       'format': FORMAT,
-      'round': program_state.round_number,
-      'use_xla': program_state.use_xla,
-      'history': program_state.history.to_json(),
-      'classes': program_state.rows.classes,
-      'is_reconstructed': program_state.rows.is_reconstructed,
+      'round': saved.round_number,
+      'settled': dict(saved.settled),
+      'history': saved.history.to_json(),
+      'classes': saved.rows.classes,
+      'is_reconstructed': saved.rows.is_reconstructed,
     }
-    arrays = {f'leaf_{index:04d}': leaf for index, leaf in enumerate(tf.nest.flatten(program_state.state))}
+    arrays = {f'leaf_{index:04d}': leaf for index, leaf in enumerate(tf.nest.flatten(saved.state))}
     buffer = io.BytesIO()
     np.savez(
       buffer,
       header=np.array(json.dumps(header)),
-      seed=np.frombuffer(program_state.seed.secret, np.uint8),
-      rows=program_state.rows.to_array(),
+      seed=np.frombuffer(saved.seed.secret, np.uint8),
+      rows=saved.rows.to_array(),
       **arrays,
     )
     content = buffer.getvalue()
-    path = os.path.join(self._folder, f'round_{program_state.round_number:06d}.ckpt')
+    path = os.path.join(self._folder, f'round_{saved.round_number:06d}.ckpt')
     files.write_atomically(path, hashlib.sha256(content).digest() + content)
     for name in _names(self._folder)[:-_KEPT]:
       os.remove(os.path.join(self._folder, name))
@@ -145,7 +73,7 @@ class Checkpoints:
     return min(map(_round_of, _names(self._folder)), default=0)
 
 
-def load_last(folder: str) -> ProgramState | None:
+def load_last(folder: str) -> program_state.ProgramState | None:
   """Returns the latest checkpoint in a folder, its state a flat list, or None if there is none.
 
   Raises:
@@ -161,6 +89,9 @@ def load_last(folder: str) -> ProgramState | None:
     raise ValueError(f'Expected a whole checkpoint at {path}, found a damaged one: {_remedy(names)}.')
   with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
     header = json.loads(str(arrays['header'])) if 'header' in arrays else {}
+    if header.get('format') == _FORMAT_WITH_XLA:
+      use_xla = header.pop('use_xla')
+      header |= {'format': FORMAT, 'settled': {} if use_xla is None else {'use_xla': use_xla}}
     if header.get('format') != FORMAT:
       raise ValueError(
         f'Expected a checkpoint of format {FORMAT} at {path}, found one of format {header.get("format", 1)}: finish '
@@ -172,10 +103,10 @@ def load_last(folder: str) -> ProgramState | None:
         f'rename it to {_name(header["round"])} if it was renamed; if not, {_remedy(names)}.'
       )
     leaves = [arrays[name] for name in sorted(arrays) if name.startswith('leaf_')]
-    return ProgramState(
+    return program_state.ProgramState(
       header['round'],
       seeds.Seed(arrays['seed'].tobytes()),
-      header['use_xla'],
+      header['settled'],
       leaves,
       history_lib.History.from_json(header['history']),
       metrics.Rows.from_array(arrays['rows'], header.get('classes', ()), header.get('is_reconstructed', False)),

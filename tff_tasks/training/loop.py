@@ -7,8 +7,8 @@ from typing import Any
 
 from tff_tasks.population import client_data
 from tff_tasks.runtime import runtime as runtime_lib
-from tff_tasks.training import checkpoints
 from tff_tasks.training import metrics
+from tff_tasks.training import program_state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Rounds:
   rounds_per_checkpoint: int
   total_rounds: int
 
-  def run(self, start: checkpoints.ProgramState | None) -> Any:
+  def run(self, start: program_state.ProgramState | None) -> Any:
     """Runs the rounds that are missing and returns the last state.
 
     Args:

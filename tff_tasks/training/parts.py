@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import tensorflow_federated as tff
+
 from contracts import client_shards
 from contracts import personalization
 from contracts import provenance
@@ -20,6 +22,9 @@ from tff_tasks.population import client_state
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.privacy import segments as segments_lib
+from tff_tasks.runtime import registry as runtimes
+from tff_tasks.runtime import runtime as runtime_lib
+from tff_tasks.training import program_state
 
 
 def build_plan(
@@ -78,6 +83,16 @@ def on_device(config: config_lib.Config) -> personalization.FineTuning | None:
 def build_seed(config: config_lib.Config) -> seeds.Seed:
   """Returns the seed of a new run."""
   return seeds.Seed.from_system() if config.seed is None else seeds.Seed.from_number(config.seed)
+
+
+def build_runtime(
+  config: config_lib.Config,
+  process: tff.learning.templates.LearningProcess,
+  saved: program_state.ProgramState | None = None,
+) -> runtime_lib.Runtime:
+  """Returns the runtime of the config for a learning process, with what it had settled at a checkpoint."""
+  settled = saved.settled if saved else {}
+  return runtimes.build_runtime(config.runtime, process, config_lib.XLA[config.xla], settled, config.runtime_options)
 
 
 def build_source(

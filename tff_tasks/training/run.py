@@ -25,7 +25,6 @@ from tff_tasks.population import capabilities as capabilities_lib
 from tff_tasks.population import cohorts
 from tff_tasks.privacy import ledger
 from tff_tasks.privacy import segments as segments_lib
-from tff_tasks.runtime import registry as runtimes
 from tff_tasks.runtime import runtime as runtime_lib
 from tff_tasks.runtime import workers
 from tff_tasks.training import announcement
@@ -37,6 +36,7 @@ from tff_tasks.training import history as history_lib
 from tff_tasks.training import loop
 from tff_tasks.training import metrics
 from tff_tasks.training import parts
+from tff_tasks.training import program_state
 from tff_tasks.training import progress
 from tff_tasks.training import releasing
 from tff_tasks.training import run_directory
@@ -125,15 +125,13 @@ class Run:
     self._task = task = registry.choose(shards.schema, config.task)
     self._model_size = config.model_size or task.default_size
     build_model = functools.partial(task.build, shards.schema, self._model_size)
-    # What was measured once stays for the whole run, or a resumed one would differ in the last bits.
-    use_xla = config_lib.XLA[config.xla] if saved is None or saved.use_xla is None else saved.use_xla
     self._model = functional_model.FunctionalModel(build_model, int(self._seed.stream('model').integers(2**31)))
     own_rounds = config.total_rounds - start.history.first_round + 1
     self._process = parts.build_learning_process(
       config, own_rounds, self._model, shards.schema, self._plan, self._seed, capabilities
     )
     self._clients_state = starting.open_client_state(config.output_dir, start, self._process.memory_size)
-    self._runtime = runtimes.build_runtime(config.runtime, self._process.process, use_xla)
+    self._runtime = parts.build_runtime(config, self._process.process, saved)
     self._num_weights = sum(weight.size for weight in self._model.initial_weights)
     self._workers, self._on_device = workers.Workers(), parts.on_device(config)
     self._held_out = held_out.HeldOut(self._model, shards, self._workers, task.metrics, self._on_device)
@@ -178,7 +176,7 @@ class Run:
       print(line, file=self._stream)
     print(f'Report: {report.write_report(self._config.output_dir)}', file=self._stream)
 
-  def _go_on(self, saved: checkpoints.ProgramState) -> checkpoints.ProgramState:
+  def _go_on(self, saved: program_state.ProgramState) -> program_state.ProgramState:
     """Returns the state to go on from, with its model released."""
     initial = self._runtime.initialize()
     if self._start.is_restarted:
@@ -267,8 +265,8 @@ class Run:
     if self._clients_state:
       self._clients_state.save(round_number, self._kept.oldest())
     self._kept.save(
-      checkpoints.ProgramState(
-        round_number, self._seed, self._runtime.use_xla, state, history, self._rows.with_added(rows)
+      program_state.ProgramState(
+        round_number, self._seed, self._runtime.settled, state, history, self._rows.with_added(rows)
       )
     )
     self._releases.write(history, _weights(state))
@@ -287,7 +285,7 @@ class Run:
       **figures.of_personalization(self._config.output_dir, tuning, weights, self._held_out),
       **{name: entries[name] for name in ('model', 'epsilon', 'training_epsilon', 'delta')},
       'weights': self._num_weights,
-      'xla': self._runtime.use_xla,
+      'runtime': dict(self._runtime.settled),
     }
     run_directory.write_json(self._config.output_dir, reading.FIGURES, found)
     lines = [announcement.describe_accuracy(self._shards, test, self._on_device), *comparison.describe(found)]

@@ -15,9 +15,9 @@ from contracts import personalization
 from contracts import released_model
 from contracts import run_directory as reading
 from reporting import report
-from tff_tasks.training import checkpoints
 from tff_tasks.training import history as history_lib
 from tff_tasks.training import metrics
+from tff_tasks.training import program_state
 
 CONFIG_NAME = reading.CONFIG_NAME
 # Flags that change no bit of the weights. A run that --on_client_error=stop has ended goes on with the other value.
@@ -118,7 +118,7 @@ def check_new(path: str) -> None:
     )
 
 
-def check_same_run(path: str, saved: checkpoints.ProgramState, asked: history_lib.History) -> None:
+def check_same_run(path: str, saved: program_state.ProgramState, asked: history_lib.History) -> None:
   """Checks that the run that is asked for is the one whose checkpoint is in the directory.
 
   Raises:
@@ -160,7 +160,7 @@ def _is_parent(flag: str, found: history_lib.History) -> bool:
   return run_id in found.parents[-1:] or (run_id is None and flag == found.flags.get(_BRANCH))
 
 
-def _check_length(path: str, saved: checkpoints.ProgramState, asked: history_lib.History) -> None:
+def _check_length(path: str, saved: program_state.ProgramState, asked: history_lib.History) -> None:
   stood, typed = (f'--total_rounds={history.total_rounds}' for history in (saved.history, asked))
   if saved.round_number > asked.total_rounds:
     raise ValueError(
@@ -241,7 +241,7 @@ def released_round(path: str, history: history_lib.History) -> int:
 
 
 def is_complete(
-  path: str, saved: checkpoints.ProgramState, fine_tuning: personalization.FineTuning | None = None
+  path: str, saved: program_state.ProgramState, fine_tuning: personalization.FineTuning | None = None
 ) -> bool:
   """Returns whether everything that a finished run leaves for others is there, whole, and of its last round.
 

@@ -15,6 +15,7 @@ from tff_tasks.privacy import segments as segments_lib
 from tff_tasks.training import checkpoints
 from tff_tasks.training import history as history_lib
 from tff_tasks.training import parts
+from tff_tasks.training import program_state
 from tff_tasks.training import run_directory
 
 # Of reading the last checkpoint of a run that may be at work.
@@ -35,7 +36,7 @@ class Start(NamedTuple):
 
   history: history_lib.History
   seed: seeds.Seed
-  saved: checkpoints.ProgramState | None = None
+  saved: program_state.ProgramState | None = None
   is_restarted: bool = False
   branched_from: str = ''
   note: str = ''
@@ -47,7 +48,7 @@ def find(
   data: str,
   default_size: int,
   build_plan: Callable[..., plan_lib.PrivacyPlan],
-  saved: checkpoints.ProgramState | None,
+  saved: program_state.ProgramState | None,
 ) -> Start:
   """Returns where the run of the config begins.
 
@@ -97,7 +98,7 @@ def open_client_state(output_dir: str, start: Start, size: int) -> client_state.
 _Ask = Callable[[Sequence[segments_lib.Segment], int], history_lib.History]
 
 
-def _resume(config: config_lib.Config, saved: checkpoints.ProgramState, ask: _Ask) -> Start:
+def _resume(config: config_lib.Config, saved: program_state.ProgramState, ask: _Ask) -> Start:
   path, history, last_round = config.output_dir, saved.history, saved.round_number
   asked = ask(history.accounted[:-1], history.current.first_round)
   run_directory.check_same_run(path, saved, asked)
@@ -129,10 +130,10 @@ def _branch(config: config_lib.Config, data: str, default_size: int, ask: _Ask) 
   history = parent.history.with_lost(run_directory.released_round(path, parent.history))
   new = ask(history.accounted, last_round + 1)
   return Start(
-    # How the parent's clients are compiled does not decide it for these.
+    # What the parent's runtime has settled is not for this one.
     history.followed_by(new, last_round),
     parts.build_seed(config),
-    dataclasses.replace(parent, use_xla=None),
+    dataclasses.replace(parent, settled={}),
     True,
     f'round {last_round} of {path}',
     'The rounds of both runs count. What optimizer and algorithm keep starts anew.',
@@ -140,7 +141,7 @@ def _branch(config: config_lib.Config, data: str, default_size: int, ask: _Ask) 
 
 
 def _check_branch(
-  path: str, parent: checkpoints.ProgramState, config: config_lib.Config, data: str, default_size: int
+  path: str, parent: program_state.ProgramState, config: config_lib.Config, data: str, default_size: int
 ) -> None:
   """Checks what has to be as in the run to branch from, and names all that is not.
 
@@ -168,7 +169,7 @@ def _check_branch(
     )
 
 
-def _load_parent(path: str) -> checkpoints.ProgramState | None:
+def _load_parent(path: str) -> program_state.ProgramState | None:
   """Returns the last checkpoint of a run that may be at work: it removes the older ones as it writes others."""
   for _ in range(_ATTEMPTS):
     with contextlib.suppress(FileNotFoundError):

@@ -1,9 +1,11 @@
 """Tests of the program state on disk: the same comes back, or one clear error, and never half of a file."""
 
 import collections
+from collections.abc import Mapping
 import dataclasses
 import hashlib
 import io
+import json
 import os
 import pathlib
 import stat
@@ -17,10 +19,10 @@ import numpy as np
 import tensorflow as tf
 
 from tests.tff_tasks import fakes
-from tff_tasks.algorithms import learning_process
 from tff_tasks.population import seeds
 from tff_tasks.training import checkpoints
 from tff_tasks.training import metrics
+from tff_tasks.training import program_state
 
 _SEED = seeds.Seed.from_number(9)
 _HISTORY = fakes.history()
@@ -30,16 +32,6 @@ _ROWS = metrics.Rows([metrics.RoundMetrics(0, eval_loss=2.5), metrics.RoundMetri
 class _Weights(NamedTuple):
   trainable: tuple[np.ndarray, ...]
   non_trainable: tuple[np.ndarray, ...]
-
-
-class _LearningState(NamedTuple):
-  global_model_weights: Any
-  aggregator: Any
-  finalizer: Any
-
-
-def _aggregator(secret: int) -> collections.OrderedDict[str, np.int32]:
-  return collections.OrderedDict(secret=np.int32(secret), round=np.int32(0))
 
 
 def _state(number: int = 1, units: int = 3) -> Any:
@@ -53,11 +45,11 @@ def _state(number: int = 1, units: int = 3) -> Any:
 
 
 def _program_state(
-  number: int, state: Any = None, seed: seeds.Seed = _SEED, use_xla: bool | None = None
-) -> checkpoints.ProgramState:
+  number: int, state: Any = None, seed: seeds.Seed = _SEED, settled: Mapping[str, Any] = {}
+) -> program_state.ProgramState:
   history = _HISTORY.after(number)
   state = _state(number) if state is None else state
-  return checkpoints.ProgramState(number, seed, use_xla, state, history, _ROWS)
+  return program_state.ProgramState(number, seed, settled, state, history, _ROWS)
 
 
 class CheckpointsTest(parameterized.TestCase):
@@ -67,14 +59,14 @@ class CheckpointsTest(parameterized.TestCase):
     self._folder = pathlib.Path(folder, 'secret/checkpoints')
     self._kept = checkpoints.Checkpoints(str(self._folder))
 
-  def _save(self, *numbers: int, use_xla: bool | None = None) -> None:
+  def _save(self, *numbers: int) -> None:
     for number in numbers:
-      self._kept.save(_program_state(number, use_xla=use_xla))
+      self._kept.save(_program_state(number))
 
   def _names(self) -> list[str]:
     return sorted(os.listdir(self._folder))
 
-  def _load(self) -> checkpoints.ProgramState:
+  def _load(self) -> program_state.ProgramState:
     found = checkpoints.load_last(str(self._folder))
     assert found is not None
     return found.shaped_like(_state(0))
@@ -97,11 +89,24 @@ class CheckpointsTest(parameterized.TestCase):
     self.assertEqual((found.seed, found.history), (_SEED, _HISTORY.after(0)))
     self.assertEqual(list(found.rows), list(_ROWS))
 
-  @parameterized.parameters(None, True, False)
-  def test_keeps_how_clients_are_compiled(self, use_xla: bool | None) -> None:
-    self._save(1, use_xla=use_xla)
+  def test_keeps_what_the_runtime_has_settled(self) -> None:
+    settled = {'use_xla': False, 'hosts': ['a', 'b']}
+    self._kept.save(_program_state(1, settled=settled))
     self._assert_holds(1)
-    self.assertIs(self._load().use_xla, use_xla)
+    self.assertEqual(self._load().settled, settled)
+
+  @parameterized.parameters((None, {}), (True, {'use_xla': True}), (False, {'use_xla': False}))
+  def test_reads_the_format_that_had_the_choice_of_xla(self, use_xla: bool | None, settled: dict[str, bool]) -> None:
+    self._save(1)
+    path = self._folder / 'round_000001.ckpt'
+    arrays = dict(np.load(io.BytesIO(path.read_bytes()[32:])))
+    header = json.loads(str(arrays['header'])) | {'format': 4, 'use_xla': use_xla}
+    del header['settled']
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays | {'header': np.array(json.dumps(header))})
+    path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+    self._assert_holds(1)
+    self.assertEqual(self._load().settled, settled)
 
   def test_keeps_the_capability_classes(self) -> None:
     rows = metrics.Rows([metrics.RoundMetrics(1, clients=3, clients_by_class={'fast': 1, 'slow': 2})], ['fast', 'slow'])
@@ -250,43 +255,6 @@ class CheckpointsTest(parameterized.TestCase):
 
   def test_only_the_owner_may_look(self) -> None:
     self.assertEqual(stat.S_IMODE(self._folder.stat().st_mode), 0o700)
-
-  @parameterized.parameters(
-    (('sgd', 1.0), ('sgd', 0.01)),
-    (('adam', 0.1), ('yogi', 0.1)),
-    (('sgd', 1.0), ('sgd', 1.0, 'linear', 8)),
-  )
-  def test_a_branch_takes_the_weights_and_its_own_optimizer(self, old: Any, new: Any) -> None:
-    """The state of TFF's optimizers holds what they were built with."""
-    spec = (tf.TensorSpec([2]),)
-    begun, other = (
-      tf.nest.map_structure(np.asarray, learning_process.build_server_optimizer(*arguments).initialize(spec))
-      for arguments in (old, new)
-    )
-    weights = np.array([1, 2], np.float32)
-    self._kept.save(_program_state(1, _LearningState((weights,), _aggregator(2), begun)))
-    found = checkpoints.load_last(str(self._folder))
-    assert found is not None
-    state = found.branched(_LearningState((0 * weights,), _aggregator(8), other)).state
-    np.testing.assert_array_equal(state.global_model_weights[0], weights)
-    self.assertEqual(state.aggregator, {'secret': 8, 'round': 1})
-    tf.nest.map_structure(np.testing.assert_array_equal, state.finalizer, other)
-
-  def test_rounds_that_run_again_take_all_but_what_is_secret(self) -> None:
-    self._kept.save(_program_state(1, _LearningState((np.float32(1),), _aggregator(2), (np.float32(3),))))
-    found = checkpoints.load_last(str(self._folder))
-    assert found is not None
-    state = found.restarted(_LearningState((np.float32(7),), _aggregator(8), (np.float32(9),))).state
-    self.assertEqual(state, ((1,), {'secret': 8, 'round': 1}, (3,)))
-    with self.assertRaisesRegex(ValueError, 'Expected a checkpoint of this model and optimizer'):
-      found.restarted(_LearningState((np.float32(7),), _aggregator(8), (np.float32(9), np.float32(0))))
-
-  def test_a_branch_of_another_model_is_refused(self) -> None:
-    self._kept.save(_program_state(1, _LearningState((np.zeros(3),), _aggregator(2), ())))
-    found = checkpoints.load_last(str(self._folder))
-    assert found is not None
-    with self.assertRaisesRegex(ValueError, 'Expected a run of this model to branch from, .* leave --branch_from out'):
-      found.branched(_LearningState((np.zeros(4),), _aggregator(2), ()))
 
   def test_only_the_seeds_secret_tells_runs_apart(self) -> None:
     other = seeds.Seed.from_system()

@@ -12,16 +12,16 @@ from tests.tff_tasks import fakes
 from tff_tasks.population import client_data
 from tff_tasks.population import seeds
 from tff_tasks.runtime import runtime as runtime_lib
-from tff_tasks.training import checkpoints
 from tff_tasks.training import loop
 from tff_tasks.training import metrics
+from tff_tasks.training import program_state
 
 _SEED = seeds.Seed.from_number(1)
 _TOTAL = 10
 
 
-def _program_state(number: int, state: Any) -> checkpoints.ProgramState:
-  return checkpoints.ProgramState(number, _SEED, None, state, fakes.history(), metrics.Rows())
+def _program_state(number: int, state: Any) -> program_state.ProgramState:
+  return program_state.ProgramState(number, _SEED, {}, state, fakes.history(), metrics.Rows())
 
 
 class _Killed(Exception):
@@ -69,7 +69,7 @@ class _Trial:
   stops: bool = False
   log: list[tuple[str, int]] = dataclasses.field(default_factory=list)
   rows: list[metrics.RoundMetrics] = dataclasses.field(default_factory=list)
-  saved: list[checkpoints.ProgramState] = dataclasses.field(default_factory=list)
+  saved: list[program_state.ProgramState] = dataclasses.field(default_factory=list)
   results: dict[int, runtime_lib.RoundResult] = dataclasses.field(default_factory=dict)
   evaluated: list[int] = dataclasses.field(default_factory=list)
   announced: list[int] = dataclasses.field(default_factory=list)
@@ -77,7 +77,7 @@ class _Trial:
   skipped: list[list[int]] = dataclasses.field(default_factory=list)
   runtime: _Arithmetic = dataclasses.field(default_factory=_Arithmetic)
 
-  def run(self, start: checkpoints.ProgramState | None = None) -> Any:
+  def run(self, start: program_state.ProgramState | None = None) -> Any:
     return loop.Rounds(
       self.runtime,  # type: ignore[arg-type]
       self._cohort,  # type: ignore[arg-type]

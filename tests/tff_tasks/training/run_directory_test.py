@@ -21,9 +21,9 @@ from contracts import released_model
 from tests.tff_tasks import fakes
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
-from tff_tasks.training import checkpoints
 from tff_tasks.training import history as history_lib
 from tff_tasks.training import metrics
+from tff_tasks.training import program_state
 from tff_tasks.training import run_directory
 
 _FLAGS = (
@@ -39,7 +39,7 @@ def _without_checksum(value: dict[str, Any]) -> dict[str, Any]:
 class RunDirectoryTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
-    self._saved: checkpoints.ProgramState | None = None
+    self._saved: program_state.ProgramState | None = None
     self._run_dir = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), 'runs', 'first')
 
   def _config(self) -> str:
@@ -57,7 +57,7 @@ class RunDirectoryTest(parameterized.TestCase):
       else:
         run_directory.check_new(self._run_dir)
         begun = asked.after(3)
-        self._saved = checkpoints.ProgramState(3, seeds.Seed(b''), None, [], begun, metrics.Rows())
+        self._saved = program_state.ProgramState(3, seeds.Seed(b''), {}, [], begun, metrics.Rows())
       run_directory.write_config(self._run_dir, asked)
 
   def _release(self, round_number: int, **changes: Any) -> None:

@@ -121,7 +121,7 @@ class LoopTest(parameterized.TestCase):
     place = lines.index('Clients train compiled by XLA.')
     self.assertStartsWith(lines[place + 1], 'round 3/4 ')  # It is known, and so are figures, when a round is saved.
     self.assertEqual(lines.count('Clients train compiled by XLA.'), 1)
-    self.assertIs(self._figures()['xla'], True)
+    self.assertEqual(self._figures()['runtime'], {'use_xla': True})
 
   @parameterized.parameters(('yes', True), ('no', False))
   def test_what_was_asked_for_is_not_measured(self, flag: str, use_xla: bool) -> None:
