@@ -9,6 +9,7 @@ import tensorflow_federated as tff
 
 from tff_tasks.runtime import accumulators
 from tff_tasks.runtime import block_training
+from tff_tasks.runtime import local
 
 # A few processes: those of one file.
 _build_form = functools.lru_cache(16)(
@@ -36,4 +37,4 @@ def share(test: absltest.TestCase) -> None:
     return _build_block_work(form, use_xla)
 
   test.enterContext(mock.patch.object(tff.backends.mapreduce, 'get_map_reduce_form_for_computation', build_form))
-  test.enterContext(mock.patch.object(block_training, 'BlockWork', build_block_work))
+  test.enterContext(mock.patch.object(local.block_training, 'BlockWork', build_block_work))

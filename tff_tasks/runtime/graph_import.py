@@ -14,6 +14,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 _SINGLE_ELEMENT_OP = 'DatasetToSingleElement'
+_COLOCATION = '_class'
 _imports = itertools.count()
 
 
@@ -112,6 +113,8 @@ def _keep(graph_def: tf.compat.v1.GraphDef, tensors: set[str], parameters: set[s
     if node.name not in names:
       del graph_def.node[index]
       continue
+    # It may name a node that is gone, and there is one device anyway.
+    node.attr.pop(_COLOCATION, None)
     # A parameter is there from the beginning: nothing has to wait for it.
     node.input[:] = [other for other in node.input if other[0] != '^' or tensor_name(other) not in parameters]
 

@@ -67,6 +67,17 @@ class ImportedTest(parameterized.TestCase):
 
     self.assertEqual(_call(factorial, 5), [120])
 
+  def test_operations_that_belong_together_are_imported_apart(self) -> None:
+    # As the gradient of a variable's use: it names an operation that is not needed, and that is cut off.
+    @tff.tensorflow.computation(np.float32, np.float32)
+    def compute(value: tf.Tensor, other: tf.Tensor) -> Any:
+      unused = tf.square(other)
+      with tf.Graph.colocate_with(tf.compat.v1.get_default_graph(), unused.op):
+        return tf.negative(value), unused
+
+    function = graph_import.import_computation(compute, results=[0])
+    self.assertEqual(function([tf.constant(2.0), None])[0].numpy(), -2.0)
+
   def test_functions_of_the_same_name_do_not_meet(self) -> None:
     def build(factor: int) -> Any:
       @tf.function
