@@ -60,6 +60,8 @@ class Config:
   mechanism_options: Sequence[str] = ()
   task: str | None = None
   runtime_options: Sequence[str] = ()
+  compression: str = 'quantization'
+  compression_options: Sequence[str] = ()
 
   @property
   def method(self) -> str:

@@ -17,6 +17,7 @@ from contracts import client_shards
 from tff_tasks import config as config_lib
 from tff_tasks.aggregation import registry as aggregations
 from tff_tasks.algorithms import registry as algorithms
+from tff_tasks.compression import registry as compressions
 from tff_tasks.flags import client
 from tff_tasks.flags import cohort
 from tff_tasks.flags import combination
@@ -36,6 +37,9 @@ _GROUPS = (cohort, client, combination, server, privacy, personalization, run)
 _CHECKS: dict[str, Callable[[config_lib.Config], object]] = {
   'algorithm': algorithms.check,
   'aggregation': aggregations.check,
+  'compression': lambda config: compressions.build(
+    config.compression, config.compression_options, config.quantization_bits
+  ),
   'mechanism': lambda config: mechanisms.build(config.mechanism, config.mechanism_options),
   'runtime': runtimes.check,
   'sampling': lambda config: samplers.build(config.sampling, config.sampling_options),

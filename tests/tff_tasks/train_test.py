@@ -167,6 +167,13 @@ class FlagsTest(parameterized.TestCase):
   def test_mechanisms_and_their_options(self, name: str, options: str, message: str) -> None:
     self._assert_refused(_flags(**_REQUIRED | _PRIVATE, mechanism=name, mechanism_options=options), message)
 
+  @parameterized.parameters(
+    ({'compression': 'quantisation'}, 'did you mean quantization'),
+    ({'compression_options': 'bits=4'}, 'Expected no --compression_options with .* set --quantization_bits'),
+  )
+  def test_compressions_and_their_options(self, wrong: dict[str, str], message: str) -> None:
+    self._assert_refused(_flags(**_REQUIRED | _PRIVATE | wrong), message)
+
   def test_shards_that_are_not_there(self) -> None:
     self._assert_refused(_flags(**_REQUIRED | _PRIVATE), 'Expected a finished data set in nowhere, found no manifest')
 
@@ -202,7 +209,7 @@ class MainTest(parameterized.TestCase):
       self.assertNotIn(name, plain)
       self.assertIn(f'--{name}={value}\n', given)
 
-  @parameterized.parameters('algorithm', 'aggregation', 'sampling', 'mechanism')
+  @parameterized.parameters('algorithm', 'aggregation', 'sampling', 'mechanism', 'compression')
   def test_one_of_the_users_own_is_refused_in_one_line(self, flag: str) -> None:
     done = self._main(**{flag: 'json:dumps'})
     self.assertEqual((done.returncode, done.stdout), (2, ''))

@@ -9,6 +9,8 @@ The built-in ones import TensorFlow only in methods: options are checked before 
 
 from typing import TYPE_CHECKING, Protocol
 
+from tff_tasks.compression import registry as compressions
+
 if TYPE_CHECKING:
   import tensorflow_federated as tff
 
@@ -34,7 +36,7 @@ class Builder(Protocol):
 
 
 def refuse_noise(name: str, config: 'config_lib.Config') -> None:
-  """Raises a ValueError if a config asks for noise or for quantization, which only the mean has.
+  """Raises a ValueError if a config asks for noise or for compression, which only the mean has.
 
   Args:
     name: Of the aggregation.
@@ -44,6 +46,11 @@ def refuse_noise(name: str, config: 'config_lib.Config') -> None:
     raise ValueError(
       f'Expected no noise with --aggregation={name}, found some: how far one client can move its result is not known; '
       'set --aggregation=mean, or --noise_multiplier=0 --target_epsilon=0.'
+    )
+  if config.compression != compressions.QUANTIZATION:
+    raise ValueError(
+      f'Expected --compression={compressions.QUANTIZATION} with --aggregation={name}, found {config.compression}: only '
+      'sums are compressed; set it so with --quantization_bits=0, or --aggregation=mean.'
     )
   if config.quantization_bits:
     raise ValueError(

@@ -42,7 +42,7 @@ def build_aggregator(
 
   Args:
     update_type: The type of an update: a tuple of float32 tensors.
-    plan: Says how to clip and weight; without noise and quantization.
+    plan: Says how to clip and weight; without noise and compression.
     factory: What `base.Builder.build` returned.
 
   Returns:
@@ -51,10 +51,10 @@ def build_aggregator(
     the state of the factory as it is: a mean of nobody is not a number.
 
   Raises:
-    ValueError: If the plan has noise or quantization.
+    ValueError: If the plan has noise or compression.
   """
-  if plan.is_private or plan.quantization_bits:
-    raise ValueError(f'Expected a plan without noise and quantization for this aggregation, found {plan}.')
+  if plan.is_private or plan.upload:
+    raise ValueError(f'Expected a plan without noise and compression for this aggregation, found {plan}.')
   is_weighted = isinstance(factory, tff.aggregators.WeightedAggregationFactory)
   process = factory.create(update_type, tff.TensorType(np.float32)) if is_weighted else factory.create(update_type)
   inner_type = process.initialize.type_signature.result.member

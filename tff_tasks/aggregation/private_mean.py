@@ -17,7 +17,7 @@ import tensorflow_federated as tff
 from tff_tasks.aggregation import gathering
 from tff_tasks.aggregation import round_noise
 from tff_tasks.aggregation import tagging
-from tff_tasks.compression import quantization
+from tff_tasks.compression import base as compression_base
 from tff_tasks.population import client_report
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
@@ -82,7 +82,7 @@ class UpdatePath:
     return [math.prod(shape) for shape in self.shapes]
 
   @property
-  def codec(self) -> quantization.Encoding | None:
+  def codec(self) -> compression_base.Encoding | None:
     return self.plan.codec(sum(self.sizes))
 
   def encode(

@@ -19,6 +19,7 @@ from tff_tasks.algorithms import local_algorithm
 from tff_tasks.algorithms import local_sgd
 from tff_tasks.algorithms import schedules
 from tff_tasks.algorithms import stock_process
+from tff_tasks.compression import registry as compressions
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.runtime import tff_structures
@@ -142,6 +143,7 @@ def _check_whole_process(plan: plan_lib.PrivacyPlan, aggregation: aggregations.A
   """Raises a ValueError for flags that a process which combines updates by itself would not follow."""
   flags = {
     '--noise_multiplier=0 --target_epsilon=0': plan.is_private,
+    '--compression=quantization': plan.compression != compressions.QUANTIZATION,
     '--quantization_bits=0': plan.quantization_bits,
     'no --clip_norm': plan.clip_norm is not None,
     '--weighting=uniform': plan.weighting != 'uniform',

@@ -9,13 +9,13 @@ import math
 
 import tensorflow as tf
 
-from tff_tasks.compression import quantization
+from tff_tasks.compression import base
 
 _STEPS_OF_CLIP = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
-class FineGrid(quantization.Encoding):
+class FineGrid(base.Encoding):
   """Encodes float32 vectors of `dimension` numbers and L2 norm at most `clip_norm` as steps of `clip_norm / 2**20`."""
 
   dimension: int

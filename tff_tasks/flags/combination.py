@@ -4,6 +4,7 @@ from absl import flags
 
 from tff_tasks import config as config_lib
 from tff_tasks.aggregation import registry as aggregations
+from tff_tasks.compression import registry as compressions
 
 TOPIC = 'Combining the updates'
 FLAGS = [
@@ -25,10 +26,18 @@ FLAGS = [
     'How clients count in the mean. uniform: all the same; examples: by the examples that they trained on, as in the '
     'FedAvg of the paper. With noise only uniform.',
   ),
+  flags.DEFINE_string(
+    'compression',
+    compressions.QUANTIZATION,
+    'How an update becomes integers before it is sent: quantization, with --quantization_bits, or one of your own as '
+    'package.module:attribute (docs/extend.md). Only for the mean.',
+  ),
+  flags.DEFINE_list('compression_options', [], 'Options of a compression of your own: a=1,b=2.'),
   flags.DEFINE_integer(
     'quantization_bits',
     8,
-    'Bits of each coordinate of an uploaded update, 2 to 16; 0: 32 bits (floats, or integers if there is noise).',
+    'Bits of each coordinate of an uploaded update, 2 to 16; 0: 32 bits (floats, or integers if there is noise). For '
+    '--compression=quantization; one of your own does not use it.',
     lower_bound=0,
     upper_bound=16,
   ),

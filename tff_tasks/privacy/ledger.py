@@ -98,8 +98,8 @@ def promise(segments: Sequence[segments_lib.Segment], entries: Sequence[Mapping[
 def _mechanism(plan: plan_lib.PrivacyPlan) -> str:
   if not plan.is_private:
     return 'no noise'
-  grid = f'{plan.quantization_bits} bits' if plan.quantization_bits else 'a fine grid'
-  return f'DP-FedAvg: updates clipped to {plan.clip_norm:g}, rounded to {grid}, {plan.noise.describe()} on their sum'
+  said = [f'DP-FedAvg: updates clipped to {plan.clip_norm:g}', plan.upload_in_words, plan.noise.describe()]
+  return f'{", ".join(said)} on their sum'
 
 
 def _exactness(plan: plan_lib.PrivacyPlan) -> str:

@@ -12,8 +12,8 @@ import dp_accounting
 
 from contracts import guarantees
 from tff_tasks import config
-from tff_tasks.compression import fine_grid
-from tff_tasks.compression import quantization
+from tff_tasks.compression import base as compression_base
+from tff_tasks.compression import registry as compressions
 from tff_tasks.population.samplers import base
 from tff_tasks.population.samplers import registry as samplers
 from tff_tasks.privacy import accountant
@@ -32,7 +32,8 @@ class PrivacyPlan:
     clients_per_round: Clients that a round asks its sampler for; what sums are divided by.
     sampling: The sampler: a name of `samplers.registry`, or `package.module:attribute`.
     clip_norm: L2 bound of a client's update, or None.
-    quantization_bits: Bits of a coordinate of an update; 0 sends 32: floats, or integers of a fine grid under noise.
+    quantization_bits: Bits of a coordinate of an update, for the compression `quantization`; 0 sends 32: floats, or
+      integers of a fine grid under noise.
     noise_multiplier: Standard deviation of a draw of noise, over the norm bound after rounding. 0: not private.
     delta: The delta of (epsilon, delta), for all that is released.
     learned: What of both was spent before training, on what the data set was made with.
@@ -44,6 +45,8 @@ class PrivacyPlan:
     capabilities: Which clients do how much work, in words; empty: all do the same.
     mechanism: What noise the rounds have: a name of `mechanisms.registry`, or `package.module:attribute`.
     mechanism_options: The options of the mechanism, each `name=value`.
+    compression: How updates become integers: a name of `compression.registry`, or `package.module:attribute`.
+    compression_options: The options of the compression, each `name=value`.
 
   Raises:
     ValueError: If the values do not make a plan whose accounting matches what runs.
@@ -64,6 +67,8 @@ class PrivacyPlan:
   capabilities: str = ''
   mechanism: str = 'gaussian'
   mechanism_options: tuple[str, ...] = ()
+  compression: str = compressions.QUANTIZATION
+  compression_options: tuple[str, ...] = ()
 
   def __post_init__(self) -> None:
     if self.population < 1:
@@ -78,8 +83,8 @@ class PrivacyPlan:
         'Expected --weighting=uniform with noise, found examples: one client could move a weighted mean by more than '
         'the clip allows; set it so, or --noise_multiplier=0 --target_epsilon=0.'
       )
-    if self.clip_norm is None and (self.quantization_bits or self.noise_multiplier):
-      raise ValueError('Expected a clip_norm, found none: quantization and noise need a bound; set --clip_norm.')
+    if self.clip_norm is None and (self.upload or self.noise_multiplier):
+      raise ValueError('Expected a clip_norm, found none: compression and noise need a bound; set --clip_norm.')
     if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
       raise ValueError(f'Expected a finite clip_norm > 0, found {self.clip_norm}.')
     if not 0 <= self.noise_multiplier < MAX_NOISE_MULTIPLIER:
@@ -94,13 +99,12 @@ class PrivacyPlan:
         f'Expected a delta above {self.learned.delta:.3g}, which the data set alone has spent, found {self.delta}: '
         'set a larger --delta, or preprocess with smaller deltas.'
       )
-    if self.quantization_bits and self.clip_norm is not None:
-      codec = quantization.Codec(1, self.clip_norm, self.quantization_bits)
-      if codec.max_level * self.population >= 2**31:
-        raise ValueError(
-          f'Expected sums of quantized updates to fit 32 bits, found {self.quantization_bits} bits for '
-          f'{self.population} clients: use fewer --quantization_bits.'
-        )
+    is_quantized = self.upload and not self._is_own_compression
+    if is_quantized and (codec := self.codec(1)) and codec.max_level * self.population >= 2**31:
+      raise ValueError(
+        f'Expected sums of quantized updates to fit 32 bits, found {self.quantization_bits} bits for '
+        f'{self.population} clients: use fewer --quantization_bits.'
+      )
 
   def _check_cohorts(self) -> None:
     most = self.sampler.most_clients(self.population)
@@ -149,13 +153,32 @@ class PrivacyPlan:
     """Says which bound the cost of the rounds is; empty if it is exact."""
     return self.noise.bound(self._rounds(1))
 
-  def codec(self, dimension: int) -> quantization.Encoding | None:
-    """Returns how updates of that many coordinates become integers, or None if they stay floats: without noise only."""
+  @functools.cached_property
+  def upload(self) -> compression_base.Compression | None:
+    """How updates are compressed; None if they are sent whole."""
+    return compressions.build(self.compression, self.compression_options, self.quantization_bits)
+
+  @property
+  def upload_in_words(self) -> str:
+    """Says what becomes of an update that noise is added to."""
+    return self.upload.describe() if self.upload else 'rounded to a fine grid'
+
+  @property
+  def _is_own_compression(self) -> bool:
+    return self.compression not in compressions.COMPRESSIONS
+
+  def codec(self, dimension: int) -> compression_base.Encoding | None:
+    """Returns how updates of that many coordinates become integers, or None if they stay floats: without noise only.
+
+    Raises:
+      ValueError: If a compression of the user's own cannot encode them, or sums of its integers do not fit 32 bits.
+    """
     if self.clip_norm is None:
       return None
-    if self.quantization_bits:
-      return quantization.Codec(dimension, self.clip_norm, self.quantization_bits)
-    return fine_grid.FineGrid(dimension, self.clip_norm) if self.is_private else None
+    if self.upload is None:
+      return _fine_grid(dimension, self.clip_norm) if self.is_private else None
+    encoding = self.upload.build(dimension, self.clip_norm)
+    return _bounded(encoding, dimension, self) if self._is_own_compression else encoding
 
   def norm_bound(self, dimension: int) -> float | None:
     """Returns the largest L2 norm of what one client adds to the sum, after rounding; None if there is no limit.
@@ -196,3 +219,15 @@ class PrivacyPlan:
   def training_delta(self) -> float | None:
     """The part of `delta` that is left for training, or None without noise."""
     return self.delta - self.learned.delta if self.is_private and self.delta is not None else None
+
+
+def _fine_grid(dimension: int, clip_norm: float) -> compression_base.Encoding:
+  from tff_tasks.compression import fine_grid
+
+  return fine_grid.FineGrid(dimension, clip_norm)
+
+
+def _bounded(encoding: compression_base.Encoding, dimension: int, plan: PrivacyPlan) -> compression_base.Encoding:
+  from tff_tasks.compression import bounded
+
+  return bounded.Bounded(encoding, dimension, plan.population, plan.compression)

@@ -9,6 +9,7 @@ import dataclasses
 import math
 
 from contracts import guarantees
+from tff_tasks.compression import registry as compressions
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.privacy import segments as segments_lib
 
@@ -57,6 +58,8 @@ def scale(plan: plan_lib.PrivacyPlan, factor: float) -> plan_lib.PrivacyPlan:
     delta=plan.delta * shrinking if plan.delta is not None else None,
     learned=plan.learned._replace(delta=plan.learned.delta * shrinking),
     # Epsilon does not depend on it, and more clients than its sums can hold are no mistake of this run.
+    compression=compressions.QUANTIZATION,
+    compression_options=(),
     quantization_bits=0,
   )
 

@@ -23,6 +23,7 @@ def of_data(shards: client_shards.ClientShards, plan: plan_lib.PrivacyPlan, eval
     'population': plan.population,
     'clients_per_round': plan.clients_per_round,
     'clip_norm': plan.clip_norm,
+    'compression': plan.compression,
     'quantization_bits': plan.quantization_bits,
   }
 

@@ -10,6 +10,7 @@ from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.privacy import segments as segments_lib
 
 _ID_BYTES = 8
+_OPTIONS = ('sampling_options', 'mechanism_options', 'compression_options')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,5 +111,5 @@ def begin(flagfile: str, data: str, total_rounds: int, plan: plan_lib.PrivacyPla
 
 def _read_plan(value: Mapping[str, Any]) -> plan_lib.PrivacyPlan:
   """Returns a plan. One that an earlier version wrote has fewer fields: what it ran with are the defaults."""
-  lists = {name: tuple(value.get(name, ())) for name in ('sampling_options', 'mechanism_options')}
+  lists = {name: tuple(value.get(name, ())) for name in _OPTIONS}
   return plan_lib.PrivacyPlan(**{**value, 'learned': guarantees.Cost(*value['learned']), **lists})

@@ -63,6 +63,8 @@ def build_plan(
     capabilities=capabilities,
     mechanism=config.mechanism,
     mechanism_options=tuple(config.mechanism_options),
+    compression=config.compression,
+    compression_options=tuple(config.compression_options),
   )
   if not config.target_epsilon:
     return plan

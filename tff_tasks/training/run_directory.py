@@ -33,7 +33,12 @@ _FREE = (
   '--personalize_learning_rate',
 )
 # Flags that earlier versions did not have, with what they did.
-_ADDED = {'--mechanism': '--mechanism=gaussian', '--mechanism_options': '--mechanism_options='}
+_ADDED = {
+  '--mechanism': '--mechanism=gaussian',
+  '--mechanism_options': '--mechanism_options=',
+  '--compression': '--compression=quantization',
+  '--compression_options': '--compression_options=',
+}
 # The noise that follows from them is compared instead, as a part of the plan.
 _NOISE = ('--noise_multiplier', '--target_epsilon')
 SIZE, TASK, _LENGTH, _BRANCH = '--model_size', '--task', '--total_rounds', '--branch_from'

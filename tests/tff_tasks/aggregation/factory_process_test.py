@@ -86,7 +86,7 @@ class FinalizerTest(absltest.TestCase):
 class RefusalTest(absltest.TestCase):
   def test_plans_with_noise_or_quantization(self) -> None:
     for plan in (fakes.PLAN, dataclasses.replace(fakes.PLAN, noise_multiplier=0.0)):
-      with self.assertRaisesRegex(ValueError, 'Expected a plan without noise and quantization'):
+      with self.assertRaisesRegex(ValueError, 'Expected a plan without noise and compression'):
         factory_process.build_aggregator(_UPDATE_TYPE, plan, _WEIGHTED)
 
 

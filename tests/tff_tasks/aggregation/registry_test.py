@@ -15,6 +15,7 @@ from tff_tasks.aggregation import registry
 from tff_tasks.aggregation import row_aggregation
 from tff_tasks.aggregation import trimmed_mean
 
+_PLAIN = {'compression': 'quantization'}
 _FEW = {'noise_multiplier': 0.0, 'quantization_bits': 0}
 _MEAN: dict[str, Any] = {'aggregation': 'mean', 'aggregation_options': []}
 _UNIFORM, _BY_EXAMPLES = {'weighting': 'uniform'}, {'weighting': 'examples'}
@@ -102,6 +103,7 @@ class CheckTest(parameterized.TestCase):
       },
     ),
     ('bits', 'trimmed_mean', {'quantization_bits': 8, **_SHARE}, '--quantization_bits=0 with .*, found 8', _FEW),
+    ('compression', 'trimmed_mean', {'compression': 'a:B', **_SHARE}, '--compression=quantization with', _FEW | _PLAIN),
     ('bits_of_the_mean', 'trimmed_mean', {'quantization_bits': 8, **_SHARE}, 'or --aggregation=mean', _MEAN),
     ('weights', 'median', _BY_EXAMPLES, '--weighting=uniform with .*, found examples: .* set it so', _UNIFORM),
     ('weights_of_the_mean', 'median', _BY_EXAMPLES, 'set it so, or --aggregation=mean', _MEAN),

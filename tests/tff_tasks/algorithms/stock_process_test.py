@@ -108,6 +108,10 @@ class RefusalTest(parameterized.TestCase):
     ({'weighting': 'examples'}, 'Expected --weighting=uniform with'),
     ({'clip_norm': 1.0, 'quantization_bits': 8}, 'Expected --quantization_bits=0, no --clip_norm with'),
     (
+      {'clip_norm': 1.0, 'compression': 'examples.extensions.random_coordinates:RandomCoordinates'},
+      'Expected --compression=quantization, no --clip_norm with',
+    ),
+    (
       {'clip_norm': 1.0, 'noise_multiplier': 1.0, 'delta': 1e-3},
       'Expected --noise_multiplier=0 --target_epsilon=0, no --clip_norm with',
     ),

@@ -7,7 +7,7 @@ from absl.testing import absltest
 
 from contracts import guarantees
 from contracts import provenance
-from tff_tasks.compression import quantization
+from tff_tasks.compression import codec as codec_lib
 from tff_tasks.privacy import ledger
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.privacy import segments as segments_lib
@@ -44,7 +44,7 @@ class LedgerTest(absltest.TestCase):
   def test_says_what_holds(self) -> None:
     entries = _ledger(_PLAN, 20, 140, 21_000)
     self.assertEqual(entries['epsilon'], segments_lib.epsilon_of_plan(_PLAN, 20))
-    self.assertEqual(entries['sensitivity'], quantization.Codec(21_000, 0.3, 4).norm_bound)
+    self.assertEqual(entries['sensitivity'], codec_lib.Codec(21_000, 0.3, 4).norm_bound)
     self.assertGreater(entries['sensitivity'], entries['clip_norm'])
     self.assertIn('all 20 rounds', entries['covers'])
     # The card and the report show `covers` beside `adjacency`.

@@ -5,8 +5,8 @@ from absl.testing import parameterized
 import dp_accounting
 import numpy as np
 
+from tff_tasks.compression import codec as codec_lib
 from tff_tasks.compression import fine_grid
-from tff_tasks.compression import quantization
 from tff_tasks.population.samplers import base
 from tff_tasks.population.samplers import events
 from tff_tasks.privacy import accountant
@@ -66,7 +66,7 @@ class PrivacyPlanTest(parameterized.TestCase):
 
   def test_noise_is_for_the_bound_after_rounding(self) -> None:
     plan = dataclasses.replace(_PLAN, quantization_bits=4)
-    bound = quantization.Codec(20_000, 0.3, 4).norm_bound
+    bound = codec_lib.Codec(20_000, 0.3, 4).norm_bound
     self.assertGreater(bound, 1.03 * 0.3)
     self.assertEqual(plan.norm_bound(20_000), bound)
     self.assertEqual(plan.noise_stddev(20_000), 2.08 * bound)

@@ -8,6 +8,7 @@ from absl.testing import absltest
 from tests.tff_tasks import fakes
 from tff_tasks.training import history
 
+_ADDED = ('mechanism', 'mechanism_options', 'compression', 'compression_options')
 _OTHER = dataclasses.replace(fakes.PLAN, noise_multiplier=2.0)
 
 
@@ -39,7 +40,7 @@ class HistoryTest(absltest.TestCase):
     self.assertEqual(history.History.from_json(json.loads(json.dumps(whole.to_json()))), whole)
     older = fakes.history()
     saved = json.loads(json.dumps(older.to_json()))
-    for name in ('sampling_options', 'availability', 'capabilities', 'mechanism', 'mechanism_options'):
+    for name in ('sampling_options', 'availability', 'capabilities', *_ADDED):
       del saved['segments'][0]['plan'][name]
     self.assertEqual(history.History.from_json(saved), older)
 

@@ -83,7 +83,7 @@ class RunDirectoryTest(parameterized.TestCase):
     self._prepare()
     self._prepare()
     self._prepare(''.join(reversed(_FLAGS.splitlines(keepends=True))))
-    self._prepare(_FLAGS + '--mechanism=gaussian\n--mechanism_options=\n')  # Earlier runs have no such flags.
+    self._prepare(_FLAGS + '--mechanism=gaussian\n--compression=quantization\n')  # Earlier runs have no such flags.
 
   def test_flags_that_do_not_change_the_outcome_may_change(self) -> None:
     self._prepare()
