@@ -38,6 +38,7 @@ _ADDED = {
   '--mechanism_options': '--mechanism_options=',
   '--compression': '--compression=quantization',
   '--compression_options': '--compression_options=',
+  '--runtime_options': '--runtime_options=',
 }
 # The noise that follows from them is compared instead, as a part of the plan.
 _NOISE = ('--noise_multiplier', '--target_epsilon')

@@ -83,7 +83,8 @@ class RunDirectoryTest(parameterized.TestCase):
     self._prepare()
     self._prepare()
     self._prepare(''.join(reversed(_FLAGS.splitlines(keepends=True))))
-    self._prepare(_FLAGS + '--mechanism=gaussian\n--compression=quantization\n')  # Earlier runs have no such flags.
+    added = ('--mechanism=gaussian', '--compression=quantization', '--runtime_options=', '--mechanism_options=')
+    self._prepare('\n'.join([_FLAGS, *added, '--compression_options=\n']))  # Earlier runs have no such flags.
 
   def test_flags_that_do_not_change_the_outcome_may_change(self) -> None:
     self._prepare()
