@@ -58,6 +58,26 @@ def build_named(
   return build(f'{flag}_options', name, kind, options)
 
 
+def derives(what: str, base: type) -> Callable[[str, Any], None]:
+  """Returns a check for `build_named` that a class derives from another one and has its abstract methods.
+
+  Args:
+    what: What such a class is called, with its article: `a sampler`.
+    base: The class to derive from.
+  """
+  methods = sorted(getattr(base, '__abstractmethods__', ()))
+  needed = f'the method{"s" * (len(methods) > 1)} {" and ".join(methods)}'
+
+  def check(name: str, kind: Any) -> None:
+    if not issubclass(kind, base) or kind.__abstractmethods__:
+      raise ValueError(
+        f'Expected {what}, found {name!r}: derive it from {base.__name__} of {base.__module__.replace(".", "/")}.py '
+        f'and add {needed}.'
+      )
+
+  return check
+
+
 def _is_required(field: Any) -> bool:
   return field.init and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 

@@ -1,5 +1,6 @@
 """Tests of building a part from the options of a flag."""
 
+import abc
 import dataclasses
 
 from absl.testing import absltest
@@ -38,11 +39,41 @@ def _build(*options: str, kind: type = Part) -> object:
   return options_lib.build('--part_options', 'part', kind, options)
 
 
+class Base(abc.ABC):
+  """What parts derive from."""
+
+  @abc.abstractmethod
+  def start(self) -> None: ...
+
+  @abc.abstractmethod
+  def end(self) -> None: ...
+
+
+class Half(Base):
+  """A part that cannot end."""
+
+  def start(self) -> None: ...
+
+
+class Whole(Half):
+  def end(self) -> None: ...
+
+
 class OptionsTest(parameterized.TestCase):
   def test_values_have_their_types(self) -> None:
     self.assertEqual(_build('count=3'), Part(3))
     self.assertEqual(_build('share=1e-1', 'count=3', 'name=a=b', 'is_fast=True'), Part(3, 0.1, 'a=b', True))
     self.assertEqual(_build(kind=Plain), Plain())
+
+  def test_a_part_derives_and_has_the_methods(self) -> None:
+    check = options_lib.derives('a part', Base)
+    check('whole', Whole)
+    for kind in (Half, Plain):
+      message = (
+        r"Expected a part, found 'x': derive it from Base of .*options_test.py and add the methods end and start.$"
+      )
+      with self.assertRaisesRegex(ValueError, message):
+        check('x', kind)
 
   def test_a_part_that_a_flag_names(self) -> None:
     def check(name: str, kind: type) -> None:

@@ -8,6 +8,7 @@ from tff_tasks.compression import quantization
 
 QUANTIZATION = 'quantization'
 COMPRESSIONS: dict[str, type[base.Compression]] = {QUANTIZATION: quantization.Quantization}
+_CHECK = options_lib.derives('a compression', base.Compression)
 
 
 def build(name: str, options: Sequence[str], quantization_bits: int) -> base.Compression | None:
@@ -22,18 +23,10 @@ def build(name: str, options: Sequence[str], quantization_bits: int) -> base.Com
     ValueError: If there is no such compression, or its options are not these.
   """
   if name != QUANTIZATION:
-    return options_lib.build_named('--compression', name, COMPRESSIONS, _check_kind, options)
+    return options_lib.build_named('--compression', name, COMPRESSIONS, _CHECK, options)
   if options:
     raise ValueError(
       f'Expected no --compression_options with --compression={name}, found {", ".join(options)}: leave them out, and '
       'set --quantization_bits.'
     )
   return quantization.Quantization(quantization_bits) if quantization_bits else None
-
-
-def _check_kind(name: str, kind: type) -> None:
-  if not issubclass(kind, base.Compression) or kind.__abstractmethods__:
-    raise ValueError(
-      f'Expected a compression, found {name!r}: derive it from Compression of tff_tasks/compression/base.py and add '
-      'the method build.'
-    )

@@ -15,6 +15,7 @@ SAMPLERS: dict[str, type[base.Sampler]] = {
   'cyclic': cyclic.Cyclic,
   'min_separation': min_separation.MinSeparation,
 }
+_CHECK = options_lib.derives('a sampler', base.Sampler)
 
 
 def build(name: str, options: Sequence[str] = ()) -> base.Sampler:
@@ -27,12 +28,4 @@ def build(name: str, options: Sequence[str] = ()) -> base.Sampler:
   Raises:
     ValueError: If there is no such sampler, or its options are not these.
   """
-  return options_lib.build_named('--sampling', name, SAMPLERS, _check_kind, options)
-
-
-def _check_kind(name: str, kind: type) -> None:
-  if not issubclass(kind, base.Sampler) or kind.__abstractmethods__:
-    raise ValueError(
-      f'Expected a sampler, found {name!r}: derive it from Sampler of tff_tasks/population/samplers/base.py and add '
-      'the method cohort.'
-    )
+  return options_lib.build_named('--sampling', name, SAMPLERS, _CHECK, options)

@@ -11,6 +11,7 @@ MECHANISMS: dict[str, type[base.Mechanism]] = {
   'gaussian': gaussian.Gaussian,
   'bisr': bisr.Bisr,
 }
+_CHECK = options_lib.derives('a mechanism', base.Mechanism)
 
 
 def build(name: str, options: Sequence[str] = ()) -> base.Mechanism:
@@ -23,12 +24,4 @@ def build(name: str, options: Sequence[str] = ()) -> base.Mechanism:
   Raises:
     ValueError: If there is no such mechanism, or its options are not these.
   """
-  return options_lib.build_named('--mechanism', name, MECHANISMS, _check_kind, options)
-
-
-def _check_kind(name: str, kind: type) -> None:
-  if not issubclass(kind, base.Mechanism) or kind.__abstractmethods__:
-    raise ValueError(
-      f'Expected a mechanism, found {name!r}: derive it from Mechanism of tff_tasks/privacy/mechanisms/base.py and add '
-      'the methods event and source.'
-    )
+  return options_lib.build_named('--mechanism', name, MECHANISMS, _CHECK, options)
