@@ -11,6 +11,7 @@ from typing import Any
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from contracts import client_shards
 from contracts import released_model
 from tests.tff_tasks import fakes
 from tests.tff_tasks import scripted
@@ -29,6 +30,15 @@ def finished_run() -> tuple[str, str]:
   config = dataclasses.replace(fakes.CONFIG, output_dir=os.path.join(folder, 'run'))
   run_lib.train(config, shards, FLAGFILE, stream)
   return config.output_dir, stream.getvalue()
+
+
+def train_and_load(
+  shards: client_shards.ClientShards, output_dir: str, flagfile: str = '', **changes: Any
+) -> tuple[released_model.ReleasedModel, dict[str, Any]]:
+  """Trains the fakes' config with changes, really, and returns the released model and its ledger."""
+  config = dataclasses.replace(fakes.CONFIG, output_dir=output_dir, **changes)
+  run_lib.train(config, shards, flagfile, io.StringIO())
+  return released_model.load_with_ledger(output_dir)
 
 
 class RunsTestCase(parameterized.TestCase):

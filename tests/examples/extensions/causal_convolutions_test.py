@@ -1,7 +1,6 @@
 """Tests a task that is outside of the packages, as a user would write it: trained privately, evaluated, exported."""
 
 import dataclasses
-import io
 import json
 import os
 import pathlib
@@ -18,7 +17,7 @@ from examples.extensions import causal_convolutions
 from tests import layout
 from tests.tff_tasks import compiled_once
 from tests.tff_tasks import fakes
-from tff_tasks.training import run as run_lib
+from tests.tff_tasks import runs
 
 _NAME = 'examples.extensions.causal_convolutions:TASK'
 
@@ -32,10 +31,10 @@ class CausalConvolutionsTest(absltest.TestCase):
     self._flagfile = f'--shards_dir={self._shards.path}\n--task={_NAME}\n'
 
   def _train(self, name: str, flagfile: str = '', **changes: Any) -> released_model.ReleasedModel:
-    output_dir = str(self._folder / name)
-    config = dataclasses.replace(fakes.CONFIG, output_dir=output_dir, task=_NAME, seed=1, **changes)
-    run_lib.train(config, self._shards, flagfile or self._flagfile, io.StringIO())
-    return released_model.load(output_dir)
+    model, _ = runs.train_and_load(
+      self._shards, str(self._folder / name), flagfile or self._flagfile, task=_NAME, seed=1, **changes
+    )
+    return model
 
   def _run(self, program: str, *flags: str) -> tuple[int, str, str]:
     command = [sys.executable, '-m', program, f'--run_dir={self._folder / "run"}', *flags]

@@ -1,17 +1,15 @@
 """Tests a privacy mechanism that is outside of the packages, as a user would write it."""
 
 import dataclasses
-import io
 import os
 
 from absl.testing import absltest
 import numpy as np
 
-from contracts import released_model
 from tests.tff_tasks import fakes
+from tests.tff_tasks import runs
 from tests.tff_tasks.population.samplers import draws
 from tff_tasks.privacy import segments as segments_lib
-from tff_tasks.training import run as run_lib
 
 _NAME = 'examples.extensions.correlated_noise:CorrelatedNoise'
 _PLAN = dataclasses.replace(draws.private('min_separation', ('separation=4',)), mechanism=_NAME)
@@ -26,9 +24,9 @@ class CorrelatedNoiseTest(absltest.TestCase):
     folder = self.create_tempdir().full_path
     shards, weights = fakes.write_shards(os.path.join(folder, 'shards')), []
     for runtime in ('local', 'local', 'tff'):
-      config = dataclasses.replace(
-        fakes.CONFIG,
-        output_dir=os.path.join(folder, runtime),
+      model, ledger = runs.train_and_load(
+        shards,
+        os.path.join(folder, runtime),
         runtime=runtime,
         sampling='min_separation',
         sampling_options=['separation=2'],
@@ -37,10 +35,8 @@ class CorrelatedNoiseTest(absltest.TestCase):
         seed=1,
         mechanism_options=_options(1.0),
       )
-      run_lib.train(config, shards, '', io.StringIO())
-      model, ledger = released_model.load_with_ledger(config.output_dir)
       weights.append(model.weights)
-      os.remove(os.path.join(config.output_dir, 'secret/checkpoints/round_000004.ckpt'))
+      os.remove(os.path.join(folder, runtime, 'secret/checkpoints/round_000004.ckpt'))
     self.assertIn('Gaussian noise of which the next round takes back 100%', ledger['mechanism'])
     for first, resumed, theirs in zip(*weights, strict=True):
       np.testing.assert_array_equal(first, resumed)

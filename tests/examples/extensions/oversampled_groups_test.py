@@ -1,18 +1,15 @@
 """Tests a sampler that is outside of the packages, as a user would write it."""
 
-import dataclasses
-import io
 import os
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from contracts import released_model
 from tests.tff_tasks import fakes
+from tests.tff_tasks import runs
 from tests.tff_tasks.population.samplers import draws
 from tff_tasks.privacy import segments as segments_lib
-from tff_tasks.training import run as run_lib
 
 _NAME = 'examples.extensions.oversampled_groups:OversampledGroups'
 
@@ -22,9 +19,10 @@ class OversampledGroupsTest(parameterized.TestCase):
     folder = self.create_tempdir().full_path
     shards, weights = fakes.write_shards(os.path.join(folder, 'shards')), {}
     for runtime in ('local', 'tff'):
-      config = dataclasses.replace(
-        fakes.CONFIG,
-        output_dir=os.path.join(folder, runtime),
+      model, ledger = runs.train_and_load(
+        shards,
+        os.path.join(folder, runtime),
+        '--seed=1\n',
         runtime=runtime,
         sampling=_NAME,
         sampling_options=['share=0.5', 'factor=2.0'],
@@ -33,8 +31,6 @@ class OversampledGroupsTest(parameterized.TestCase):
         noise_multiplier=0.0,
         seed=1,
       )
-      run_lib.train(config, shards, '--seed=1\n', io.StringIO())
-      model, ledger = released_model.load_with_ledger(config.output_dir)
       weights[runtime] = model.weights
       self.assertStartsWith(ledger['sampling'], 'Poisson: 50% of 8 clients with probability 0.6667, others 0.3333')
     for ours, theirs in zip(weights['local'], weights['tff'], strict=True):

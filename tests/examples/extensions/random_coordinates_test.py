@@ -1,8 +1,6 @@
 """Tests a compression that is outside of the packages, as a user would write it."""
 
 import csv
-import dataclasses
-import io
 import os
 
 from absl.testing import absltest
@@ -10,11 +8,10 @@ from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
 
-from contracts import released_model
 from examples.extensions import random_coordinates
 from tests.tff_tasks import fakes
+from tests.tff_tasks import runs
 from tff_tasks.compression import base
-from tff_tasks.training import run as run_lib
 
 _NAME = 'examples.extensions.random_coordinates:RandomCoordinates'
 _SEED = tf.constant([5, 6])
@@ -30,9 +27,9 @@ class RandomCoordinatesTest(parameterized.TestCase):
     folder = self.create_tempdir().full_path
     shards, weights = fakes.write_shards(os.path.join(folder, 'shards')), []
     for runtime in ('local', 'tff'):
-      config = dataclasses.replace(
-        fakes.CONFIG,
-        output_dir=os.path.join(folder, runtime),
+      model, ledger = runs.train_and_load(
+        shards,
+        os.path.join(folder, runtime),
         runtime=runtime,
         compression=_NAME,
         compression_options=['share=0.5'],
@@ -40,10 +37,8 @@ class RandomCoordinatesTest(parameterized.TestCase):
         total_rounds=2,
         seed=1,
       )
-      run_lib.train(config, shards, '', io.StringIO())
-      model, ledger = released_model.load_with_ledger(config.output_dir)
       weights.append(model.weights)
-      with open(os.path.join(config.output_dir, 'operator/metrics.csv'), newline='') as file:
+      with open(os.path.join(folder, runtime, 'operator/metrics.csv'), newline='') as file:
         sent = [row['bytes_up_per_client'] for row in csv.DictReader(file)]
       size = sum(weight.size for weight in model.weights)
       self.assertEqual(sent, ['', *[str(-(-size // 2))] * 2])

@@ -1,7 +1,5 @@
 """Tests a runtime that is outside of the packages, as a user would write it."""
 
-import dataclasses
-import io
 import os
 from typing import Any
 
@@ -9,9 +7,8 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from contracts import released_model
 from tests.tff_tasks import fakes
-from tff_tasks.training import run as run_lib
+from tests.tff_tasks import runs
 
 _NAME = 'examples.extensions.timed_rounds:TimedRounds'
 
@@ -22,13 +19,13 @@ class TimedRoundsTest(parameterized.TestCase):
     folder = self.create_tempdir().full_path
     shards = fakes.write_shards(os.path.join(folder, 'shards'))
     times = os.path.join(folder, 'seconds.csv')
-    config = dataclasses.replace(fakes.CONFIG, seed=3, total_rounds=2, xla='no')
+    config: dict[str, Any] = {'seed': 3, 'total_rounds': 2, 'xla': 'no'}
     timed: dict[str, Any] = {'runtime': _NAME, 'runtime_options': [f'path={times}', f'inner={name}']}
     weights = []
     for run_dir, changes in {'plain': {'runtime': name}, 'timed': timed}.items():
-      own = dataclasses.replace(config, output_dir=os.path.join(folder, run_dir), **changes)
-      run_lib.train(own, shards, '--seed=3\n', io.StringIO())
-      weights.append(released_model.load(own.output_dir).weights)
+      path = os.path.join(folder, run_dir)
+      model, _ = runs.train_and_load(shards, path, '--seed=3\n', **config, **changes)
+      weights.append(model.weights)
     for one, other in zip(*weights, strict=True):
       np.testing.assert_array_equal(one, other)
     with open(times, encoding='utf-8') as file:
