@@ -4,7 +4,8 @@ Rows that are appended one after the other are the usual way to gather. They are
 has to be called for each row, and no row is copied more than once a round.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -39,8 +40,9 @@ def split(form: tff.backends.mapreduce.MapReduceForm) -> Accumulators:
   """Returns the leaves of the accumulator of a compiled process: `accumulate` and `merge` of its form are looked at."""
   accumulator_type, _ = form.accumulate.type_signature.parameter
   specs = tff_structures.specs(accumulator_type)
-  dependencies = graph_import.find_dependencies(form.accumulate)
-  appended = dict(_find_appended(form, len(specs)))
+  accumulate, merge = _Part.of(form.accumulate), _Part.of(form.merge)
+  dependencies = accumulate.dependencies
+  appended = dict(_find_appended(accumulate, merge, len(specs)))
   growing = {index for index, spec in enumerate(specs) if index not in appended and not spec.shape.is_fully_defined()}
   while True:
     # What is computed from a growing leaf, or is needed for one, cannot be computed without it.
@@ -55,62 +57,77 @@ def split(form: tff.backends.mapreduce.MapReduceForm) -> Accumulators:
   return Accumulators(fixed, appended, sorted(growing), sorted(gathered))
 
 
-def _find_appended(form: tff.backends.mapreduce.MapReduceForm, num_leaves: int) -> Iterator[tuple[int, int]]:
+@dataclasses.dataclass(frozen=True)
+class _Part:
+  """`accumulate` or `merge`, as a graph.
+
+  Attributes:
+    graph: The graph.
+    nodes: Its nodes by name.
+    dependencies: For each leaf of the result, the leaves of the parameter that it depends on.
+  """
+
+  graph: graph_import.Graph
+  nodes: Mapping[str, Any]
+  dependencies: Sequence[set[int]]
+
+  @classmethod
+  def of(cls, computation: tff.framework.ConcreteComputation) -> '_Part':
+    graph = graph_import.read_graph(computation)
+    nodes = {node.name: node for node in graph.graph_def.node}
+    return cls(graph, nodes, graph_import.find_dependencies(graph))
+
+  def find_concat(self, leaf: int) -> tuple[str, str]:
+    """Returns the names of the two tensors whose rows, one after the other, are a leaf of the result; or empty ones."""
+    node = self._node(self._origin(self.graph.results[leaf]))
+    if node.op != 'ConcatV2' or len(node.input) != 3 or self._constant(node.input[2]) != 0:
+      return '', ''
+    first, second = map(self._origin, node.input[:2])
+    return first, second
+
+  def find_row(self, name: str) -> int | None:
+    """Returns the leaf of the parameter that a tensor is, with one more axis in front."""
+    if not name:
+      return None
+    node = self._node(name)
+    is_row = node.op in _MAKE_A_ROW and (node.op != 'Pack' or len(node.input) == 1)
+    if node.op == 'StridedSlice':  # One index, which is a new axis.
+      attributes, strides = node.attr, self._node(node.input[3])
+      is_row = attributes['new_axis_mask'].i == 1 and not attributes['ellipsis_mask'].i
+      is_row = is_row and strides.attr['value'].tensor.tensor_shape.dim[0].size == 1
+    if not is_row:
+      return None
+    origin, parameters = self._origin(node.input[0]), self.graph.parameters
+    return parameters.index(origin) if origin in parameters else None
+
+  def is_used(self, leaf: int, parameters: set[int]) -> bool:
+    """Returns whether another leaf of the result than this one is computed from one of the parameters."""
+    return any(index != leaf and needed & parameters for index, needed in enumerate(self.dependencies))
+
+  def _node(self, reference: str) -> Any:
+    return self.nodes[reference.split(':')[0]]
+
+  def _origin(self, reference: str) -> str:
+    """Returns the name of the tensor that a reference is to, past nodes that change nothing."""
+    name = graph_import.tensor_name(reference)
+    node = self._node(name)
+    return self._origin(node.input[0]) if node.op == 'Identity' else name
+
+  def _constant(self, reference: str) -> Any:
+    node = self._node(self._origin(reference))
+    return tf.make_ndarray(node.attr['value'].tensor).tolist() if node.op == 'Const' else None
+
+
+def _find_appended(accumulate: _Part, merge: _Part, num_leaves: int) -> Iterator[tuple[int, int]]:
   """Yields the leaves of an accumulator to which `accumulate` appends a row, and the leaf that the row is."""
-  accumulate, merge = (graph_import.read_graph(part) for part in (form.accumulate, form.merge))
   for leaf in range(num_leaves):
     # The rows of the total come first, in both.
-    total, one_row = _find_concat(accumulate, leaf)
-    joined = _find_concat(merge, leaf)
-    row = _find_row(accumulate, one_row)
-    if total != accumulate.parameters[leaf] or row is None or row < num_leaves:
+    total, one_row = accumulate.find_concat(leaf)
+    row = accumulate.find_row(one_row)
+    if total != accumulate.graph.parameters[leaf] or row is None or row < num_leaves:
       continue
     other = leaf + num_leaves
-    is_used = _is_used(form.accumulate, leaf, {leaf}) or _is_used(form.merge, leaf, {leaf, other})
-    if joined == (merge.parameters[leaf], merge.parameters[other]) and not is_used:
+    is_joined = merge.find_concat(leaf) == (merge.graph.parameters[leaf], merge.graph.parameters[other])
+    is_used = accumulate.is_used(leaf, {leaf}) or merge.is_used(leaf, {leaf, other})
+    if is_joined and not is_used:
       yield leaf, row - num_leaves
-
-
-def _is_used(part: tff.framework.ConcreteComputation, leaf: int, parameters: set[int]) -> bool:
-  """Returns whether another leaf of the result than this one is computed from one of the parameters."""
-  dependencies = graph_import.find_dependencies(part)
-  return any(index != leaf and needed & parameters for index, needed in enumerate(dependencies))
-
-
-def _find_concat(graph: graph_import.Graph, leaf: int) -> tuple[str, str]:
-  """Returns the names of the two tensors whose rows, one after the other, are a leaf of a result; empty if none are."""
-  nodes = {node.name: node for node in graph.graph_def.node}
-  node = nodes[_origin(nodes, graph.results[leaf]).split(':')[0]]
-  if node.op != 'ConcatV2' or len(node.input) != 3 or _constant(nodes, node.input[2]) != 0:
-    return '', ''
-  first, second = (_origin(nodes, name) for name in node.input[:2])
-  return first, second
-
-
-def _find_row(graph: graph_import.Graph, name: str) -> int | None:
-  """Returns the leaf of the parameter that a tensor is, with one more axis in front."""
-  if not name:
-    return None
-  nodes = {node.name: node for node in graph.graph_def.node}
-  node = nodes[name.split(':')[0]]
-  is_row = node.op in _MAKE_A_ROW and (node.op != 'Pack' or len(node.input) == 1)
-  if node.op == 'StridedSlice':  # One index, which is a new axis.
-    attributes = node.attr
-    is_row = attributes['new_axis_mask'].i == 1 and not attributes['ellipsis_mask'].i
-    is_row = is_row and nodes[node.input[3].split(':')[0]].attr['value'].tensor.tensor_shape.dim[0].size == 1
-  if not is_row:
-    return None
-  origin = _origin(nodes, node.input[0])
-  return graph.parameters.index(origin) if origin in graph.parameters else None
-
-
-def _origin(nodes: Mapping[str, Any], reference: str) -> str:
-  """Returns the name of the tensor that a reference is to, past nodes that change nothing."""
-  name = graph_import.tensor_name(reference)
-  node = nodes[name.split(':')[0]]
-  return _origin(nodes, node.input[0]) if node.op == 'Identity' else name
-
-
-def _constant(nodes: Mapping[str, Any], reference: str) -> Any:
-  node = nodes[_origin(nodes, reference).split(':')[0]]
-  return tf.make_ndarray(node.attr['value'].tensor).tolist() if node.op == 'Const' else None

@@ -42,10 +42,11 @@ def import_computation(
   """
   graph_def, parameters, all_results = graph = read_graph(computation)
   chosen = range(len(all_results)) if results is None else results
-  needed = sorted(set().union(*map(_find_dependencies(graph).__getitem__, chosen)))
+  reached = set().union(*(_ancestors(graph, all_results[index]) for index in chosen))
+  needed = [index for index, name in enumerate(parameters) if name in reached]
   specs = [_spec(name, graph_def) for name in parameters]
   # What only led to the inputs that are cut off would still want to be fed. TensorFlow's `prune` copies op by op.
-  _keep(graph_def, set().union(*(_ancestors(graph, all_results[index]) for index in chosen)), set(parameters))
+  _keep(graph_def, reached, set(parameters))
   _make_function_names_unique(graph_def)
   _remove_dead_nodes(graph_def)
   _lower_loops(graph_def, not for_xla)
@@ -67,9 +68,10 @@ def import_computation(
   return lambda arguments: function(*(arguments[index] for index in needed))
 
 
-def find_dependencies(computation: tff.framework.ConcreteComputation) -> list[set[int]]:
+def find_dependencies(graph: Graph) -> list[set[int]]:
   """Returns, for each leaf of a computation's result, the leaves of its parameter that it depends on."""
-  return _find_dependencies(read_graph(computation))
+  indices = {name: index for index, name in enumerate(graph.parameters)}
+  return [{indices[name] for name in _ancestors(graph, result) if name in indices} for result in graph.results]
 
 
 def read_graph(computation: tff.framework.ConcreteComputation) -> Graph:
@@ -85,11 +87,6 @@ def read_graph(computation: tff.framework.ConcreteComputation) -> Graph:
   proto.tensorflow.graph_def.Unpack(graph_def)
   parameters = _tensor_names(proto.tensorflow.parameter, graph_def)
   return Graph(graph_def, parameters, _tensor_names(proto.tensorflow.result, graph_def))
-
-
-def _find_dependencies(graph: Graph) -> list[set[int]]:
-  indices = {name: index for index, name in enumerate(graph.parameters)}
-  return [{indices[name] for name in _ancestors(graph, result) if name in indices} for result in graph.results]
 
 
 def _ancestors(graph: Graph, result: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""Tests that whatever an encoding gives, what is sent stays within the bound that it states."""
+"""Tests that the integers that a client sends are within the bound of their encoding, whatever that encoding does."""
 
 import dataclasses
 from typing import Any

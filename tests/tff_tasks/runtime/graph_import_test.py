@@ -138,7 +138,7 @@ class ImportedTest(parameterized.TestCase):
   )
   def test_a_sequence_of_many_is_refused(self, read: Callable[[tf.data.Dataset], tf.Tensor], found: str) -> None:
     compute = tff.tensorflow.computation(read, tff.SequenceType(_Element(z=np.int32, a=np.float32)))
-    uses: list[Callable[[Any], Any]] = [graph_import.import_computation, graph_import.find_dependencies]
+    uses: list[Callable[[Any], Any]] = [graph_import.import_computation, graph_import.read_graph]
     for use in uses:
       with self.assertRaisesRegex(
         ValueError, f'^Expected a graph that reads one element of its sequence, found .*{found}'
@@ -168,7 +168,9 @@ class SomeResultsTest(parameterized.TestCase):
     self._results = [7, 3, 11.5, 4, 5, 0.5]
 
   def test_what_results_depend_on(self) -> None:
-    self.assertEqual(graph_import.find_dependencies(self._compute), [set(), {1}, {0, 2}, {4}, {1, 4}, {2}])
+    self.assertEqual(
+      graph_import.find_dependencies(graph_import.read_graph(self._compute)), [set(), {1}, {0, 2}, {4}, {1, 4}, {2}]
+    )
 
   def test_what_results_depend_on_through_control_inputs(self) -> None:
     @tff.tensorflow.computation(np.int32, np.int32, np.int32)
@@ -176,7 +178,7 @@ class SomeResultsTest(parameterized.TestCase):
       with tf.control_dependencies([tf.debugging.assert_less(one, 5)]):
         return other + 1
 
-    self.assertEqual(graph_import.find_dependencies(compute), [{0, 1}])
+    self.assertEqual(graph_import.find_dependencies(graph_import.read_graph(compute)), [{0, 1}])
 
   @parameterized.product(
     results=([0], [1], [2], [3, 1], [5, 4, 0], [], [0, 1, 2, 3, 4, 5], None), use_xla=(False, True)
@@ -184,7 +186,7 @@ class SomeResultsTest(parameterized.TestCase):
   def test_only_some_results(self, results: list[int] | None, use_xla: bool) -> None:
     imported = graph_import.import_computation(self._compute, use_xla, results)
     chosen = range(6) if results is None else results
-    dependencies = graph_import.find_dependencies(self._compute)
+    dependencies = graph_import.find_dependencies(graph_import.read_graph(self._compute))
     needed = set().union(*(dependencies[result] for result in chosen))
     # What is not needed is not looked at: it need not be there.
     arguments = [value if index in needed else None for index, value in enumerate(self._arguments)]
