@@ -6,6 +6,7 @@ from concurrent import futures
 import ctypes
 import itertools
 import os
+import threading
 from typing import TypeVar
 
 _T = TypeVar('_T')
@@ -35,6 +36,16 @@ class Workers:
     self.num_threads = len(os.sched_getaffinity(0)) if num_threads is None else num_threads
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
     self._pool = futures.ThreadPoolExecutor(self.num_threads, thread_name_prefix='worker')
+    # Not by the main thread: a signal that it gets while it starts one leaves a thread that the pool does not know, and
+    # the program waits for that for ever.
+    starter = threading.Thread(target=self._start_threads)
+    starter.start()
+    starter.join()
+
+  def _start_threads(self) -> None:
+    everyone = threading.Barrier(self.num_threads)
+    for _ in range(self.num_threads):
+      self._pool.submit(everyone.wait)
 
   def submit(self, task: Callable[[], _T]) -> 'futures.Future[_T]':
     """Lets a thread execute the task when one is free."""

@@ -137,6 +137,15 @@ class WorkersTest(parameterized.TestCase):
     self.assertTrue(waiting.cancelled())
     self.assertFalse([thread for thread in threading.enumerate() if thread.name.startswith('worker')])
 
+  def test_no_thread_is_started_while_tasks_are_submitted(self) -> None:
+    """What interrupts the main thread while it starts one leaves a thread that the program waits for at its end."""
+    before = set(threading.enumerate())
+    created = self._workers(3)
+    started = set(threading.enumerate()) - before
+    self.assertLen(started, 3)
+    self.assertEqual(list(created.in_order(lambda: 1 for _ in range(20))), [1] * 20)
+    self.assertEqual(set(threading.enumerate()) - before, started)
+
   def test_an_interrupt_ends_the_program(self) -> None:
     command = [sys.executable, '-c', _INTERRUPTED]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
