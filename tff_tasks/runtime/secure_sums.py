@@ -2,10 +2,11 @@
 
 What comes out is what a secure protocol would give. TFF's test backend has such a replacement too. It is not used: its
 modular sum takes the remainder at the end, which is wrong once the sum leaves the integer type, and it checks inputs
-with assertions, which XLA drops. Here every addition takes the remainder, and inputs that do not fit are counted.
+with assertions, which XLA drops. Here every addition takes the remainder, and inputs and sums that do not fit are
+counted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import functools
 from typing import Any
 
@@ -18,19 +19,20 @@ from tensorflow_federated.python.core.impl.computation import computation_impl
 from tff_tasks.runtime import tff_structures
 
 _PREFIX = b'federated_secure_'
-# How the second argument of each form limits inputs: they lie below this. A sum that is modular has the limit as well.
+# The largest input that the second argument of each form allows, int64, and whether the sum is modular: then it has the
+# same limit.
 _FORMS: dict[str, tuple[Callable[[tf.Tensor], tf.Tensor], bool]] = {
-  'federated_secure_modular_sum': (lambda modulus: modulus, True),
-  'federated_secure_sum': (lambda max_input: max_input + 1, False),
-  'federated_secure_sum_bitwidth': (lambda bits: tf.bitwise.left_shift(tf.ones([], tf.int64), bits), False),
+  'federated_secure_modular_sum': (lambda modulus: modulus - 1, True),
+  'federated_secure_sum': (lambda max_input: max_input, False),
+  'federated_secure_sum_bitwidth': (lambda bits: _largest_of(bits), False),
 }
 
 
 def make_plain(computation: tff.framework.ConcreteComputation) -> tff.framework.ConcreteComputation:
   """Returns a federated computation whose secure sums are plain sums.
 
-  An input that is negative or above the limit of its sum ends the round with an error. Of the inputs of a modular sum
-  TFF has taken the remainder before.
+  An input that is negative or above the limit of its sum ends the round with an error, and so does a sum that does not
+  fit its type. Of the inputs of a modular sum TFF has taken the remainder before.
   """
   if _PREFIX not in tff.framework.serialize_computation(computation).SerializeToString():
     return computation
@@ -41,6 +43,28 @@ def make_plain(computation: tff.framework.ConcreteComputation) -> tff.framework.
   return computation_impl.ConcreteComputation.from_building_block(block)
 
 
+def _largest_of(bits: tf.Tensor) -> tf.Tensor:
+  """Returns the largest number of so many bits, in int64."""
+  power = tf.bitwise.left_shift(tf.ones([], tf.int64), tf.clip_by_value(bits, 0, 62))
+  return tf.where(bits > 62, tf.int64.max, power - 1)
+
+
+def _add(
+  specs: Sequence[tf.TensorSpec], is_modular: bool, sums: Any, others: Any, limits: Any
+) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
+  """Returns sums of integers that are not negative, and how many of the sums do not fit their type."""
+  added, outside = [], tf.constant(0, tf.int64)
+  for one, other, most, spec in zip(sums, others, limits, specs, strict=True):
+    wide, more = tf.cast(one, tf.int64), tf.cast(other, tf.int64)
+    largest = min(spec.dtype.max, tf.int64.max)
+    # Compared before they are added: the sum may leave 64 bits.
+    left = (most if is_modular else largest) - more
+    total = tf.where(wide > left, wide - left - 1, wide + more)
+    outside += tf.math.count_nonzero(total > largest if is_modular else wide > left)
+    added.append(tf.cast(total, spec.dtype))
+  return tuple(added), outside
+
+
 def _build_sum(
   limit: Callable[[tf.Tensor], tf.Tensor], is_modular: bool, argument: building_blocks.ComputationBuildingBlock
 ) -> building_blocks.ComputationBuildingBlock:
@@ -48,11 +72,7 @@ def _build_sum(
   values_type, limit_type = argument.type_signature
   value_type = values_type.member
   specs = tff_structures.specs(value_type)
-
-  def add(sums: Any, others: Any, limits: Any) -> Any:
-    added = (tf.cast(one, tf.int64) + tf.cast(other, tf.int64) for one, other in zip(sums, others, strict=True))
-    added = (one % most for one, most in zip(added, limits, strict=True)) if is_modular else added
-    return tuple(tf.cast(one, spec.dtype) for one, spec in zip(added, specs, strict=True))
+  add = functools.partial(_add, specs, is_modular)
 
   @tff.tensorflow.computation(limit_type)
   def zero(limits: Any) -> Any:
@@ -68,18 +88,24 @@ def _build_sum(
     sums, limits, outside = total
     leaves = [tf.cast(one, tf.int64) for one in tff_structures.flatten(value, value_type)]
     for one, most in zip(leaves, limits, strict=True):
-      outside += tf.math.count_nonzero((one < 0) | (one >= most))
-    return add(sums, leaves, limits), limits, outside
+      outside += tf.math.count_nonzero((one < 0) | (one > most))
+    added, unfit = add(sums, leaves, limits)
+    return added, limits, outside + unfit
 
   @tff.tensorflow.computation(total_type, total_type)
   def merge(total: Any, other: Any) -> Any:
-    return add(total[0], other[0], total[1]), total[1], total[2] + other[2]
+    added, unfit = add(total[0], other[0], total[1])
+    return added, total[1], total[2] + other[2] + unfit
 
   @tff.tensorflow.computation(total_type)
   def report(total: Any) -> Any:
     sums, _, outside = total
     check = tf.debugging.Assert(
-      tf.equal(outside, 0), ['Expected integers within the limits of a secure sum, found so many others:', outside]
+      tf.equal(outside, 0),
+      [
+        'Expected integers within the limits of a secure sum, and sums that fit their type, found so many others:',
+        outside,
+      ],
     )
     with tf.control_dependencies([check]):
       return tff_structures.pack(map(tf.identity, sums), value_type)

@@ -18,6 +18,7 @@ from tff_tasks.runtime import secure_sums
 _CLIENTS = (1, 4, 6, 3, 5)
 # Close to the largest int32: the sum of two clients leaves the type.
 _MODULUS = 2**31 - 1
+_LARGEST = 2**63 - 1
 _SUMS: dict[str, Callable[[Any], Any]] = {
   'modular': lambda values: intrinsics.federated_secure_modular_sum(values, _MODULUS),
   'modular_by_leaf': lambda values: intrinsics.federated_secure_modular_sum(
@@ -25,6 +26,9 @@ _SUMS: dict[str, Callable[[Any], Any]] = {
   ),
   'max_input': lambda values: tff.federated_secure_sum(values, 2**30 - 1),
   'bits': lambda values: tff.federated_secure_sum_bitwidth(values, 30),
+  'largest_modulus': lambda values: intrinsics.federated_secure_modular_sum(values, _LARGEST),
+  'largest_max_input': lambda values: tff.federated_secure_sum(values, _LARGEST),
+  'most_bits': lambda values: tff.federated_secure_sum_bitwidth(values, 63),
 }
 
 
@@ -36,16 +40,18 @@ class _Integers(tff.aggregators.UnweightedAggregationFactory):
     form: A key of `_SUMS`.
     scale: The largest of the numbers.
     lift: What is added to all of them.
+    is_wide: Whether they are int64 instead of int32.
   """
 
   form: str
   scale: float
   lift: int = 0
+  is_wide: bool = False
 
   def create(self, value_type: tff.Type) -> tff.templates.AggregationProcess:
     @tff.tensorflow.computation(value_type)
     def make_integers(update: Any) -> Any:
-      large = tf.cast(tf.abs(update[0]) * self.scale, tf.int32) + self.lift
+      large = tf.cast(tf.abs(update[0]) * self.scale, tf.int64 if self.is_wide else tf.int32) + self.lift
       return collections.OrderedDict(large=large, small=large[0, 0] % 7)
 
     @tff.tensorflow.computation
@@ -96,6 +102,21 @@ class SecureSumsTest(drawn_updates.RoundsTestCase):
     (found,) = self.run_rounds(_Integers('modular_by_leaf', 0.0, -1), [_CLIENTS], runtime, use_xla)
     sums = found.result.metrics['aggregator']['factory']
     np.testing.assert_array_equal(sums['large'], np.full((3, 2), 5 * (_MODULUS - 1) % _MODULUS))
+
+  @parameterized.parameters(
+    ('largest_modulus', 5, 2**62, 5 * 2**62 % _LARGEST),
+    ('largest_max_input', 1, _LARGEST, _LARGEST),
+    ('most_bits', 5, _LARGEST // 5, _LARGEST // 5 * 5),
+  )
+  def test_sums_close_to_64_bits(self, form: str, clients: int, lift: int, expected: int) -> None:
+    (found,) = self.run_rounds(_Integers(form, 0.0, lift, is_wide=True), [_CLIENTS[:clients]])
+    sums = found.result.metrics['aggregator']['factory']
+    np.testing.assert_array_equal(sums['large'], np.full((3, 2), expected))
+
+  @parameterized.parameters(('bits', 2**29, False), ('largest_max_input', 2**62, True))
+  def test_sums_that_do_not_fit_their_type_end_the_round(self, form: str, lift: int, is_wide: bool) -> None:
+    with self.assertRaisesRegex(Exception, 'sums that fit their type, found so many others'):
+      self.run_rounds(_Integers(form, 0.0, lift, is_wide), [_CLIENTS])
 
   @parameterized.parameters(*drawn_updates.RUNTIMES[:2])
   def test_aggregator_of_tff(self, runtime: str, use_xla: bool | None) -> None:
