@@ -18,7 +18,7 @@ FLAGS = [
     'gaussian',
     f'What noise is added to the sum of updates: {", ".join(mechanisms.MECHANISMS)}, or one of your own as '
     'package.module:attribute (docs/extend.md). gaussian: independent in each round. bisr: correlated, so that later '
-    'rounds take back a part of it; for --sampling=min_separation and cyclic.',
+    'rounds take back a part of it; for --sampling=min_separation, cyclic, or one of your own with a min_gap.',
   ),
   flags.DEFINE_list('mechanism_options', [], 'Options of the mechanism, such as bandwidth=4 for bisr.'),
   flags.DEFINE_float(

@@ -58,7 +58,8 @@ class Releases:
       entries |= personalization.to_ledger(self.on_device)
       entries['releases'].append(_MEASURED_ON_DEVICE)
     entries['not_covered'] += [
-      f'the rounds that the run {run_id} goes through after this one branched from it: their epsilon adds up'
+      f'the rounds that the run {run_id} goes through after this one branched from it: the epsilon of its own ledger, '
+      'of all its rounds, adds up'
       for run_id in history.parents
     ]
     released_model.save(model, run_directory.finite(entries), self.config.output_dir)

@@ -92,7 +92,9 @@ class ReleasesTest(absltest.TestCase):
     segments = [segments_lib.Segment(fakes.PLAN, 3), segments_lib.Segment(other, 1)]
     self.assertEqual((ledger['epsilon'], ledger['rounds']), (segments_lib.epsilon_of(segments), 4))
     self.assertIn(
-      f'the rounds that the run {parent.run[0]} goes through after this one branched', ' '.join(ledger['not_covered'])
+      f'the rounds that the run {parent.run[0]} goes through after this one branched from it: the epsilon of its own '
+      'ledger, of all its rounds, adds up',
+      ledger['not_covered'],
     )
 
   def test_a_branch_of_a_run_without_a_promise_has_none(self) -> None:

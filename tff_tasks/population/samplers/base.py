@@ -115,9 +115,10 @@ class Sampler(abc.ABC):
     return rounds
 
   def min_gap(self, size: Size) -> int | None:
-    """Returns the fewest rounds from one that has a client to the next one that may have it, within one secret.
+    """Returns the smallest difference of the numbers of two rounds that may have the same client, within one secret.
 
-    None if a client may take part in any round, as often as it happens. Correlated noise needs a bound.
+    1: consecutive rounds may. None if a client may take part in any round, as often as it happens. Correlated noise
+    needs a bound.
     """
     return None
 

@@ -25,7 +25,7 @@ class MinSeparation(base.Sampler):
   Groups are made by coins, so that no client's group depends on another client; they are about of one size.
 
   Attributes:
-    separation: The fewest rounds from one that has a client to the next one that may have it, within one secret.
+    separation: The smallest difference of the numbers of two rounds that may have the same client, within one secret.
   """
 
   separation: int

@@ -90,7 +90,10 @@ class Rounds(NamedTuple):
 
   @property
   def min_gap(self) -> int | None:
-    """The fewest rounds from one that has a client to the next one that may have it; None: no rule keeps them apart."""
+    """The smallest difference of the numbers of two rounds that may have the same client.
+
+    1: consecutive rounds may. None: no rule keeps them apart.
+    """
     return self.sampler.min_gap(self.size)
 
   @property

@@ -35,7 +35,8 @@ def event(coefficients: Sequence[float], noise_multiplier: float, rounds: base.R
     rounds: The rounds.
 
   Raises:
-    ValueError: If the sampler lets a client take part in every round, or the coefficients have no such proof.
+    ValueError: If the sampler lets a client take part in every round or gives a bound below 1, or the coefficients have
+      no such proof.
   """
   gap = rounds.min_gap
   if gap is None:
@@ -46,6 +47,12 @@ def event(coefficients: Sequence[float], noise_multiplier: float, rounds: base.R
     )
   if not rounds.number:
     return dp_accounting.NoOpDpEvent()
+  for method, found in (('min_gap', gap), ('most_rounds', rounds.participations)):
+    if found < 1:
+      raise ValueError(
+        f'Expected at least 1 from {method} of the sampler {type(rounds.sampler).__name__}, found {found}: correct it '
+        '(docs/extend.md).'
+      )
   return dp_accounting.GaussianDpEvent(
     noise_multiplier / sensitivity(tuple(coefficients), rounds.number, rounds.participations, gap)
   )
@@ -59,7 +66,7 @@ def sensitivity(coefficients: tuple[float, ...], rounds: int, participations: in
     coefficients: The first column of C^-1, without the zeros that follow.
     rounds: The rows of C.
     participations: The most rounds that have the client.
-    gap: The fewest rounds from one of them to the next.
+    gap: The smallest difference of the numbers of two of them; 1: they may be consecutive.
 
   Raises:
     ValueError: If the coefficients of C are negative or grow.

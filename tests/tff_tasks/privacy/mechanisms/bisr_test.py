@@ -1,5 +1,6 @@
 """Tests BISR against its definition: the square root, the noise of rounds, and epsilon in closed form."""
 
+from collections.abc import Sequence
 import dataclasses
 import math
 import os
@@ -14,6 +15,7 @@ from scipy import optimize
 from scipy import special
 
 from tests.tff_tasks import runs
+from tff_tasks.population.samplers import base
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.privacy import segments as segments_lib
 from tff_tasks.privacy.mechanisms import bisr
@@ -31,6 +33,20 @@ _PLAN = plan_lib.PrivacyPlan(
   mechanism='bisr',
   mechanism_options=('bandwidth=4',),
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class EveryFifth(base.Sampler):
+  """Everyone, in every fifth round."""
+
+  def cohort(self, draw: base.Draw) -> np.ndarray:
+    return np.arange(0 if draw.step % 5 else draw.size.population)
+
+  def most_rounds(self, size: base.Size, rounds: int) -> int:
+    return -(-rounds // 5)
+
+  def min_gap(self, size: base.Size) -> int:
+    return 5
 
 
 def _matrix(coefficients: tuple[float, ...], rounds: int) -> np.ndarray:
@@ -60,15 +76,26 @@ class BisrTest(parameterized.TestCase):
     self.assertEqual(coefficients[:5], (1.0, -1 / 2, -1 / 8, -1 / 16, -5 / 128))
     np.testing.assert_allclose(np.convolve(coefficients, coefficients)[:9], [1, -1, *[0] * 7], atol=1e-15)
 
-  @parameterized.parameters((1, 5, 5, 1), (4, 40, 8, 5), (16, 40, 8, 5))
-  def test_epsilon_is_that_of_a_gaussian_on_the_matrix(self, bandwidth: int, rounds: int, most: int, gap: int) -> None:
+  @parameterized.parameters(
+    (1, 'cyclic', (), (0, 1, 2, 3)),  # A new order in each epoch of 10 rounds: consecutive rounds may have a client.
+    (4, 'cyclic', (), (0, 1, 2, 3)),
+    (4, 'min_separation', ('separation=5',), range(0, 40, 5)),
+    (16, 'min_separation', ('separation=5',), range(0, 40, 5)),
+  )
+  def test_epsilon_is_that_of_a_gaussian_on_the_matrix(
+    self, bandwidth: int, sampling: str, options: tuple[str, ...], worst: Sequence[int]
+  ) -> None:
     plan = dataclasses.replace(
-      _PLAN, mechanism_options=(f'bandwidth={bandwidth}',), sampling_options=(f'separation={max(gap, 2)}',)
+      _PLAN, mechanism_options=(f'bandwidth={bandwidth}',), sampling=sampling, sampling_options=options
     )
-    columns = np.linalg.inv(_matrix(bisr.Bisr(bandwidth).coefficients, rounds))[:, :: max(gap, 2)]
+    columns = np.linalg.inv(_matrix(bisr.Bisr(bandwidth).coefficients, 40))[:, list(worst)]
     expected = _gaussian_epsilon(float(4.0 / np.linalg.norm(columns.sum(axis=1))), 1e-5)
-    self.assertBetween(_epsilon(plan, rounds), expected - 1e-6, expected * 1.001)
-    self.assertLessEqual(columns.shape[1], most)
+    self.assertBetween(_epsilon(plan, 40), expected - 1e-6, expected * 1.001)
+
+  def test_takes_any_sampler_with_a_smallest_gap(self) -> None:
+    """One of the user's own costs what the built-in one with the same bounds costs."""
+    own = dataclasses.replace(_PLAN, sampling=f'{__name__}:EveryFifth', sampling_options=())
+    self.assertEqual(_epsilon(own, 40), _epsilon(_PLAN, 40))
 
   def test_one_draw_is_independent_noise_without_amplification(self) -> None:
     plan = dataclasses.replace(_PLAN, mechanism_options=('bandwidth=1',))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import itertools
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -89,6 +90,12 @@ class EventTest(parameterized.TestCase):
   def test_refuses_a_sampler_that_bounds_nothing(self, sampler: samplers_base.Sampler) -> None:
     with self.assertRaisesRegex(ValueError, 'Expected a sampler that bounds how often .*--sampling=min_separation'):
       toeplitz.event((1.0, -0.5), 2.0, base.Rounds(4, sampler, _SIZE))
+
+  @parameterized.parameters(('min_gap', 0), ('min_gap', -1), ('most_rounds', 0))
+  def test_refuses_bounds_below_1(self, method: str, found: int) -> None:
+    message = f'Expected at least 1 from {method} of the sampler Cyclic, found {found}: correct it'
+    with mock.patch.object(cyclic.Cyclic, method, return_value=found), self.assertRaisesRegex(ValueError, message):
+      toeplitz.event((1.0, -0.5), 2.0, base.Rounds(4, cyclic.Cyclic(), _SIZE))
 
 
 if __name__ == '__main__':
