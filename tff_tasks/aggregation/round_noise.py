@@ -47,7 +47,8 @@ class RoundNoise:
     aggregator[NOISE] = self._check(self._source.draw(round_number))
     return state._replace(aggregator=aggregator)
 
-  def _check(self, noise: np.ndarray) -> np.ndarray:
+  def _check(self, drawn: Any) -> np.ndarray:
+    noise = np.asarray(drawn)
     if noise.dtype != np.int64 or noise.shape != (self._size,):
       raise ValueError(
         f'Expected int64 noise of shape ({self._size},) from --mechanism={self._name}, found {noise.dtype} of shape '

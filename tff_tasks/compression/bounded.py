@@ -73,7 +73,7 @@ class Bounded(base.Encoding):
 
   def encode(self, vector: tf.Tensor, rotation_seed: tf.Tensor, rounding_seed: tf.Tensor) -> tf.Tensor:
     """Returns int32 `[encoded_size]`: what the encoding gives, or zeros if that exceeds its bound."""
-    levels = self.inner.encode(vector, rotation_seed, rounding_seed)
+    levels = tf.convert_to_tensor(self.inner.encode(vector, rotation_seed, rounding_seed))
     if not levels.dtype.is_integer:
       raise ValueError(f'Expected integers from --compression={self.name}, found {levels.dtype.name}: cast them.')
     levels = tf.cast(tf.ensure_shape(levels, [self.encoded_size]), tf.int64)

@@ -170,9 +170,21 @@ class PrivacyPlan:
   def codec(self, dimension: int) -> compression_base.Encoding | None:
     """Returns how updates of that many coordinates become integers, or None if they stay floats: without noise only.
 
+    It is built once, so that noise, ledger and graph have the same one, whatever a compression of the user's own does.
+
     Raises:
       ValueError: If a compression of the user's own cannot encode them, or sums of its integers do not fit 32 bits.
     """
+    if dimension not in self._codecs:
+      self._codecs[dimension] = self._build_codec(dimension)
+    return self._codecs[dimension]
+
+  @functools.cached_property
+  def _codecs(self) -> dict[int, compression_base.Encoding | None]:
+    """By the number of coordinates."""
+    return {}
+
+  def _build_codec(self, dimension: int) -> compression_base.Encoding | None:
     if self.clip_norm is None:
       return None
     if self.upload is None:

@@ -68,6 +68,17 @@ class RoundNoiseTest(parameterized.TestCase):
       with self.assertRaisesRegex(ValueError, f'Expected int64 noise of shape .50,. from .*, found {message}'):
         drawn.add(1, _State({'round': np.int32(0)}))
 
+  @parameterized.parameters(([0] * 50, ''), ([0.5] * 50, 'float64 of shape .50'), (None, 'object of shape ..'))
+  def test_a_list_of_integers_is_noise(self, given: Any, message: str) -> None:
+    with mock.patch.object(gaussian.Gaussian, 'source', return_value=mock.Mock(draw=lambda round_number: given)):
+      drawn = round_noise.RoundNoise(dataclasses.replace(_NOISED, quantization_bits=0), 50, _SECRET)
+    state = _State({'round': np.int32(0)})
+    if message:
+      with self.assertRaisesRegex(ValueError, f'Expected int64 noise of shape .50,. from .*, found {message}'):
+        drawn.add(1, state)
+    else:
+      np.testing.assert_array_equal(drawn.add(1, state).aggregator['noise'], np.zeros(50, np.int64))
+
   def test_a_plan_without_noise_leaves_the_state_alone(self) -> None:
     state = _State({'round': np.int32(1)})
     self.assertIs(round_noise.RoundNoise(_CLIPPED, 50, _SECRET).add(9, state), state)

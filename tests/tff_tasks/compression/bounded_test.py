@@ -2,6 +2,7 @@
 
 import dataclasses
 from typing import Any
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -55,6 +56,14 @@ class BoundedTest(parameterized.TestCase):
   @parameterized.parameters((3, 5), (0, -6), (_LARGEST, _LARGEST), (-(2**31), 0))
   def test_what_exceeds_it_becomes_zeros(self, *given: int) -> None:
     self.assertEqual(_encode(Liar(given)), [0, 0])
+
+  def test_arrays_and_lists_are_tensors(self) -> None:
+    for given, expected in ((np.array([3, 4]), [3, 4]), ([3, 4], [3, 4]), ([3, 5], [0, 0])):
+      with mock.patch.object(Liar, 'encode', return_value=given):
+        self.assertEqual(_encode(Liar()), expected)
+    message = 'Expected integers from --compression=own, found float32: cast them'
+    with mock.patch.object(Liar, 'encode', return_value=[0.5, 0.5]), self.assertRaisesRegex(ValueError, message):
+      _encode(Liar())
 
   def test_squares_beyond_64_bits_exceed_it(self) -> None:
     """2**63 squared 2 times over is 0 in 64 bits."""

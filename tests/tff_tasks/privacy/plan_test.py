@@ -64,6 +64,12 @@ class PrivacyPlanTest(parameterized.TestCase):
     event = dp_accounting.SelfComposedDpEvent(kinds[sampling], rounds)
     self.assertEqual(_epsilon(plan, rounds), accountant.epsilon([event], 1e-4))
 
+  def test_an_encoding_is_built_once(self) -> None:
+    """So noise, ledger and graph have the same one, even of a compression that builds another one each time."""
+    for plan in (_PLAN, dataclasses.replace(_PLAN, quantization_bits=0)):
+      self.assertIs(plan.codec(50), plan.codec(50))
+      self.assertNotEqual(plan.codec(60), plan.codec(50))
+
   def test_noise_is_for_the_bound_after_rounding(self) -> None:
     plan = dataclasses.replace(_PLAN, quantization_bits=4)
     bound = codec_lib.Codec(20_000, 0.3, 4).norm_bound
