@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 import difflib
 import importlib
-import importlib.machinery
 import importlib.util
 import re
 import sys
-import traceback
 from typing import Any
 
 from common import suggestions
@@ -36,11 +34,10 @@ def find(what: str, name: str, built_in: Mapping[str, Any]) -> Any:
   try:
     module = importlib.import_module(module_name)
   except (ImportError, SyntaxError) as error:
-    if isinstance(error, ModuleNotFoundError) and f'{module_name}.'.startswith(f'{error.name}.'):
-      remedy = f'write "{FORM}", and start from the folder that holds the package; built in are {", ".join(built_in)}.'
-    else:
-      remedy = f'correct {_place(error, module_name)}.'
-    raise ValueError(f'Expected {what} that can be imported, found {name!r} ({_describe(error)}): {remedy}') from error
+    raise ValueError(
+      f'Expected {what} that can be imported, found {name!r} ({error}): write "{FORM}", and start from the folder '
+      f'that holds the package; built in are {", ".join(built_in)}.'
+    ) from error
   if not hasattr(module, attribute):
     near = difflib.get_close_matches(attribute, vars(module), n=1)
     remedy = f'did you mean {module_name}:{near[0]}?' if near else f'define {attribute} there.'
@@ -49,25 +46,17 @@ def find(what: str, name: str, built_in: Mapping[str, Any]) -> Any:
 
 
 def find_file(name: str) -> str | None:
-  """Returns the file with the code of a part; None for a built-in part or one that is not found.
-
-  Neither the code of the part nor that of its packages is run.
-  """
+  """Returns the file with the code of a part, which is not run; None for a built-in part or one that is not found."""
   module, is_own, _ = name.partition(':')
   if not is_own:
     return None
   if module in sys.modules:
     return getattr(sys.modules[module], '__file__', None)
-  package, *rest = module.split('.')
   try:
-    spec = importlib.util.find_spec(package)
-  except ValueError:  # Of an empty name, or a module that was not loaded from a file.
+    spec = importlib.util.find_spec(module)
+  except (ImportError, ValueError):
     return None
-  for part in rest:
-    # `importlib.util.find_spec` of a dotted name would run the code of the packages.
-    folders = list(spec.submodule_search_locations or ()) if spec else []
-    spec = importlib.machinery.PathFinder.find_spec(part, folders)
-  return spec.origin if spec and spec.has_location else None
+  return spec.origin if spec else None
 
 
 def check_dataclass(name: str, found: Any) -> None:
@@ -76,27 +65,9 @@ def check_dataclass(name: str, found: Any) -> None:
   Raises:
     ValueError: If it is not.
   """
-  if not isinstance(found, type):
-    raise ValueError(
-      f'Expected a frozen dataclass, found {name!r} of type {type(found).__name__}, which is no class: name a class.'
-    )
   parameters = getattr(found, '__dataclass_params__', None)
-  if not parameters or not parameters.frozen:
+  if not isinstance(found, type) or not parameters or not parameters.frozen:
     raise ValueError(f'Expected a frozen dataclass, found {name!r}: add @dataclasses.dataclass(frozen=True) to it.')
-
-
-def _describe(error: ImportError | SyntaxError) -> str:
-  return error.msg if isinstance(error, SyntaxError) else ' '.join(str(error).split())
-
-
-def _place(error: ImportError | SyntaxError, module: str) -> str:
-  """Returns the file and line that could not be imported: of code that was found, but is wrong."""
-  if isinstance(error, SyntaxError):
-    path, line = error.filename, error.lineno
-  else:
-    frames = traceback.extract_tb(error.__traceback__)
-    path, line = next((frame.filename, frame.lineno) for frame in reversed(frames) if frame.filename[:1] != '<')
-  return f'{path}, line {line}' if path and line else find_file(f'{module}:') or module
 
 
 def _remedy(name: str, built_in: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import math
 import tensorflow as tf
 
 from tff_tasks.compression import base
+from tff_tasks.compression import codec
 
 _MOST = 127  # The largest integer that is sent.
 
@@ -61,12 +62,12 @@ class _Part(base.Encoding):
 
   def encode(self, vector: tf.Tensor, rotation_seed: tf.Tensor, rounding_seed: tf.Tensor) -> tf.Tensor:
     chosen = tf.gather(vector, self._indices(rotation_seed)) * (_MOST / self.clip_norm)
-    return tf.cast(tf.floor(chosen + tf.random.stateless_uniform([self.size], rounding_seed)), tf.int32)
+    return tf.cast(tf.floor(chosen + codec.uniform(rounding_seed, self.size)), tf.int32)
 
   def decode(self, levels: tf.Tensor, rotation_seed: tf.Tensor) -> tf.Tensor:
     values = tf.cast(levels, tf.float64) * self.step
     return tf.scatter_nd(self._indices(rotation_seed)[:, tf.newaxis], values, [self.dimension])
 
   def _indices(self, seed: tf.Tensor) -> tf.Tensor:
-    order = tf.random.stateless_uniform([self.dimension], seed, None, None, tf.int32)
+    order = tf.random.stateless_uniform([self.dimension], seed, None, None, tf.int32, alg='philox')
     return tf.argsort(order, stable=True)[: self.size]

@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import importlib
 import sys
 from unittest import mock
 
@@ -37,19 +36,6 @@ class FindTest(parameterized.TestCase):
     for name in ('not_there_at_all:PART', 'not_there_at_all.below:PART', ':PART'):
       self.assertIsNone(loading.find_file(name))
 
-  def test_no_code_is_run_to_find_a_file(self) -> None:
-    folder = self.create_tempdir()
-    folder.create_file('outer_part/__init__.py', 'raise KeyError')
-    folder.create_file('outer_part/inner/__init__.py', 'raise KeyError')
-    path = folder.create_file('outer_part/inner/leaf.py', 'raise KeyError').full_path
-    spaced = folder.create_file('outer_space/inner/leaf.py').full_path  # No __init__.py: namespace packages.
-    self.enterContext(mock.patch.object(sys, 'path', [*sys.path, folder.full_path]))
-    self.assertEqual(loading.find_file('outer_part.inner.leaf:PART'), path)
-    self.assertEqual(loading.find_file('outer_space.inner.leaf:PART'), spaced)
-    for name in ('outer_part.inner.leaf.more:PART', 'outer_part.other.leaf:PART', 'outer_space.inner:PART'):
-      self.assertIsNone(loading.find_file(name))
-    self.assertNotIn('outer_part', sys.modules)
-
   @parameterized.parameters(
     ('secnd', "Expected --part to be one of first, second, found 'secnd': did you mean second[?]"),
     ('', 'one of first, second, found \'\': write "package.module:attribute" for'),
@@ -63,40 +49,17 @@ class FindTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, message):
       loading.find('--part', name, _BUILT_IN)
 
-  @parameterized.parameters(
-    ('X = 1\ndef (\n', r'\(invalid syntax\): correct {path}, line 2\.$'),
-    ('X = "\0"\n', r'null bytes\): correct {path}\.$'),
-    ('X = 1\nimport not_there\n', r"\(No module named 'not_there'\): correct {path}, line 2\.$"),
-    ('X = 1\nfrom collections import zzz\n', r"cannot import name 'zzz' .*: correct {path}, line 2\.$"),
-  )
-  def test_a_module_with_a_mistake_in_it_is_refused(self, code: str, message: str) -> None:
+  def test_a_module_with_a_mistake_in_it_is_refused(self) -> None:
     folder = self.create_tempdir()
-    file = folder.create_file('broken_part.py', code)
-    self.enterContext(mock.patch.object(sys, 'path', [folder.full_path, *sys.path]))
-    self.enterContext(mock.patch.object(sys, 'dont_write_bytecode', True))
-    self.enterContext(mock.patch.dict(sys.modules))
-    with self.assertRaisesRegex(
-      ValueError,
-      "^Expected --part that can be imported, found 'broken_part:PART' .*" + message.format(path=file.full_path),
-    ):
-      loading.find('--part', 'broken_part:PART', _BUILT_IN)
-    file.write_text('PART = 3\n')
-    importlib.invalidate_caches()
-    self.assertEqual(loading.find('--part', 'broken_part:PART', _BUILT_IN), 3)
+    folder.create_file('broken_part.py', 'def (')
+    with absltest.mock.patch('sys.path', [folder.full_path]), self.assertRaisesRegex(ValueError, 'invalid syntax'):
+      loading.find('--part', 'broken_part:Part', _BUILT_IN)
 
 
 class CheckDataclassTest(parameterized.TestCase):
-  @parameterized.parameters(Mutable, int)
-  def test_refuses_other_classes(self, found: object) -> None:
+  @parameterized.parameters(Mutable, int, 3, dataclasses.replace)
+  def test_refuses_others(self, found: object) -> None:
     with self.assertRaisesRegex(ValueError, "Expected a frozen dataclass, found 'x': add @dataclasses"):
-      loading.check_dataclass('x', found)
-    loading.check_dataclass('x', dataclasses.make_dataclass('Other', (), frozen=True))
-
-  @parameterized.parameters((3, 'int'), (dataclasses, 'module'), (dataclasses.replace, 'function'))
-  def test_refuses_what_is_no_class(self, found: object, kind: str) -> None:
-    with self.assertRaisesRegex(
-      ValueError, f"a frozen dataclass, found 'x' of type {kind}, which is no class: name a class"
-    ):
       loading.check_dataclass('x', found)
 
 

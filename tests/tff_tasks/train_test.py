@@ -213,7 +213,7 @@ class MainTest(parameterized.TestCase):
   def test_one_of_the_users_own_is_refused_in_one_line(self, flag: str) -> None:
     done = self._main(**{flag: 'json:dumps'})
     self.assertEqual((done.returncode, done.stdout), (2, ''))
-    self.assertRegex(done.stderr, "^error: Expected a frozen dataclass, found 'json:dumps' of type function, .*\n$")
+    self.assertRegex(done.stderr, "^error: Expected a frozen dataclass, found 'json:dumps': .*\n$")
 
   def test_the_flags_of_the_run_start_the_same_run(self) -> None:
     started = json.loads(self._main(noise_multiplier=None, target_epsilon=0.1, seed=-3, delta=1e-12, **_PROX).stdout)

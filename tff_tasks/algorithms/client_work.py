@@ -44,8 +44,8 @@ def dataset_type(schema: schema_lib.Schema, memory_size: int = 0) -> tff.Sequenc
 def build_parts(context: base.Context, algorithm: local_algorithm.LocalAlgorithm) -> base.Parts:
   """Builds the parts of an algorithm whose clients train locally.
 
-  The weight of an update is the number of examples. The measurements are sums over the cohort, less the clients whose
-  loss is not finite, and what the clients keep, if anything. The state is `(round, shared)`.
+  The weight of an update is `LocalAlgorithm.num_examples`. The measurements are sums over the cohort, less the clients
+  whose loss is not finite, and what the clients keep, if anything. The state is `(round, shared)`.
   """
   memory_size = algorithm.memory_size(context)
   data_type = dataset_type(context.schema, memory_size)
@@ -123,7 +123,7 @@ def _train(
       f'{memory.shape} in what finish returns: change either of them.'
     )
   measured = {name: tf.where(tf.math.is_finite(sums.loss), value, 0.0) for name, value in sums._asdict().items()}
-  result = tff.learning.templates.ClientResult(update, tf.cast(dataset.num_examples, tf.float32))
+  result = tff.learning.templates.ClientResult(update, tf.cast(algorithm.num_examples(client), tf.float32))
   row = client_report.ClientMemory(dataset.index, dataset.memory if memory is None else memory)
   return result, collections.OrderedDict(measured), extra, row
 

@@ -80,6 +80,11 @@ class FedRecon(local_algorithm.LocalAlgorithm):
     weights, _ = self._reconstruction(first).run(client.initial, self._local_indices(context))
     return second.run(weights, self._global_indices(context))
 
+  def num_examples(self, client: local_algorithm.Client) -> Any:
+    """Returns the number of examples of the second stage: nothing of the first one is in the update."""
+    number = client.dataset.num_examples
+    return number - number // 2 if self.split else number
+
   def finish(self, client: local_algorithm.Client, trained: local_algorithm.Weights) -> local_algorithm.Update:
     moved = local_algorithm.subtract(client.initial, trained)
     return local_algorithm.Update(tuple(moved[index] for index in self._global_indices(client.context)))

@@ -121,6 +121,10 @@ class LocalAlgorithm:
     """Returns the weights after the steps of the client, and what they measured (`task.Sums`)."""
     return sgd.run(client.initial)
 
+  def num_examples(self, client: Client) -> Any:
+    """Returns the number of examples that the update was trained on: its weight with `--weighting=examples`."""
+    return client.dataset.num_examples
+
   def finish(self, client: Client, trained: Weights) -> Update:
     """Returns what the client makes of its round, whose steps led to `trained`."""
     return Update(subtract(client.initial, trained))

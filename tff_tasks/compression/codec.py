@@ -103,7 +103,7 @@ class Codec(base.Encoding):
 
     def draw(attempt: tf.Tensor) -> tf.Tensor:
       seed = tf.random.experimental.stateless_fold_in(rounding_seed, attempt, alg='philox')
-      drawn = tf.cast(tf.floor(scaled + _uniform(seed, self.encoded_size)), tf.int32)
+      drawn = tf.cast(tf.floor(scaled + uniform(seed, self.encoded_size)), tf.int32)
       return tf.minimum(drawn, self.max_level)  # float32 can round the largest level up to the next.
 
     attempt, levels = tf.while_loop(
@@ -145,7 +145,7 @@ class Codec(base.Encoding):
     return tf.reshape(cube, [-1])
 
 
-def _uniform(seed: tf.Tensor, size: int) -> tf.Tensor:
+def uniform(seed: tf.Tensor, size: int) -> tf.Tensor:
   """Returns float32 `[size]` in [0, 1), the same with and without XLA, which turn bits into floats differently."""
   bits = tf.random.stateless_uniform([size], seed, None, None, tf.uint32, alg='philox')
   return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24

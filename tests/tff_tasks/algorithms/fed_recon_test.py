@@ -62,7 +62,11 @@ def _run_reference(toy: algorithm_reference.Toy, algorithm: fed_recon.FedRecon) 
   return weights
 
 
-def _run_tffs(toy: algorithm_reference.Toy, algorithm: fed_recon.FedRecon) -> list[np.ndarray]:
+def _run_tffs(
+  toy: algorithm_reference.Toy,
+  algorithm: fed_recon.FedRecon,
+  weighting: tff.learning.ClientWeighting = tff.learning.ClientWeighting.UNIFORM,
+) -> list[np.ndarray]:
   """Returns the global weights after rounds of `tff.learning.algorithms.build_fed_recon`."""
   element = collections.OrderedDict(x=tf.TensorSpec([None, 12], tf.int32), y=tf.TensorSpec([None, 12], tf.int32))
 
@@ -95,7 +99,7 @@ def _run_tffs(toy: algorithm_reference.Toy, algorithm: fed_recon.FedRecon) -> li
     client_optimizer_fn=build_sgd(toy.training.learning_rate),
     reconstruction_optimizer_fn=build_sgd(algorithm.reconstruction_learning_rate or toy.training.learning_rate),
     dataset_split_fn=split,
-    client_weighting=tff.learning.ClientWeighting.UNIFORM,
+    client_weighting=weighting,
   )
   return _run_process(process, toy, algorithm_rounds.CHANGING)
 
@@ -132,6 +136,19 @@ class FedReconTest(algorithm_rounds.RoundsTestCase):
     algorithm_rounds.assert_close(ours[~is_local], theirs)
     self.assertGreater(algorithm_rounds.distance(ours[~is_local], begin[~is_local]), 0.05)
     np.testing.assert_array_equal(ours[is_local], begin[is_local])
+
+  @parameterized.parameters(True, False)
+  def test_weights_by_the_examples_of_the_second_stage(self, split: bool) -> None:
+    """As TFF does. Among the cohorts' clients are some with an odd number of examples."""
+    algorithm = fed_recon.FedRecon('embedding', split=split)
+    rounds = dataclasses.replace(self.rounds, plan=dataclasses.replace(algorithm_rounds.PLAIN, weighting='examples'))
+    ours = rounds.run(algorithm, cohorts=algorithm_rounds.CHANGING).weights[~_is_local('embedding')]
+    by_examples, by_client = (
+      algorithm_rounds.join(_run_tffs(self._toy, algorithm, weighting))
+      for weighting in (tff.learning.ClientWeighting.NUM_EXAMPLES, tff.learning.ClientWeighting.UNIFORM)
+    )
+    algorithm_rounds.assert_close(ours, by_examples)
+    self.assertGreater(algorithm_rounds.distance(by_examples, by_client), 1e-3)
 
   def test_is_that_of_numpy_on_both_runtimes(self) -> None:
     expected = _run_reference(self._toy, _LOCAL)
