@@ -29,6 +29,17 @@ CHECKPOINTS = f'{SECRET}/checkpoints'
 CLIENT_STATE = f'{SECRET}/client_state.db'
 # What an earlier version called figures of a run.
 _FORMER = {'left_out_clients': 'skipped_clients'}
+# What run.json and evaluations have beside the metrics of a task, which may not be called so.
+FIGURE_NAMES = frozenset(
+  (
+    *('accuracy', 'accuracy_per_user', 'algorithm', 'baseline', 'baseline_accuracy', 'bigram_accuracy'),
+    *('bigram_clients', 'clients', 'clients_by_class', 'clients_per_round', 'clip_norm', 'compression', 'coverage'),
+    *('data_set', 'delta', 'empty_rounds', 'epsilon', 'eval_baseline_accuracy', 'eval_split', 'examples', 'loss'),
+    *('majority_accuracy', 'majority_class', 'model', 'personalization', 'population', 'quantization_bits', 'round'),
+    *('rounds', 'runtime', 'seconds', 'skipped_clients', 'split', 'tail_accuracy', 'task', 'total_rounds'),
+    *('training_epsilon', 'weights', sealed_json.CHECKSUM, *_FORMER),
+  )
+)
 # Where an earlier version had the model and the checkpoints.
 _EARLIER = ('model.npz', 'checkpoints')
 # What stands before the fingerprint of the data in the flag file.

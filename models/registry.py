@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from common import loading
 from contracts import released_model
+from contracts import run_directory
 from contracts import schema as schema_lib
 from models import task
 from models.tasks import classification
@@ -84,3 +85,25 @@ def _check(name: str, found: Any) -> None:
       f'Expected a task with a name of its own of letters, digits and underscores, found {found.name!r} in {name}: '
       f'files are called after it; give it one that is not among {", ".join(_TASKS)}.'
     )
+  _check_metrics(name, found.metrics)
+
+
+def _check_metrics(name: str, metrics: Any) -> None:
+  """Checks that each metric gets a place of its own among the figures."""
+  if not isinstance(metrics, tuple):
+    raise ValueError(
+      f'Expected the metrics of {name} in a tuple, found a {type(metrics).__name__}: write metrics=(METRIC,).'
+    )
+  names: set[str] = set()
+  for metric in metrics:
+    if not isinstance(metric, task.Metric) or not isinstance(metric.name, str) or not callable(metric.of_rank):
+      raise ValueError(
+        f'Expected metrics of {name} that are each a Metric of models/task.py, found one of type '
+        f'{type(metric).__name__}: write Metric("name", of_rank), where of_rank is a function.'
+      )
+    if not released_model.TASK_NAME.fullmatch(metric.name) or metric.name in run_directory.FIGURE_NAMES | names:
+      raise ValueError(
+        f'Expected metrics of {name} with names of their own of letters, digits and underscores, found '
+        f'{metric.name!r}: another figure may have it; choose another name.'
+      )
+    names.add(metric.name)

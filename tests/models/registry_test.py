@@ -67,6 +67,30 @@ class RegistryTest(parameterized.TestCase):
     ):
       registry.choose(schema, None)
 
+  @parameterized.parameters(
+    ([], r'Expected the metrics of tasks_of_mine:TASK in a tuple, found a list: write metrics=\(METRIC,\)\.$'),
+    (
+      task.RANKING[0],
+      r'that are each a Metric of models/task.py, found one of type str: write Metric\("name", of_rank\)',
+    ),
+    ((abs,), 'found one of type builtin_function_or_method'),
+    ((task.Metric('top', 10),), 'found one of type Metric: .*, where of_rank is a function'),
+    ((task.Metric(10, abs),), 'found one of type Metric'),
+    ((task.Metric('accuracy', abs),), "found 'accuracy': another figure may have it; choose another name.$"),
+    ((task.Metric('checksum', abs),), "found 'checksum'"),
+    ((task.Metric('left_out_clients', abs),), "found 'left_out_clients'"),
+    ((task.Metric('top 5', abs),), "of letters, digits and underscores, found 'top 5'"),
+    ((*task.RANKING, task.RANKING[0]), "found 'top_10_accuracy'"),
+  )
+  def test_metrics_take_no_name_of_other_figures(self, metrics: Any, message: str) -> None:
+    module: Any = types.ModuleType('tasks_of_mine')
+    self.enterContext(mock.patch.dict(sys.modules, {'tasks_of_mine': module}))
+    module.TASK = task.Task('mine', next_character.build_model, 4, metrics)
+    with self.assertRaisesRegex(ValueError, message):
+      registry.find('tasks_of_mine:TASK')
+    module.TASK = task.Task('mine', next_character.build_model, 4, task.RANKING)
+    self.assertIs(registry.find('tasks_of_mine:TASK'), module.TASK)
+
   def test_rebuilds_a_released_model(self) -> None:
     tf.keras.utils.set_random_seed(4)
     trained = registry.get_task('next_character').build_model(fakes.SCHEMA, 5, False, None)

@@ -7,6 +7,7 @@ from absl.testing import absltest
 
 from contracts import personalization
 from contracts import released_model
+from contracts import run_directory
 from models import functional_model
 from models import registry
 from tests.tff_tasks import fakes
@@ -28,6 +29,7 @@ class MeasureTest(absltest.TestCase):
   def test_measures_the_released_model_on_other_shards(self) -> None:
     others = fakes.write_shards(os.path.join(self._folder, 'others'), seed=5)
     found = released_evaluation.measure(self._folder, others, 'test')
+    self.assertContainsSubset(found.keys(), run_directory.FIGURE_NAMES)
     threads = workers.Workers(1)
     self.addCleanup(threads.close)
     expected = evaluation.Evaluator(self._functions, others, 'test', threads).evaluate(self._functions.initial_weights)

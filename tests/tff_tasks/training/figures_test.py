@@ -35,6 +35,7 @@ class FiguresTest(absltest.TestCase):
     rows = [metrics.RoundMetrics(number, clients_by_class=one) for number, one in enumerate(counts)]
     found = figures.of_rounds(fakes.CONFIG, metrics.Rows(rows, ['fast', 'slow']))
     self.assertEqual(found['clients_by_class'], {'fast': 1, 'slow': 6})
+    self.assertIn('clients_by_class', run_directory.FIGURE_NAMES)
 
 
 class PersonalizationTest(absltest.TestCase):
@@ -68,6 +69,8 @@ class PersonalizationTest(absltest.TestCase):
     self.assertNotIn('round 1/1', said)
     self.assertEqual((self._contents('public'), self._contents('secret')), (public, secret))
     run = self._figures()
+    # No metric of a task takes the place of one.
+    self.assertContainsSubset(run.keys(), run_directory.FIGURE_NAMES)
     users = personalization.read(self._run_dir, run)
     self.assertEqual([user.client_id for user in users], [self._shards.client_id('test', user) for user in range(4)])
     found = run.pop(personalization.FIGURES)
