@@ -14,8 +14,6 @@ import tempfile
 import time
 from typing import Any
 
-import numpy as np
-
 from common import files
 from common import sealed_json
 from contracts import client_shards
@@ -113,7 +111,7 @@ def _export(
     keras = start(parity.keras_answers, snapshot, shards.schema, examples.features, task)
     # The reference is always made: it is what shows that the graph is right.
     named = {_REFERENCE: registry.VARIANTS[_REFERENCE], **variants}
-    conversions = [(variant, start(tflite.convert, snapshot, name, task)) for name, variant in named.items()]
+    conversions = [(name, variant, start(tflite.convert, snapshot, name, task)) for name, variant in named.items()]
     try:
       reference = keras.result()
     except guard.Refused as error:
@@ -172,43 +170,45 @@ class _Check:
     self._reference = reference
     self._staging = staging
     self._limits = limits
-    self.signature: list[tuple[str, str, str, tuple[int, ...]]] = []
+    self.signature: list[parity.End] = []
 
   def accept_all(
-    self, conversions: Sequence[tuple[base.Variant, guard.Call]]
+    self, conversions: Sequence[tuple[str, base.Variant, guard.Call]]
   ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Returns the figures of the variants that agree with Keras, and the reasons of those that failed, by name.
 
     If the float32 file fails, all variants fail: they have the same graph, and their wider bounds, which allow for
     rounding, may not show its error.
+
+    Args:
+      conversions: Of each variant the name that a flag has for it, the variant, and the call that converts.
     """
     accepted: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
-    for variant, conversion in sorted(conversions, key=lambda each: each[0].name != _REFERENCE):
+    for own, variant, conversion in sorted(conversions, key=lambda each: each[1].name != _REFERENCE):
       if _REFERENCE in failed:
         failed[variant.name] = f'not made: it has the graph of {_REFERENCE}, which failed'
         continue
       try:
-        accepted[variant.name] = self._accept(variant, conversion.result())
+        accepted[variant.name] = self._accept(own, variant, conversion.result())
       except guard.Failed as error:
         failed[variant.name] = str(error)
     return accepted, failed
 
-  def _accept(self, variant: base.Variant, content: bytes) -> dict[str, Any]:
+  def _accept(self, own: str, variant: base.Variant, content: bytes) -> dict[str, Any]:
     """Writes a variant's file into the staging folder and returns its figures; removes a file that disagrees."""
     path = os.path.join(self._staging, tflite.file_name(self._task_name, variant.name))
     files.write_atomically(path, content)
     try:
-      answers = guard.call(self._limits, parity.tflite_answers, path, self._examples.features)
-      figures = self._compare(answers.logits, variant.bounds)
+      answers, summary = guard.call(self._limits, tflite.check, path, self._examples.features, own)
+      figures = self._compare(answers, variant.bounds)
     except guard.Failed:
       os.remove(path)
       raise
-    self.signature = self.signature or answers.signature
     return {
       'path': os.path.basename(path),
       **files.describe(path),
-      'summary': variant.describe(answers.stored),
+      'summary': summary,
       'stored': answers.stored,
       'argmax_agreement': figures.argmax_agreement,
       'max_logit_difference': figures.max_logit_difference,
@@ -217,16 +217,29 @@ class _Check:
       'positions': figures.positions,
     }
 
-  def _compare(self, logits: np.ndarray, bounds: parity.Bounds) -> parity.Figures:
-    expected = self._reference.logits
+  def _compare(self, answers: parity.Answers, bounds: parity.Bounds) -> parity.Figures:
+    logits, expected = answers.logits, self._reference.logits
     if logits.shape != expected.shape:
       found = [len(logits) // len(expected), *logits.shape[1:]]
       raise guard.Failed(f'Expected logits of shape {[1, *expected.shape[1:]]}, found {found}')
+    # Of the reference, which is the first: an app has one description of the input and the output of all files.
+    self.signature = self.signature or answers.signature
+    for wanted, end in zip(self.signature, answers.signature, strict=True):
+      if wanted != end:
+        raise guard.Failed(
+          f'Expected the {wanted[0]} of {_REFERENCE}, {_describe_end(wanted)}, found {_describe_end(end)}: convert the '
+          'model with the input and the output that it has'
+        )
     figures = parity.compare(self._examples.labels, logits, expected, self._schema.first_answer)
     broken = parity.disagreement(figures, bounds)
     if broken:
       raise guard.Failed(broken)
     return figures
+
+
+def _describe_end(end: parity.End) -> str:
+  _, name, dtype, shape = end
+  return f'{name} of {dtype} {list(shape)}'
 
 
 def _describe(

@@ -37,18 +37,22 @@ class Reference(NamedTuple):
   round_number: int
 
 
+# An input or output: (kind, name, dtype, shape).
+End = tuple[str, str, str, tuple[int, ...]]
+
+
 class Answers(NamedTuple):
   """The output of a file.
 
   Attributes:
     logits: `[n, ..., num_classes]`.
-    signature: Its input and output as (kind, name, dtype, shape).
+    signature: Its input and output.
     stored: How many weights and other constants it stores, by dtype: int8 or float16 where they are made smaller, else
       float32.
   """
 
   logits: np.ndarray
-  signature: list[tuple[str, str, str, tuple[int, ...]]]
+  signature: list[End]
   stored: dict[str, int]
 
 

@@ -1,11 +1,14 @@
-"""Keras -> .tflite bytes, in a guarded child process.
+"""Keras -> .tflite bytes -> answers, each in a guarded child process.
 
 Every variant starts from the same form: a batch of one, recurrent layers unrolled, float or int32 inputs as the Keras
 model has them, float outputs, built-in operations only. That form ran in every device runtime tried; a dynamic batch
 needs TensorFlow's own kernels, and the fused LSTM keeps state from one call to the next.
 """
 
+import numpy as np
+
 from contracts import released_model
+from export import parity
 from export.variants import registry as variants
 
 
@@ -36,3 +39,23 @@ def convert(run_dir: str, variant: str, task: str | None = None) -> bytes:
       f'Expected convert of {variant} to return bytes, found a {type(content).__name__}: return converter.convert().'
     )
   return content
+
+
+def check(path: str, features: np.ndarray, variant: str) -> tuple[parity.Answers, str]:
+  """Runs a file, and returns its answers and what the variant says of it; meant for a guarded child process.
+
+  Args:
+    path: The file.
+    features: `[n, ...]`.
+    variant: A built-in name or `package.module:attribute`.
+
+  Raises:
+    ValueError: If the file cannot be compared (see `parity.tflite_answers`), or there is no description of it.
+  """
+  answers = parity.tflite_answers(path, features)
+  description = variants.find(variant).describe(dict(answers.stored))
+  if not isinstance(description, str):
+    raise ValueError(
+      f'Expected describe of {variant} to return a str, found a {type(description).__name__}: return a phrase.'
+    )
+  return answers, description

@@ -27,11 +27,6 @@ class _Refuses(_Broken):
     raise ValueError('Expected a smaller model, found this one: take another.')
 
 
-class _ReturnsNothing(_Broken):
-  def convert(self, model: Any, calibration: Any) -> Any:
-    return None
-
-
 class _AnotherModel(_Broken):
   def convert(self, model: Any, calibration: Any) -> bytes:
     import tensorflow as tf
@@ -41,7 +36,15 @@ class _AnotherModel(_Broken):
     return base.build_converter(tf.keras.Model(inputs, outputs)).convert()
 
 
+class _CannotDescribe(_Broken):
+  def convert(self, model: Any, calibration: Any) -> bytes:
+    return base.build_converter(model).convert()
+
+  def describe(self, stored: Any) -> str:
+    return f'{stored["int4"]} of them are small'
+
+
 CRASHES = _Crashes('crashes')
 REFUSES = _Refuses('refuses')
-RETURNS_NOTHING = _ReturnsNothing('returns_nothing')
 ANOTHER_MODEL = _AnotherModel('another_model')
+CANNOT_DESCRIBE = _CannotDescribe('cannot_describe')

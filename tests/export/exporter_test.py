@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 from absl.testing import absltest
+from absl.testing import parameterized
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ from export import exporter
 from export import guard
 from export import parity
 from export import source
+from export import tflite
 from export.variants import base
 from export.variants import dynamic_range
 from export.variants import float32
@@ -156,6 +158,55 @@ class ExporterTest(absltest.TestCase):
   def test_a_keras_model_that_needs_too_much_fails(self) -> None:
     with self.assertRaisesRegex(guard.Failed, 'its limit of 0.2 s'):
       self._export(limits=guard.Limits(seconds=0.2))
+
+
+class _Conversion:
+  def result(self) -> bytes:
+    return b'a file'
+
+
+class CheckTest(parameterized.TestCase):
+  """Of files that are made up, without TensorFlow."""
+
+  def _accept(self, end: parity.End) -> tuple[list[str], dict[str, str], list[str]]:
+    """Returns who is accepted, who failed, and the files, if a second variant has that input or output."""
+    logits, labels = np.zeros((1, *fakes.CHARACTERS.label.shape, 20)), np.zeros((1, 12), int)
+    ends = [('input', 'characters', 'int32', (1, 12)), ('output', 'logits', 'float32', (1, 12, 20))]
+    others = [end if end[0] == kind else (kind, *rest) for kind, *rest in ends]
+    variants = {'mine:OWN': _UnheardOf(), **_FLOAT32}
+
+    def call(limits: guard.Limits, function: object, path: str, features: object, own: str) -> Any:
+      self.assertIs(function, tflite.check)
+      return parity.Answers(logits, ends if own == 'float32' else others, {'float32': 7}), f'of {own}'
+
+    staging = self.create_tempdir().full_path
+    check = exporter._Check(
+      'mine', fakes.CHARACTERS, parity.Examples(labels, labels), parity.Reference(logits, 7, 1), staging, _LIMITS
+    )
+    with mock.patch.object(guard, 'call', call):
+      accepted, failed = check.accept_all([(own, variant, _Conversion()) for own, variant in variants.items()])
+    self.assertEqual(check.signature, ends)
+    self.assertEqual(accepted['float32']['summary'], 'of float32')
+    return list(accepted), failed, os.listdir(staging)
+
+  def test_files_of_one_signature(self) -> None:
+    accepted, failed, written = self._accept(('input', 'characters', 'int32', (1, 12)))
+    self.assertEqual((accepted, failed), (['float32', 'unheard_of'], {}))
+    self.assertLen(written, 2)
+
+  @parameterized.parameters(
+    (
+      ('input', 'characters', 'int8', (1, 12)),
+      'input of float32, characters of int32 .1, 12., found characters of int8',
+    ),
+    (('input', 'other', 'int32', (1, 12)), r'input of float32, .*, found other of int32 \[1, 12\]: convert the model'),
+    (('input', 'characters', 'int32', (1, 6)), r'input of float32, .*, found characters of int32 \[1, 6\]'),
+    (('output', 'other', 'float32', (1, 12, 20)), 'output of float32, logits of float32 .*, found other of float32'),
+  )
+  def test_a_file_of_another_signature_fails_alone(self, end: parity.End, message: str) -> None:
+    accepted, failed, written = self._accept(end)
+    self.assertEqual((accepted, written), (['float32'], ['mine.float32.tflite']))
+    self.assertRegex(failed['unheard_of'], f'^Expected the {message}')
 
 
 if __name__ == '__main__':

@@ -6,8 +6,10 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import numpy as np
 
 from contracts import schema as schema_lib
+from export import parity
 from export import tflite
 from export.variants import float32
 from export.variants import registry as variants
@@ -53,6 +55,21 @@ class TfliteTest(parameterized.TestCase):
       self.assertRaisesRegex(ValueError, 'Expected convert of no_bytes to return bytes, found a str: return converter'),
     ):
       tflite.convert(run_dir, 'no_bytes')
+
+  def test_what_a_variant_says_of_its_file(self) -> None:
+    answers = parity.Answers(np.zeros((1, 3)), [], {'float32': 7, 'int8': 0, 'float16': 0})
+    self.enterContext(mock.patch.object(parity, 'tflite_answers', return_value=answers))
+    self.assertEqual(
+      tflite.check('file', np.zeros((1, 2)), 'float32'),
+      (answers, 'full precision: all 7 stored values (weights and constants) are float32'),
+    )
+    with (
+      mock.patch.object(float32.Float32, 'describe', return_value=None),
+      self.assertRaisesRegex(
+        ValueError, 'Expected describe of float32 to return a str, found a NoneType: return a phr'
+      ),
+    ):
+      tflite.check('file', np.zeros((1, 2)), 'float32')
 
   def test_file_names(self) -> None:
     self.assertEqual(tflite.file_name('handwriting', 'dynamic_range'), 'handwriting.dynamic_range.tflite')
