@@ -160,7 +160,12 @@ class ExporterTest(absltest.TestCase):
       self._export(limits=guard.Limits(seconds=0.2))
 
 
-class _Conversion:
+class _Conversion(guard.Call):
+  """One without a process."""
+
+  def __init__(self) -> None:
+    pass
+
   def result(self) -> bytes:
     return b'a file'
 
@@ -171,8 +176,8 @@ class CheckTest(parameterized.TestCase):
   def _accept(self, end: parity.End) -> tuple[list[str], dict[str, str], list[str]]:
     """Returns who is accepted, who failed, and the files, if a second variant has that input or output."""
     logits, labels = np.zeros((1, *fakes.CHARACTERS.label.shape, 20)), np.zeros((1, 12), int)
-    ends = [('input', 'characters', 'int32', (1, 12)), ('output', 'logits', 'float32', (1, 12, 20))]
-    others = [end if end[0] == kind else (kind, *rest) for kind, *rest in ends]
+    ends: list[parity.End] = [('input', 'characters', 'int32', (1, 12)), ('output', 'logits', 'float32', (1, 12, 20))]
+    others = [end if end[0] == each[0] else each for each in ends]
     variants = {'mine:OWN': _UnheardOf(), **_FLOAT32}
 
     def call(limits: guard.Limits, function: object, path: str, features: object, own: str) -> Any:

@@ -21,6 +21,8 @@ from models.tasks import next_item
 from models.tasks import next_word
 from tests.tff_tasks import fakes
 
+_NOT_RIGHT: Any = 10
+
 
 class RegistryTest(parameterized.TestCase):
   @parameterized.parameters(
@@ -74,8 +76,8 @@ class RegistryTest(parameterized.TestCase):
       r'that are each a Metric of models/task.py, found one of type str: write Metric\("name", of_rank\)',
     ),
     ((abs,), 'found one of type builtin_function_or_method'),
-    ((task.Metric('top', 10),), 'found one of type Metric: .*, where of_rank is a function'),
-    ((task.Metric(10, abs),), 'found one of type Metric'),
+    ((task.Metric('top', _NOT_RIGHT),), 'found one of type Metric: .*, where of_rank is a function'),
+    ((task.Metric(_NOT_RIGHT, abs),), 'found one of type Metric'),
     ((task.Metric('accuracy', abs),), "found 'accuracy': another figure may have it; choose another name.$"),
     ((task.Metric('checksum', abs),), "found 'checksum'"),
     ((task.Metric('left_out_clients', abs),), "found 'left_out_clients'"),
