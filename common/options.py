@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import inspect
 import math
 import typing
 from typing import Any
@@ -76,6 +77,18 @@ def derives(what: str, base: type) -> Callable[[str, Any], None]:
       )
 
   return check
+
+
+def takes(kind: Any, method: str, count: int) -> bool:
+  """Returns whether the objects of a class have a method that can be called with so many arguments."""
+  found = getattr(kind, method, None)
+  if not callable(found):
+    return False
+  try:
+    inspect.signature(found).bind(*[None] * (1 + count))  # The object is the first of them.
+  except TypeError:
+    return False
+  return True
 
 
 def _is_required(field: Any) -> bool:

@@ -231,6 +231,16 @@ class RunTest(runs.RunsTestCase):
     self.train('second', **branch, **_SILENT)
     self.assertEqual(self.saved('second').round_number, 6)
 
+  def test_a_run_without_rounds_is_deleted(self) -> None:
+    with self.assertRaisesRegex(RuntimeError, 'broken'):
+      self.train('run', scripted.Script(error=RuntimeError('broken')), total_rounds=1)
+    self._refuse(
+      f'delete {self.path("run")} to start anew: no round of it is done', 'run', total_rounds=1, clip_norm=0.2
+    )
+    shutil.rmtree(self.path('run'))
+    self.train('run', total_rounds=1, clip_norm=0.2)
+    self._refuse('add --branch_from', 'run', total_rounds=1, clip_norm=0.3)  # It has a round now.
+
 
 class TrainingTest(absltest.TestCase):
   """Of training that fails, in runs that train."""

@@ -209,7 +209,7 @@ class MainTest(parameterized.TestCase):
       self.assertNotIn(name, plain)
       self.assertIn(f'--{name}={value}\n', given)
 
-  @parameterized.parameters('algorithm', 'aggregation', 'sampling', 'mechanism', 'compression')
+  @parameterized.parameters('algorithm', 'aggregation', 'sampling', 'mechanism', 'compression', 'runtime')
   def test_one_of_the_users_own_is_refused_in_one_line(self, flag: str) -> None:
     done = self._main(**{flag: 'json:dumps'})
     self.assertEqual((done.returncode, done.stdout), (2, ''))

@@ -36,7 +36,7 @@ def build(name: str, options: Sequence[str] = ()) -> Aggregation:
 
 
 def _check_kind(name: str, kind: type) -> None:
-  is_built = callable(getattr(kind, 'build', None)) and not getattr(kind, '__abstractmethods__', None)
+  is_built = options_lib.takes(kind, 'build', 0) and not getattr(kind, '__abstractmethods__', None)
   if not is_built and kind is not mean.Mean:
     raise ValueError(
       f'Expected an aggregation, found {name!r}: derive it from RowAggregation '

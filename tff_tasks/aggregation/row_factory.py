@@ -40,8 +40,8 @@ class RowFactory(tff.aggregators.WeightedAggregationFactory):
     def combine(rows: Any) -> Any:
       counted = tf.boolean_mask(rows.values, rows.counts)
       (size,) = row_type.values.shape
-      found = tf.cond(tf.shape(counted)[0] > 0, lambda: self._combine(counted), lambda: tf.zeros([size]))
-      return _split(tf.ensure_shape(found, [size]), value_type)
+      found = tf.cond(tf.shape(counted)[0] > 0, lambda: self._combine_some(counted, size), lambda: tf.zeros([size]))
+      return _split(found, value_type)
 
     @tff.federated_computation
     def initialize() -> Any:
@@ -58,6 +58,16 @@ class RowFactory(tff.aggregators.WeightedAggregationFactory):
       return tff.templates.MeasuredProcessOutput(state, tff.federated_map(combine, rows), measured)
 
     return tff.templates.AggregationProcess(initialize, next_round)
+
+  def _combine_some(self, rows: tf.Tensor, size: int) -> tf.Tensor:
+    found = tf.convert_to_tensor(self._combine(rows))
+    if found.dtype != tf.float32 or not found.shape.is_compatible_with([size]):
+      name = getattr(self._combine, '__qualname__', 'combine')
+      raise ValueError(
+        f'Expected {name} to return float32 [{size}], found {found.dtype.name} {found.shape}: one number for each '
+        'column of its rows.'
+      )
+    return tf.ensure_shape(found, [size])
 
 
 def _split(vector: tf.Tensor, value_type: tff.Type) -> Any:

@@ -113,7 +113,7 @@ def _train(
   )
   adjust = None
   if type(algorithm).adjust is not local_algorithm.LocalAlgorithm.adjust:
-    adjust = functools.partial(algorithm.adjust, client)
+    adjust = functools.partial(_adjust, algorithm, client)
   sgd = dataclasses.replace(sgd, adjust=adjust, fixed_state=algorithm.optimizer_state(client))
   trained, sums = algorithm.train(client, sgd)
   update, extra, memory = _finite_or_nothing(algorithm.finish(client, trained))
@@ -126,6 +126,22 @@ def _train(
   result = tff.learning.templates.ClientResult(update, tf.cast(algorithm.num_examples(client), tf.float32))
   row = client_report.ClientMemory(dataset.index, dataset.memory if memory is None else memory)
   return result, collections.OrderedDict(measured), extra, row
+
+
+def _adjust(
+  algorithm: local_algorithm.LocalAlgorithm,
+  client: local_algorithm.Client,
+  weights: local_algorithm.Weights,
+  gradients: local_algorithm.Weights,
+) -> list[tf.Tensor]:
+  adjusted = [tf.convert_to_tensor(one) for one in algorithm.adjust(client, weights, gradients)]
+  expected, found = ([one.shape.as_list() for one in tensors] for tensors in (gradients, adjusted))
+  if expected != found:
+    raise ValueError(
+      f'Expected adjust of {type(algorithm).__name__} to return a gradient for each weight, of the shapes {expected}, '
+      f'found {found}.'
+    )
+  return adjusted
 
 
 def _finite_or_nothing(update: local_algorithm.Update) -> local_algorithm.Update:

@@ -145,7 +145,7 @@ def _check_whole_process(plan: plan_lib.PrivacyPlan, aggregation: aggregations.A
     '--noise_multiplier=0 --target_epsilon=0': plan.is_private,
     '--compression=quantization': plan.compression != compressions.QUANTIZATION,
     '--quantization_bits=0': plan.quantization_bits,
-    'no --clip_norm': plan.clip_norm is not None,
+    '--clip_norm=0': plan.clip_norm is not None,
     '--weighting=uniform': plan.weighting != 'uniform',
     '--aggregation=mean': not isinstance(aggregation, mean.Mean),
   }

@@ -39,9 +39,9 @@ def build(name: str, options: Sequence[str] = ()) -> local_algorithm.Algorithm:
 
 def _check_kind(name: str, kind: type) -> None:
   is_local = issubclass(kind, local_algorithm.LocalAlgorithm)
-  if is_local == callable(getattr(kind, 'build', None)):
+  if is_local == options_lib.takes(kind, 'build', 1):
     raise ValueError(
-      'Expected an algorithm that either derives from LocalAlgorithm or has build, found '
+      'Expected an algorithm that either derives from LocalAlgorithm or has build(context), found '
       f'{"both" if is_local else "neither"} in {name!r}: derive it '
       'from LocalAlgorithm (tff_tasks/algorithms/local_algorithm.py), or add the method that '
       'tff_tasks/algorithms/base.py shows.'

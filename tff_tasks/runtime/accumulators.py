@@ -38,11 +38,10 @@ class Accumulators(NamedTuple):
 
 def split(form: tff.backends.mapreduce.MapReduceForm) -> Accumulators:
   """Returns the leaves of the accumulator of a compiled process: `accumulate` and `merge` of its form are looked at."""
-  accumulator_type, _ = form.accumulate.type_signature.parameter
-  specs = tff_structures.specs(accumulator_type)
+  specs, sent = (tff_structures.specs(one) for one in form.accumulate.type_signature.parameter)
   accumulate, merge = _Part.of(form.accumulate), _Part.of(form.merge)
   dependencies = accumulate.dependencies
-  appended = dict(_find_appended(accumulate, merge, len(specs)))
+  appended = dict(_find_appended(accumulate, merge, specs, sent))
   growing = {index for index, spec in enumerate(specs) if index not in appended and not spec.shape.is_fully_defined()}
   while True:
     # What is computed from a growing leaf, or is needed for one, cannot be computed without it.
@@ -111,20 +110,27 @@ class _Part:
     """Returns the name of the tensor that a reference is to, past nodes that change nothing."""
     name = graph_import.tensor_name(reference)
     node = self._node(name)
-    return self._origin(node.input[0]) if node.op == 'Identity' else name
+    # An identity that waits for something else may be there for that: an assertion.
+    return self._origin(node.input[0]) if node.op == 'Identity' and len(node.input) == 1 else name
 
   def _constant(self, reference: str) -> Any:
     node = self._node(self._origin(reference))
     return tf.make_ndarray(node.attr['value'].tensor).tolist() if node.op == 'Const' else None
 
 
-def _find_appended(accumulate: _Part, merge: _Part, num_leaves: int) -> Iterator[tuple[int, int]]:
+def _find_appended(
+  accumulate: _Part, merge: _Part, totals: Sequence[tf.TensorSpec], sent: Sequence[tf.TensorSpec]
+) -> Iterator[tuple[int, int]]:
   """Yields the leaves of an accumulator to which `accumulate` appends a row, and the leaf that the row is."""
+  num_leaves = len(totals)
   for leaf in range(num_leaves):
     # The rows of the total come first, in both.
     total, one_row = accumulate.find_concat(leaf)
     row = accumulate.find_row(one_row)
     if total != accumulate.graph.parameters[leaf] or row is None or row < num_leaves:
+      continue
+    # A reshaped tensor is one row as it is only if it had the shape of a row before.
+    if totals[leaf].shape.rank is None or totals[leaf].shape[1:].as_list() != sent[row - num_leaves].shape.as_list():
       continue
     other = leaf + num_leaves
     is_joined = merge.find_concat(leaf) == (merge.graph.parameters[leaf], merge.graph.parameters[other])

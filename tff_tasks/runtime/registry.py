@@ -91,5 +91,8 @@ def check(config: config_lib.Config) -> None:
 
 
 def _check_kind(name: str, kind: type) -> None:
-  if not callable(getattr(kind, 'build', None)):
-    raise ValueError(f'Expected a runtime, found {name!r}: add the method build that tff_tasks/runtime/base.py shows.')
+  if not options_lib.takes(kind, 'build', 2):
+    raise ValueError(
+      f'Expected a runtime, found {name!r}: add the method build(process, settings) that tff_tasks/runtime/base.py '
+      'shows.'
+    )

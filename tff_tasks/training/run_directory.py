@@ -135,12 +135,13 @@ def check_same_run(path: str, saved: program_state.ProgramState, asked: history_
     raise ValueError(
       f'Expected the data that the run in {path} began with, found other shards: choose another --output_dir.'
     )
-  _check_flags(path, found, asked)
+  last_round = max(saved.round_number, released_round(path, found))
+  _check_flags(path, found, asked, last_round)
   _check_length(path, saved, asked)
   _check_home(path, found)
 
 
-def _check_flags(path: str, found: history_lib.History, asked: history_lib.History) -> None:
+def _check_flags(path: str, found: history_lib.History, asked: history_lib.History, last_round: int) -> None:
   stood = {**{name: _ADDED[name] for name in _ADDED if name in asked.flags}, **found.flags}
   names = (stood.keys() | asked.flags.keys()) - {*_FREE, *_NOISE, _LENGTH, _BRANCH}
   changed = sorted(name for name in names if stood.get(name) != asked.flags.get(name))
@@ -148,6 +149,7 @@ def _check_flags(path: str, found: history_lib.History, asked: history_lib.Histo
     before, now = (', '.join(flags.get(name, f'no {name}') for name in changed) for flags in (stood, asked.flags))
     # Weights of one model cannot become those of another.
     remedy = _branch_remedy(path) if not {SIZE, TASK} & {*changed} else 'choose another --output_dir to start a new run'
+    remedy = remedy if last_round else f'delete {path} to start anew: no round of it is done'
     raise ValueError(
       f'Expected the flags of the run in {path} ({before}), found {now}: type the same flags to resume this run; '
       f'or {remedy}.'

@@ -60,6 +60,14 @@ class Abstract(row_aggregation.RowAggregation):
   """One that has no `combine`."""
 
 
+@dataclasses.dataclass(frozen=True)
+class OfContext:
+  """One that is an algorithm."""
+
+  def build(self, context: Any) -> Any:
+    return context
+
+
 class BuildTest(parameterized.TestCase):
   def test_built_in_ones(self) -> None:
     self.assertEqual(registry.build('mean'), mean.Mean())
@@ -74,6 +82,7 @@ class BuildTest(parameterized.TestCase):
     ('json:dumps', [], "Expected a frozen dataclass, found 'json:dumps'"),
     (f'{__name__}:Partial', [], "Expected an aggregation, found .*Partial': derive it .* or add the method build"),
     (f'{__name__}:Abstract', [], "Expected an aggregation, found .*Abstract': derive it .* add the method combine"),
+    (f'{__name__}:OfContext', [], "Expected an aggregation, found .*OfContext': derive it .* add the method build"),
     ('median', ['share=0.1'], "--aggregation_options among none for median, found 'share': leave it out"),
     ('krum', [], 'Expected the options byzantine of krum, found none: add --aggregation_options=byzantine=VALUE'),
     ('krum', ['byzantine=0.1'], "Expected an integer for option byzantine, found '0.1'"),

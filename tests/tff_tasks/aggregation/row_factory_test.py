@@ -1,5 +1,7 @@
 """Tests that rows are combined by a factory that stands alone, or is a part of a stock one."""
 
+from collections.abc import Callable
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
@@ -17,11 +19,28 @@ def _sum(rows: tf.Tensor) -> tf.Tensor:
   return tf.reduce_sum(rows, 0) + 0 * rows[0]
 
 
+def _largest(rows: tf.Tensor) -> tf.Tensor:
+  return tf.reduce_max(rows)
+
+
+def _signs(rows: tf.Tensor) -> tf.Tensor:
+  return tf.cast(tf.sign(rows[0]), tf.int32)
+
+
 class RowFactoryTest(drawn_updates.RoundsTestCase):
   def test_types(self) -> None:
     value_type = tff.to_type((tff.TensorType(np.float32, (2, 3)), tff.TensorType(np.float32)))
     process = row_factory.RowFactory(_sum).create(value_type, tff.TensorType(np.float32))
     self.assertEqual(process.next.type_signature.result.result, tff.FederatedType(value_type, tff.SERVER))
+
+  @parameterized.parameters(
+    (_largest, r'Expected _largest to return float32 \[7\], found float32 \(\): one number for each column'),
+    (_signs, r'Expected _signs to return float32 \[7\], found int32 \(7,\)'),
+  )
+  def test_results_of_another_type_are_refused(self, combine: Callable[[tf.Tensor], tf.Tensor], message: str) -> None:
+    value_type = tff.to_type((tff.TensorType(np.float32, (2, 3)), tff.TensorType(np.float32)))
+    with self.assertRaisesRegex(ValueError, message):
+      row_factory.RowFactory(combine).create(value_type, tff.TensorType(np.float32))
 
   @parameterized.parameters(*drawn_updates.RUNTIMES)
   def test_rows_without_weight_are_dropped(self, runtime: str, use_xla: bool | None) -> None:

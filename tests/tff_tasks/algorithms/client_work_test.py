@@ -36,6 +36,13 @@ def _context() -> base.Context:
   return base.Context(model, weights_type, fakes.SCHEMA, algorithm_rounds.TRAINING, optimizer, 8, 3)
 
 
+class Short(fed_avg.FedAvg):
+  """Forgets the last gradient."""
+
+  def adjust(self, client: Any, weights: Any, gradients: Any) -> Any:
+    return gradients[:-1]
+
+
 class ClientWorkTest(absltest.TestCase):
   def test_an_update_has_the_type_of_the_weights(self) -> None:
     context = _context()
@@ -50,6 +57,12 @@ class ClientWorkTest(absltest.TestCase):
     self.assertEqual(client_work.build_parts(context, scaffold.Scaffold())[2:], (size, size, size, size))
     self.assertEqual(client_work.build_parts(context, fed_nova.FedNova())[2:], (0, 0, 0, size + 2))
     self.assertEqual(client_work.build_parts(context, fed_nova.FedNova(5.0))[2:], (0, 0, 0, size))
+
+  def test_gradients_of_other_shapes_are_refused(self) -> None:
+    with self.assertRaisesRegex(
+      ValueError, r'Expected adjust of Short to return a gradient for each weight, .* found \['
+    ):
+      client_work.build_parts(_context(), Short())
 
   def test_takes_what_the_data_source_gives(self) -> None:
     shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))

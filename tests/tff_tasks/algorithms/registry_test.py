@@ -7,6 +7,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from tff_tasks import config as config_lib
+from tff_tasks.aggregation import row_aggregation
 from tff_tasks.algorithms import base
 from tff_tasks.algorithms import fed_avg
 from tff_tasks.algorithms import fed_prox
@@ -43,6 +44,14 @@ class Both(local_algorithm.LocalAlgorithm):
     raise NotImplementedError
 
 
+@dataclasses.dataclass(frozen=True)
+class OfRows(row_aggregation.RowAggregation):
+  """One that is an aggregation."""
+
+  def combine(self, rows: Any) -> Any:
+    return rows[0]
+
+
 class RegistryTest(parameterized.TestCase):
   def test_built_in_ones(self) -> None:
     self.assertEqual(registry.build('fed_avg'), fed_avg.FedAvg())
@@ -57,6 +66,7 @@ class RegistryTest(parameterized.TestCase):
     ('json:dumps', [], "Expected a frozen dataclass, found 'json:dumps'"),
     (f'{__name__}:Partial', [], 'found neither in .*Partial.: derive it from LocalAlgorithm .*or add the method'),
     (f'{__name__}:Both', [], 'found both in .*Both.: derive it from LocalAlgorithm .*or add the method'),
+    (f'{__name__}:OfRows', [], 'found neither in .*OfRows.: derive it from LocalAlgorithm .*or add the method'),
     ('fed_avg', ['mu=1'], "--algorithm_options among none for fed_avg, found 'mu': leave it out"),
     ('fed_prox', ['muu=1'], "among mu for fed_prox, found 'muu': did you mean mu"),
     ('fed_prox', [], 'Expected the options mu of fed_prox, found none: add --algorithm_options=mu=VALUE'),

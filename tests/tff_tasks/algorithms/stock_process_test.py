@@ -104,16 +104,16 @@ class StockProcessTest(algorithm_rounds.RoundsTestCase):
 
 class RefusalTest(parameterized.TestCase):
   @parameterized.parameters(
-    ({'clip_norm': 1.0}, 'Expected no --clip_norm with'),
+    ({'clip_norm': 1.0}, 'Expected --clip_norm=0 with'),
     ({'weighting': 'examples'}, 'Expected --weighting=uniform with'),
-    ({'clip_norm': 1.0, 'quantization_bits': 8}, 'Expected --quantization_bits=0, no --clip_norm with'),
+    ({'clip_norm': 1.0, 'quantization_bits': 8}, 'Expected --quantization_bits=0, --clip_norm=0 with'),
     (
       {'clip_norm': 1.0, 'compression': 'examples.extensions.random_coordinates:RandomCoordinates'},
-      'Expected --compression=quantization, no --clip_norm with',
+      'Expected --compression=quantization, --clip_norm=0 with',
     ),
     (
       {'clip_norm': 1.0, 'noise_multiplier': 1.0, 'delta': 1e-3},
-      'Expected --noise_multiplier=0 --target_epsilon=0, no --clip_norm with',
+      'Expected --noise_multiplier=0 --target_epsilon=0, --clip_norm=0 with',
     ),
   )
   def test_what_the_process_would_not_follow(self, changes: dict[str, Any], message: str) -> None:

@@ -93,6 +93,29 @@ class SplitTest(parameterized.TestCase):
     )
     self.assertEqual(found, ([], {}, [0], [0]))
 
+  @parameterized.named_parameters(
+    ('a_matrix_as_a_vector', (2, 3), (6,), lambda row: tf.reshape(row, [1, 6])),
+    ('two_rows_of_a_vector', (4,), (2,), lambda row: tf.reshape(row, [2, 2])),
+    ('columns', (3,), (1,), lambda row: tf.expand_dims(row, 1)),
+  )
+  def test_rows_of_another_shape_are_not_appended(
+    self, sent: tuple[int, ...], row: tuple[int, ...], make: Callable[[tf.Tensor], tf.Tensor]
+  ) -> None:
+    found = _split(
+      tff.TensorType(np.float32, (None, *row)),
+      tff.TensorType(np.float32, sent),
+      lambda total, sent: tf.concat([total, make(sent)], 0),
+    )
+    self.assertEqual(found, ([], {}, [0], [0]))
+
+  def test_a_row_that_waits_for_a_check_is_not_appended(self) -> None:
+    def append(total: tf.Tensor, sent: tf.Tensor) -> tf.Tensor:
+      with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(sent > 0), [sent])]):
+        return tf.concat([total, tf.identity(sent)[tf.newaxis]], 0)
+
+    found = _split(tff.TensorType(np.float32, (None, 3)), tff.TensorType(np.float32, (3,)), append)
+    self.assertEqual(found, ([], {}, [0], [0]))
+
   def test_rows_that_merging_looks_at_are_not_appended(self) -> None:
     found = _split(
       (_rows(np.int32), np.int32),
