@@ -53,7 +53,7 @@ class CodecTest(parameterized.TestCase):
     rotated = codec._rotate(padded * codec._signs(tf.constant(_ROTATION_SEED)))
     # Draws that always round away from zero exceed the bound, however often they are repeated.
     away = tf.where(rotated > 0, 0.999, 0.0)
-    with mock.patch.object(codec_lib, '_uniform', return_value=away):
+    with mock.patch.object(codec_lib, 'uniform', return_value=away):
       levels = _encode(codec, vector)
     np.testing.assert_array_equal(levels, np.trunc(np.clip(rotated / codec.step, -7, 7) * np.float32(0.999)))
     self.assertLessEqual(int(np.sum(levels.astype(np.int64) ** 2)), codec.max_squared_levels)
