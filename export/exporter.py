@@ -3,7 +3,7 @@
 What needs TensorFlow or the device's runtime happens in guarded children; this process stays small and responsive.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 import contextlib
 from importlib import metadata
 import json
@@ -19,7 +19,7 @@ from common import sealed_json
 from contracts import client_shards
 from contracts import released_model
 from contracts import run_directory
-from contracts import schema as schema_lib
+from export import acceptance
 from export import guard
 from export import model_card
 from export import model_folder
@@ -36,7 +36,6 @@ _CONTENTS = (preprocessing.CLASSES, preprocessing.FILE_NAME, _CARD, model_folder
 
 # Under the names that the flag lists.
 Variants = Mapping[str, base.Variant]
-_REFERENCE = registry.REFERENCE
 
 
 def export(
@@ -46,6 +45,7 @@ def export(
   limits: guard.Limits,
   variants: Variants,
   task: str | None = None,
+  is_default: bool = False,
 ) -> dict[str, Any]:
   """Fills the staging folder and returns what its parity.json says.
 
@@ -59,6 +59,7 @@ def export(
     limits: Of each conversion and each check.
     variants: What to write, by the names that a flag lists (see `variants.registry.find_all`).
     task: The value of `--task`, if it is given.
+    is_default: Nobody asked for these variants: those whose form the model does not have are no failures.
 
   Raises:
     ValueError: If the released model or its ledger is missing, damaged, or not released with the other, or the model
@@ -66,7 +67,7 @@ def export(
     guard.Failed: If the Keras model could not be run within the limits.
   """
   with _snapshot(run_dir) as (copy, name):
-    return _export(copy, run_dir, name, shards, staging, limits, variants, task)
+    return _export(copy, run_dir, name, shards, staging, limits, variants, task, is_default)
 
 
 @contextlib.contextmanager
@@ -99,6 +100,7 @@ def _export(
   limits: guard.Limits,
   variants: Variants,
   task: str | None,
+  is_default: bool,
 ) -> dict[str, Any]:
   started = time.monotonic()
   examples = parity.held_out_examples(shards)
@@ -109,21 +111,22 @@ def _export(
 
     # In parallel: loading TensorFlow takes most of the time of each.
     keras = start(parity.keras_answers, snapshot, shards.schema, examples.features, task)
-    # The reference is always made: it is what shows that the graph is right.
-    named = {_REFERENCE: registry.VARIANTS[_REFERENCE], **variants}
+    # References are always made: they show that the graph of their form is right.
+    references = {each.name: each for each in map(registry.reference_of, variants.values())}
+    named = {**references, **variants}
     conversions = [(name, variant, start(tflite.convert, snapshot, name, task)) for name, variant in named.items()]
     try:
       reference = keras.result()
     except guard.Refused as error:
       raise ValueError(str(error)) from error
-    check = _Check(task_name, shards.schema, examples, reference, staging, limits)
+    check = acceptance.Acceptance(task_name, shards.schema, examples, reference, staging, limits, is_default)
     accepted, failed = check.accept_all(conversions)
-    if _REFERENCE in accepted and _REFERENCE not in variants:
-      os.remove(os.path.join(staging, accepted[_REFERENCE]['path']))
+    for name in (references.keys() & accepted.keys()) - variants.keys():
+      os.remove(os.path.join(staging, accepted[name]['path']))
     failed = {name: reason.replace(snapshot, run_dir) for name, reason in failed.items()}
   itself = parity.compare(examples.labels, reference.logits, reference.logits, shards.schema.first_answer)
   record = {
-    'source': source.hash_of(snapshot, shards, variants, task),
+    'source': source.hash_of(snapshot, shards, variants, task, is_default),
     'task': task_name,
     'variants': {variant.name: accepted[variant.name] for variant in variants.values() if variant.name in accepted},
     'failed': failed,
@@ -134,6 +137,7 @@ def _export(
     'seconds': time.monotonic() - started,
   }
   if record['variants']:
+    published = {figures['form'] for figures in record['variants'].values()}
     model = {
       'task': task_name,
       'data_set': shards.name,
@@ -141,7 +145,7 @@ def _export(
       'round': reference.round_number,
       'weights': reference.num_weights,
       'num_classes': shards.schema.num_classes,
-      'signature': check.signature,
+      'signatures': {form: ends for form, ends in check.signatures.items() if form in published},
     }
     _describe(snapshot, model, shards, record, staging)
   return record
@@ -152,96 +156,6 @@ def file_names(task: str, variants: Variants) -> list[str]:
   return [*_CONTENTS, *(tflite.file_name(task, variant.name) for variant in variants.values())]
 
 
-class _Check:
-  """Compares files with the output of the Keras model."""
-
-  def __init__(
-    self,
-    task_name: str,
-    schema: schema_lib.Schema,
-    examples: parity.Examples,
-    reference: parity.Reference,
-    staging: str,
-    limits: guard.Limits,
-  ) -> None:
-    self._task_name = task_name
-    self._schema = schema
-    self._examples = examples
-    self._reference = reference
-    self._staging = staging
-    self._limits = limits
-    self.signature: list[parity.End] = []
-
-  def accept_all(
-    self, conversions: Sequence[tuple[str, base.Variant, guard.Call]]
-  ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Returns the figures of the variants that agree with Keras, and the reasons of those that failed, by name.
-
-    If the float32 file fails, all variants fail: they have the same graph, and their wider bounds, which allow for
-    rounding, may not show its error.
-
-    Args:
-      conversions: Of each variant the name that a flag has for it, the variant, and the call that converts.
-    """
-    accepted: dict[str, dict[str, Any]] = {}
-    failed: dict[str, str] = {}
-    for own, variant, conversion in sorted(conversions, key=lambda each: each[1].name != _REFERENCE):
-      if _REFERENCE in failed:
-        failed[variant.name] = f'not made: it has the graph of {_REFERENCE}, which failed'
-        continue
-      try:
-        accepted[variant.name] = self._accept(own, variant, conversion.result())
-      except guard.Failed as error:
-        failed[variant.name] = str(error)
-    return accepted, failed
-
-  def _accept(self, own: str, variant: base.Variant, content: bytes) -> dict[str, Any]:
-    """Writes a variant's file into the staging folder and returns its figures; removes a file that disagrees."""
-    path = os.path.join(self._staging, tflite.file_name(self._task_name, variant.name))
-    files.write_atomically(path, content)
-    try:
-      answers, summary = guard.call(self._limits, tflite.check, path, self._examples.features, own)
-      figures = self._compare(answers, variant.bounds)
-    except guard.Failed:
-      os.remove(path)
-      raise
-    return {
-      'path': os.path.basename(path),
-      **files.describe(path),
-      'summary': summary,
-      'stored': answers.stored,
-      'argmax_agreement': figures.argmax_agreement,
-      'max_logit_difference': figures.max_logit_difference,
-      'accuracy': figures.accuracy,
-      'examples': figures.examples,
-      'positions': figures.positions,
-    }
-
-  def _compare(self, answers: parity.Answers, bounds: parity.Bounds) -> parity.Figures:
-    logits, expected = answers.logits, self._reference.logits
-    if logits.shape != expected.shape:
-      found = [len(logits) // len(expected), *logits.shape[1:]]
-      raise guard.Failed(f'Expected logits of shape {[1, *expected.shape[1:]]}, found {found}')
-    # Of the reference, which is the first: an app has one description of the input and the output of all files.
-    self.signature = self.signature or answers.signature
-    for wanted, end in zip(self.signature, answers.signature, strict=True):
-      if wanted != end:
-        raise guard.Failed(
-          f'Expected the {wanted[0]} of {_REFERENCE}, {_describe_end(wanted)}, found {_describe_end(end)}: convert the '
-          'model with the input and the output that it has'
-        )
-    figures = parity.compare(self._examples.labels, logits, expected, self._schema.first_answer)
-    broken = parity.disagreement(figures, bounds)
-    if broken:
-      raise guard.Failed(broken)
-    return figures
-
-
-def _describe_end(end: parity.End) -> str:
-  _, name, dtype, shape = end
-  return f'{name} of {dtype} {list(shape)}'
-
-
 def _describe(
   snapshot: str,
   model: Mapping[str, Any],
@@ -249,7 +163,7 @@ def _describe(
   record: Mapping[str, Any],
   staging: str,
 ) -> None:
-  steps = preprocessing.describe(shards.manifest, model['signature'])
+  steps = preprocessing.describe(shards.manifest, model['signatures'])
   card = model_card.render(
     model,
     steps,

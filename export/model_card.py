@@ -10,7 +10,9 @@ from common import printable
 from contracts import comparison
 from contracts import guarantees
 from contracts import personalization
+from export import step_usage
 from export import usage
+from export.forms import registry as forms
 
 _TEMPLATE = 'model_card.md.j2'
 
@@ -27,8 +29,8 @@ def render(
   """Returns the text of MODEL_CARD.md.
 
   Args:
-    model: task, data_set and run (their names), round, weights, num_classes, and `signature`, a list of rows (kind,
-      name, dtype, shape).
+    model: task, data_set and run (their names), round, weights, num_classes, and `signatures`: of the files by form, a
+      list of rows (kind, name, dtype, shape).
     steps: What preprocessing.json holds.
     parity: What parity.json holds.
     privacy: The run's privacy.json; empty if it left none.
@@ -52,11 +54,23 @@ def render(
     privacy=privacy,
     run=run,
     versions=versions,
-    usage=usage.describe(steps['examples']),
+    forms=forms.FORMS,
+    usage=usage.describe(steps['examples']) if 'input' in steps else None,
+    step=_describe_step(steps, parity['variants']),
     comparison=comparison.describe(run),
     reconstruction=' '.join(personalization.describe(run)[:1]),
     flags=[(name, value) for name, value in flags if not name.endswith(_PATHS)],
   )
+
+
+def _describe_step(steps: Mapping[str, Any], variants: Mapping[str, Any]) -> step_usage.StepUsage | None:
+  """Returns how to feed the smallest step file, if there is one."""
+  paths = [variant['path'] for variant in sorted(variants.values(), key=_size) if variant['form'] == 'step']
+  return step_usage.describe(steps, paths[0]) if paths else None
+
+
+def _size(variant: Mapping[str, Any]) -> int:
+  return variant['bytes']
 
 
 # Flags with paths of the machine that trained: they mean nothing elsewhere, and may name somebody.

@@ -37,7 +37,7 @@ class Reference(NamedTuple):
   round_number: int
 
 
-# An input or output: (kind, name, dtype, shape).
+# An input or output of a file: (kind, name, dtype, shape).
 End = tuple[str, str, str, tuple[int, ...]]
 
 
@@ -46,7 +46,7 @@ class Answers(NamedTuple):
 
   Attributes:
     logits: `[n, ..., num_classes]`.
-    signature: Its input and output.
+    signature: Its inputs and outputs.
     stored: How many weights and other constants it stores, by dtype: int8 or float16 where they are made smaller, else
       float32.
   """
@@ -160,9 +160,13 @@ def tflite_answers(path: str, features: np.ndarray) -> Answers:
         'Expected the same answer to the same example in every call, found another one: the file keeps a state '
         'between calls, as a fused LSTM does; build the model with unroll=True'
       )
-  ends = (('input', input_name, given), ('output', output_name, returned))
-  signature = [(kind, name, np.dtype(end['dtype']).name, tuple(end['shape'].tolist())) for kind, name, end in ends]
-  return Answers(np.concatenate(logits), signature, _count_stored(path))
+  signature = [*describe_ends('input', {input_name: given}), *describe_ends('output', {output_name: returned})]
+  return Answers(np.concatenate(logits), signature, count_stored(path))
+
+
+def describe_ends(kind: str, ends: Mapping[str, Any]) -> list[End]:
+  """Returns the inputs or outputs of a file, of what LiteRT says of them by name."""
+  return [(kind, name, np.dtype(end['dtype']).name, tuple(end['shape'].tolist())) for name, end in ends.items()]
 
 
 def _only(kind: str, ends: Mapping[str, Any]) -> tuple[str, Any]:
@@ -171,7 +175,7 @@ def _only(kind: str, ends: Mapping[str, Any]) -> tuple[str, Any]:
   return next(iter(ends.items()))
 
 
-def _count_stored(path: str) -> dict[str, int]:
+def count_stored(path: str) -> dict[str, int]:
   """Returns how many weights and other constants a file stores, by dtype; several tensors may share their values."""
   from ai_edge_litert import schema_py_generated as flatbuffer
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contracts import schema as schema_lib
+from export import parity
+from export.forms import step as step_lib
 
 FILE_NAME = 'preprocessing.json'
 CLASSES = 'classes.json'
@@ -55,6 +57,12 @@ _CATEGORIES = {
   ),
   'normal_form': _NORMAL_FORM,
 }
+# How a step file is driven.
+_STEPS = {
+  'feed': 'the elements of a sequence in their order, one a call, without padding',
+  'state': 'what a call returns is fed to the next call; the start, in each of its values, to the first call',
+  'after_the_longest': 'begin again from the start with the end of the sequence, which may be shorter',
+}
 # What follows each text, unless the declaration says end_token = false.
 _AFTER_EACH_TEXT = {'characters': '\n', 'words': '<end>'}
 _SCALED = ('table', 'windows')
@@ -69,16 +77,15 @@ _IN_CLASSES = {
 }
 
 
-def describe(manifest: Mapping[str, Any], signature: Sequence[tuple[str, str, str, tuple[int, ...]]]) -> dict[str, Any]:
+def describe(manifest: Mapping[str, Any], signatures: Mapping[str, Sequence[parity.End]]) -> dict[str, Any]:
   """Returns what preprocessing.json holds: the declared examples with what was learned for them, and fixed rules.
 
-  Of a data set that was made without a declaration, it says no more than the input and the classes.
+  Of a data set that was made without a declaration, it says no more than the inputs and the classes.
 
   Args:
     manifest: Of the data set.
-    signature: Of the model's file, rows of (kind, name, dtype, shape).
+    signatures: Of the model's files, by form.
   """
-  name, dtype, shape = next(row for kind, *row in signature if kind == 'input')
   schema = schema_lib.Schema.from_json(manifest['schema'])
   examples = dict(manifest.get('declaration', {}).get('examples', {}))
   kind = examples.get('kind', '')
@@ -91,12 +98,35 @@ def describe(manifest: Mapping[str, Any], signature: Sequence[tuple[str, str, st
     examples |= _CATEGORIES
   return {
     'task': schema.task,
-    'input': {'name': name, 'dtype': dtype, 'shape': shape},
+    **_describe_inputs(signatures, schema),
     'classes': CLASSES,
     # The answer is the largest output from this class on.
     'first_answer': schema.first_answer,
     'examples': {**examples, **_RULES.get(kind, {})},
   }
+
+
+def _describe_inputs(signatures: Mapping[str, Sequence[parity.End]], schema: schema_lib.Schema) -> dict[str, Any]:
+  inputs: dict[str, Any] = {}
+  if 'whole' in signatures:
+    inputs['input'] = next(_describe_end(end) for end in signatures['whole'] if end[0] == 'input')
+  if 'step' in signatures:
+    ends = step_lib.find_ends(signatures['step'])
+    inputs['step'] = {
+      'input': _describe_end(ends.input),
+      'output': _describe_end(ends.output),
+      'states': [
+        {'input': before[1], 'output': after[1], 'dtype': before[2], 'shape': before[3], 'start': 0.0}
+        for before, after in ends.states
+      ],
+      **_STEPS,
+      'longest': schema.feature.shape[0],
+    }
+  return inputs
+
+
+def _describe_end(end: parity.End) -> dict[str, Any]:
+  return dict(zip(('name', 'dtype', 'shape'), end[1:], strict=True))
 
 
 def _width(numbers: Sequence[Any]) -> int:

@@ -25,10 +25,17 @@ _ROOT = pathlib.Path(__file__).parents[1]
 _FOLDERS = ('common', 'contracts', 'export', 'models')
 
 
-def hash_of(run_dir: str, shards: client_shards.ClientShards, variants: Iterable[str], task: str | None = None) -> str:
+def hash_of(
+  run_dir: str,
+  shards: client_shards.ClientShards,
+  variants: Iterable[str],
+  task: str | None = None,
+  is_default: bool = False,
+) -> str:
   """Returns a hash of what an export depends on: run, data, variants, task, code and the versions of the converters.
 
-  Of a variant or task of one's own, the code is its module, and nothing that the module imports.
+  If somebody asked for the variants, an export that left out some of its defaults is another one. Of a variant or task
+  of one's own, the code is its module, and nothing that the module imports.
   """
   run = [os.path.join(run_dir, name) for name in FILES_OF_RUN]
   paths = (path for folder in _FOLDERS for path in (_ROOT / folder).rglob('*'))
@@ -36,5 +43,5 @@ def hash_of(run_dir: str, shards: client_shards.ClientShards, variants: Iterable
   versions = {name: metadata.version(name) for name in PACKAGES}
   own = filter(None, map(loading.find_file, [*variants, *([task] if task else [])]))
   found = [files.describe(path) if os.path.exists(path) else None for path in (*run, *code, *own)]
-  parts = [shards.fingerprint, versions, list(variants), found]
+  parts = [shards.fingerprint, versions, list(variants), is_default, found]
   return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

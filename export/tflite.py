@@ -1,14 +1,14 @@
 """Keras -> .tflite bytes -> answers, each in a guarded child process.
 
-Every variant starts from the same form: a batch of one, recurrent layers unrolled, float or int32 inputs as the Keras
-model has them, float outputs, built-in operations only. That form ran in every device runtime tried; a dynamic batch
-needs TensorFlow's own kernels, and the fused LSTM keeps state from one call to the next.
+What one call of a file computes is its form; see `export/forms`.
 """
 
 import numpy as np
 
 from contracts import released_model
 from export import parity
+from export.forms import base as forms_base
+from export.forms import registry as forms
 from export.variants import registry as variants
 
 
@@ -17,7 +17,7 @@ def file_name(task: str, variant: str) -> str:
   return f'{task}.{variant}.tflite'
 
 
-def convert(run_dir: str, variant: str, task: str | None = None) -> bytes:
+def convert(run_dir: str, variant: str, task: str | None = None) -> bytes | forms_base.Unsuitable:
   """Converts the released model of a run; meant for a guarded child process.
 
   Args:
@@ -25,15 +25,19 @@ def convert(run_dir: str, variant: str, task: str | None = None) -> bytes:
     variant: A built-in name or `package.module:attribute`.
     task: The value of `--task`, if it is given.
 
+  Returns:
+    The file, or why the model does not have the form of the variant.
+
   Raises:
     ValueError: If the released model is missing or damaged, or the variant refuses it.
   """
-  from models import registry  # Not above: only the child process loads TensorFlow.
-
   released = released_model.load(run_dir)
   name = released_model.check_task(released, task, run_dir)
-  model = registry.rebuild(released, unroll=True, batch_size=1, name=name)
-  content = variants.find(variant).convert(model, None)
+  own = variants.find(variant)
+  model = forms.FORMS[own.form].build(released, name)
+  if isinstance(model, forms_base.Unsuitable):
+    return model
+  content = own.convert(model, None)
   if not isinstance(content, bytes):
     raise ValueError(
       f'Expected convert of {variant} to return bytes, found a {type(content).__name__}: return converter.convert().'
@@ -50,10 +54,11 @@ def check(path: str, features: np.ndarray, variant: str) -> tuple[parity.Answers
     variant: A built-in name or `package.module:attribute`.
 
   Raises:
-    ValueError: If the file cannot be compared (see `parity.tflite_answers`), or there is no description of it.
+    ValueError: If the file cannot be compared (see `forms.base.Form.answers`), or there is no description of it.
   """
-  answers = parity.tflite_answers(path, features)
-  description = variants.find(variant).describe(dict(answers.stored))
+  own = variants.find(variant)
+  answers = forms.FORMS[own.form].answers(path, features)
+  description = own.describe(dict(answers.stored))
   if not isinstance(description, str):
     raise ValueError(
       f'Expected describe of {variant} to return a str, found a {type(description).__name__}: return a phrase.'

@@ -30,9 +30,11 @@ _SHARDS_DIR = flags.DEFINE_string(
 )
 _VARIANTS = flags.DEFINE_list(
   'variants',
-  list(registry.DEFAULT),
+  None,
   f'Which files to write, each with what it is checked by: {", ".join(registry.VARIANTS)}, or some of your own as '
-  'package.module:attribute (docs/extend.md).',
+  f'package.module:attribute (docs/extend.md). By default {",".join(registry.DEFAULT)}, and for next_character, '
+  f'next_word, next_item and tasks of your own whose model is recurrent {",".join(registry.DEFAULT_OF_SEQUENCES)} as '
+  'well.',
 )
 _TASK = flags.DEFINE_string(
   'task', None, 'Task of your own as package.module:attribute, if the run was trained with one: its code is run.'
@@ -47,13 +49,15 @@ _SECONDS = flags.DEFINE_float(
 
 def main() -> None:
   """Exports, prints the figures, and ends with exit code 1 if a variant failed."""
-  variants = registry.find_all(_VARIANTS.value)
+  given = None if _VARIANTS.value is None else registry.find_all(_VARIANTS.value)
   shards = _open_shards()
+  variants = given or registry.find_all(registry.choose_default(shards.schema))
   limits = guard.Limits(_MEMORY_MB.value << 20, _SECONDS.value)
   with model_folder.stage(_OUTPUT_DIR.value) as staging:
     model = released_model.load(_RUN_DIR.value)
     released_model.check_task(model, _TASK.value, _RUN_DIR.value)
-    if model_folder.is_current(_OUTPUT_DIR.value, source.hash_of(_RUN_DIR.value, shards, variants, _TASK.value)):
+    hash_now = source.hash_of(_RUN_DIR.value, shards, variants, _TASK.value, given is None)
+    if model_folder.is_current(_OUTPUT_DIR.value, hash_now):
       print(f'Nothing to do: {_OUTPUT_DIR.value} has the export of this run.')
       _update_report()
       return
@@ -61,7 +65,7 @@ def main() -> None:
     model_folder.refuse_foreign(_OUTPUT_DIR.value, exporter.file_names(model.task.name, variants))
     print('Converting, and checking on held-out users ...', flush=True)
     try:
-      record = exporter.export(_RUN_DIR.value, shards, staging, limits, variants, _TASK.value)
+      record = exporter.export(_RUN_DIR.value, shards, staging, limits, variants, _TASK.value, given is None)
     except guard.Failed as error:
       sys.exit(f'error: the Keras model could not be run: {error}')
     if record['variants']:

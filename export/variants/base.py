@@ -49,12 +49,14 @@ class Variant(abc.ABC):
     name: What the file is called after the task: lower-case letters, digits and underscores.
     summary: What the file is for, a phrase for the model card.
     bounds: How far the answers of the file may be from those of the Keras model.
+    form: What one call of the file computes: `whole` examples, or a `step` of a sequence (see `export/forms`).
     calibration: Which examples `convert` needs: none; public ones; or ones of clients, which is a release.
   """
 
   name: str
   summary: str
   bounds: parity.Bounds
+  form: str = 'whole'
   calibration: Literal['none', 'public', 'released'] = 'none'
 
   @abc.abstractmethod
@@ -65,8 +67,9 @@ class Variant(abc.ABC):
     makes this variant fail with that reason. The message of a `ValueError` is shown as it is.
 
     Args:
-      model: The Keras model with the released weights, in the device's form: a batch of one, recurrent layers unrolled,
-        one input as the schema has it, logits `[1, ..., num_classes]`.
+      model: The Keras model with the released weights, in the form of the variant. `whole`: a batch of one, recurrent
+        layers unrolled, one input as the schema has it, logits `[1, ..., num_classes]`. `step`: one element of a
+        sequence and `state_0` and so on as inputs, logits `[1, num_classes]` and `next_state_0` and so on as outputs.
       calibration: Features `[n, ...]`; None if `calibration` is `none`.
     """
 

@@ -5,21 +5,34 @@ import re
 from typing import Any
 
 from common import loading
+from contracts import schema as schema_lib
 from export import parity
+from export.forms import registry as forms
 from export.variants import base
 from export.variants import dynamic_range
 from export.variants import float16
 from export.variants import float32
+from export.variants import step
 
 _FLAG = '--variants'
-# Its file shows whether the graph is right: the bounds of the others, which allow for rounding, may not show that.
-REFERENCE = float32.Float32.name
-VARIANTS: dict[str, base.Variant] = {
-  variant.name: variant for variant in (float32.Float32(), float16.Float16(), dynamic_range.DynamicRange())
-}
+_VARIANTS: tuple[base.Variant, ...] = (
+  float32.Float32(),
+  float16.Float16(),
+  dynamic_range.DynamicRange(),
+  step.Step(),
+  step.StepDynamicRange(),
+)
+VARIANTS = {variant.name: variant for variant in _VARIANTS}
 DEFAULT = ('float32', 'dynamic_range')
+# Part of the default where each element of a sequence has an answer, if the model has that form.
+DEFAULT_OF_SEQUENCES = ('step', 'step_dynamic_range')
 
 _NAME = re.compile('[a-z][a-z0-9_]*')
+
+
+def choose_default(schema: schema_lib.Schema) -> tuple[str, ...]:
+  """Returns the variants that are written if the flag is not given."""
+  return (*DEFAULT, *(DEFAULT_OF_SEQUENCES if schema.is_sequence else ()))
 
 
 def find_all(names: Sequence[str]) -> dict[str, base.Variant]:
@@ -56,6 +69,11 @@ def find(name: str) -> base.Variant:
   return variant
 
 
+def reference_of(variant: base.Variant) -> base.Variant:
+  """Returns the variant whose file shows whether the graph of another one is right."""
+  return VARIANTS[forms.FORMS[variant.form].reference]
+
+
 def _check(name: str, variant: Any) -> None:
   if isinstance(variant, type) and issubclass(variant, base.Variant):
     raise ValueError(f'Expected a variant, found the class {name!r}: add VARIANT = {variant.__name__}() and name that.')
@@ -76,6 +94,10 @@ def _check(name: str, variant: Any) -> None:
     raise ValueError(
       f'Expected {name} to have bounds, found none: add bounds = parity.Bounds(min_agreement=0.98, '
       'max_relative_difference=None), or stricter ones.'
+    )
+  if not isinstance(variant.form, str) or variant.form not in forms.FORMS:
+    raise ValueError(
+      f'Expected {name} to have a form among {", ".join(forms.FORMS)}, found {variant.form!r}: choose one of these.'
     )
   if variant.calibration != 'none':
     raise ValueError(

@@ -1,0 +1,60 @@
+"""What a form is: what a file computes in one call, how its model is built, and how a file of it is driven.
+
+A variant writes the model of one form as a file. The forms share the comparison with Keras (`parity.compare`), which
+knows nothing of them.
+"""
+
+import abc
+from typing import TYPE_CHECKING, NamedTuple
+
+from contracts import released_model
+from export import parity
+
+if TYPE_CHECKING:
+  import numpy as np
+  import tensorflow as tf
+
+
+class Unsuitable(NamedTuple):
+  """Why a model does not have a form."""
+
+  reason: str
+
+
+class Form(abc.ABC):
+  """One way to call the released model on a device.
+
+  Attributes:
+    name: What variants call it by.
+    reference: The variant without rounding. Its file shows whether the graph of this form is right: the bounds of the
+      others, which allow for rounding, may not show that.
+    call: What one call of a file takes, a phrase for the model card.
+  """
+
+  name: str
+  reference: str
+  call: str
+
+  @abc.abstractmethod
+  def build(self, released: released_model.ReleasedModel, task: str) -> 'tf.keras.Model | Unsuitable':
+    """Returns what a variant converts, with the released weights; loads TensorFlow.
+
+    Args:
+      released: The released model.
+      task: What `released_model.check_task` returned.
+
+    Raises:
+      ValueError: If the task does not fit the model.
+    """
+
+  @abc.abstractmethod
+  def answers(self, path: str, features: 'np.ndarray') -> parity.Answers:
+    """Runs a file on the device's runtime, as a device does; meant for a guarded child process without TensorFlow.
+
+    Args:
+      path: The file.
+      features: Of held-out examples, `[n, ...]`.
+
+    Raises:
+      ValueError: If the file is none of this form, or answers the same inputs differently when it is asked again.
+    """
