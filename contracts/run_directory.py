@@ -58,6 +58,7 @@ _VARIANT = {
   'examples': int,
   'positions': int,
   'stored?': {str: int},
+  'form?': str,
 }
 _PARITY = {
   'source': str,

@@ -97,9 +97,10 @@ def summarize(run_dir: str, model_dir: str, seconds: dict[str, float]) -> dict[s
 
 def describe(summary: dict[str, Any], run: dict[str, Any], privacy: dict[str, Any], run_dir: str, path: str) -> str:
   """Returns the same figures for people."""
-  best = summary['tflite']['dynamic_range']
+  best, by_key = (summary['tflite'][name] for name in ('dynamic_range', 'step_dynamic_range'))
   lines = [
     f'Model      {best["path"]}  ({best["bytes"] / 1000:.0f} kB; float32 beside it)',
+    f'By key     {by_key["path"]}  ({by_key["bytes"] / 1000:.0f} kB; one character a call)',
     f'Accuracy   {summary["accuracy"]:.1%} of the next characters of held-out users, '
     f'{summary["accuracy_per_user"]:.1%} as a mean over them',
     f'Baseline   {comparison.name_baselines(run)}',

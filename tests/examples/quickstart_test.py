@@ -55,6 +55,7 @@ _VARIANTS = {
   for name, size, agreement, difference in (
     ('float32', 98_765, 1.0, 0.00000123),
     ('dynamic_range', 43_210, 0.99876, 0.0345),
+    ('step_dynamic_range', 23_456, 0.99875, 0.0346),
   )
 }
 
@@ -98,7 +99,7 @@ class QuickstartTest(absltest.TestCase):
 
   def test_summary_says_where_each_file_is(self) -> None:
     tflite = self._summarize()['tflite']
-    self.assertCountEqual(tflite, ['float32', 'dynamic_range'])
+    self.assertCountEqual(tflite, ['float32', 'dynamic_range', 'step_dynamic_range'])
     expected = copy.deepcopy(_VARIANTS['dynamic_range'])
     del expected['reference_accuracy'], expected['seconds']
     expected['path'] = os.path.join(self._model_dir, 'next_character.dynamic_range.tflite')
@@ -109,11 +110,14 @@ class QuickstartTest(absltest.TestCase):
 
   def test_describes_the_same_for_people(self) -> None:
     text = _call('describe', self._summarize(), _RUN, _PRIVACY, self._run_dir, 'summary.json')
-    model = os.path.join(self._model_dir, 'next_character.dynamic_range.tflite')
+    model, by_key = (
+      os.path.join(self._model_dir, f'next_character.{name}.tflite') for name in ('dynamic_range', 'step_dynamic_range')
+    )
     self.assertEqual(
       text.splitlines(),
       [
         f'Model      {model}  (43 kB; float32 beside it)',
+        f'By key     {by_key}  (23 kB; one character a call)',
         'Accuracy   38.1% of the next characters of held-out users, 37.4% as a mean over them',
         "Baseline   Always answering ' ' is right 16.3% of the time, a bigram 27.6%.",
         'Coverage   100.0% of the next characters are ones that the model can give',
@@ -121,6 +125,7 @@ class QuickstartTest(absltest.TestCase):
         '           With 9,320 users, epsilon 2.',
         'Agreement  float32: the same character as Keras at 100.00% of positions, logits within 1.2e-06',
         'Agreement  dynamic_range: the same character as Keras at 99.88% of positions, logits within 0.035',
+        'Agreement  step_dynamic_range: the same character as Keras at 99.88% of positions, logits within 0.035',
         f'Report     {os.path.join(self._run_dir, "operator/report.html")}',
         'Summary    summary.json',
       ],

@@ -18,23 +18,34 @@ SMALL = (fakes.CHARACTERS, 8)
 
 def interpret(variant: str, schema: schema_lib.Schema = fakes.CHARACTERS, model_size: int = 8) -> litert.Interpreter:
   """Returns an interpreter of a file of a built-in variant, or of one of one's own, ready to run."""
-  interpreter = litert.Interpreter(model_content=_convert(variant, schema, model_size))
+  interpreter = litert.Interpreter(model_content=make(variant, schema, model_size))
   interpreter.allocate_tensors()  # Fails on an operation that is not built in.
   return interpreter
 
 
 def count_stored(variant: str, schema: schema_lib.Schema, model_size: int) -> tuple[dict[str, int], int]:
   """Returns how many values a file stores, by dtype, and its size in bytes."""
-  content = _convert(variant, schema, model_size)
   one = np.zeros((1, *schema.feature.shape), schema.feature.dtype)
+  return answer(variant, schema, model_size, one).stored, len(make(variant, schema, model_size))
+
+
+def answer(variant: str, schema: schema_lib.Schema, model_size: int, features: np.ndarray) -> parity.Answers:
+  """Returns what a file of a variant answers."""
   with tempfile.NamedTemporaryFile() as file:
-    file.write(content)
+    file.write(make(variant, schema, model_size))
     file.flush()
-    return parity.tflite_answers(file.name, one).stored, len(content)
+    return tflite.check(file.name, features, variant)[0]
+
+
+def convert(run_dir: str, variant: str) -> bytes:
+  """Returns a file of a released model that has the form of the variant."""
+  content = tflite.convert(run_dir, variant)
+  assert isinstance(content, bytes), content
+  return content
 
 
 @functools.cache
-def _convert(variant: str, schema: schema_lib.Schema, model_size: int) -> bytes:
+def make(variant: str, schema: schema_lib.Schema, model_size: int) -> bytes:
   with tempfile.TemporaryDirectory() as folder:
     fakes.release(folder, schema, model_size)
-    return tflite.convert(folder, variant)
+    return convert(folder, variant)

@@ -22,6 +22,7 @@ from export import guard
 from export import parity
 from export import source
 from export import tflite
+from export.forms import base as forms
 from export.variants import base
 from export.variants import dynamic_range
 from export.variants import float32
@@ -129,8 +130,13 @@ class ExporterTest(absltest.TestCase):
     with mock.patch.object(guard, 'Call', _OnlyKeras):
       record = self._export()
     self.assertEmpty(record['variants'])
-    others = dict.fromkeys(set(registry.VARIANTS) - {'float32'}, 'not made: it has the graph of float32, which failed')
-    self.assertEqual(record['failed'], {'float32': f'cannot read {self._run_dir}', **others})
+    expected = {
+      name: f'cannot read {self._run_dir}'
+      if name == (reference := registry.reference_of(variant).name)
+      else f'not made: it has the graph of {reference}, which failed'
+      for name, variant in registry.VARIANTS.items()
+    }
+    self.assertEqual(record['failed'], expected)
     self.assertEmpty(os.listdir(self._staging))
 
   def test_a_message_names_the_run_directory_that_was_given(self) -> None:
@@ -163,11 +169,11 @@ class ExporterTest(absltest.TestCase):
 class _Conversion(guard.Call):
   """One without a process."""
 
-  def __init__(self) -> None:
-    pass
+  def __init__(self, content: bytes | forms.Unsuitable = b'a file') -> None:
+    self._content = content
 
-  def result(self) -> bytes:
-    return b'a file'
+  def result(self) -> bytes | forms.Unsuitable:
+    return self._content
 
 
 class CheckTest(parameterized.TestCase):
@@ -190,7 +196,7 @@ class CheckTest(parameterized.TestCase):
     )
     with mock.patch.object(guard, 'call', call):
       accepted, failed = check.accept_all([(own, variant, _Conversion()) for own, variant in variants.items()])
-    self.assertEqual(check.signature, ends)
+    self.assertEqual(check.signatures, {'whole': ends})
     self.assertEqual(accepted['float32']['summary'], 'of float32')
     return list(accepted), failed, os.listdir(staging)
 
@@ -198,6 +204,27 @@ class CheckTest(parameterized.TestCase):
     accepted, failed, written = self._accept(('input', 'characters', 'int32', (1, 12)))
     self.assertEqual((accepted, failed), (['float32', 'unheard_of'], {}))
     self.assertLen(written, 2)
+
+  @parameterized.parameters(False, True)
+  def test_a_model_without_a_form(self, is_default: bool) -> None:
+    """Nobody asked for a variant of the default; one that somebody asked for fails with the reason."""
+    labels = np.zeros((1, 12), int)
+    logits = np.zeros((1, *fakes.CHARACTERS.label.shape, 20))
+    check = exporter._Check(
+      'mine',
+      fakes.CHARACTERS,
+      parity.Examples(labels, labels),
+      parity.Reference(logits, 7, 1),
+      self.create_tempdir().full_path,
+      _LIMITS,
+      is_default,
+    )
+    names = ('step_dynamic_range', 'step')
+    accepted, failed = check.accept_all(
+      [(name, registry.VARIANTS[name], _Conversion(forms.Unsuitable('no steps'))) for name in names]
+    )
+    reason = 'not made: it has the graph of step, which failed'
+    self.assertEqual((accepted, failed), ({}, {} if is_default else {'step': 'no steps', 'step_dynamic_range': reason}))
 
   @parameterized.parameters(
     (

@@ -6,7 +6,9 @@ from absl.testing import absltest
 
 from contracts import personalization
 from export import model_card
+from export import parity as parity_lib
 from export import preprocessing
+from pipelines.featurizers import characters
 from pipelines.featurizers import table
 from tests.export import fakes
 
@@ -17,10 +19,11 @@ _MODEL = {
   'round': 140,
   'weights': 20_248,
   'num_classes': 80,
-  'signature': [('input', 'characters', 'int32', (1, 80)), ('output', 'logits', 'float32', (1, 80, 80))],
+  'signatures': {'whole': [('input', 'characters', 'int32', (1, 80)), ('output', 'logits', 'float32', (1, 80, 80))]},
 }
 _VARIANT = {
   'path': 'next_character.float32.tflite',
+  'form': 'whole',
   'bytes': 292_832,
   'summary': 'full precision',
   'argmax_agreement': 1.0,
@@ -48,6 +51,12 @@ _RUN: dict[str, Any] = {
   'population': 915,
   'coverage': 0.502,
 }
+_OF_STEP: list[parity_lib.End] = [
+  ('input', 'characters', 'int32', (1,)),
+  ('input', 'state_0', 'float32', (1, 64)),
+  ('output', 'logits', 'float32', (1, 80)),
+  ('output', 'next_state_0', 'float32', (1, 64)),
+]
 _TABLE = table.Table(
   label='label',
   classes=('a', 'b'),
@@ -62,6 +71,7 @@ def _render(
   examples: dict[str, Any] | None = None,
   model: dict[str, Any] | None = None,
   parity: dict[str, Any] | None = None,
+  steps: dict[str, Any] | None = None,
 ) -> str:
   flags = [
     ('seed', '(withheld)'),
@@ -72,7 +82,7 @@ def _render(
   ]
   privacy = fakes.privacy() if privacy is None else privacy
   text = {'kind': 'characters', 'unicode_normalization': 'NFC', 'after_each_text': '\n'}
-  steps = {'task': 'next_character', 'examples': text if examples is None else examples}
+  steps = steps or {'task': 'next_character', 'input': {}, 'examples': text if examples is None else examples}
   run = _RUN if run is None else run
   return model_card.render(
     {**_MODEL, **(model or {})}, steps, {**_PARITY, **(parity or {})}, privacy, run, flags, {'tensorflow': '2.14.1'}
@@ -123,6 +133,34 @@ class ModelCardTest(absltest.TestCase):
     self.assertIn('| output | `logits` | float32 | (1, 80, 80) |', card)
     self.assertIn('The last dimension of the output has one logit for each of 80 classes; `classes.json`', card)
 
+  def test_step_files(self) -> None:
+    names = ('float32', 'step', 'step_dynamic_range')
+    variants = {
+      name: {**_VARIANT, 'path': f'next_character.{name}.tflite', 'bytes': 9 - index, 'form': name.partition('_')[0]}
+      for index, name in enumerate(names)
+    }
+    variants['float32']['form'] = 'whole'
+    featurizer = characters.Characters('text', 80)
+    signatures = {**_MODEL['signatures'], 'step': _OF_STEP}
+    steps = preprocessing.describe(fakes.manifest(featurizer), signatures)
+    card = _render(model={'signatures': signatures}, parity={'variants': variants}, steps=steps)
+    self.assertIn('`next_character.float32.tflite`: signature `serving_default`, one example a call, built-in', card)
+    self.assertIn(
+      '`next_character.step.tflite`, `next_character.step_dynamic_range.tflite`: signature `serving_default`, one '
+      'element of a sequence a call, built-in operations only.\n\n| | name | type | shape |\n|---|---|---|---|\n'
+      '| input | `characters` | int32 | (1,) |\n| input | `state_0` | float32 | (1, 64) |\n'
+      '| output | `logits` | float32 | (1, 80) |\n| output | `next_state_0` | float32 | (1, 64) |\n\nThe last',
+      card,
+    )
+    self.assertIn('scores the character that follows index i', card)
+    self.assertRegex(card, r'Their states `state_0` \(next_state_0\) begin .*\n\n```python\nimport json\n')
+    self.assertIn("litert.Interpreter('next_character.step_dynamic_range.tflite')", card)
+    self.assertRegex(card, r'\n```\n\n## Privacy\n')
+    del steps['input'], signatures['whole'], variants['float32']
+    alone = _render(model={'signatures': signatures}, parity={'variants': variants}, steps=steps)
+    self.assertNotIn('index i', alone)
+    self.assertIn('begin with zeros', alone)
+
   def test_privacy_with_what_is_not_covered(self) -> None:
     card = _render()
     self.assertIn('**(7.62, 0.0001)-differential privacy**, unit: client, adjacency: one client', card)
@@ -149,7 +187,8 @@ class ModelCardTest(absltest.TestCase):
     self.assertNotIn('paid for', _render({**fakes.privacy(), 'learned_epsilon': 0.0}))
 
   def test_says_how_to_fill_the_input(self) -> None:
-    examples = preprocessing.describe(fakes.manifest(_TABLE), [('input', 'features', 'float32', (1, 5))])['examples']
+    of_table: dict[str, list[parity_lib.End]] = {'whole': [('input', 'features', 'float32', (1, 5))]}
+    examples = preprocessing.describe(fakes.manifest(_TABLE), of_table)['examples']
     card = _render(examples=examples)
     self.assertIn('| index | column | content |\n|---|---|---|\n| 0 | age | a number |\n', card)
     self.assertIn(r'| 1 to 4 | my\|os | a category; ', card)

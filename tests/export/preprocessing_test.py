@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts import schema as schema_lib
+from export import parity
 from export import preprocessing
 from pipelines.featurizers import base
 from pipelines.featurizers import characters
@@ -25,7 +26,9 @@ from pipelines.rows import rows as rows_lib
 from pipelines.statistics import scaling
 from tests.export import fakes
 
-_SIGNATURE = [('output', 'logits', 'float32', (1, 3)), ('input', 'numbers', 'float32', (1, 4))]
+_SIGNATURES: dict[str, list[parity.End]] = {
+  'whole': [('output', 'logits', 'float32', (1, 3)), ('input', 'numbers', 'float32', (1, 4))]
+}
 _NUMBERS_IN, _LABEL_OUT = schema_lib.Feature('numbers', 'float32', (4,)), schema_lib.Feature('label', 'int8', ())
 _NUMBER_SCHEMA = schema_lib.Schema('classification', _NUMBERS_IN, _LABEL_OUT, ('a', 'b'))
 _TEXTS = [
@@ -64,7 +67,7 @@ def _make(featurizer: base.Featurizer, values: dict[str, list[Any]]) -> tuple[di
     featurizer = featurizer.with_learned(release.value)
     learned.append(release.entry)
   manifest = fakes.manifest(declared, featurizer, learned)
-  written = json.loads(json.dumps(preprocessing.describe(manifest, _SIGNATURE)))
+  written = json.loads(json.dumps(preprocessing.describe(manifest, _SIGNATURES)))
   return written['examples'], featurizer, featurizer.featurize(rows).features
 
 
@@ -223,7 +226,7 @@ class PreprocessingTest(parameterized.TestCase):
     np.testing.assert_array_equal(features, 255 - expected if steps['invert'] else expected)
 
   def test_says_what_goes_in_and_what_comes_out(self) -> None:
-    steps = preprocessing.describe({'schema': _NUMBER_SCHEMA.to_json()}, _SIGNATURE)
+    steps = preprocessing.describe({'schema': _NUMBER_SCHEMA.to_json()}, _SIGNATURES)
     given = {'name': 'numbers', 'dtype': 'float32', 'shape': (1, 4)}
     # Made without a declaration, the data set says no more.
     expected = {'task': 'classification', 'input': given, 'classes': 'classes.json', 'first_answer': 0, 'examples': {}}
@@ -235,13 +238,39 @@ class PreprocessingTest(parameterized.TestCase):
   )
   def test_says_which_classes_are_never_an_answer(self, featurizer: base.Featurizer) -> None:
     manifest = {'schema': featurizer.schema.to_json()}
-    first = preprocessing.describe(manifest, _SIGNATURE)['first_answer']
+    first = preprocessing.describe(manifest, _SIGNATURES)['first_answer']
     self.assertEqual(featurizer.schema.classes[:first], ('<pad>', '<unknown>'))
+
+  @parameterized.parameters(({},), (_SIGNATURES,))
+  def test_says_how_a_step_file_is_fed(self, others: dict[str, list[parity.End]]) -> None:
+    featurizer = characters.Characters('text', 16)
+    signature: list[parity.End] = [
+      ('input', 'characters', 'int32', (1,)),
+      ('input', 'state_0', 'float32', (1, 8)),
+      ('output', 'logits', 'float32', (1, 80)),
+      ('output', 'next_state_0', 'float32', (1, 8)),
+    ]
+    steps = preprocessing.describe(fakes.manifest(featurizer), {**others, 'step': signature})
+    self.assertEqual('input' in steps, bool(others))
+    states = steps['step'].pop('states')
+    state = {'input': 'state_0', 'output': 'next_state_0', 'dtype': 'float32', 'shape': (1, 8), 'start': 0.0}
+    self.assertEqual(states, [state])
+    self.assertEqual(
+      steps['step'],
+      {
+        'input': {'name': 'characters', 'dtype': 'int32', 'shape': (1,)},
+        'output': {'name': 'logits', 'dtype': 'float32', 'shape': (1, 80)},
+        'feed': 'the elements of a sequence in their order, one a call, without padding',
+        'state': 'what a call returns is fed to the next call; the start, in each of its values, to the first call',
+        'longest': 16,
+        'after_the_longest': 'begin again from the start with the end of the sequence, which may be shorter',
+      },
+    )
 
   def test_keeps_what_somebody_else_declared(self) -> None:
     examples = {'kind': 'mine.of.Kind', 'vocabulary': {'words': ['a']}, 'scaling': 3, 'input': 'x', 'classes': ['b']}
     manifest = {'schema': _NUMBER_SCHEMA.to_json(), 'learned': [], 'declaration': {'examples': examples}}
-    self.assertEqual(preprocessing.describe(manifest, _SIGNATURE)['examples'], examples)
+    self.assertEqual(preprocessing.describe(manifest, _SIGNATURES)['examples'], examples)
 
   def test_classes_stand_in_a_file_of_their_own(self) -> None:
     for featurizer in (table.Table(**_KIND), windows.Windows(**_KIND, length=2, stride=1)):

@@ -29,7 +29,8 @@ class SourceTest(absltest.TestCase):
     found.append(self._hash())
     self._shards.manifest['files'] = {}
     found += [self._hash(), self._hash('float32', 'float16'), self._hash('float16', 'float32')]
-    self.assertLen(set(found), 5)
+    found.append(source.hash_of(self._run_dir, self._shards, ('float32',), is_default=True))
+    self.assertLen(set(found), 6)
     self.assertEqual(self._hash(), found[2])
 
   def test_all_code_of_ours_that_takes_part(self) -> None:

@@ -11,11 +11,14 @@ import numpy as np
 from contracts import schema as schema_lib
 from export import parity
 from export import tflite
+from export.forms import base as forms
 from export.variants import float32
 from export.variants import registry as variants
 from models import registry
 from tests.export import converted
 from tests.export import fakes
+
+_WHOLE = tuple(name for name, variant in variants.VARIANTS.items() if variant.form == 'whole')
 
 
 class _NoBytes(float32.Float32):
@@ -26,7 +29,7 @@ class _NoBytes(float32.Float32):
 
 
 class TfliteTest(parameterized.TestCase):
-  @parameterized.product(schema=(fakes.CHARACTERS, fakes.HANDWRITING), variant=tuple(variants.VARIANTS))
+  @parameterized.product(schema=(fakes.CHARACTERS, fakes.HANDWRITING), variant=_WHOLE)
   def test_takes_one_example_and_gives_floats(self, schema: schema_lib.Schema, variant: str) -> None:
     interpreter = converted.interpret(variant, schema)
     (given,), (returned,) = interpreter.get_input_details(), interpreter.get_output_details()
@@ -45,7 +48,7 @@ class TfliteTest(parameterized.TestCase):
     schema = schema_lib.Schema('next_character', feature, label, tuple(map(chr, range(32, 112))))
     run_dir = self.enterContext(tempfile.TemporaryDirectory())
     fakes.release(run_dir, schema, registry.get_task('next_character').default_size)
-    self.assertBetween(len(tflite.convert(run_dir, 'float32')), 80_000, 400_000)
+    self.assertBetween(len(converted.convert(run_dir, 'float32')), 80_000, 400_000)
 
   def test_a_variant_has_to_return_bytes(self) -> None:
     run_dir = self.enterContext(tempfile.TemporaryDirectory())
@@ -55,6 +58,13 @@ class TfliteTest(parameterized.TestCase):
       self.assertRaisesRegex(ValueError, 'Expected convert of no_bytes to return bytes, found a str: return converter'),
     ):
       tflite.convert(run_dir, 'no_bytes')
+
+  def test_a_model_without_the_form_of_a_variant(self) -> None:
+    run_dir = self.enterContext(tempfile.TemporaryDirectory())
+    fakes.release(run_dir, fakes.HANDWRITING)
+    found = tflite.convert(run_dir, 'step_dynamic_range')
+    self.assertIsInstance(found, forms.Unsuitable)
+    self.assertStartsWith(found.reason, 'Expected examples that have a label for each position')
 
   def test_what_a_variant_says_of_its_file(self) -> None:
     answers = parity.Answers(np.zeros((1, 3)), [], {'float32': 7, 'int8': 0, 'float16': 0})

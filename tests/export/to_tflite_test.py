@@ -23,6 +23,8 @@ _FILES = (
   'classes.json',
   'next_character.dynamic_range.tflite',
   'next_character.float32.tflite',
+  'next_character.step.tflite',
+  'next_character.step_dynamic_range.tflite',
   'parity.json',
   'preprocessing.json',
 )
@@ -103,7 +105,7 @@ class ToTfliteTest(parameterized.TestCase):
     # The command of the model card and of --help.
     subprocess.run(['sha256sum', '-c', '--strict', 'SHA256SUMS'], cwd=self._model, check=True, capture_output=True)
     parity = json.loads(pathlib.Path(self._model, 'parity.json').read_text())
-    self.assertCountEqual(parity['variants'], ['float32', 'dynamic_range'])
+    self.assertCountEqual(parity['variants'], ['float32', 'dynamic_range', 'step', 'step_dynamic_range'])
     # Nothing is quantized in so small a model, and nothing says that something is.
     self.assertEqual(parity['variants']['dynamic_range']['stored']['int8'], 0)
     card, page = (
@@ -114,7 +116,15 @@ class ToTfliteTest(parameterized.TestCase):
       self.assertRegex(text, r'all [\d,]+ stored values \(weights and constants\) are float32, as in float32')
       self.assertNotRegex(text, '8-bit (weights|integers)')
     report = pathlib.Path(self._exported_run, 'operator/report.html').read_text()
-    self.assertIn('next_character.dynamic_range.tflite', report)
+    for variant in parity['variants'].values():
+      self.assertIn(variant['path'], report)
+    # Of one graph, the same answers.
+    for one, other in (('float32', 'step'), ('dynamic_range', 'step_dynamic_range')):
+      for figure in ('argmax_agreement', 'accuracy', 'positions'):
+        self.assertEqual(parity['variants'][one][figure], parity['variants'][other][figure], figure)
+    steps = json.loads(pathlib.Path(self._model, 'preprocessing.json').read_text())
+    self.assertEqual((steps['input']['shape'], steps['step']['input']['shape']), ([1, 12], [1]))
+    self.assertEqual((steps['step']['states'][0]['shape'], steps['step']['longest']), ([1, 8], 12))
 
   def test_a_second_export_of_the_same_run_converts_nothing(self) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in pathlib.Path(self._model).iterdir()}
@@ -169,7 +179,8 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertIn('next_character.float32.tflite', output)
     card = pathlib.Path(self._output, 'MODEL_CARD.md').read_text()
     self.assertIn('The variant crashes could not be made: crashed with SIGSEGV.', card)
-    self.assertCountEqual(os.listdir(self._output), [name for name in _FILES if 'dynamic_range' not in name])
+    others = [name for name in _FILES if not name.endswith('.tflite')]
+    self.assertCountEqual(os.listdir(self._output), ['next_character.float32.tflite', *others])
 
   def test_never_replaces_a_file_of_somebody(self) -> None:
     os.makedirs(self._output)
@@ -185,7 +196,8 @@ class ToTfliteTest(parameterized.TestCase):
     refused = self._refused(f'--output_dir={self._output}')
     self.assertIn('found another content than its checksum says: delete it and export again', refused)
     path.unlink()
-    self.assertEqual(_run(f'--run_dir={self._run_dir}', f'--output_dir={self._output}')[0], 0)
+    flags = (f'--run_dir={self._run_dir}', f'--output_dir={self._output}')
+    self.assertEqual(_run(*flags, '--variants=float32')[0], 0)
 
   def test_positions_are_counted_where_an_example_has_several(self) -> None:
     command = [sys.executable, '-c', _SUMMARIZE]
@@ -196,7 +208,8 @@ class ToTfliteTest(parameterized.TestCase):
 
   @parameterized.parameters(signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
   def test_stopped_it_leaves_no_process_and_no_complete_folder(self, stop: signal.Signals) -> None:
-    with _start(f'--run_dir={self._run_dir}', f'--output_dir={self._output}') as process:
+    flags = (f'--run_dir={self._run_dir}', f'--output_dir={self._output}')
+    with _start(*flags, '--variants=float32,dynamic_range') as process:
       self.assertTrue(_wait_for(lambda: len(_children(process.pid)) == 3))
       children = _children(process.pid)
       process.send_signal(stop)
@@ -217,7 +230,10 @@ class ToTfliteTest(parameterized.TestCase):
   def test_help_says_how_to_know_a_complete_folder(self) -> None:
     code, output, _ = _run('--help')
     self.assertEqual(code, 0)
-    self.assertIn('in which `sha256sum -c SHA256SUMS` succeeds', ' '.join(output.split()))
+    output = ' '.join(output.split())
+    self.assertIn('in which `sha256sum -c SHA256SUMS` succeeds', output)
+    self.assertIn('By default float32,dynamic_range, and for next_character, next_word, next_item and tasks of', output)
+    self.assertIn('whose model is recurrent step,step_dynamic_range as well', output)
 
   def test_needs_a_run(self) -> None:
     self._run_dir = os.path.join(self._folder, 'nothing')

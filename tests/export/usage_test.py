@@ -8,6 +8,7 @@ from absl.testing import parameterized
 import numpy as np
 import pyarrow as pa
 
+from export import parity
 from export import preprocessing
 from export import usage
 from pipelines.featurizers import base
@@ -30,7 +31,8 @@ _NO_NUMBER = 'a missing number where the table names no value for it'
 
 
 def _steps(featurizer: base.Featurizer) -> dict[str, Any]:
-  return preprocessing.describe(fakes.manifest(featurizer), [('input', 'input', 'float32', (1,))])['examples']
+  signatures: dict[str, list[parity.End]] = {'whole': [('input', 'input', 'float32', (1,))]}
+  return preprocessing.describe(fakes.manifest(featurizer), signatures)['examples']
 
 
 def _describe(featurizer: base.Featurizer) -> usage.Usage:

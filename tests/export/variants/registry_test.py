@@ -11,6 +11,7 @@ from absl.testing import parameterized
 from export import parity
 from export.variants import base
 from export.variants import registry
+from tests.export import fakes
 
 
 class _Own(base.Variant):
@@ -45,7 +46,15 @@ class RegistryTest(parameterized.TestCase):
     self.assertEqual(list(found), ['float16', 'float32', 'dynamic_range'])
     self.assertEqual([variant.name for variant in found.values()], list(found))
     self.assertContainsSubset(registry.DEFAULT, registry.VARIANTS)
-    self.assertEqual(registry.REFERENCE, 'float32')
+    for name in found:
+      self.assertEqual(registry.reference_of(registry.VARIANTS[name]).name, 'float32')
+
+  def test_the_default_depends_on_what_is_learned(self) -> None:
+    self.assertEqual(registry.choose_default(fakes.HANDWRITING), ('float32', 'dynamic_range'))
+    self.assertEqual(
+      registry.choose_default(fakes.CHARACTERS), ('float32', 'dynamic_range', 'step', 'step_dynamic_range')
+    )
+    self.assertContainsSubset(registry.DEFAULT_OF_SEQUENCES, registry.VARIANTS)
 
   def test_one_of_ones_own_is_found(self) -> None:
     self._module.OWN = _make()
@@ -53,8 +62,11 @@ class RegistryTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ([], 'Expected at least one variant in --variants, found none: write --variants=float32,dynamic_range'),
-    (['float61'], "one of float32, float16, dynamic_range, found 'float61': did you mean float16"),
-    (['int4'], "one of float32, float16, dynamic_range, found 'int4': write"),
+    (
+      ['float61'],
+      "one of float32, float16, dynamic_range, step, step_dynamic_range, found 'float61': did you mean float16",
+    ),
+    (['int4'], "one of float32, float16, dynamic_range, step, step_dynamic_range, found 'int4': write"),
     ([''], "found '': write"),
     (['float32', 'float16', 'float32'], 'Expected each variant once in --variants, found float32 twice: write it once'),
     (['variants_of_mine:OWN', 'variants_of_mine:OTHER'], 'found own twice: .* give variants of your own different'),
@@ -74,6 +86,8 @@ class RegistryTest(parameterized.TestCase):
     (_make(name='../own'), "a name of its own .*, found '../own'"),
     (_make(summary=3), 'to have a summary'),
     (_make(bounds=0.9), r'to have bounds, found none: add bounds = parity.Bounds\('),
+    (_make(form='stepwise'), "to have a form among whole, step, found 'stepwise': choose one of these"),
+    (_make(form=['step']), r"to have a form among whole, step, found \['step'\]"),
     (_make(calibration='public'), "found variants_of_mine:OWN with calibration = 'public': .* make the examples in"),
   )
   def test_what_is_no_variant(self, value: Any, message: str) -> None:
