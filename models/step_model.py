@@ -113,13 +113,14 @@ class _Trial:
 
 
 def _check_recurrent(layer: tf.keras.layers.RNN, inputs: Sequence[Any], named: dict[str, Any]) -> None:
+  others = [*inputs[1:], *(value for name, value in named.items() if name not in ('mask', 'training'))]
   options = {
     'go_backwards=True': layer.go_backwards,
     'return_sequences=False': not layer.return_sequences,
     'return_state=True': layer.return_state,
     'stateful=True': layer.stateful,
     'time_major=True': layer.time_major,
-    'an initial state or constants': not tf.is_tensor(inputs[0]) or len(inputs) > 1 or named.keys() - {'mask'},
+    'an initial state or constants': not tf.is_tensor(inputs[0]) or any(value is not None for value in others),
   }
   found = [option for option, is_set in options.items() if is_set]
   if found:
