@@ -181,27 +181,30 @@ class _Step(tf.keras.layers.Layer):
     super().__init__(name='step')
     self._shared_weights = list(model.weights)
     # Keras finds no layers in a function: saved as a part, the model would be traced for whole sequences as well.
-    self._run = lambda inputs, apply: _run(model, inputs, apply)
-    self._starts = lambda: iter(starts)
+    self._advance = lambda inputs: _advance_all(model, starts, inputs)
 
-  @tf.autograph.experimental.do_not_convert
   def call(self, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    element, *states = inputs
-    given, starts = iter(states), self._starts()
-    returned: list[tf.Tensor] = []
+    return self._advance(inputs)
 
-    def apply(layer: tf.keras.layers.Layer, arguments: _Arguments) -> Any:
-      (first, *rest), named = arguments()
-      if not isinstance(layer, tf.keras.layers.RNN):
-        return layer(first, *rest, **named)
-      start = next(starts)
-      before = [next(given) for _ in tf.nest.flatten(start)]
-      output, after = _advance(layer, first, _mask_of(first, named), tf.nest.pack_sequence_as(start, before))
-      returned.extend(after)
-      return output
 
-    (logits,) = self._run([element[:, tf.newaxis]], apply)
-    return [logits[:, 0], *returned]
+@tf.autograph.experimental.do_not_convert
+def _advance_all(model: tf.keras.Model, starts: Sequence[Any], inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+  element, *states = inputs
+  given, left = iter(states), iter(starts)
+  returned: list[tf.Tensor] = []
+
+  def apply(layer: tf.keras.layers.Layer, arguments: _Arguments) -> Any:
+    (first, *rest), named = arguments()
+    if not isinstance(layer, tf.keras.layers.RNN):
+      return layer(first, *rest, **named)
+    start = next(left)
+    before = [next(given) for _ in tf.nest.flatten(start)]
+    output, after = _advance(layer, first, _mask_of(first, named), tf.nest.pack_sequence_as(start, before))
+    returned.extend(after)
+    return output
+
+  (logits,) = _run(model, [element[:, tf.newaxis]], apply)
+  return [logits[:, 0], *returned]
 
 
 def _advance(

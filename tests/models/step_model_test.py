@@ -83,7 +83,7 @@ def _twice(values: Any) -> Any:
 
 
 def _from_other_state(values: Any) -> Any:
-  return _gru()(values, initial_state=tf.reduce_mean(values, axis=1))
+  return _gru()(values, initial_state=tf.ones([1, _UNITS]))
 
 
 def _build(hidden: _Layer, schema: schema_lib.Schema = _CODES, mask: bool = False) -> tf.keras.Model:
