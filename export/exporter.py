@@ -127,7 +127,7 @@ def _export(
       os.remove(os.path.join(staging, accepted[name]['path']))
     failed = {name: reason.replace(snapshot, run_dir) for name, reason in failed.items()}
   itself = parity.compare(examples.labels, reference.logits, reference.logits, shards.schema.first_answer)
-  record = {
+  record: dict[str, Any] = {
     'source': source.hash_of(snapshot, shards, variants, task, is_default),
     'task': task_name,
     'variants': {variant.name: accepted[variant.name] for variant in variants.values() if variant.name in accepted},

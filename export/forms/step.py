@@ -49,15 +49,20 @@ class Step(base.Form):
 
     interpreter = litert.Interpreter(model_path=path, num_threads=1)
     interpreter.allocate_tensors()
-    run = interpreter.get_signature_runner()
-    given, returned = run.get_input_details(), run.get_output_details()
+    given, returned = _read_ends(interpreter.get_signature_runner())
     ends = find_ends([*parity.describe_ends('input', given), *parity.describe_ends('output', returned)])
     features = features.astype(ends.input[2])
     fast = _Fast(interpreter, ends, given, returned)
     logits = np.stack([fast.run(example) for example in features])
+    run = interpreter.get_signature_runner()
     for example, expected in zip(features[:_REPEATED], logits, strict=False):
       _check_repeated(run, ends, example, expected)
     return parity.Answers(logits, ends.in_order(), parity.count_stored(path))
+
+
+def _read_ends(run: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+  """Returns what the runtime says of the inputs and outputs; while `run` lives, it refuses calls past the signature."""
+  return run.get_input_details(), run.get_output_details()
 
 
 class Ends(NamedTuple):
@@ -101,7 +106,8 @@ def find_ends(signature: Sequence[parity.End]) -> Ends:
       f'Expected a file with states, and one other input and one other output of float32, found {found}: convert the '
       'model with the inputs and outputs that it has'
     )
-  return Ends(*inputs.values(), *outputs.values(), states)
+  (given,), (returned,) = inputs.values(), outputs.values()
+  return Ends(given, returned, states)
 
 
 class _Fast:

@@ -12,6 +12,9 @@ from pipelines.featurizers import characters
 from pipelines.featurizers import table
 from tests.export import fakes
 
+_SIGNATURES: dict[str, list[parity_lib.End]] = {
+  'whole': [('input', 'characters', 'int32', (1, 80)), ('output', 'logits', 'float32', (1, 80, 80))]
+}
 _MODEL = {
   'task': 'next_character',
   'data_set': 'my_logs',
@@ -19,7 +22,7 @@ _MODEL = {
   'round': 140,
   'weights': 20_248,
   'num_classes': 80,
-  'signatures': {'whole': [('input', 'characters', 'int32', (1, 80)), ('output', 'logits', 'float32', (1, 80, 80))]},
+  'signatures': _SIGNATURES,
 }
 _VARIANT = {
   'path': 'next_character.float32.tflite',
@@ -141,7 +144,7 @@ class ModelCardTest(absltest.TestCase):
     }
     variants['float32']['form'] = 'whole'
     featurizer = characters.Characters('text', 80)
-    signatures = {**_MODEL['signatures'], 'step': _OF_STEP}
+    signatures = {**_SIGNATURES, 'step': _OF_STEP}
     steps = preprocessing.describe(fakes.manifest(featurizer), signatures)
     card = _render(model={'signatures': signatures}, parity={'variants': variants}, steps=steps)
     self.assertIn('`next_character.float32.tflite`: signature `serving_default`, one example a call, built-in', card)

@@ -63,7 +63,7 @@ class TfliteTest(parameterized.TestCase):
     run_dir = self.enterContext(tempfile.TemporaryDirectory())
     fakes.release(run_dir, fakes.HANDWRITING)
     found = tflite.convert(run_dir, 'step_dynamic_range')
-    self.assertIsInstance(found, forms.Unsuitable)
+    assert isinstance(found, forms.Unsuitable)
     self.assertStartsWith(found.reason, 'Expected examples that have a label for each position')
 
   def test_what_a_variant_says_of_its_file(self) -> None:

@@ -31,7 +31,7 @@ _LAYERS = tf.keras.layers
 _Layer = Callable[[Any], Any]
 
 
-class _Product(_LAYERS.Layer):
+class _Product(tf.keras.layers.Layer):
   """A cell whose output is not its state."""
 
   state_size = _UNITS
@@ -41,7 +41,7 @@ class _Product(_LAYERS.Layer):
     return 2 * state, [state]
 
 
-class _StartsWithOnes(_LAYERS.SimpleRNNCell):
+class _StartsWithOnes(tf.keras.layers.SimpleRNNCell):
   def get_initial_state(self, inputs: Any = None, batch_size: Any = None, dtype: Any = None) -> Any:
     return tf.ones([1, _UNITS])
 

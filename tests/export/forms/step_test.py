@@ -120,7 +120,8 @@ class FileTest(parameterized.TestCase):
       ('output', 'next_state_0', 'float32', (1, 8)),
     ]
     self.assertEqual(answers.signature, ends)
-    self.assertBetween(answers.stored['float32'], 1_124, 1_124 + 50)
+    # Biases of zeros are stored once.
+    self.assertBetween(answers.stored['float32'], 0.9 * 1_124, 1_124 + 50)
 
   def test_a_model_without_the_form(self) -> None:
     run_dir = self.enterContext(tempfile.TemporaryDirectory())
