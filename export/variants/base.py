@@ -97,6 +97,18 @@ def build_converter(model: 'tf.keras.Model') -> 'tf.lite.TFLiteConverter':
   """Returns a converter of a model to operations that every device runtime has, with default settings otherwise."""
   import tensorflow as tf
 
-  converter = tf.lite.TFLiteConverter.from_keras_model(model)
+  specs = [
+    tf.TensorSpec(each.shape, each.dtype, name) for each, name in zip(model.inputs, model.input_names, strict=True)
+  ]
+
+  # A Keras model would be saved first, and each of its layers traced several times, which takes most of the time.
+  @tf.function(input_signature=[specs], autograph=False)
+  def answer(inputs: 'list[tf.Tensor]') -> 'dict[str, tf.Tensor]':
+    outputs = model(inputs if len(inputs) > 1 else inputs[0], training=False)
+    return dict(zip(model.output_names, tf.nest.flatten(outputs), strict=True))
+
+  holder = tf.Module()
+  holder.weights = model.weights
+  converter = tf.lite.TFLiteConverter.from_concrete_functions([answer.get_concrete_function()], holder)
   converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
   return converter
