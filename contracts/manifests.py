@@ -5,17 +5,16 @@ import re
 from typing import Any
 
 from common import sealed_json
+from contracts import formats
 from contracts import schema as schema_lib
 
-# Grows when a reader of the older form would misread the new one.
-FORMAT = 3
 SPLITS = ('train', 'tail', 'validation', 'test')
 
 _COUNTS = {str: int}
 _FEATURE = {'name': str, 'dtype': str, 'shape': [int]}
 # What readers rely on. A data set that no job made, of a test for example, has no keys of the job.
 _FORM = {
-  'format': int,
+  formats.KEY: int,
   'schema': {'task': str, 'feature': _FEATURE, 'label': _FEATURE, 'classes': [str]},
   'index': str,
   'files': {str: {'bytes': int, 'sha256': str, 'shard?': int}},
@@ -50,11 +49,11 @@ def parse(content: bytes) -> dict[str, Any]:
   Raises:
     ValueError: With what was found instead, if `shard_writing.write_manifest` did not write them.
   """
-  written = sealed_json.loads_unchecked(content).get('format')
-  if written != FORMAT:
-    is_older = type(written) is int and 0 < written < FORMAT
+  written = sealed_json.loads_unchecked(content).get(formats.KEY)
+  if written != formats.MANIFEST:
+    is_older = type(written) is int and 0 < written < formats.MANIFEST
     found = f'format {written} of an older version' if is_older else 'another'
-    raise ValueError(f'{found} (this one reads format {FORMAT})')
+    raise ValueError(f'{found} (this one reads format {formats.MANIFEST})')
   manifest = sealed_json.loads(content, _FORM)
   if manifest['index'] not in manifest['files']:
     raise ValueError('no index among its files')

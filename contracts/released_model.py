@@ -18,13 +18,11 @@ import numpy as np
 
 from common import files
 from common import sealed_json
+from contracts import formats
 from contracts import run_directory
 from contracts import schema as schema_lib
 
-# Of model.npz; grows when a reader of the older form would misread the new one.
-FORMAT = 3
-# In format 2 no model names a task.
-_READ = (2, FORMAT)
+_READ = (formats.MODEL_WITHOUT_TASK, formats.MODEL)
 # It becomes a part of file names.
 TASK_NAME = re.compile('[A-Za-z][A-Za-z0-9_]*')
 # What reading a damaged file raises: NumPy and zipfile have no one name for it.
@@ -90,10 +88,16 @@ def save(model: ReleasedModel, ledger: Mapping[str, Any], run_dir: str) -> None:
     ledger: What `privacy.json` says of it.
     run_dir: The run directory.
   """
-  named = {**ledger, 'round': model.round_number, 'run': list(model.run), 'model': model.digest}
+  named = {
+    formats.KEY: formats.LEDGER,
+    **ledger,
+    'round': model.round_number,
+    'run': list(model.run),
+    'model': model.digest,
+  }
   text = sealed_json.dumps(named).encode()
   header = {
-    'format': FORMAT,
+    formats.KEY: formats.MODEL,
     'schema': model.schema.to_json(),
     'model_size': model.model_size,
     'round_number': model.round_number,
@@ -128,6 +132,7 @@ def load_with_ledger(run_dir: str) -> tuple[ReleasedModel, dict[str, Any]]:
   try:
     with open(path, 'rb') as file:
       ledger = sealed_json.loads(text := file.read(), {})
+      formats.check(ledger, formats.LEDGER)
   except FileNotFoundError as error:
     raise ValueError(f'Expected the privacy ledger of a model at {path}, found none: {_REMEDY}.') from error
   except (OSError, ValueError) as error:
@@ -194,7 +199,7 @@ def _load_model(path: str) -> tuple[ReleasedModel, str]:
   try:
     with np.load(path, allow_pickle=False) as arrays:
       header = json.loads(str(arrays['header']))
-      if header.get('format') in _READ:
+      if header.get(formats.KEY) in _READ:
         weights = [arrays[name] for name in sorted(arrays.files) if name != 'header']
         schema = schema_lib.Schema.from_json(header['schema'])
         run_id, attempt = header['run']
@@ -208,6 +213,6 @@ def _load_model(path: str) -> tuple[ReleasedModel, str]:
   except _DAMAGED as error:
     raise ValueError(f'Expected a released model at {path}, found a damaged file ({error}): {_REMEDY}.') from error
   raise ValueError(
-    f'Expected a released model of format {FORMAT} at {path}, found one of an earlier version of this program: train '
-    'again in another --output_dir.'
+    f'Expected a released model of format {formats.MODEL} at {path}, found one of an earlier version of this '
+    'program: train again in another --output_dir.'
   )

@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from common import sealed_json
+from contracts import formats
 
 _WITHHELD = re.compile('seed|secret|password', re.IGNORECASE)
 WITHHELD = '(withheld)'
@@ -37,7 +38,7 @@ FIGURE_NAMES = frozenset(
     *('data_set', 'delta', 'empty_rounds', 'epsilon', 'eval_baseline_accuracy', 'eval_split', 'examples', 'loss'),
     *('majority_accuracy', 'majority_class', 'model', 'personalization', 'population', 'quantization_bits', 'round'),
     *('rounds', 'runtime', 'seconds', 'skipped_clients', 'split', 'tail_accuracy', 'task', 'total_rounds'),
-    *('training_epsilon', 'weights', sealed_json.CHECKSUM, *_FORMER),
+    *('training_epsilon', 'weights', sealed_json.CHECKSUM, formats.KEY, *_FORMER),
   )
 )
 # Where an earlier version had the model and the checkpoints.
@@ -45,6 +46,7 @@ _EARLIER = ('model.npz', 'checkpoints')
 # What stands before the fingerprint of the data in the flag file.
 DATA = '# data: '
 PARITY = 'parity.json'
+_FORMATS = {FIGURES: formats.FIGURES, LEDGER: formats.LEDGER}
 
 _FLOAT = (float, int)
 _VARIANT = {
@@ -61,6 +63,7 @@ _VARIANT = {
   'form?': str,
 }
 _PARITY = {
+  f'{formats.KEY}?': int,
   'source': str,
   'task': str,
   'variants': {str: _VARIANT},
@@ -150,10 +153,14 @@ def _read_note(run_dir: str, mark: str) -> str | None:
 
 
 def read_json(folder: str, file_name: str) -> dict[str, Any]:
-  """Returns the object in a JSON file of a run or model folder, empty if there is no such file.
+  """Returns the object in one of the JSON files of a run, empty if there is no such file.
+
+  Args:
+    folder: The run directory.
+    file_name: `FIGURES` or `LEDGER`.
 
   Raises:
-    ValueError: If the file holds something else.
+    ValueError: If the file holds something else, or is of another format.
   """
   path = os.path.join(folder, file_name)
   try:
@@ -168,7 +175,9 @@ def read_json(folder: str, file_name: str) -> dict[str, Any]:
   if sealed_json.CHECKSUM not in value:
     return value
   try:
-    return sealed_json.loads(text.encode(), {})
+    value = sealed_json.loads(text.encode(), {})
+    formats.check(value, _FORMATS[file_name])
+    return value
   except ValueError as error:
     raise _damaged_json(path, str(error)) from error
 
@@ -182,7 +191,10 @@ def read_parity(model_dir: str) -> dict[str, Any]:
   path = os.path.join(model_dir, PARITY)
   try:
     with open(path, 'rb') as file:
-      return sealed_json.loads(file.read(), _PARITY)
+      record = sealed_json.loads(file.read(), {})
+    formats.check(record, formats.PARITY)
+    sealed_json.check(record, _PARITY)
+    return record
   except FileNotFoundError:
     return {}
   except ValueError as error:

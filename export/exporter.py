@@ -18,6 +18,7 @@ from typing import Any
 from common import files
 from common import sealed_json
 from contracts import client_shards
+from contracts import formats
 from contracts import released_model
 from contracts import run_directory
 from contracts import schema as schema_lib
@@ -128,6 +129,7 @@ def _export(
     failed = {name: reason.replace(snapshot, run_dir) for name, reason in failed.items()}
   itself = parity.compare(examples.labels, reference.logits, reference.logits, shards.schema.first_answer)
   record: dict[str, Any] = {
+    formats.KEY: formats.PARITY,
     'source': source.hash_of(snapshot, shards, variants, task, is_default),
     'task': task_name,
     'variants': {variant.name: accepted[variant.name] for variant in variants.values() if variant.name in accepted},

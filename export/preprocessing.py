@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from contracts import formats
 from contracts import schema as schema_lib
 from export import parity
 from export.forms import step as step_lib
@@ -97,6 +98,7 @@ def describe(manifest: Mapping[str, Any], signatures: Mapping[str, Sequence[pari
   if examples.get('categories') and kind == 'table':
     examples |= _CATEGORIES
   return {
+    formats.KEY: formats.PREPROCESSING,
     'task': schema.task,
     **_describe_inputs(signatures, schema),
     'classes': CLASSES,

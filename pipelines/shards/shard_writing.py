@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from common import files
 from common import sealed_json
 from contracts import client_shards
-from contracts import manifests
+from contracts import formats
 from contracts import schema as schema_lib
 from contracts import shard_format
 
@@ -182,7 +182,7 @@ def write_manifest(
       shard and the `files.describe` of the index), `splits` (of `count_splits`), the accounting, limits and flags.
     open_file: How to open the file.
   """
-  said = json.dumps({'format': manifests.FORMAT, 'schema': schema.to_json(), **details}, sort_keys=True)
+  said = json.dumps({formats.KEY: formats.MANIFEST, 'schema': schema.to_json(), **details}, sort_keys=True)
   content = sealed_json.dumps(json.loads(said)).encode()
   with open_file(os.path.join(output_dir, client_shards.MANIFEST_NAME)) as file:
     file.write(content)

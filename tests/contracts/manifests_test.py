@@ -14,6 +14,7 @@ from absl.testing import parameterized
 
 from common import sealed_json
 from contracts import client_shards
+from contracts import formats
 from contracts import manifests
 from contracts import schema as schema_lib
 from pipelines.declarations import declaration as declarations
@@ -66,7 +67,7 @@ class ManifestsTest(parameterized.TestCase):
       client_shards.ClientShards(self.folder)
 
   def test_what_is_written_is_read(self) -> None:
-    self.assertEqual(manifests.parse(self.content)['format'], manifests.FORMAT)
+    self.assertEqual(manifests.parse(self.content)['format'], formats.MANIFEST)
     client_shards.ClientShards(self.folder)
 
   def test_every_changed_byte_is_noticed(self) -> None:

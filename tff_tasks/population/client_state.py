@@ -14,10 +14,9 @@ import threading
 
 import numpy as np
 
+from contracts import formats
 from tff_tasks.population import client_report
 
-# Grows when a reader of the older form would misread the new one.
-FORMAT = 1
 _DIGEST_BYTES = 16
 # What is not the fault of the content.
 _SYSTEM_ERRORS = {
@@ -81,14 +80,14 @@ class ClientState:
     self._rows.execute(f'CREATE TABLE state ({columns}) WITHOUT ROWID')
     self._rows.execute('CREATE TABLE run (id TEXT, size INTEGER, oldest_round INTEGER, saved_round INTEGER)')
     self._rows.execute('INSERT INTO run VALUES (?, ?, ?, ?)', (run_id, self.size, self._saved_round, self._saved_round))
-    self._rows.execute(f'PRAGMA user_version = {FORMAT}')
+    self._rows.execute(f'PRAGMA user_version = {formats.CLIENT_STATE}')
 
   def _go_back(self, run_id: str) -> None:
     (found,) = self._rows.execute('PRAGMA user_version').fetchone()
-    if found not in (0, FORMAT):
+    if found not in (0, formats.CLIENT_STATE):
       raise ValueError(
-        f'Expected client state of format {FORMAT} at {self._path}, found {found}: finish that run with the version of '
-        'this program that began it, or choose another --output_dir.'
+        f'Expected client state of format {formats.CLIENT_STATE} at {self._path}, found {found}: finish that '
+        'run with the version of this program that began it, or choose another --output_dir.'
       )
     row = self._rows.execute('SELECT id, size, oldest_round, saved_round FROM run').fetchone()
     if row is None:

@@ -14,15 +14,12 @@ import numpy as np
 import tensorflow as tf
 
 from common import files
+from contracts import formats
 from tff_tasks.population import seeds
 from tff_tasks.training import history as history_lib
 from tff_tasks.training import metrics
 from tff_tasks.training import program_state
 
-# Grows when a reader of the older form would misread the new one. The first had no number.
-FORMAT = 5
-# Had the choice of the local runtime in a place of its own; is read as well.
-_FORMAT_WITH_XLA = 4
 _NAME = re.compile(r'round_(\d{6,})\.ckpt')
 # The last one, and one to go back to should the last be damaged.
 _KEPT = 2
@@ -46,7 +43,7 @@ class Checkpoints:
   def save(self, saved: program_state.ProgramState) -> None:
     """Writes a checkpoint and removes the ones that it replaces; it is on the disk when this returns."""
     header = {
-      'format': FORMAT,
+      formats.KEY: formats.CHECKPOINT,
       'round': saved.round_number,
       'settled': dict(saved.settled),
       'history': saved.history.to_json(),
@@ -89,13 +86,14 @@ def load_last(folder: str) -> program_state.ProgramState | None:
     raise ValueError(f'Expected a whole checkpoint at {path}, found a damaged one: {_remedy(names)}.')
   with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
     header = json.loads(str(arrays['header'])) if 'header' in arrays else {}
-    if header.get('format') == _FORMAT_WITH_XLA:
+    if header.get(formats.KEY) == formats.CHECKPOINT_WITH_XLA:
       use_xla = header.pop('use_xla')
-      header |= {'format': FORMAT, 'settled': {} if use_xla is None else {'use_xla': use_xla}}
-    if header.get('format') != FORMAT:
+      header |= {formats.KEY: formats.CHECKPOINT, 'settled': {} if use_xla is None else {'use_xla': use_xla}}
+    if header.get(formats.KEY) != formats.CHECKPOINT:
       raise ValueError(
-        f'Expected a checkpoint of format {FORMAT} at {path}, found one of format {header.get("format", 1)}: finish '
-        'that run with the version of this program that began it, or choose another --output_dir.'
+        f'Expected a checkpoint of format {formats.CHECKPOINT} at {path}, found one of format '
+        f'{header.get(formats.KEY, 1)}: finish that run with the version of this program that began it, or choose '
+        'another --output_dir.'
       )
     if header['round'] != _round_of(names[-1]):
       raise ValueError(

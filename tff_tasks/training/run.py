@@ -287,7 +287,7 @@ class Run:
       'weights': self._num_weights,
       'runtime': dict(self._runtime.settled),
     }
-    run_directory.write_json(self._config.output_dir, reading.FIGURES, found)
+    run_directory.write_figures(self._config.output_dir, found)
     lines = [announcement.describe_accuracy(self._shards, test, self._on_device), *comparison.describe(found)]
     lines += personalization.describe(found)
     print(*lines, sep='\n', file=self._stream)

@@ -11,6 +11,7 @@ from typing import Any
 
 from common import files
 from common import sealed_json
+from contracts import formats
 from contracts import personalization
 from contracts import released_model
 from contracts import run_directory as reading
@@ -276,9 +277,10 @@ def is_complete(
   )
 
 
-def write_json(path: str, name: str, value: dict[str, Any]) -> None:
-  """Writes one of the JSON files of a run; a figure that is not finite becomes null, as JSON has no NaN."""
-  files.write_atomically(os.path.join(path, name), sealed_json.dumps(finite(value)))
+def write_figures(path: str, value: dict[str, Any]) -> None:
+  """Writes the final figures of a run; one that is not finite becomes null, as JSON has no NaN."""
+  content = {formats.KEY: formats.FIGURES, **finite(value)}
+  files.write_atomically(os.path.join(path, reading.FIGURES), sealed_json.dumps(content))
 
 
 def finite(value: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
 
+from contracts import formats
 from tests.tff_tasks import fakes
 from tff_tasks.population import seeds
 from tff_tasks.training import checkpoints
@@ -197,7 +198,7 @@ class CheckpointsTest(parameterized.TestCase):
     np.savez(buffer, seed=np.zeros(32, np.uint8), leaf_0000=np.zeros(3))
     path = self._folder / 'round_000003.ckpt'
     path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
-    message = f'Expected a checkpoint of format {checkpoints.FORMAT} .* found one of format 1: finish'
+    message = f'Expected a checkpoint of format {formats.CHECKPOINT} .* found one of format 1: finish'
     with self.assertRaisesRegex(ValueError, message):
       checkpoints.load_last(str(self._folder))
 

@@ -282,18 +282,18 @@ class RunDirectoryTest(parameterized.TestCase):
 
   def test_json_is_written_whole(self) -> None:
     self._prepare()
-    run_directory.write_json(self._run_dir, 'operator/run.json', {'epsilon': None, 'rounds': 3, 'accuracy': 0.5})
+    run_directory.write_figures(self._run_dir, {'epsilon': None, 'rounds': 3, 'accuracy': 0.5})
     text = pathlib.Path(self._run_dir, 'operator/run.json').read_text()
     self.assertEndsWith(text, '\n')
-    self.assertEqual(_without_checksum(json.loads(text)), {'epsilon': None, 'rounds': 3, 'accuracy': 0.5})
+    self.assertEqual(_without_checksum(json.loads(text)), {'format': 1, 'epsilon': None, 'rounds': 3, 'accuracy': 0.5})
 
   @parameterized.parameters(math.nan, math.inf, -math.inf, np.float64('nan'))
   def test_what_is_no_number_is_null(self, value: float) -> None:
     """The loss of a diverged model, the accuracy of no held-out users: the run still ends with its figures."""
     self._prepare()
-    run_directory.write_json(self._run_dir, 'operator/run.json', {'loss': value, 'rounds': 3})
+    run_directory.write_figures(self._run_dir, {'loss': value, 'rounds': 3})
     found = json.loads(pathlib.Path(self._run_dir, 'operator/run.json').read_text())
-    self.assertEqual(_without_checksum(found), {'loss': None, 'rounds': 3})
+    self.assertEqual(_without_checksum(found), {'format': 1, 'loss': None, 'rounds': 3})
 
 
 if __name__ == '__main__':
