@@ -52,6 +52,7 @@ def render(
     names=_PRIVACY_NAMES,
     parity=parity,
     privacy=privacy,
+    person=guarantees.UNIT,
     run=run,
     versions=versions,
     forms=forms.FORMS,

@@ -72,6 +72,7 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
     compared=comparison.describe(run),
     verdict=comparison.judge(run),
     privacy=privacy,
+    person=guarantees.UNIT,
     parity=run_directory.read_parity(model_dir) if model_dir else {},
     flags=run_directory.read_flags(run_dir),
     personalized=personalization.describe(run),

@@ -121,6 +121,12 @@ class ModelCardTest(absltest.TestCase):
     for name in ('Local layers', 'reconstruct'):
       self.assertNotIn(name, _render())
 
+  def test_a_user_may_be_a_simulated_client(self) -> None:
+    sentence = 'No person is behind a client of this data set'
+    self.assertIn(sentence, _render({**fakes.privacy(), 'unit': 'one of 600 simulated clients, no person'}))
+    self.assertNotIn(sentence, _render())
+    self.assertNotIn(sentence, _render({}))
+
   def test_positions_are_counted_where_an_example_has_several(self) -> None:
     card = _render(parity={'positions': 1953})
     self.assertIn('on 1,953 examples of users', card)

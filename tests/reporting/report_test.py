@@ -176,12 +176,15 @@ class ReportTest(parameterized.TestCase):
       'learned_epsilon': 1.25,
       'training_epsilon': 6.37,
       'releases': [words],
+      'unit': 'one of 600 simulated clients, no person',
     }
     pathlib.Path(self._run_dir, 'public/privacy.json').write_text(json.dumps(privacy))
     text = _Page(pathlib.Path(report.write_report(self._run_dir)).read_text()).text
     self.assertIn('at δ = 0.0001 (1.25 for the data set, 6.37 for training).', text)
     self.assertIn('noisy counts 1.25 2e-06 yes', text)
-    self.assertNotIn('for the data set', self._write().text)
+    self.assertIn('No person is behind a client here', text)
+    for other in ('for the data set', 'No person'):
+      self.assertNotIn(other, self._write().text)
 
   def test_charts(self) -> None:
     page = self._write()
