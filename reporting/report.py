@@ -11,7 +11,6 @@ import os
 import re
 from typing import Any, NamedTuple
 
-import jinja2
 import markupsafe
 
 from common import files
@@ -52,6 +51,8 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
     ValueError: If one of the files read is damaged.
     OSError: If the directory cannot be written.
   """
+  import jinja2  # Here, so that a training program imports it when its rounds are done.
+
   run, privacy = run_directory.read_figures(run_dir), run_directory.read_json(run_dir, run_directory.LEDGER)
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=True, trim_blocks=True, lstrip_blocks=True

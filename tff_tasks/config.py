@@ -9,8 +9,8 @@ SERVER_OPTIMIZERS = ('sgd', 'momentum', 'adam', 'yogi', 'adagrad')
 CLIENT_OPTIMIZERS = ('sgd', 'momentum', 'adam')
 WEIGHTINGS = ('uniform', 'examples')
 SCHEDULES = ('constant', 'linear')
-# What --xla may say, and what it means to a runtime; None: whichever is faster.
-XLA = {'measured': None, 'yes': True, 'no': False}
+# What --xla may say, and what it means to a runtime; None: what suits the model.
+XLA = {'auto': None, 'yes': True, 'no': False}
 ON_CLIENT_ERROR = ('stop', 'skip')
 
 

@@ -48,6 +48,9 @@ class _Timed:
   def initialize(self) -> Any:
     return self._inner.initialize()
 
+  def prepare(self, state: Any, cohort: client_data.Cohort) -> None:
+    self._inner.prepare(state, cohort)
+
   def next(
     self, state: Any, cohort: client_data.Cohort, upcoming: client_data.Cohort | None = None
   ) -> runtime.RoundResult:

@@ -100,6 +100,9 @@ class Runtime:
     weights = _Weights((np.zeros(self._script.weights, np.float32),))
     return _State(weights, collections.OrderedDict(round=np.int32(0)), np.zeros(1))
 
+  def prepare(self, state: _State, cohort: client_data.Cohort) -> None:
+    del state, cohort
+
   def next(
     self, state: _State, cohort: client_data.Cohort, upcoming: client_data.Cohort | None
   ) -> runtime_lib.RoundResult:

@@ -220,7 +220,7 @@ class MainTest(parameterized.TestCase):
     flagfile = self.create_tempfile(content=started['flagfile']).full_path
     again = _run(['-c', _WITHOUT_TENSORFLOW], [f'--flagfile={flagfile}'])
     self.assertEqual(json.loads(again.stdout), started)
-    for flag in ('--algorithm_options=mu=0.1\n', '--runtime=local\n', '--xla=measured\n', '--on_client_error=stop\n'):
+    for flag in ('--algorithm_options=mu=0.1\n', '--runtime=local\n', '--xla=auto\n', '--on_client_error=stop\n'):
       self.assertIn(flag, started['flagfile'])
     self.assertNotIn('noise_multiplier', started['flagfile'])
 

@@ -21,7 +21,7 @@ FLAGS = [
   flags.DEFINE_integer(
     'seed',
     None,
-    'For tests and benchmarks: makes a run repeatable, with --xla=yes or no to the last bit. Whoever knows it can undo '
+    'For tests and benchmarks: makes a run repeatable. Whoever knows it can undo '
     'the noise, so nothing is promised (epsilon is null). Without it, the operating system draws a secret seed.',
   ),
   flags.DEFINE_string(
@@ -35,10 +35,10 @@ FLAGS = [
   flags.DEFINE_list('runtime_options', [], 'Options of the runtime, such as threads=2 for local.'),
   flags.DEFINE_enum(
     'xla',
-    'measured',
+    'auto',
     list(config_lib.XLA),
-    "Whether XLA compiles the clients' work; measured: whichever is faster on a client of the first round. TFF's "
-    'runtime has no such choice.',
+    "Whether XLA compiles the clients' work; auto: yes, but not with convolutions, which XLA is slow for, or what it "
+    "cannot compile. TFF's runtime has no such choice.",
   ),
   flags.DEFINE_enum(
     'on_client_error',

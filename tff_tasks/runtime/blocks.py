@@ -76,6 +76,13 @@ def _num_bytes(source: client_data.ClientDataSource, size: int, capacity: int) -
   return sum(math.prod(shape) * dtype.itemsize for shape, dtype in source.block_specs(size, capacity))
 
 
+def empty(cohort: client_data.Cohort) -> Block:
+  """Returns a block of nobody, in the shapes of the first block of a cohort, which is not empty."""
+  capacity = cut(cohort)[0].capacity
+  specs = cohort.source.block_specs(_most_clients(cohort.source, capacity), capacity)
+  return Block(client_data.ClientDataset(*(np.zeros(*spec) for spec in specs)), [], [], np.empty(0, np.uint8))
+
+
 class BlockReader:
   """Reads blocks with threads of its own: the next ones of a cohort, and the first ones of the cohort after it.
 

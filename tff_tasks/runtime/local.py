@@ -7,8 +7,6 @@ what TFF says, and only who calls them is ours: a block of clients is one call.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 import functools
-import math
-import time
 from typing import Any
 
 import numpy as np
@@ -26,15 +24,12 @@ from tff_tasks.runtime import secure_sums
 from tff_tasks.runtime import session_call
 from tff_tasks.runtime import tff_structures
 from tff_tasks.runtime import workers as workers_lib
+from tff_tasks.runtime import xla
 
 USE_XLA = 'use_xla'  # In what is settled.
+_COMPILED = 'Clients train compiled by XLA.'
 CANNOT_COMPILE = 'Clients train without XLA, which cannot compile this model.'
 _NOT_COMPILED = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
-# Ways to run clients are tried this often, or until one is this much faster.
-_TRIALS = 5
-_CLEARLY = 2.0
-# Examples of one client that they are tried on.
-_SAMPLE = 64
 
 
 class LocalRuntime:
@@ -44,12 +39,12 @@ class LocalRuntime:
   threads there are.
 
   Attributes:
-    use_xla: Whether XLA compiles the client's work; None until that was measured.
-    choice: What was measured, for people to read; empty before.
+    use_xla: Whether XLA compiles the client's work.
+    choice: Why so, for people to read; empty if it was given.
 
   Args:
     process: What to run. Its client data must be a sequence of one `ClientDataset`.
-    use_xla: As above; None to use whichever is faster on a client of the first round.
+    use_xla: As above; None to do so unless XLA is slow for an operation in it or cannot compile it.
     num_threads: Blocks that train at the same time; by default one a core.
   """
 
@@ -70,9 +65,14 @@ class LocalRuntime:
     self._prepare = _resident(self._form.prepare)
     self._leaves = accumulators.split(self._form)
     self._merge = partial_sums.Merge(self._form, self._leaves)
-    self._report_and_update = _report_and_update(self._form)
+    self._is_given, self.choice = use_xla is not None, ''
+    if use_xla is None:
+      slow = xla.find_slow(graph_import.read_graph(self._form.work).graph_def)
+      use_xla = not slow
+      self.choice = f'Clients train without XLA, which is slow for {slow}.' if slow else _COMPILED
     self.use_xla = use_xla
-    self.choice = ''
+    # What trains a block, and what compiles it.
+    self._begun: tuple[block_training.BlockWork, futures.Future[Any]] | None = None
     self._block_work: block_training.BlockWork | None = None
     self._workers = workers_lib.Workers(num_threads)
     # One thread reads faster than two train, and what is read too early has left the cache again.
@@ -81,12 +81,28 @@ class LocalRuntime:
 
   @property
   def settled(self) -> dict[str, Any]:
-    """Whether XLA compiles the client's work; empty until that was measured."""
-    return {} if self.use_xla is None else {USE_XLA: self.use_xla}
+    """Whether XLA compiles the client's work; empty until it is known that it can."""
+    return {USE_XLA: self.use_xla} if self._block_work else {}
+
+  @functools.cached_property
+  def _report_and_update(self) -> session_call.Function:
+    """The call `(flat state, flat sum) -> flat (state, metrics)`; built while the clients' work is compiled."""
+    report, update = (graph_import.import_computation(part) for part in (self._form.report, self._form.update))
+    state, total = (
+      tff_structures.specs(part.type_signature.parameter) for part in (self._form.prepare, self._form.report)
+    )
+    return session_call.make_resident(
+      lambda *arguments: update([*arguments[: len(state)], *report(arguments[len(state) :])]), [*state, *total]
+    )
 
   def initialize(self) -> Any:
     """Returns the state of round 0."""
     return tff_structures.pack(self._initialize(), self._state_type)
+
+  def prepare(self, state: Any, cohort: client_data.Cohort) -> None:
+    """Begins to compile what trains the clients; `next` waits for it."""
+    if len(cohort):
+      self._begin(cohort, self._prepare(*tff_structures.flatten(state, self._state_type)))
 
   def next(
     self, state: Any, cohort: client_data.Cohort, upcoming: client_data.Cohort | None = None
@@ -116,19 +132,18 @@ class LocalRuntime:
   ) -> Iterator[Callable[[], Any]]:
     """Yields what trains each block, which was begun to be read meanwhile."""
     for loading in self._reader.read(cohort, upcoming):
-      work = self._block_work or self._begin(cohort, loading.result(), context)
-      yield functools.partial(self._train, work, cohort, loading, context)
+      yield functools.partial(self._train, self._compiled(cohort, context), cohort, loading, context)
 
   def _train(
     self,
-    work: block_training.BlockWork | None,
+    work: block_training.BlockWork,
     cohort: client_data.Cohort,
     loading: 'futures.Future[blocks.Block]',
     context: list[np.ndarray],
   ) -> tuple[list[np.ndarray], list[client_data.ClientError]]:
     """Returns the sum of a block, empty if none of its clients could be read, and who could not."""
     block = loading.result()
-    if work is None or not block.clients:
+    if not block.clients:
       return [], block.errors
     # Not by the reader, which may be ahead by a round.
     cohort.load_state(block.clients, block.arrays)
@@ -137,56 +152,35 @@ class LocalRuntime:
     return total, block.errors
 
   def _begin(
-    self, cohort: client_data.Cohort, block: blocks.Block, context: list[np.ndarray]
-  ) -> block_training.BlockWork | None:
-    """Returns what trains the first block, and all others unless there was nothing to measure with."""
-    if not block.clients:
-      return None
-    cohort.load_state(block.clients, block.arrays)
-    if self.use_xla is None and not block.arrays.num_examples[0]:
-      return block_training.BlockWork(self._form, self._leaves, use_xla=False)
-    self._block_work = self._build_block_work(block, context)
-    return self._block_work
-
-  def _build_block_work(self, block: blocks.Block, context: list[np.ndarray]) -> block_training.BlockWork:
-    """Builds what trains a block, as asked for or, if it is left to us, the way that is faster on this block."""
-    if self.use_xla is not None:
+    self, cohort: client_data.Cohort, context: list[np.ndarray]
+  ) -> tuple[block_training.BlockWork, 'futures.Future[Any]']:
+    """Returns what trains a block, and what compiles it: a call with a block of nobody, in the shapes of a cohort."""
+    if self._begun is None:
       work = block_training.BlockWork(self._form, self._leaves, self.use_xla)
-      if self.use_xla:
-        self._check_compilation(work, block, context)
-      return work
-    works = [block_training.BlockWork(self._form, self._leaves, use_xla) for use_xla in (False, True)]
-    sample = _sample(block)
-    calls = [functools.partial(work, sample, context) for work in works]
-    # Once at the same time: most of it is compiling.
-    without, compiled = map(self._workers.submit, calls)
-    without.result()
-    try:
-      compiled.result()
-    except _NOT_COMPILED:
-      self.use_xla = False
-      self.choice = CANNOT_COMPILE
-      return works[False]
-    seconds = _compare(calls)
-    self.use_xla = seconds[1] < seconds[0]
-    self.choice = (
-      f'Clients train {"compiled by XLA" if self.use_xla else "without XLA"}: {int(sample.arrays.num_examples[0])} '
-      f'examples of one took {seconds[1]:.2g} s with, {seconds[0]:.2g} s without.'
-    )
-    return works[self.use_xla]
+      self._begun = work, self._workers.submit(functools.partial(work, blocks.empty(cohort), context))
+    return self._begun
 
-  def _check_compilation(self, work: block_training.BlockWork, block: blocks.Block, context: list[np.ndarray]) -> None:
-    """Lets XLA compile for a first client.
+  def _compiled(self, cohort: client_data.Cohort, context: list[np.ndarray]) -> block_training.BlockWork:
+    """Returns what trains a block.
 
     Raises:
-      ValueError: If it cannot.
+      ValueError: If XLA was asked for, and cannot compile it.
     """
-    try:
-      work(_sample(block), context)
-    except _NOT_COMPILED as error:
-      raise ValueError(
-        "Expected clients' work that XLA can compile, found some that it cannot: set --xla=no, or leave it out."
-      ) from error
+    if self._block_work is None:
+      work, compiling = self._begin(cohort, context)
+      try:
+        compiling.result()
+      except _NOT_COMPILED as error:
+        if not self.use_xla:
+          raise
+        if self._is_given:
+          raise ValueError(
+            "Expected clients' work that XLA can compile, found some that it cannot: set --xla=no, or leave it out."
+          ) from error
+        work = block_training.BlockWork(self._form, self._leaves, use_xla=False)
+        self.use_xla, self.choice = False, CANNOT_COMPILE
+      self._block_work = work
+    return self._block_work
 
 
 def _detach(outputs: Sequence[np.ndarray], inputs: Sequence[Any]) -> list[np.ndarray]:
@@ -197,37 +191,9 @@ def _detach(outputs: Sequence[np.ndarray], inputs: Sequence[Any]) -> list[np.nda
   ]
 
 
-def _sample(block: blocks.Block) -> blocks.Block:
-  """Returns the first client of a block with a few of its examples: where XLA is slow, it is by far."""
-  num_examples = np.minimum(block.arrays.num_examples, _SAMPLE)
-  return block._replace(arrays=block.arrays._replace(num_examples=num_examples), clients=block.clients[:1])
-
-
-def _compare(calls: Sequence[Callable[[], Any]]) -> list[float]:
-  """Returns the seconds that each call takes at best, tried again only while they are close."""
-  best = [math.inf] * len(calls)
-  for _ in range(_TRIALS):
-    for number, call in enumerate(calls):
-      started = time.perf_counter()
-      call()
-      best[number] = min(best[number], time.perf_counter() - started)
-    if max(best) > _CLEARLY * min(best):
-      break
-  return best
-
-
 def _resident(computation: tff.framework.ConcreteComputation) -> session_call.Function:
   parameter = computation.type_signature.parameter
   function = graph_import.import_computation(computation)
   return session_call.make_resident(
     lambda *arguments: function(arguments), [] if parameter is None else tff_structures.specs(parameter)
-  )
-
-
-def _report_and_update(form: tff.backends.mapreduce.MapReduceForm) -> session_call.Function:
-  """Returns the call `(flat state, flat sum) -> flat (state, metrics)`."""
-  report, update = graph_import.import_computation(form.report), graph_import.import_computation(form.update)
-  state, total = (tff_structures.specs(part.type_signature.parameter) for part in (form.prepare, form.report))
-  return session_call.make_resident(
-    lambda *arguments: update([*arguments[: len(state)], *report(arguments[len(state) :])]), [*state, *total]
   )

@@ -75,6 +75,14 @@ class Runtime(Protocol):
   def initialize(self) -> Any:
     """Returns the state of round 0."""
 
+  def prepare(self, state: Any, cohort: client_data.Cohort) -> None:
+    """Begins what the first round needs, and returns: the initial model is measured meanwhile. May do nothing.
+
+    Args:
+      state: The state of round 0.
+      cohort: Who takes part in round 1.
+    """
+
   def next(self, state: Any, cohort: client_data.Cohort, upcoming: client_data.Cohort | None = None) -> RoundResult:
     """Runs one round on its cohort, which may be empty.
 

@@ -21,3 +21,5 @@ def start_tensorflow() -> None:
   contexts.forget_server()
   # A client trains on one core; threads inside of operations would only get in each other's way.
   tf.config.threading.set_intra_op_parallelism_threads(1)
+  # Otherwise the loop of a Keras layer hands out all that it computes, for a gradient that nobody asks for.
+  tf.compat.v1.experimental.output_all_intermediates(False)

@@ -64,6 +64,9 @@ class TffRuntime:
     """Returns the state of round 0."""
     return self._process.initialize()
 
+  def prepare(self, state: Any, cohort: client_data.Cohort) -> None:
+    """Does nothing: TFF's server gets a round as a whole."""
+
   def next(
     self, state: Any, cohort: client_data.Cohort, upcoming: client_data.Cohort | None = None
   ) -> runtime.RoundResult:

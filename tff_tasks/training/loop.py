@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 import dataclasses
+import itertools
 import time
 from typing import Any
 
@@ -49,9 +50,14 @@ class Rounds:
       start: Where an earlier run stopped, or None to begin with round 0.
     """
     rows: list[metrics.RoundMetrics] = []
-    state, last_round = (start.state, start.round_number) if start else (self._begin(rows), 0)
-    numbers = range(last_round + 1, self.total_rounds + 1)
-    for round_number, (cohort, upcoming) in zip(numbers, _with_next(map(self.cohort, numbers)), strict=True):
+    numbers = range(start.round_number + 1 if start else 1, self.total_rounds + 1)
+    cohorts: Iterator[client_data.Cohort] = map(self.cohort, numbers)
+    if start:
+      state = start.state
+    else:
+      first = next(cohorts)
+      state, cohorts = self._begin(rows, first), itertools.chain([first], cohorts)
+    for round_number, (cohort, upcoming) in zip(numbers, _with_next(cohorts), strict=True):
       started = time.monotonic()
       result = self.runtime.next(self.add_noise(round_number, state), cohort, upcoming)
       self.check(round_number, state, result)
@@ -59,9 +65,10 @@ class Rounds:
       state = result.state
     return state
 
-  def _begin(self, rows: list[metrics.RoundMetrics]) -> Any:
+  def _begin(self, rows: list[metrics.RoundMetrics], first: client_data.Cohort) -> Any:
     started = time.monotonic()
     state = self.runtime.initialize()
+    self.runtime.prepare(state, first)
     self._finish(0, runtime_lib.RoundResult(state, None, []), started, rows)
     return state
 

@@ -41,6 +41,8 @@ _ADDED = {
   '--compression_options': '--compression_options=',
   '--runtime_options': '--runtime_options=',
 }
+# Flags that had another value in earlier versions; the runtime's choice is in the checkpoint.
+_RENAMED = {'--xla=measured': '--xla=auto'}
 # The noise that follows from them is compared instead, as a part of the plan.
 _NOISE = ('--noise_multiplier', '--target_epsilon')
 SIZE, TASK, _LENGTH, _BRANCH = '--model_size', '--task', '--total_rounds', '--branch_from'
@@ -144,6 +146,7 @@ def check_same_run(path: str, saved: program_state.ProgramState, asked: history_
 
 def _check_flags(path: str, found: history_lib.History, asked: history_lib.History, last_round: int) -> None:
   stood = {**{name: _ADDED[name] for name in _ADDED if name in asked.flags}, **found.flags}
+  stood = {name: _RENAMED.get(flag, flag) for name, flag in stood.items()}
   names = (stood.keys() | asked.flags.keys()) - {*_FREE, *_NOISE, _LENGTH, _BRANCH}
   changed = sorted(name for name in names if stood.get(name) != asked.flags.get(name))
   if changed:

@@ -3,7 +3,6 @@ import contextlib
 import dataclasses
 import functools
 import os
-import threading
 from typing import Any
 from unittest import mock
 
@@ -35,6 +34,7 @@ from tff_tasks.runtime import local
 from tff_tasks.runtime import partial_sums
 from tff_tasks.runtime import runtime as runtime_lib
 from tff_tasks.runtime import tff as tff_runtime
+from tff_tasks.runtime import xla
 
 _SEED, _OTHER_SEED = map(seeds.Seed.from_number, (3, 4))
 _POPULATION = len(fakes.SIZES)
@@ -79,8 +79,7 @@ def _add_noise(plan: plan_lib.PrivacyPlan, state: Any, seed: seeds.Seed = _SEED)
 
 def _assert_same(ours: Any, theirs: Any, our_metrics: Any, their_metrics: Any) -> None:
   algorithm_rounds.assert_close(algorithm_rounds.flat(ours), algorithm_rounds.flat(theirs))
-  for one, other in zip(tf.nest.flatten(our_metrics), tf.nest.flatten(their_metrics), strict=True):
-    np.testing.assert_allclose(one, other, rtol=1e-4)
+  tf.nest.map_structure(functools.partial(np.testing.assert_allclose, rtol=1e-4), our_metrics, their_metrics)
 
 
 class _RuntimeTestCase(parameterized.TestCase):
@@ -183,31 +182,23 @@ class LocalRuntimeTest(_RuntimeTestCase):
     first = self._run(local.LocalRuntime(process, True), _PRIVATE)[0]
     with mock.patch.object(block_training, 'BlockWork', _BlockWork):  # Compiled again, as by another program.
       again = self._run(local.LocalRuntime(process, True), _PRIVATE)[0]
-    for one, other in zip(tf.nest.flatten(first), tf.nest.flatten(again), strict=True):
-      np.testing.assert_array_equal(one, other)
+    tf.nest.map_structure(np.testing.assert_array_equal, first, again)
 
-  @parameterized.parameters(True, False)
-  def test_chooses_what_is_faster_and_says_so(self, is_xla_faster: bool) -> None:
-    process, delays = _build_process('sgd', _PLAIN), {is_xla_faster: 0.0, not is_xla_faster: 0.2}
-    original = _BlockWork.__call__
-
-    def call(work: block_training.BlockWork, *arguments: Any) -> list[np.ndarray]:
-      threading.Event().wait(delays[work.use_xla])
-      return original(work, *arguments)
-
-    self.enterContext(mock.patch.object(_BlockWork, '__call__', call))
-    cohort = self._source.cohort(1, np.array([0, 2]))
-    with contextlib.closing(local.LocalRuntime(process)) as runtime:
-      self.assertEqual((runtime.use_xla, runtime.choice), (None, ''))
+  @parameterized.parameters(('', True, 'Clients train compiled by XLA.'), ('Conv2D', False, 'is slow for Conv2D.'))
+  def test_chooses_by_the_operations_and_says_so(self, slow: str, use_xla: bool, said: str) -> None:
+    process, cohort = _build_process('sgd', _PLAIN), self._source.cohort(1, np.array([0, 2]))
+    with (
+      mock.patch.object(xla, 'find_slow', return_value=slow),
+      contextlib.closing(local.LocalRuntime(process)) as runtime,
+    ):
+      self.assertEqual((runtime.use_xla, runtime.settled), (use_xla, {}))
+      self.assertEndsWith(runtime.choice, said)
       state, *_ = runtime.next(runtime.initialize(), cohort)
-      self.assertEqual(runtime.use_xla, is_xla_faster)
-      how = 'compiled by XLA' if is_xla_faster else 'without XLA'
-      self.assertStartsWith(runtime.choice, f'Clients train {how}: ')
-    with contextlib.closing(local.LocalRuntime(process, is_xla_faster)) as fixed:
+      self.assertEqual(runtime.settled, {local.USE_XLA: use_xla})
+    with contextlib.closing(local.LocalRuntime(process, use_xla)) as fixed:
       expected, *_ = fixed.next(fixed.initialize(), cohort)
       self.assertEqual(fixed.choice, '')
-    for one, other in zip(tf.nest.flatten(state), tf.nest.flatten(expected), strict=True):
-      np.testing.assert_array_equal(one, other)
+    tf.nest.map_structure(np.testing.assert_array_equal, state, expected)
 
   def test_what_xla_cannot_compile_trains_without(self) -> None:
     original = _BlockWork.__call__
@@ -224,18 +215,27 @@ class LocalRuntimeTest(_RuntimeTestCase):
       self.assertEqual(len(metrics['aggregator'].index), 2)
       self.assertEqual((runtime.use_xla, runtime.choice), (False, local.CANNOT_COMPILE))
 
-  def test_nothing_is_measured_on_clients_without_examples(self) -> None:
-    with contextlib.closing(local.LocalRuntime(_build_process('sgd', _PLAIN))) as runtime:
-      _, metrics, *_ = runtime.next(runtime.initialize(), self._source.cohort(1, np.array([fakes.SIZES.index(0)])))
-      self.assertEqual(len(metrics['aggregator'].index), 0)
-      self.assertEqual((runtime.use_xla, runtime.choice), (None, ''))
+  @parameterized.parameters(True, False)
+  def test_prepares_what_the_round_then_uses(self, use_xla: bool) -> None:
+    process, cohort = _build_process('momentum', _CLIPPED), self._source.cohort(1, np.array([0, 2, 4]))
+    with contextlib.closing(local.LocalRuntime(process, use_xla)) as runtime:
+      initial = runtime.initialize()
+      runtime.prepare(initial, nobody := self._source.cohort(1, np.array([], int)))
+      runtime.next(initial, nobody)
+      self.assertEqual(runtime.settled, {})
+      runtime.prepare(initial, cohort)
+      with mock.patch.object(block_training, 'BlockWork', side_effect=AssertionError('built twice')):
+        found = runtime.next(initial, cohort)
+        runtime.prepare(initial, cohort)
+    with contextlib.closing(local.LocalRuntime(process, use_xla)) as unprepared:
+      expected = unprepared.next(unprepared.initialize(), cohort)
+    _assert_same(found.state, expected.state, found.metrics, expected.metrics)
 
   def test_a_state_does_not_keep_those_before_it(self) -> None:
     with contextlib.closing(local.LocalRuntime(_build_process('adagrad', _PRIVATE), False)) as runtime:
       before, *_ = runtime.next(_add_noise(_PRIVATE, runtime.initialize()), self._everyone)
       after, *_ = runtime.next(_add_noise(_PRIVATE, before), self._everyone)
-    for one, other in zip(tf.nest.flatten(before), tf.nest.flatten(after), strict=True):
-      self.assertFalse(np.shares_memory(one, other))
+    self.assertFalse(any(tf.nest.flatten(tf.nest.map_structure(np.shares_memory, before, after))))
 
 
 class BadClientsTest(_RuntimeTestCase):

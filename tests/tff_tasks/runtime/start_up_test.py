@@ -42,7 +42,12 @@ try:
 except RuntimeError as error:
   refusal = str(error)
 threads = tf.config.threading.get_intra_op_parallelism_threads()
-print(json.dumps([int(tf.add(1, 2)), threads, len(psutil.Process().children()), refusal]))
+grow = lambda number: tf.while_loop(lambda one: one < 9.0, lambda one: tf.exp(one) + 1.0, [number])
+with tf.Graph().as_default() as graph:
+  tf.keras.layers.Lambda(grow)(tf.constant(1.0))
+(loop,) = (node for node in graph.as_graph_def().node if 'While' in node.op)
+children, values = len(psutil.Process().children()), len(loop.attr['T'].list.type)
+print(json.dumps([int(tf.add(1, 2)), threads, children, values, refusal]))
 """
 )
 _ENDS_THERE = _WATCH.replace('{then}', 'os._exit(0)')
@@ -74,7 +79,8 @@ class StartUpTest(parameterized.TestCase):
     result = _run(_STARTS, {})
     environment, (*found, refusal) = map(json.loads, result.stdout.splitlines())
     self.assertEqual(environment, _OURS)
-    self.assertEqual(found, [3, 1, 0], 'A sum, the threads within an operation, child processes.')
+    # Of a layer's loop: its counter, the bound of its turns, and the number.
+    self.assertEqual(found, [3, 1, 0, 3], 'A sum, the threads within an operation, child processes, values of a loop.')
     self.assertStartsWith(refusal, 'Expected a computation to be called by a runtime')
     self.assertEqual(result.stderr, '')
 

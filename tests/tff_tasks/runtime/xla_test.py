@@ -55,6 +55,25 @@ def _after_an_error(numbers: tf.Tensor) -> tf.Tensor:
 _TRACES = (('in_graph', _in_graph), ('in_function', _in_function))
 
 
+class FindSlowTest(parameterized.TestCase):
+  @parameterized.parameters(
+    (lambda images: tf.nn.conv2d(images, tf.ones([2, 2, 1, 3]), 1, 'VALID'), 'Conv2D'),
+    (
+      lambda images: tf.nn.depthwise_conv2d(images, tf.ones([2, 2, 1, 3]), [1, 1, 1, 1], 'VALID'),
+      'DepthwiseConv2dNative',
+    ),
+    (lambda images: tf.nn.max_pool2d(tf.nn.relu(images), 2, 2, 'VALID'), ''),
+    (lambda images: tf.matmul(images, images, transpose_b=True), ''),
+  )
+  def test_convolutions(self, function: Callable[[tf.Tensor], tf.Tensor], expected: str) -> None:
+    with tf.Graph().as_default() as plain:
+      function(tf.compat.v1.placeholder(tf.float32, [1, 4, 4, 1]))
+    with tf.Graph().as_default() as in_function:
+      tf.function(function, autograph=False)(tf.compat.v1.placeholder(tf.float32, [1, 4, 4, 1]))
+    for graph in (plain, in_function):
+      self.assertEqual(xla.find_slow(graph.as_graph_def()), expected)
+
+
 class LoopsTest(parameterized.TestCase):
   @parameterized.named_parameters(*_TRACES)
   def test_loops_within_stay_as_they_are(self, trace: Callable[..., tf.Graph]) -> None:

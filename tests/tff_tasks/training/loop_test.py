@@ -36,11 +36,15 @@ class _Arithmetic:
 
   def __init__(self) -> None:
     self.initialized = 0
+    self.prepared: list[Any] = []
     self.upcoming: list[Any] = []
 
   def initialize(self) -> int:
     self.initialized += 1
     return 1
+
+  def prepare(self, state: int, cohort: Sequence[int]) -> None:
+    self.prepared.append((state, cohort))
 
   def next(self, state: int, cohort: Sequence[int], upcoming: Sequence[int] | None) -> runtime_lib.RoundResult:
     self.upcoming.append(upcoming)
@@ -138,11 +142,12 @@ class RoundsTest(parameterized.TestCase):
     trial.run()
     self.assertEqual([row.round for row in trial.rows], list(range(_TOTAL + 1)))
     self.assertEqual(trial.runtime.initialized, 1)
+    self.assertEqual(trial.runtime.prepared, [(1, [10, 20])])
 
   def test_the_order_within_a_round(self) -> None:
     trial = _Trial()
     trial.run()
-    expected = [('measure', 0), ('save', 0), ('tick', 0), ('cohort', 1)]
+    expected = [('cohort', 1), ('measure', 0), ('save', 0), ('tick', 0)]
     for number in range(1, _TOTAL + 1):
       expected += [('cohort', number + 1)] if number < _TOTAL else []
       expected += [('check', number), ('measure', number), *([('save', number)] if number in (3, 6, 9, 10) else [])]

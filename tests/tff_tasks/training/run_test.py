@@ -48,7 +48,7 @@ class LoopTest(parameterized.TestCase):
     self._runtimes: list[scripted.Runtime] = []
 
   def _train(self, script: scripted.Script = scripted.NOTHING_HAPPENS, **changes: Any) -> None:
-    config = dataclasses.replace(fakes.CONFIG, output_dir=self._run_dir, **{'xla': 'measured', **changes})
+    config = dataclasses.replace(fakes.CONFIG, output_dir=self._run_dir, **{'xla': 'auto', **changes})
     with script.play() as runtime:
       self._runtimes.append(runtime)
       run_lib.train(config, self._shards, '--seed=1\n', self._stream)
@@ -111,7 +111,7 @@ class LoopTest(parameterized.TestCase):
     self._train()
     self.assertEqual([row.round for row in self._rows()], [0, 1, 2, 3, 4])
 
-  def test_what_was_measured_is_said_once_and_kept(self) -> None:
+  def test_what_was_chosen_is_said_once_and_kept(self) -> None:
     with self.assertRaises(RuntimeError):
       self._train(scripted.Script(error=RuntimeError('a worker died')))
     self._train()
@@ -124,7 +124,7 @@ class LoopTest(parameterized.TestCase):
     self.assertEqual(self._figures()['runtime'], {'use_xla': True})
 
   @parameterized.parameters(('yes', True), ('no', False))
-  def test_what_was_asked_for_is_not_measured(self, flag: str, use_xla: bool) -> None:
+  def test_what_was_asked_for_is_not_said(self, flag: str, use_xla: bool) -> None:
     self._train(xla=flag)
     self.assertEqual([runtime.use_xla for runtime in self._runtimes], [use_xla])
     self.assertNotIn('Clients train', self._stream.getvalue())
