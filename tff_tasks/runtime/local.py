@@ -81,8 +81,8 @@ class LocalRuntime:
 
   @property
   def settled(self) -> dict[str, Any]:
-    """Whether XLA compiles the client's work; empty until it is known that it can."""
-    return {USE_XLA: self.use_xla} if self._block_work else {}
+    """Whether XLA compiles the client's work; empty while that was not given and may not be possible."""
+    return {USE_XLA: self.use_xla} if self._is_given or self._block_work else {}
 
   @functools.cached_property
   def _report_and_update(self) -> session_call.Function:

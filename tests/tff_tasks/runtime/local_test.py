@@ -222,7 +222,7 @@ class LocalRuntimeTest(_RuntimeTestCase):
       initial = runtime.initialize()
       runtime.prepare(initial, nobody := self._source.cohort(1, np.array([], int)))
       runtime.next(initial, nobody)
-      self.assertEqual(runtime.settled, {})
+      self.assertEqual(runtime.settled, {local.USE_XLA: use_xla})
       runtime.prepare(initial, cohort)
       with mock.patch.object(block_training, 'BlockWork', side_effect=AssertionError('built twice')):
         found = runtime.next(initial, cohort)
