@@ -61,6 +61,8 @@ _VARIANT = {
   'positions': int,
   'stored?': {str: int},
   'form?': str,
+  'compressed_bytes?': int,
+  'quantized?': {str: {'dtype': str, 'scale': _FLOAT, 'zero_point': int}},
 }
 _PARITY = {
   f'{formats.KEY}?': int,
@@ -68,6 +70,10 @@ _PARITY = {
   'task': str,
   'variants': {str: _VARIANT},
   'failed': {str: str},
+  'skipped?': {str: str},
+  'dropped?': {str: str},
+  'calibration?': {'kind': str, 'folder': str, 'fingerprint': str, 'examples': {str: int}, 'statement': str},
+  'choice?': str,
   'keras_accuracy': _FLOAT,
   'majority_accuracy?': _FLOAT,
   'examples': int,

@@ -3,23 +3,21 @@
 What needs TensorFlow or the device's runtime happens in guarded children; this process stays small and responsive.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import contextlib
 from importlib import metadata
 import itertools
 import json
 import os
 import platform
-import shutil
-import tempfile
 import time
 from typing import Any
+import zlib
 
 from common import files
 from common import sealed_json
 from contracts import client_shards
 from contracts import formats
-from contracts import released_model
 from contracts import run_directory
 from contracts import schema as schema_lib
 from export import guard
@@ -27,6 +25,8 @@ from export import model_card
 from export import model_folder
 from export import parity
 from export import preprocessing
+from export import quantization
+from export import request
 from export import source
 from export import tflite
 from export.forms import base as forms_base
@@ -35,10 +35,8 @@ from export.variants import registry
 
 _CARD = 'MODEL_CARD.md'
 _CONTENTS = (preprocessing.CLASSES, preprocessing.FILE_NAME, _CARD, model_folder.PARITY)
-
-
-# Under the names that the flag lists.
-Variants = Mapping[str, base.Variant]
+# Conversions that run at a time: each takes the memory of TensorFlow.
+_AT_ONCE = max(2, min(4, len(os.sched_getaffinity(0))))
 
 
 def export(
@@ -46,52 +44,27 @@ def export(
   shards: client_shards.ClientShards,
   staging: str,
   limits: guard.Limits,
-  variants: Variants,
-  task: str | None = None,
-  is_default: bool = False,
+  wanted: request.Request,
 ) -> dict[str, Any]:
   """Fills the staging folder and returns what its parity.json says.
 
   A variant that cannot be converted, or disagrees with Keras, is listed under `failed` with the reason and has no file;
-  the other variants are exported. If all variants fail, no file is written and only the record is returned.
+  the other variants are exported. If no variant remains, no file is written and only the record is returned.
 
   Args:
     run_dir: The run directory.
     shards: The data that the run was trained on.
     staging: An empty folder.
     limits: Of each conversion and each check.
-    variants: What to write, by the names that a flag lists (see `variants.registry.find_all`).
-    task: The value of `--task`, if it is given.
-    is_default: Nobody asked for these variants: those whose form the model does not have are no failures.
+    wanted: What to write.
 
   Raises:
     ValueError: If the released model or its ledger is missing, damaged, or not released with the other, or the model
       diverged or is not of the schema of the shards.
     guard.Failed: If the Keras model could not be run within the limits.
   """
-  with _snapshot(run_dir) as (copy, name):
-    return _export(copy, run_dir, name, shards, staging, limits, variants, task, is_default)
-
-
-@contextlib.contextmanager
-def _snapshot(run_dir: str) -> Iterator[tuple[str, str]]:
-  """Yields a folder with a copy of what is exported, and the name of its task.
-
-  All steps see one model while a trainer may release others.
-  """
-  with tempfile.TemporaryDirectory() as folder:
-    for name in source.FILES_OF_RUN:
-      with contextlib.suppress(FileNotFoundError):
-        os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
-        shutil.copyfile(os.path.join(run_dir, name), os.path.join(folder, name))
-    try:
-      model, _ = released_model.load_with_ledger(folder)
-      yield folder, model.task.name
-    # Messages name the directory that the user gave.
-    except ValueError as error:
-      raise ValueError(str(error).replace(folder, run_dir)) from error
-    except guard.Failed as error:
-      raise guard.Failed(str(error).replace(folder, run_dir)) from error
+  with source.snapshot(run_dir) as (copy, name):
+    return _export(copy, run_dir, name, shards, staging, limits, wanted)
 
 
 def _export(
@@ -101,9 +74,7 @@ def _export(
   shards: client_shards.ClientShards,
   staging: str,
   limits: guard.Limits,
-  variants: Variants,
-  task: str | None,
-  is_default: bool,
+  wanted: request.Request,
 ) -> dict[str, Any]:
   started = time.monotonic()
   examples = parity.held_out_examples(shards)
@@ -113,49 +84,62 @@ def _export(
       return stack.enter_context(guard.Call(limits, *call))
 
     # In parallel: loading TensorFlow takes most of the time of each.
-    keras = start(parity.keras_answers, snapshot, shards.schema, examples.features, task)
-    # References are always made: they show that the graph of their form is right.
-    references = {each.name: each for each in map(registry.reference_of, variants.values())}
-    named = {**references, **variants}
-    conversions = [(name, variant, start(tflite.convert, snapshot, name, task)) for name, variant in named.items()]
+    keras = start(parity.keras_answers, snapshot, shards.schema, examples.features, wanted.task)
+    # References are always made, and first: they show that the graph of their form is right.
+    references = {each.name: each for each in map(registry.reference_of, wanted.variants.values())}
+    named = {**references, **wanted.variants}
+    conversions = _start_in_turn(
+      lambda own: start(tflite.convert, snapshot, own, wanted.task, wanted.examples_of(named[own])), named
+    )
     try:
       reference = keras.result()
     except guard.Refused as error:
       raise ValueError(str(error)) from error
-    check = _Check(task_name, shards.schema, examples, reference, staging, limits, is_default)
+    check = _Check(task_name, shards.schema, examples, reference, staging, limits, wanted.is_default)
     accepted, failed = check.accept_all(conversions)
-    for name in (references.keys() & accepted.keys()) - variants.keys():
-      os.remove(os.path.join(staging, accepted[name]['path']))
-    failed = {name: reason.replace(snapshot, run_dir) for name, reason in failed.items()}
   itself = parity.compare(examples.labels, reference.logits, reference.logits, shards.schema.first_answer)
+  failed = {name: reason.replace(snapshot, run_dir) for name, reason in failed.items()}
+  skipped = {name: failed.pop(name) for name in check.refused if wanted.is_default}
+  written, dropped = wanted.select(accepted, itself.accuracy)
+  for name in accepted.keys() - written.keys():
+    os.remove(os.path.join(staging, accepted[name]['path']))
   record: dict[str, Any] = {
     formats.KEY: formats.PARITY,
-    'source': source.hash_of(snapshot, shards, variants, task, is_default),
+    'source': wanted.hash(snapshot, shards),
     'task': task_name,
-    'variants': {variant.name: accepted[variant.name] for variant in variants.values() if variant.name in accepted},
+    'variants': written,
     'failed': failed,
+    'skipped': skipped,
+    'dropped': dropped,
+    **wanted.describe(written),
     'keras_accuracy': itself.accuracy,
     'majority_accuracy': itself.majority_accuracy,
     'examples': itself.examples,
     'positions': itself.positions,
     'seconds': time.monotonic() - started,
   }
-  if record['variants']:
-    published = {figures['form'] for figures in record['variants'].values()}
-    model = {
-      'task': task_name,
-      'data_set': shards.name,
-      'run': files.short_name(run_dir),
-      'round': reference.round_number,
-      'weights': reference.num_weights,
-      'num_classes': shards.schema.num_classes,
-      'signatures': {form: ends for form, ends in check.signatures.items() if form in published},
-    }
-    _describe(snapshot, model, shards, record, staging)
+  if written:
+    of_run = {'run': files.short_name(run_dir), 'round': reference.round_number, 'weights': reference.num_weights}
+    _describe(snapshot, {**of_run, 'signatures': check.signatures}, shards, record, staging)
   return record
 
 
-def file_names(task: str, variants: Variants) -> list[str]:
+def _start_in_turn(
+  start: Callable[[str], guard.Call], variants: Mapping[str, base.Variant]
+) -> Iterator[tuple[str, base.Variant, guard.Call]]:
+  """Starts some conversions, and yields all; with each that is asked for after the first, one more starts."""
+  waiting = iter(variants)
+  calls = [start(own) for own in itertools.islice(waiting, _AT_ONCE)]
+
+  def go_on() -> Iterator[tuple[str, base.Variant, guard.Call]]:
+    for index, (own, variant) in enumerate(variants.items()):
+      yield own, variant, calls[index]
+      calls.extend(start(each) for each in itertools.islice(waiting, 1))
+
+  return go_on()
+
+
+def file_names(task: str, variants: Mapping[str, base.Variant]) -> list[str]:
   """Returns the names of all files that an export of a task may write."""
   return [*_CONTENTS, *(tflite.file_name(task, variant.name) for variant in variants.values())]
 
@@ -181,9 +165,10 @@ class _Check:
     self._limits = limits
     self._is_default = is_default
     self.signatures: dict[str, list[parity.End]] = {}
+    self.refused: list[str] = []
 
   def accept_all(
-    self, conversions: Sequence[tuple[str, base.Variant, guard.Call]]
+    self, conversions: Iterable[tuple[str, base.Variant, guard.Call]]
   ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Returns the figures of the variants that agree with Keras, and the reasons of those that failed, by name.
 
@@ -191,11 +176,12 @@ class _Check:
     which allow for rounding, may not show its error.
 
     Args:
-      conversions: Of each variant the name that a flag has for it, the variant, and the call that converts.
+      conversions: Of each variant the name that a flag has for it, the variant, and the call that converts;
+        references first.
     """
     accepted: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
-    for own, variant, conversion in sorted(conversions, key=lambda each: each[1].name != _reference(each[1])):
+    for own, variant, conversion in conversions:
       if _reference(variant) in failed:
         failed[variant.name] = f'not made: it has the graph of {_reference(variant)}, which failed'
         continue
@@ -207,6 +193,8 @@ class _Check:
           failed[variant.name] = content.reason
       except guard.Failed as error:
         failed[variant.name] = str(error)
+        if isinstance(error, guard.Refused) and variant.calibration != 'none':
+          self.refused.append(variant.name)
     return accepted, failed
 
   def _accept(self, own: str, variant: base.Variant, content: bytes) -> dict[str, Any]:
@@ -216,15 +204,18 @@ class _Check:
     try:
       answers, summary = guard.call(self._limits, tflite.check, path, self._examples.features, own)
       figures = self._compare(answers, variant)
-    except guard.Failed:
+    except guard.Failed as error:
       os.remove(path)
-      raise
+      # Also if it is one that refuses: the file is at fault, not the model that it was made from.
+      raise guard.Failed(str(error)) from error
     return {
       'path': os.path.basename(path),
       **files.describe(path),
+      'compressed_bytes': len(zlib.compress(content, 9)),
       'form': variant.form,
       'summary': summary,
       'stored': answers.stored,
+      **({'quantized': quantization.describe(answers.quantized)} if answers.quantized else {}),
       'argmax_agreement': figures.argmax_agreement,
       'max_logit_difference': figures.max_logit_difference,
       'accuracy': figures.accuracy,
@@ -240,7 +231,7 @@ class _Check:
     # Of the reference, which is the first: an app has one description of the inputs and outputs of all files of a form.
     signature = self.signatures.setdefault(variant.form, answers.signature)
     for wanted, end in itertools.zip_longest(signature, answers.signature):
-      if wanted != end:
+      if wanted != end and not (wanted and end and _stands_for(end, wanted, answers)):
         kind = next(each[0] for each in (wanted, end) if each)
         raise guard.Failed(
           f'Expected the {kind} of {_reference(variant)}, {_describe_end(wanted)}, found '
@@ -251,6 +242,11 @@ class _Check:
     if broken:
       raise guard.Failed(broken)
     return figures
+
+
+def _stands_for(end: parity.End, wanted: parity.End, answers: parity.Answers) -> bool:
+  """Returns whether an input or output is of integers that stand for the numbers of the wanted one."""
+  return end[0] in answers.quantized and (end[0], end[1], end[3]) == (wanted[0], wanted[1], wanted[3])
 
 
 def _describe_end(end: parity.End | None) -> str:
@@ -268,9 +264,19 @@ def _describe(
   record: Mapping[str, Any],
   staging: str,
 ) -> None:
-  steps = preprocessing.describe(shards.manifest, model['signatures'])
+  variants = record['variants'].values()
+  published = {each['form'] for each in variants}
+  signatures = {form: ends for form, ends in model['signatures'].items() if form in published}
+  quantized = {each['path']: each['quantized'] for each in variants if 'quantized' in each}
+  steps = preprocessing.describe(shards.manifest, signatures, quantized)
   card = model_card.render(
-    model,
+    {
+      **model,
+      'task': record['task'],
+      'data_set': shards.name,
+      'num_classes': shards.schema.num_classes,
+      'signatures': signatures,
+    },
     steps,
     record,
     run_directory.read_json(snapshot, run_directory.LEDGER),

@@ -14,6 +14,7 @@ import numpy as np
 from contracts import client_shards
 from contracts import released_model
 from contracts import schema as schema_lib
+from export import quantization
 
 SPLIT = 'test'
 _MAX_EXAMPLES = 2_000
@@ -23,7 +24,7 @@ _REPEATED = 8
 
 
 class Examples(NamedTuple):
-  """Features `[n, ...]` and labels `[n, ...]` of held-out users."""
+  """Features `[n, ...]` and labels `[n, ...]` of the schema; labels below 0 do not count."""
 
   features: np.ndarray
   labels: np.ndarray
@@ -45,15 +46,17 @@ class Answers(NamedTuple):
   """The output of a file.
 
   Attributes:
-    logits: `[n, ..., num_classes]`.
+    logits: `[n, ..., num_classes]`, as numbers also where the file gives integers for them.
     signature: Its inputs and outputs.
     stored: How many weights and other constants it stores, by dtype: int8 or float16 where they are made smaller, else
       float32.
+    quantized: The scale and the zero point of an input or output of integers that stand for numbers, by its kind.
   """
 
   logits: np.ndarray
   signature: list[End]
   stored: dict[str, int]
+  quantized: Mapping[str, quantization.Quantization] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,28 +87,42 @@ class Figures:
 
 
 def held_out_examples(shards: client_shards.ClientShards) -> Examples:
-  """Reads examples at even steps through those of all held-out users, sorted by user; all of them if they are few.
-
-  Even steps keep every user's weight, so the accuracy estimates the one over all of them.
+  """Reads examples of all held-out users; see `read_evenly`.
 
   Raises:
     ValueError: If there is no held-out user, or a shard is damaged.
   """
-  sizes = np.asarray(shards.clients(SPLIT).examples)
-  total = int(sizes.sum())
-  if not total:
+  if not shards.num_examples(SPLIT):
     raise ValueError(
       f'Expected examples of held-out users in {shards.path}, found none: preprocess with a larger '
       'test_users_share, and train on these shards.'
     )
   schema = shards.schema
   limit = max(1, min(_MAX_EXAMPLES, _MAX_LOGITS // (schema.label.size * schema.num_classes)))
+  return read_evenly(shards, SPLIT, limit)
+
+
+def read_evenly(shards: client_shards.ClientShards, split: str, limit: int) -> Examples:
+  """Reads examples at even steps through those of all clients of a split, sorted by client; all if they are few.
+
+  Even steps preserve every client's weight, so a mean over them estimates the one over all examples.
+
+  Args:
+    shards: The data set.
+    split: One with examples.
+    limit: How many examples to read at most.
+
+  Raises:
+    ValueError: If a shard is damaged.
+  """
+  sizes = np.asarray(shards.clients(split).examples)
+  total = int(sizes.sum())
   picked = np.unique(np.linspace(0, total - 1, min(limit, total)).round().astype(np.int64))
   starts = np.cumsum(sizes) - sizes
   clients = np.searchsorted(starts, picked, side='right') - 1
   chosen = []
   for client in np.unique(clients):
-    features, labels = shards.read(SPLIT, int(client))
+    features, labels = shards.read(split, int(client))
     rows = picked[clients == client] - starts[client]
     chosen.append((features[rows], labels[rows]))
   return Examples(*(np.concatenate(parts) for parts in zip(*chosen, strict=True)))
@@ -126,7 +143,7 @@ def keras_answers(run_dir: str, schema: schema_lib.Schema, features: np.ndarray,
   from models import registry  # Here, with TensorFlow behind it, so that only the child loads that.
 
   model = released_model.load(run_dir)
-  _check_schema(model.schema, schema)
+  check_schema(model.schema, schema, 'shards', 'pass the --shards_dir of the training run')
   _check_weights(model)
   keras = registry.rebuild(model, name=released_model.check_task(model, task, run_dir))
   logits = keras.predict(features.astype(keras.input.dtype.as_numpy_dtype), batch_size=_BATCH_SIZE, verbose=0)
@@ -137,8 +154,8 @@ def tflite_answers(path: str, features: np.ndarray) -> Answers:
   """Runs a file through its signature, one example a call as on a device; meant for a guarded child process.
 
   Raises:
-    ValueError: If it has several inputs or outputs, gives no floats, or answers the same example differently when it is
-      asked again.
+    ValueError: If it has several inputs or outputs, gives neither floats nor integers that stand for them, or answers
+      the same example differently when it is asked again.
   """
   from ai_edge_litert import interpreter as litert  # Here, so that only the checking process loads the runtime.
 
@@ -146,12 +163,15 @@ def tflite_answers(path: str, features: np.ndarray) -> Answers:
   run = interpreter.get_signature_runner()
   input_name, given = _only('input', run.get_input_details())
   output_name, returned = _only('output', run.get_output_details())
-  if returned['dtype'] != np.float32:
+  ends = (('input', input_name, given), ('output', output_name, returned))
+  quantized = {kind: found for kind, _, end in ends if (found := quantization.of(end))}
+  if returned['dtype'] != np.float32 and 'output' not in quantized:
     raise ValueError(f'Expected a file that gives float32, found {np.dtype(returned["dtype"])}')
-  inputs = features.astype(given['dtype'])
+  inputs = quantized['input'].quantize(features) if 'input' in quantized else features.astype(given['dtype'])
 
   def answer(row: int) -> np.ndarray:
-    return run(**{input_name: inputs[row : row + 1]})[output_name]
+    answers = run(**{input_name: inputs[row : row + 1]})[output_name]
+    return quantized['output'].dequantize(answers) if 'output' in quantized else answers
 
   logits = [answer(row) for row in range(len(inputs))]
   for row in range(min(_REPEATED, len(inputs))):
@@ -161,7 +181,7 @@ def tflite_answers(path: str, features: np.ndarray) -> Answers:
         'between calls, as a fused LSTM does; build the model with unroll=True'
       )
   signature = [*describe_ends('input', {input_name: given}), *describe_ends('output', {output_name: returned})]
-  return Answers(np.concatenate(logits), signature, count_stored(path))
+  return Answers(np.concatenate(logits), signature, count_stored(path), quantized)
 
 
 def describe_ends(kind: str, ends: Mapping[str, Any]) -> list[End]:
@@ -238,13 +258,23 @@ def disagreement(figures: Figures, bounds: Bounds) -> str | None:
   return None
 
 
-def _check_schema(trained: schema_lib.Schema, given: schema_lib.Schema) -> None:
+def check_schema(trained: schema_lib.Schema, given: schema_lib.Schema, what: str, remedy: str) -> None:
+  """Refuses examples of another schema than the model's.
+
+  Args:
+    trained: What the model was trained on.
+    given: That of the examples.
+    what: What has the examples, for the message.
+    remedy: What to do, for the message.
+
+  Raises:
+    ValueError: If they differ.
+  """
   names = [field.name for field in dataclasses.fields(trained)]
   differing = [name for name in names if getattr(trained, name) != getattr(given, name)]
   if differing:
     raise ValueError(
-      f'Expected shards of the schema that the model was trained on, found another {" and ".join(differing)}: '
-      'pass the --shards_dir of the training run.'
+      f'Expected {what} of the schema that the model was trained on, found another {" and ".join(differing)}: {remedy}.'
     )
 
 

@@ -66,6 +66,10 @@ _STEPS = {
 }
 # What follows each text, unless the declaration says end_token = false.
 _AFTER_EACH_TEXT = {'characters': '\n', 'words': '<end>'}
+_QUANTIZED = {
+  'number': '(integer - zero_point) * scale',
+  'integer': 'number / scale + zero_point, rounded, and cut to the range of dtype',
+}
 _SCALED = ('table', 'windows')
 # The key of the declaration whose content is in classes.json, by kind of example.
 _IN_CLASSES = {
@@ -78,7 +82,11 @@ _IN_CLASSES = {
 }
 
 
-def describe(manifest: Mapping[str, Any], signatures: Mapping[str, Sequence[parity.End]]) -> dict[str, Any]:
+def describe(
+  manifest: Mapping[str, Any],
+  signatures: Mapping[str, Sequence[parity.End]],
+  quantized: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
   """Returns what preprocessing.json holds: the declared examples with what was learned for them, and fixed rules.
 
   Of a data set that was made without a declaration, it says no more than the inputs and the classes.
@@ -86,6 +94,7 @@ def describe(manifest: Mapping[str, Any], signatures: Mapping[str, Sequence[pari
   Args:
     manifest: Of the data set.
     signatures: Of the model's files, by form.
+    quantized: By file, what its input and output of integers are; see `quantization.describe`.
   """
   schema = schema_lib.Schema.from_json(manifest['schema'])
   examples = dict(manifest.get('declaration', {}).get('examples', {}))
@@ -105,6 +114,7 @@ def describe(manifest: Mapping[str, Any], signatures: Mapping[str, Sequence[pari
     # The answer is the largest output from this class on.
     'first_answer': schema.first_answer,
     'examples': {**examples, **_RULES.get(kind, {})},
+    **({'quantized': {**_QUANTIZED, 'files': quantized}} if quantized else {}),
   }
 
 

@@ -1,18 +1,24 @@
 """What an export depends on: the run, the data, the variants, the task, the code and the versions of the converters."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+import contextlib
 import hashlib
 from importlib import metadata
 import json
 import os
 import pathlib
+import shutil
+import tempfile
+from typing import Any
 
 from common import files
 from common import loading
 from contracts import client_shards
+from contracts import released_model
 from contracts import run_directory
+from export import guard
 
-PACKAGES = ('tensorflow', 'ai-edge-litert')
+PACKAGES = ('tensorflow', 'tensorflow-model-optimization', 'ai-edge-litert')
 # The files of the run that an export reads.
 FILES_OF_RUN = (
   run_directory.MODEL,
@@ -30,12 +36,13 @@ def hash_of(
   shards: client_shards.ClientShards,
   variants: Iterable[str],
   task: str | None = None,
-  is_default: bool = False,
+  settings: Sequence[Any] = (),
 ) -> str:
   """Returns a hash of what an export depends on: run, data, variants, task, code and the versions of the converters.
 
-  If somebody asked for the variants, an export that left out some of its defaults is another one. Of a variant or task
-  of one's own, the code is its module, and nothing that the module imports.
+  `settings` are whatever else the folder depends on, JSON-ready.
+
+  Of a variant or task of one's own, the code is its module, and nothing that the module imports.
   """
   run = [os.path.join(run_dir, name) for name in FILES_OF_RUN]
   paths = (path for folder in _FOLDERS for path in (_ROOT / folder).rglob('*'))
@@ -43,5 +50,29 @@ def hash_of(
   versions = {name: metadata.version(name) for name in PACKAGES}
   own = filter(None, map(loading.find_file, [*variants, *([task] if task else [])]))
   found = [files.describe(path) if os.path.exists(path) else None for path in (*run, *code, *own)]
-  parts = [shards.fingerprint, versions, list(variants), is_default, found]
+  parts = [shards.fingerprint, versions, list(variants), found, *settings]
   return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def snapshot(run_dir: str) -> Iterator[tuple[str, str]]:
+  """Yields a folder with a copy of what is exported, and the name of its task.
+
+  All steps see one model while a trainer may release others. Messages of what fails meanwhile name the directory that
+  was given.
+
+  Raises:
+    ValueError: If the released model or its ledger is missing, damaged, or not released with the other.
+  """
+  with tempfile.TemporaryDirectory() as folder:
+    for name in FILES_OF_RUN:
+      with contextlib.suppress(FileNotFoundError):
+        os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
+        shutil.copyfile(os.path.join(run_dir, name), os.path.join(folder, name))
+    try:
+      model, _ = released_model.load_with_ledger(folder)
+      yield folder, model.task.name
+    except ValueError as error:
+      raise ValueError(str(error).replace(folder, run_dir)) from error
+    except guard.Failed as error:
+      raise guard.Failed(str(error).replace(folder, run_dir)) from error

@@ -17,13 +17,16 @@ def file_name(task: str, variant: str) -> str:
   return f'{task}.{variant}.tflite'
 
 
-def convert(run_dir: str, variant: str, task: str | None = None) -> bytes | forms_base.Unsuitable:
+def convert(
+  run_dir: str, variant: str, task: str | None = None, calibration: parity.Examples | None = None
+) -> bytes | forms_base.Unsuitable:
   """Converts the released model of a run; meant for a guarded child process.
 
   Args:
     run_dir: The run directory.
     variant: A built-in name or `package.module:attribute`.
     task: The value of `--task`, if it is given.
+    calibration: What the variant learns from, if it does.
 
   Returns:
     The file, or why the model does not have the form of the variant.
@@ -37,7 +40,7 @@ def convert(run_dir: str, variant: str, task: str | None = None) -> bytes | form
   model = forms.FORMS[own.form].build(released, name)
   if isinstance(model, forms_base.Unsuitable):
     return model
-  content = own.convert(model, None)
+  content = own.convert(model, calibration)
   if not isinstance(content, bytes):
     raise ValueError(
       f'Expected convert of {variant} to return bytes, found a {type(content).__name__}: return converter.convert().'

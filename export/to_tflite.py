@@ -13,13 +13,16 @@ from typing import Any
 from absl import flags
 
 from common import cli
+from common import flag_checks
 from contracts import client_shards
 from contracts import released_model
 from contracts import run_directory
+from export import calibration
+from export import choice as choice_lib
 from export import exporter
 from export import guard
 from export import model_folder
-from export import source
+from export import request
 from export.variants import registry
 from reporting import report
 
@@ -31,11 +34,40 @@ _SHARDS_DIR = flags.DEFINE_string(
 _VARIANTS = flags.DEFINE_list(
   'variants',
   None,
-  f'Which files to write, each with what it is checked by: {", ".join(registry.VARIANTS)}, or some of your own as '
-  f'package.module:attribute (docs/extend.md). By default {",".join(registry.DEFAULT)}, and for next_character, '
-  f'next_word, next_item and tasks of your own whose model is recurrent {",".join(registry.DEFAULT_OF_SEQUENCES)} as '
-  'well.',
+  f'Which files to write: {", ".join(registry.VARIANTS)}, or some of your own as package.module:attribute '
+  f'(docs/extend.md). By default {",".join(registry.DEFAULT)}; for next_character, next_word, next_item and tasks of '
+  f'your own whose model is recurrent also {",".join(registry.DEFAULT_OF_SEQUENCES)}; with examples to learn from also '
+  f'{",".join(registry.LEARNING)}, of which those that do not support the model are skipped.',
 )
+_PUBLIC_DATA = flags.DEFINE_string(
+  'public_data',
+  None,
+  f'Data set (shards folder) of the same schema for {", ".join(registry.LEARNING)}, which learn from its train split. '
+  'By giving it you declare that its examples are public; the model card says so.',
+)
+_CALIBRATION_SHARDS = flags.DEFINE_string(
+  'calibration_shards',
+  None,
+  "As --public_data, but clients' data: a release that the epsilon of the run does not cover.",
+)
+_ACCEPT = flags.DEFINE_bool(
+  'accept_unaccounted_calibration',
+  False,
+  'Accept that files learn from --calibration_shards without any guarantee; the model card says so.',
+)
+_CHOOSE_BEST = flags.DEFINE_bool(
+  'choose_best',
+  False,
+  'Write only the smallest file whose accuracy on held-out users is at most --max_accuracy_loss below that of Keras; '
+  'if there are step files, also the smallest of them.',
+)
+_MAX_ACCURACY_LOSS = flags.DEFINE_float(
+  'max_accuracy_loss', 0.005, 'With --choose_best: how much accuracy the file may lose.', lower_bound=0, upper_bound=1
+)
+_MAX_KB = flags.DEFINE_float(
+  'max_kb', None, 'With --choose_best: how large the file may be, in kB (1,000 bytes).', lower_bound=0
+)
+flag_checks.must_be_finite('max_accuracy_loss', 'max_kb')
 _TASK = flags.DEFINE_string(
   'task', None, 'Task of your own as package.module:attribute, if the run was trained with one: its code is run.'
 )
@@ -48,24 +80,24 @@ _SECONDS = flags.DEFINE_float(
 
 
 def main() -> None:
-  """Exports, prints the figures, and ends with exit code 1 if a variant failed."""
-  given = None if _VARIANTS.value is None else registry.find_all(_VARIANTS.value)
+  """Exports, prints the figures, and ends with exit code 1 if a variant failed or none is good enough."""
+  choice = _read_choice()
   shards = _open_shards()
-  variants = given or registry.find_all(registry.choose_default(shards.schema))
+  data = calibration.open_data(_PUBLIC_DATA.value, _CALIBRATION_SHARDS.value, _ACCEPT.value, shards)
+  wanted = request.make(_VARIANTS.value, _TASK.value, shards.schema, data, choice)
   limits = guard.Limits(_MEMORY_MB.value << 20, _SECONDS.value)
   with model_folder.stage(_OUTPUT_DIR.value) as staging:
     model = released_model.load(_RUN_DIR.value)
     released_model.check_task(model, _TASK.value, _RUN_DIR.value)
-    hash_now = source.hash_of(_RUN_DIR.value, shards, variants, _TASK.value, given is None)
-    if model_folder.is_current(_OUTPUT_DIR.value, hash_now):
+    if model_folder.is_current(_OUTPUT_DIR.value, wanted.hash(_RUN_DIR.value, shards)):
       print(f'Nothing to do: {_OUTPUT_DIR.value} has the export of this run.')
       _update_report()
       return
     _check_output(model.task.name)
-    model_folder.refuse_foreign(_OUTPUT_DIR.value, exporter.file_names(model.task.name, variants))
+    model_folder.refuse_foreign(_OUTPUT_DIR.value, exporter.file_names(model.task.name, wanted.variants))
     print('Converting, and checking on held-out users ...', flush=True)
     try:
-      record = exporter.export(_RUN_DIR.value, shards, staging, limits, variants, _TASK.value, given is None)
+      record = exporter.export(_RUN_DIR.value, shards, staging, limits, wanted)
     except guard.Failed as error:
       sys.exit(f'error: the Keras model could not be run: {error}')
     if record['variants']:
@@ -73,10 +105,14 @@ def main() -> None:
   if record['variants']:
     _update_report()
     local_layers = run_directory.read_json(_RUN_DIR.value, run_directory.LEDGER).get('local_layers', '')
-    print(summarize(record, _OUTPUT_DIR.value, local_layers))
-  for name, reason in record['failed'].items():
-    print(f'error: {name} failed: {reason}', file=sys.stderr)
-  if record['failed']:
+    print('\n'.join(filter(None, [summarize(record, _OUTPUT_DIR.value, local_layers), wanted.skipped()])))
+  errors = [f'{name} failed: {reason}' for name, reason in record['failed'].items()]
+  if choice and not record['variants'] and record['dropped']:
+    why = '; '.join(f'{name}: {reason}' for name, reason in record['dropped'].items())
+    errors.append(f'Expected a variant with {choice.describe()}, found none ({why}): nothing was written.')
+  for line in errors:
+    print(f'error: {line}', file=sys.stderr)
+  if errors:
     sys.exit(1)
 
 
@@ -94,17 +130,31 @@ def summarize(record: Mapping[str, Any], output_dir: str, local_layers: str = ''
     f'Checked on {record["examples"]:,} examples{positions} of held-out users, '
     f'where Keras has an accuracy of {record["keras_accuracy"]:.2%}, always giving the most frequent answer one of '
     f'{record["majority_accuracy"]:.2%}.',
-    f'{"file":<40}{"size":>10}{"agreement":>11}{"difference":>12}{"accuracy":>10}',
+    f'{"file":<40}{"size":>10}{"compressed":>13}{"agreement":>11}{"difference":>12}{"accuracy":>10}',
   ]
   for variant in record['variants'].values():
+    size, compressed = (variant[key] / 1000 for key in ('bytes', 'compressed_bytes'))
     lines.append(
-      f'{variant["path"]:<40}{variant["bytes"] / 1000:>7,.0f} kB{variant["argmax_agreement"]:>11.2%}'
+      f'{variant["path"]:<40}{size:>7,.0f} kB{compressed:>10,.0f} kB{variant["argmax_agreement"]:>11.2%}'
       f'{variant["max_logit_difference"]:>12.2g}{variant["accuracy"]:>10.2%}'
     )
   lines += [f'{variant["path"]}: {variant["summary"]}' for variant in record['variants'].values()]
+  lines += [f'Skipped {name}: {reason}' for name, reason in record.get('skipped', {}).items()]
+  lines += [f'Dropped {name}: {reason}.' for name, reason in record.get('dropped', {}).items()]
+  if 'calibration' in record:
+    lines.append(record['calibration']['statement'])
   if local_layers:
     lines.append(f'These accuracies are before reconstruction. Local layers: {local_layers}.')
   return '\n'.join(lines)
+
+
+def _read_choice() -> choice_lib.Choice | None:
+  if _CHOOSE_BEST.value:
+    return choice_lib.Choice(_MAX_ACCURACY_LOSS.value, _MAX_KB.value)
+  for flag in (_MAX_ACCURACY_LOSS, _MAX_KB):
+    if flag.present:
+      raise ValueError(f'Expected --choose_best with --{flag.name}, found none: add it, or remove --{flag.name}.')
+  return None
 
 
 def _open_shards() -> client_shards.ClientShards:

@@ -17,6 +17,7 @@ _TESTS_OF_ALL = tuple(
     'docs',
     'terminal',
     'end_to_end',
+    'export/variants/family',
     'items_end_to_end',
     'layout',
     'mains',
@@ -36,6 +37,9 @@ _TESTS_OF_ALL = tuple(
 _TESTED_ELSEWHERE: dict[str, str] = {
   'export/forms/base.py': 'an interface; the forms are tested',
   'export/forms/registry.py': 'names; variants/registry_test.py and tflite_test.py use them',
+  'export/variants/clustered.py': 'family_test.py and fine_tuning_test.py make its files',
+  'export/variants/pruned.py': 'family_test.py and fine_tuning_test.py make its files',
+  'export/variants/qat.py': 'family_test.py makes its file, fine_tuning_test.py names the layers that it refuses',
   'pipelines/rows/rows.py': 'names; bounds_test.py and parsing_test.py give them values',
   'pipelines/featurizers/base.py': 'an interface; the featurizers are tested',
   'pipelines/readers/base.py': 'an interface; the readers are tested',

@@ -1,7 +1,8 @@
 """A variant of one's own: a file that computes with integers only, for devices that have nothing else.
 
-The converter has to know the range of every value inside of the model, and finds it by running examples. Those of
-clients would be a release; so these are generated: random codes for texts and other sequences, and for tables and
+The converter has to know the range of every value inside of the model, and finds it by running examples. The built-in
+int8 is given those of a data set (see `calibration` in export/variants/base.py). Where none is public, and those of
+clients are no choice, they may be generated, as here: random codes for texts and other sequences, and for tables and
 windows of sensors numbers as they are after scaling, with mean 0 and deviation 1. Ranges are then only roughly right.
 The comparison with Keras on held-out users says what that costs, and the bound refuses a file that is too far off. Of
 unrolled recurrent layers the file is larger than float32's: it has a scale for every step.
@@ -31,7 +32,7 @@ class IntegerOnly(base.Variant):
   summary = 'for devices without floats inside'
   bounds = parity.Bounds(min_agreement=0.8, max_relative_difference=None)
 
-  def convert(self, model: 'tf.keras.Model', calibration: np.ndarray | None) -> bytes:
+  def convert(self, model: 'tf.keras.Model', calibration: parity.Examples | None) -> bytes:
     import tensorflow as tf
 
     converter = base.build_converter(model)

@@ -33,7 +33,6 @@ from typing import TYPE_CHECKING, Literal
 from export import parity
 
 if TYPE_CHECKING:
-  import numpy as np
   import tensorflow as tf
 
 # The number of weights of the Keras model, which the card also gives, is smaller.
@@ -50,7 +49,10 @@ class Variant(abc.ABC):
     summary: What the file is for, a phrase for the model card.
     bounds: How far the answers of the file may be from those of the Keras model.
     form: What one call of the file computes: `whole` examples, or a `step` of a sequence (see `export/forms`).
-    calibration: Which examples `convert` needs: none; public ones; or ones of clients, which is a release.
+    calibration: Which examples `convert` learns from: none; only public ones; or public ones or those of clients, whose
+      file is then a release of them, which the user has to accept.
+    max_examples: How many examples `convert` is given at most.
+    learned: What the file has from the examples, a phrase for the privacy statement.
   """
 
   name: str
@@ -58,9 +60,11 @@ class Variant(abc.ABC):
   bounds: parity.Bounds
   form: str = 'whole'
   calibration: Literal['none', 'public', 'released'] = 'none'
+  max_examples: int = 500
+  learned: str = 'ranges or weights'
 
   @abc.abstractmethod
-  def convert(self, model: 'tf.keras.Model', calibration: 'np.ndarray | None') -> bytes:
+  def convert(self, model: 'tf.keras.Model', calibration: parity.Examples | None) -> bytes:
     """Returns the content of the file, which has to answer as the model does.
 
     Whatever it does, it takes no other variant down: an exception, a crash, or more memory or time than the limits
@@ -70,7 +74,8 @@ class Variant(abc.ABC):
       model: The Keras model with the released weights, in the form of the variant. `whole`: a batch of one, recurrent
         layers unrolled, one input as the schema has it, logits `[1, ..., num_classes]`. `step`: one element of a
         sequence and `state_0` and so on as inputs, logits `[1, num_classes]` and `next_state_0` and so on as outputs.
-      calibration: Features `[n, ...]`; None if `calibration` is `none`.
+      calibration: Features and labels of the schema, at even steps through those of all clients, sorted by client; None
+        if the attribute `calibration` is `none`.
     """
 
   def describe(self, stored: Mapping[str, int]) -> str:
@@ -111,4 +116,35 @@ def build_converter(model: 'tf.keras.Model') -> 'tf.lite.TFLiteConverter':
   holder.weights = model.weights
   converter = tf.lite.TFLiteConverter.from_concrete_functions([answer.get_concrete_function()], holder)
   converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+  return converter
+
+
+def require_examples(calibration: parity.Examples | None) -> parity.Examples:
+  """Returns the examples that a variant was given.
+
+  Raises:
+    ValueError: If there are none, because its attribute `calibration` is `none`.
+  """
+  if calibration is None:
+    raise ValueError('Expected examples, found none: set calibration = "released", or "public", in the variant.')
+  return calibration
+
+
+def build_integer_converter(model: 'tf.keras.Model', calibration: parity.Examples | None) -> 'tf.lite.TFLiteConverter':
+  """Returns a converter to operations on 8-bit integers; it fails on one that has no integer kernel.
+
+  Args:
+    model: The model, with a batch of one.
+    calibration: Examples that show the range of every value inside of the model.
+
+  Raises:
+    ValueError: If there are none.
+  """
+  import tensorflow as tf
+
+  features = require_examples(calibration).features.astype(model.input.dtype.as_numpy_dtype)
+  converter = build_converter(model)
+  converter.optimizations = [tf.lite.Optimize.DEFAULT]
+  converter.representative_dataset = lambda: ([features[row : row + 1]] for row in range(len(features)))
+  converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
   return converter

@@ -7,7 +7,6 @@ from export import parity
 from export.variants import base
 
 if TYPE_CHECKING:
-  import numpy as np
   import tensorflow as tf
 
 
@@ -22,7 +21,7 @@ class DynamicRange(base.Variant):
   summary = 'small, the default for phones'
   bounds = parity.Bounds(0.8, None)
 
-  def convert(self, model: 'tf.keras.Model', calibration: 'np.ndarray | None') -> bytes:
+  def convert(self, model: 'tf.keras.Model', calibration: parity.Examples | None) -> bytes:
     import tensorflow as tf
 
     converter = base.build_converter(model)

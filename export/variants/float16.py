@@ -6,7 +6,6 @@ from export import parity
 from export.variants import base
 
 if TYPE_CHECKING:
-  import numpy as np
   import tensorflow as tf
 
 
@@ -21,7 +20,7 @@ class Float16(base.Variant):
   summary = 'weights in half of the bytes, nearly the same answers'
   bounds = parity.Bounds(0.99, 5e-3)
 
-  def convert(self, model: 'tf.keras.Model', calibration: 'np.ndarray | None') -> bytes:
+  def convert(self, model: 'tf.keras.Model', calibration: parity.Examples | None) -> bytes:
     import tensorflow as tf
 
     converter = base.build_converter(model)

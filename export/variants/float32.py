@@ -6,7 +6,6 @@ from export import parity
 from export.variants import base
 
 if TYPE_CHECKING:
-  import numpy as np
   import tensorflow as tf
 
 
@@ -24,5 +23,5 @@ class Float32(base.Variant):
   summary = 'full precision'
   bounds = parity.Bounds(0.999, 1e-4)
 
-  def convert(self, model: 'tf.keras.Model', calibration: 'np.ndarray | None') -> bytes:
+  def convert(self, model: 'tf.keras.Model', calibration: parity.Examples | None) -> bytes:
     return base.build_converter(model).convert()

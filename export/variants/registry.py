@@ -9,9 +9,14 @@ from contracts import schema as schema_lib
 from export import parity
 from export.forms import registry as forms
 from export.variants import base
+from export.variants import clustered
 from export.variants import dynamic_range
 from export.variants import float16
 from export.variants import float32
+from export.variants import int8
+from export.variants import int8_io
+from export.variants import pruned
+from export.variants import qat
 from export.variants import step
 
 _FLAG = '--variants'
@@ -19,6 +24,11 @@ _VARIANTS: tuple[base.Variant, ...] = (
   float32.Float32(),
   float16.Float16(),
   dynamic_range.DynamicRange(),
+  int8.Int8(),
+  int8_io.Int8InOut(),
+  qat.QuantizationAware(),
+  clustered.Clustered(),
+  pruned.Pruned(),
   step.Step(),
   step.StepDynamicRange(),
 )
@@ -26,7 +36,10 @@ VARIANTS = {variant.name: variant for variant in _VARIANTS}
 DEFAULT = ('float32', 'dynamic_range')
 # Part of the default where each element of a sequence has an answer, if the model has that form.
 DEFAULT_OF_SEQUENCES = ('step', 'step_dynamic_range')
+# Part of the default if there are examples to learn from.
+LEARNING = tuple(name for name, variant in VARIANTS.items() if variant.calibration != 'none')
 
+_CALIBRATIONS = ('none', 'public', 'released')
 _NAME = re.compile('[a-z][a-z0-9_]*')
 
 
@@ -99,9 +112,13 @@ def _check(name: str, variant: Any) -> None:
     raise ValueError(
       f'Expected {name} to have a form among {", ".join(forms.FORMS)}, found {variant.form!r}: choose one of these.'
     )
-  if variant.calibration != 'none':
+  if variant.calibration not in _CALIBRATIONS:
     raise ValueError(
-      f'Expected a variant that needs no calibration examples, found {name} with calibration = '
-      f'{variant.calibration!r}: this program has none to give; make the examples in convert, as '
-      'examples/extensions/integer_only.py does, and set calibration = "none".'
+      f'Expected {name} to have a calibration among {", ".join(_CALIBRATIONS)}, found {variant.calibration!r}: remove '
+      'it if convert needs no examples.'
+    )
+  if type(variant.max_examples) is not int or variant.max_examples < 1 or not isinstance(variant.learned, str):
+    raise ValueError(
+      f'Expected {name} to have max_examples >= 1 and a phrase learned, found {variant.max_examples!r} and '
+      f'{variant.learned!r}: remove them, or correct them.'
     )

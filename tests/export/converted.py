@@ -9,6 +9,7 @@ import numpy as np
 from contracts import schema as schema_lib
 from export import parity
 from export import tflite
+from export.variants import registry
 from tests.export import fakes
 
 # Its tensors are large enough for the converter to make them smaller.
@@ -37,9 +38,9 @@ def answer(variant: str, schema: schema_lib.Schema, model_size: int, features: n
     return tflite.check(file.name, features, variant)[0]
 
 
-def convert(run_dir: str, variant: str) -> bytes:
+def convert(run_dir: str, variant: str, calibration: parity.Examples | None = None) -> bytes:
   """Returns a file of a released model that has the form of the variant."""
-  content = tflite.convert(run_dir, variant)
+  content = tflite.convert(run_dir, variant, calibration=calibration)
   assert isinstance(content, bytes), content
   return content
 
@@ -48,4 +49,4 @@ def convert(run_dir: str, variant: str) -> bytes:
 def make(variant: str, schema: schema_lib.Schema, model_size: int) -> bytes:
   with tempfile.TemporaryDirectory() as folder:
     fakes.release(folder, schema, model_size)
-    return convert(folder, variant)
+    return convert(folder, variant, fakes.make_examples(schema) if variant in registry.LEARNING else None)

@@ -8,6 +8,7 @@ import re
 import tempfile
 from typing import Any
 from unittest import mock
+import zlib
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -20,7 +21,8 @@ from contracts import run_directory
 from export import exporter
 from export import guard
 from export import parity
-from export import source
+from export import quantization
+from export import request
 from export import tflite
 from export.forms import base as forms
 from export.variants import base
@@ -31,6 +33,7 @@ from tests.export import fakes
 
 _LIMITS = guard.Limits()
 _FLOAT32 = {'float32': registry.VARIANTS['float32']}
+_WITHOUT_EXAMPLES = {name: each for name, each in registry.VARIANTS.items() if name not in registry.LEARNING}
 
 
 class _Impossible(dynamic_range.DynamicRange):
@@ -86,9 +89,9 @@ class ExporterTest(absltest.TestCase):
     os.makedirs(self._staging)
 
   def _export(
-    self, variants: Mapping[str, base.Variant] = registry.VARIANTS, limits: guard.Limits = _LIMITS
+    self, variants: Mapping[str, base.Variant] = _WITHOUT_EXAMPLES, limits: guard.Limits = _LIMITS
   ) -> dict[str, Any]:
-    return exporter.export(self._run_dir, self._shards, self._staging, limits, variants)
+    return exporter.export(self._run_dir, self._shards, self._staging, limits, request.Request(variants))
 
   def test_the_others_go_on(self) -> None:
     # The child knows no such variant.
@@ -104,7 +107,7 @@ class ExporterTest(absltest.TestCase):
     written = run_directory.read_parity(self._staging)
     self.assertIn('checksum', written)
     self.assertEqual({key: value for key, value in written.items() if key != 'checksum'}, record)
-    self.assertEqual(written['source'], source.hash_of(self._run_dir, self._shards, variants))
+    self.assertEqual(written['source'], request.Request(variants).hash(self._run_dir, self._shards))
     self.assertEqual((written['examples'], written['positions']), (28, 28 * 11))
     figures = written['variants']['float32']
     self.assertEqual(figures['accuracy'], written['keras_accuracy'])
@@ -134,7 +137,7 @@ class ExporterTest(absltest.TestCase):
       name: f'cannot read {self._run_dir}'
       if name == (reference := registry.reference_of(variant).name)
       else f'not made: it has the graph of {reference}, which failed'
-      for name, variant in registry.VARIANTS.items()
+      for name, variant in _WITHOUT_EXAMPLES.items()
     }
     self.assertEqual(record['failed'], expected)
     self.assertEmpty(os.listdir(self._staging))
@@ -169,26 +172,53 @@ class ExporterTest(absltest.TestCase):
 class _Conversion(guard.Call):
   """One without a process."""
 
-  def __init__(self, content: bytes | forms.Unsuitable = b'a file') -> None:
+  def __init__(self, content: bytes | forms.Unsuitable | guard.Failed = b'a file') -> None:
     self._content = content
 
   def result(self) -> bytes | forms.Unsuitable:
+    if isinstance(self._content, guard.Failed):
+      raise self._content
     return self._content
+
+
+class _Learning(dynamic_range.DynamicRange):
+  name = 'learning'
+  calibration = 'public'
+
+
+class StartTest(absltest.TestCase):
+  def test_conversions_start_a_few_at_a_time(self) -> None:
+    started: list[str] = []
+
+    def start(own: str) -> guard.Call:
+      started.append(own)
+      return _Conversion()
+
+    variants = dict.fromkeys('abcde', registry.VARIANTS['float32'])
+    with mock.patch.object(exporter, '_AT_ONCE', 2):
+      conversions = exporter._start_in_turn(start, variants)
+      seen = [(own, len(started)) for own, _, _ in conversions]
+    self.assertEqual(seen, [('a', 2), ('b', 3), ('c', 4), ('d', 5), ('e', 5)])
+    self.assertEqual(started, list('abcde'))
 
 
 class CheckTest(parameterized.TestCase):
   """Of files that are made up, without TensorFlow."""
 
-  def _accept(self, end: parity.End) -> tuple[list[str], dict[str, str], list[str]]:
-    """Returns who is accepted, who failed, and the files, if a second variant has that input or output."""
+  def _accept(
+    self, end: parity.End, quantized: Mapping[str, quantization.Quantization] | None = None
+  ) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Returns what is accepted, what failed, and the files, if a second variant has that input or output."""
     logits, labels = np.zeros((1, *fakes.CHARACTERS.label.shape, 20)), np.zeros((1, 12), int)
     ends: list[parity.End] = [('input', 'characters', 'int32', (1, 12)), ('output', 'logits', 'float32', (1, 12, 20))]
     others = [end if end[0] == each[0] else each for each in ends]
-    variants = {'mine:OWN': _UnheardOf(), **_FLOAT32}
+    variants = {**_FLOAT32, 'mine:OWN': _UnheardOf()}
 
     def call(limits: guard.Limits, function: object, path: str, features: object, own: str) -> Any:
       self.assertIs(function, tflite.check)
-      return parity.Answers(logits, ends if own == 'float32' else others, {'float32': 7}), f'of {own}'
+      if own == 'float32':
+        return parity.Answers(logits, ends, {'float32': 7}), 'of float32'
+      return parity.Answers(logits, others, {'float32': 7}, quantized or {}), f'of {own}'
 
     staging = self.create_tempdir().full_path
     check = exporter._Check(
@@ -198,11 +228,13 @@ class CheckTest(parameterized.TestCase):
       accepted, failed = check.accept_all([(own, variant, _Conversion()) for own, variant in variants.items()])
     self.assertEqual(check.signatures, {'whole': ends})
     self.assertEqual(accepted['float32']['summary'], 'of float32')
-    return list(accepted), failed, os.listdir(staging)
+    self.assertEqual(accepted['float32']['compressed_bytes'], len(zlib.compress(b'a file', 9)))
+    return accepted, failed, os.listdir(staging)
 
   def test_files_of_one_signature(self) -> None:
     accepted, failed, written = self._accept(('input', 'characters', 'int32', (1, 12)))
-    self.assertEqual((accepted, failed), (['float32', 'unheard_of'], {}))
+    self.assertEqual((list(accepted), failed), (['float32', 'unheard_of'], {}))
+    self.assertNotIn('quantized', accepted['unheard_of'])
     self.assertLen(written, 2)
 
   @parameterized.parameters(False, True)
@@ -219,12 +251,34 @@ class CheckTest(parameterized.TestCase):
       _LIMITS,
       is_default,
     )
-    names = ('step_dynamic_range', 'step')
+    names = ('step', 'step_dynamic_range')
     accepted, failed = check.accept_all(
       [(name, registry.VARIANTS[name], _Conversion(forms.Unsuitable('no steps'))) for name in names]
     )
     reason = 'not made: it has the graph of step, which failed'
     self.assertEqual((accepted, failed), ({}, {} if is_default else {'step': 'no steps', 'step_dynamic_range': reason}))
+
+  def test_a_file_of_integers_that_stand_for_numbers(self) -> None:
+    end = ('output', 'logits', 'int8', (1, 12, 20))
+    accepted, failed, _ = self._accept(end, {'output': quantization.Quantization('int8', 0.5, 3)})
+    self.assertEqual(failed, {})
+    expected = {'output': {'dtype': 'int8', 'scale': 0.5, 'zero_point': 3}}
+    self.assertEqual(accepted['unheard_of']['quantized'], expected)
+    other = ('output', 'other', 'int8', (1, 12, 20))
+    _, failed, _ = self._accept(other, {'output': quantization.Quantization('int8', 0.5, 3)})
+    self.assertIn('found other of int8', failed['unheard_of'])
+
+  def test_knows_which_of_those_that_learn_refused_the_model(self) -> None:
+    labels = np.zeros((1, 12), int)
+    reference = parity.Reference(np.zeros((1, 12, 20)), 7, 1)
+    staging = self.create_tempdir().full_path
+    check = exporter._Check('mine', fakes.CHARACTERS, parity.Examples(labels, labels), reference, staging, _LIMITS)
+    conversions = [('float16', registry.VARIANTS['float16']), ('learning', _Learning())]
+    _, failed = check.accept_all(
+      [(own, each, _Conversion(guard.Refused('Expected no GRU'))) for own, each in conversions]
+    )
+    self.assertEqual(failed, {'float16': 'Expected no GRU', 'learning': 'Expected no GRU'})
+    self.assertEqual(check.refused, ['learning'])
 
   @parameterized.parameters(
     (
@@ -237,7 +291,7 @@ class CheckTest(parameterized.TestCase):
   )
   def test_a_file_of_another_signature_fails_alone(self, end: parity.End, message: str) -> None:
     accepted, failed, written = self._accept(end)
-    self.assertEqual((accepted, written), (['float32'], ['mine.float32.tflite']))
+    self.assertEqual((list(accepted), written), (['float32'], ['mine.float32.tflite']))
     self.assertRegex(failed['unheard_of'], f'^Expected the {message}')
 
 

@@ -16,6 +16,7 @@ from contracts import guarantees
 from contracts import released_model
 from contracts import run_directory
 from contracts import schema as schema_lib
+from export import parity
 from pipelines.declarations import declaration
 from pipelines.featurizers import base
 from pipelines.limits import bounds
@@ -55,8 +56,18 @@ METRICS = (
 )
 
 
-def write_shards(path: str, schema: schema_lib.Schema = CHARACTERS, num_users: int = 7) -> str:
-  """Writes held-out users with 1, 2, 3, ... random examples each, the last position of each text not counted."""
+def write_shards(
+  path: str, schema: schema_lib.Schema = CHARACTERS, num_users: int = 7, split: str = 'test', prefix: str = 'user'
+) -> str:
+  """Writes users with 1, 2, 3, ... random examples each, the last position of each text not counted.
+
+  Args:
+    path: The folder to make.
+    schema: Of the examples.
+    num_users: How many users.
+    split: The split that all of them are in; by default they are held out.
+    prefix: What their ids begin with: of four characters.
+  """
   generator = np.random.default_rng(5)
   users = []
   for user in range(num_users):
@@ -64,10 +75,18 @@ def write_shards(path: str, schema: schema_lib.Schema = CHARACTERS, num_users: i
     labels = generator.integers(0, schema.num_classes, (user + 1, *schema.label.shape))
     if schema.label.shape:
       labels[:, -1] = schema_lib.IGNORED_LABEL
-    users.append(shard_writing.ClientExamples(f'user-{user:011d}'.encode(), 'test', features, labels))
+    users.append(shard_writing.ClientExamples(f'{prefix}-{user:011d}'.encode(), split, features, labels))
   os.makedirs(path)
   shard_writing.write_data_set(path, schema, [shard_writing.pack(users)] if users else [])
   return path
+
+
+def make_examples(schema: schema_lib.Schema = CHARACTERS, count: int = 40) -> parity.Examples:
+  """Returns random examples, which a variant may learn from."""
+  generator = np.random.default_rng(3)
+  features = generator.integers(0, min(schema.num_classes, 255), (count, *schema.feature.shape))
+  labels = generator.integers(0, schema.num_classes, (count, *schema.label.shape))
+  return parity.Examples(features.astype(schema.feature.dtype), labels.astype(schema.label.dtype))
 
 
 def manifest(
@@ -217,6 +236,7 @@ def write_parity(model_dir: str, record: Mapping[str, Any]) -> None:
   """Writes the parity.json of an export, what the record does not say made up."""
   figures = {
     'bytes': 5,
+    'compressed_bytes': 5,
     'sha256': '',
     'summary': '',
     'argmax_agreement': 1.0,

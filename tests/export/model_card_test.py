@@ -28,6 +28,7 @@ _VARIANT = {
   'path': 'next_character.float32.tflite',
   'form': 'whole',
   'bytes': 292_832,
+  'compressed_bytes': 261_400,
   'summary': 'full precision',
   'argmax_agreement': 1.0,
   'max_logit_difference': 1.9e-6,
@@ -95,11 +96,44 @@ def _render(
 class ModelCardTest(absltest.TestCase):
   def test_files_and_their_figures(self) -> None:
     card = _render()
-    self.assertIn('| `next_character.float32.tflite` | full precision | 293 kB | 100.00% | 1.9e-06 | 38.15% |', card)
+    self.assertIn(
+      '| `next_character.float32.tflite` | full precision | 293 kB | 261 kB | 100.00% | 1.9e-06 | 38.15% |', card
+    )
     self.assertIn('The variant dynamic_range could not be made: crashed with SIGSEGV.', card)
     self.assertIn('1,953 examples (154,287 positions)', card)
     self.assertIn('accuracy on the same is 38.16%, that of always giving the most frequent answer 16.34%.', card)
     self.assertIn('on all users of the test split was 38.12%, as a mean over users 37.41%. Always', card)
+
+  def test_what_was_skipped_and_dropped(self) -> None:
+    record = {
+      'skipped': {'qat': 'Expected layers that ... supports, found gru of kind RNN: take int8.'},
+      'dropped': {'float16': 'its file has 150.0 kB'},
+      'choice': 'an accuracy at most 0.005 below that of Keras',
+    }
+    card = _render(parity=record)
+    self.assertIn('The variant qat was skipped: Expected layers that ... supports, found gru of kind RNN: take', card)
+    self.assertIn('The variant float16 was dropped: its file has 150.0 kB.\n', card)
+    self.assertIn('each here is the smallest of its form with an accuracy at most 0.005 below that of Keras.\n', card)
+    for word in ('skipped', 'dropped', 'smallest'):
+      self.assertNotIn(word, _render())
+
+  def test_what_files_learned_from(self) -> None:
+    public = {'kind': 'public', 'statement': 'Some files learned from examples, which the exporter declared public.'}
+    card = _render(parity={'calibration': public})
+    self.assertEqual(card.count('which the exporter declared public.'), 1)
+    self.assertNotIn('Not covered either', card)
+    released = {'kind': 'released', 'statement': 'The epsilon of the run does not cover it.'}
+    card = _render(parity={'calibration': released})
+    self.assertIn(
+      '\n\n**Not covered either**: The epsilon of the run does not cover it.\n', card.split('## Privacy')[1]
+    )
+    self.assertIn('**Not covered either**', _render(privacy={}, parity={'calibration': released}))
+
+  def test_integers_in_and_out(self) -> None:
+    ends = {'input': {'dtype': 'int8', 'scale': 0.5, 'zero_point': -128}}
+    card = _render(parity={'variants': {'int8_io': {**_VARIANT, 'quantized': ends}}})
+    sentence = 'The input of `next_character.float32.tflite` is int8: an integer stands for (integer - -128) * 0.5.'
+    self.assertIn(f'\n\n{sentence}\n\n', card)
 
   def test_the_accuracy_stands_beside_what_it_is_compared_with(self) -> None:
     card = _render()

@@ -230,7 +230,13 @@ class PreprocessingTest(parameterized.TestCase):
     given = {'name': 'numbers', 'dtype': 'float32', 'shape': (1, 4)}
     # Made without a declaration, the data set says no more.
     expected = {'task': 'classification', 'input': given, 'classes': 'classes.json', 'first_answer': 0, 'examples': {}}
-    self.assertEqual(steps, expected)
+    self.assertEqual(steps, {'format': 1, **expected})
+
+  def test_says_how_integers_of_a_file_read(self) -> None:
+    files = {'a.int8_io.tflite': {'input': {'dtype': 'int8', 'scale': 0.5, 'zero_point': 3}}}
+    steps = preprocessing.describe({'schema': _NUMBER_SCHEMA.to_json()}, _SIGNATURES, files)
+    self.assertEqual(steps['quantized']['files'], files)
+    self.assertEqual(steps['quantized']['number'], '(integer - zero_point) * scale')
 
   @parameterized.parameters(
     characters.Characters('text', 4),

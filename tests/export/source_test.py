@@ -20,6 +20,20 @@ class SourceTest(absltest.TestCase):
     self._shards = client_shards.ClientShards(fakes.write_shards(str(self._folder / 'shards')))
     self._run_dir = fakes.write_figures(str(self._folder / 'run'), self._shards.path)
 
+  def test_settings(self) -> None:
+    settings: list[list[str | None]] = [[], [None], ['public']]
+    found = [source.hash_of(self._run_dir, self._shards, ['int8'], None, each) for each in settings]
+    self.assertLen(set(found), 3)
+
+  def test_a_snapshot_stays_as_it_was(self) -> None:
+    run_dir = str(self._folder / 'another')
+    path = pathlib.Path(run_dir, 'public/model.npz')
+    with (
+      self.assertRaisesRegex(ValueError, f'Expected a released model at {path}, found none'),
+      source.snapshot(run_dir),
+    ):
+      self.fail()
+
   def _hash(self, *variants: str) -> str:
     return source.hash_of(self._run_dir, self._shards, variants or ('float32',))
 
@@ -29,7 +43,7 @@ class SourceTest(absltest.TestCase):
     found.append(self._hash())
     self._shards.manifest['files'] = {}
     found += [self._hash(), self._hash('float32', 'float16'), self._hash('float16', 'float32')]
-    found.append(source.hash_of(self._run_dir, self._shards, ('float32',), is_default=True))
+    found.append(source.hash_of(self._run_dir, self._shards, ('float32',), settings=[True]))
     self.assertLen(set(found), 6)
     self.assertEqual(self._hash(), found[2])
 

@@ -99,7 +99,7 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertEqual((code, errors), (0, ''))
     self.assertCountEqual(os.listdir(self._model), _FILES)
     self.assertIn('Checked on 28 examples (308 positions) of held-out users', output)
-    self.assertRegex(output, r'next_character.float32.tflite +\d+ kB +100.00% +\d')
+    self.assertRegex(output, r'next_character.float32.tflite +\d+ kB +\d+ kB +100.00% +\d')
     lines = pathlib.Path(self._model, 'SHA256SUMS').read_text().splitlines()
     self.assertCountEqual([line.split()[1] for line in lines], {*_FILES} - {'SHA256SUMS'})
     # The command of the model card and of --help.
@@ -143,7 +143,7 @@ class ToTfliteTest(parameterized.TestCase):
     flags = (f'--run_dir={self._run_dir}', f'--output_dir={self._output}')
     code, output, errors = _run(*flags, '--variants=float16')
     self.assertEqual((code, errors), (0, ''))
-    self.assertRegex(output, r'next_character.float16.tflite +\d+ kB +\d')
+    self.assertRegex(output, r'next_character.float16.tflite +\d+ kB +\d+ kB +\d')
     self.assertNotIn('float32.tflite', output)
     others = {name for name in _FILES if not name.endswith('.tflite')}
     self.assertCountEqual(os.listdir(self._output), ['next_character.float16.tflite', *others])
@@ -154,11 +154,22 @@ class ToTfliteTest(parameterized.TestCase):
     ('', 'found none: write --variants=float32,dynamic_range'),
     ('float32,float61', "found 'float61': did you mean float16?"),
     ('float32,float32', 'found float32 twice: write it once'),
+    ('float32,int8', 'Expected examples for int8, which learns from them, found none: add --public_data=SHARDS_FOLDER'),
     ('contracts.schema:IGNORED_LABEL', 'of type int: derive a class from Variant'),
     ('contracts.schema:IGNORED', "found no attribute 'IGNORED' there: did you mean contracts.schema:IGNORED_LABEL"),
   )
   def test_refuses_a_list_of_variants_that_is_wrong(self, variants: str, message: str) -> None:
     self.assertIn(message, self._refused(f'--output_dir={self._output}', f'--variants={variants}'))
+    self.assertFalse(os.path.exists(self._output))
+
+  @parameterized.parameters(
+    ('--max_kb=300', 'Expected --choose_best with --max_kb, found none: add it, or remove --max_kb'),
+    ('--max_accuracy_loss=0.1', 'Expected --choose_best with --max_accuracy_loss, found none'),
+    ('--public_data=missing', 'Expected a finished data set in missing, found no manifest.json'),
+    ('--accept_unaccounted_calibration', 'Expected --calibration_shards with --accept_unaccounted_calibration'),
+  )
+  def test_refuses_flags_that_lack_something(self, flag: str, message: str) -> None:
+    self.assertIn(message, self._refused(f'--output_dir={self._output}', flag))
     self.assertFalse(os.path.exists(self._output))
 
   def test_a_variant_that_crashes_takes_no_other_down(self) -> None:
@@ -232,8 +243,8 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertEqual(code, 0)
     output = ' '.join(output.split())
     self.assertIn('in which `sha256sum -c SHA256SUMS` succeeds', output)
-    self.assertIn('By default float32,dynamic_range, and for next_character, next_word, next_item and tasks of', output)
-    self.assertIn('whose model is recurrent step,step_dynamic_range as well', output)
+    self.assertIn('By default float32,dynamic_range; for next_character, next_word, next_item and tasks of', output)
+    self.assertIn('whose model is recurrent also step,step_dynamic_range', output)
 
   def test_needs_a_run(self) -> None:
     self._run_dir = os.path.join(self._folder, 'nothing')

@@ -55,18 +55,18 @@ class RegistryTest(parameterized.TestCase):
       registry.choose_default(fakes.CHARACTERS), ('float32', 'dynamic_range', 'step', 'step_dynamic_range')
     )
     self.assertContainsSubset(registry.DEFAULT_OF_SEQUENCES, registry.VARIANTS)
+    self.assertEqual(registry.LEARNING, ('int8', 'int8_io', 'qat', 'clustered', 'pruned'))
 
   def test_one_of_ones_own_is_found(self) -> None:
     self._module.OWN = _make()
     self.assertIs(registry.find_all(['float32', 'variants_of_mine:OWN'])['variants_of_mine:OWN'], self._module.OWN)
+    self._module.OWN = _make(calibration='public')
+    self.assertIs(registry.find('variants_of_mine:OWN'), self._module.OWN)
 
   @parameterized.parameters(
     ([], 'Expected at least one variant in --variants, found none: write --variants=float32,dynamic_range'),
-    (
-      ['float61'],
-      "one of float32, float16, dynamic_range, step, step_dynamic_range, found 'float61': did you mean float16",
-    ),
-    (['int4'], "one of float32, float16, dynamic_range, step, step_dynamic_range, found 'int4': write"),
+    (['float61'], "one of float32, float16, dynamic_range, int8, .*, found 'float61': did you mean float16"),
+    (['zip'], "one of float32, .*, found 'zip': write"),
     ([''], "found '': write"),
     (['float32', 'float16', 'float32'], 'Expected each variant once in --variants, found float32 twice: write it once'),
     (['variants_of_mine:OWN', 'variants_of_mine:OTHER'], 'found own twice: .* give variants of your own different'),
@@ -88,7 +88,9 @@ class RegistryTest(parameterized.TestCase):
     (_make(bounds=0.9), r'to have bounds, found none: add bounds = parity.Bounds\('),
     (_make(form='stepwise'), "to have a form among whole, step, found 'stepwise': choose one of these"),
     (_make(form=['step']), r"to have a form among whole, step, found \['step'\]"),
-    (_make(calibration='public'), "found variants_of_mine:OWN with calibration = 'public': .* make the examples in"),
+    (_make(calibration='some'), "to have a calibration among none, public, released, found 'some': remove it"),
+    (_make(max_examples=0), "to have max_examples >= 1 and a phrase learned, found 0 and 'ranges or weights': remove"),
+    (_make(learned=None), 'to have max_examples >= 1 and a phrase learned, found 500 and None'),
   )
   def test_what_is_no_variant(self, value: Any, message: str) -> None:
     self._module.OWN = value

@@ -1,0 +1,109 @@
+"""What an export is asked for: which variants, what they learn from, and which of them to keep."""
+
+from collections.abc import Collection, Mapping, Sequence
+import dataclasses
+from typing import Any
+
+from common import files
+from contracts import client_shards
+from contracts import schema as schema_lib
+from export import calibration
+from export import choice as choice_lib
+from export import parity
+from export import source
+from export.variants import base
+from export.variants import registry
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+  """What to make of a run.
+
+  Attributes:
+    variants: By the names that a flag lists (see `variants.registry.find_all`).
+    task: The value of `--task`, if it is given.
+    data: What variants learn from, if there is something.
+    is_default: Whether nobody asked for these very variants: one that refuses the model is no failure then.
+    choice: What the one variant of each form that is kept has to be like; None keeps all.
+  """
+
+  variants: Mapping[str, base.Variant]
+  task: str | None = None
+  data: calibration.Calibration | None = None
+  is_default: bool = False
+  choice: choice_lib.Choice | None = None
+
+  def hash(self, run_dir: str, shards: client_shards.ClientShards) -> str:
+    """Returns a hash of all that the model folder depends on; see `source.hash_of`."""
+    data = self.data and [self.data.kind, self.data.shards.fingerprint, files.short_name(self.data.shards.path)]
+    settings = [data, self.is_default, self.choice and dataclasses.astuple(self.choice)]
+    return source.hash_of(run_dir, shards, self.variants, self.task, settings)
+
+  def examples_of(self, variant: base.Variant) -> parity.Examples | None:
+    """Returns what a variant learns from, None if it learns from nothing.
+
+    Raises:
+      ValueError: If a shard is damaged.
+    """
+    return self.data.read(variant.max_examples) if self.data and variant.calibration != 'none' else None
+
+  def select(
+    self, accepted: Mapping[str, dict[str, Any]], keras_accuracy: float
+  ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Returns the variants to write, in the order that was asked for, and why others were dropped.
+
+    The choice is made for each form: an app that feeds whole examples has no use for a file that takes steps.
+
+    Args:
+      accepted: The entries in parity.json of all that were made, by name.
+      keras_accuracy: That of the Keras model on the same examples.
+    """
+    made = {each.name: accepted[each.name] for each in self.variants.values() if each.name in accepted}
+    if not self.choice:
+      return made, {}
+    best, dropped = set[str | None](), dict[str, str]()
+    for form in dict.fromkeys(each['form'] for each in made.values()):
+      of_form = {name: each for name, each in made.items() if each['form'] == form}
+      chosen, others = self.choice.choose(of_form, keras_accuracy)
+      best.add(chosen)
+      dropped |= others
+    return {name: each for name, each in made.items() if name in best}, dropped
+
+  def describe(self, written: Collection[str]) -> dict[str, Any]:
+    """Returns what parity.json says of the data, if a variant that is written learned from it, and of the choice."""
+    learning = [each for each in self.variants.values() if each.name in written and each.calibration != 'none']
+    return {
+      **({'calibration': self.data.describe(learning)} if self.data and learning else {}),
+      **({'choice': self.choice.describe()} if self.choice else {}),
+    }
+
+  def skipped(self) -> str:
+    """Returns which variants were not made for want of examples, and how to get them; empty if all were."""
+    if self.data or not self.is_default:
+      return ''
+    return f'Skipped {", ".join(registry.LEARNING)}, which learn from examples: {calibration.HOW_TO}.'
+
+
+def make(
+  names: Sequence[str] | None,
+  task: str | None,
+  schema: schema_lib.Schema,
+  data: calibration.Calibration | None,
+  choice: choice_lib.Choice | None,
+) -> Request:
+  """Returns the request that flags make.
+
+  Args:
+    names: The value of `--variants`; None if it is not given.
+    task: The value of `--task`.
+    schema: What the model was trained on.
+    data: What `calibration.open_data` returned.
+    choice: Of `--choose_best`.
+
+  Raises:
+    ValueError: If there is no variant of a name, or no examples for one.
+  """
+  default = [*registry.choose_default(schema), *(registry.LEARNING if data else ())]
+  variants = registry.find_all(default if names is None else names)
+  calibration.check(variants, data)
+  return Request(variants, task, data, names is None, choice)

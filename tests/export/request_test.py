@@ -1,0 +1,95 @@
+"""Tests of what is made by default and of what is kept."""
+
+import dataclasses
+import os
+from typing import Any
+
+from absl.testing import absltest
+
+from contracts import client_shards
+from export import calibration
+from export import choice
+from export import request
+from export.variants import registry
+from tests.export import fakes
+
+_SCHEMA = fakes.HANDWRITING
+_MADE: dict[str, dict[str, Any]] = {
+  'int8': {'bytes': 230_000, 'accuracy': 0.89, 'form': 'whole'},
+  'float32': {'bytes': 900_000, 'accuracy': 0.9, 'form': 'whole'},
+}
+
+
+class RequestTest(absltest.TestCase):
+  def setUp(self) -> None:
+    super().setUp()
+    folder = self.create_tempdir().full_path
+    shards = fakes.write_shards(os.path.join(folder, 'public'), split='train', prefix='else')
+    self._data = calibration.Calibration('public', client_shards.ClientShards(shards))
+    self._shards = client_shards.ClientShards(fakes.write_shards(os.path.join(folder, 'shards')))
+    self._run_dir = fakes.write_figures(os.path.join(folder, 'run'), self._shards.path)
+
+  def test_by_default_what_the_data_suffice_for(self) -> None:
+    wanted = request.make(None, None, _SCHEMA, None, None)
+    self.assertEqual(list(wanted.variants), ['float32', 'dynamic_range'])
+    self.assertStartsWith(
+      wanted.skipped(), 'Skipped int8, int8_io, qat, clustered, pruned, which learn from examples: '
+    )
+    self.assertIn('add --public_data=SHARDS_FOLDER', wanted.skipped())
+    wanted = request.make(None, None, _SCHEMA, self._data, None)
+    self.assertEqual(list(wanted.variants), [*registry.DEFAULT, *registry.LEARNING])
+    self.assertEqual((wanted.skipped(), wanted.is_default), ('', True))
+    recurrent = request.make(None, None, fakes.CHARACTERS, None, None)
+    self.assertEqual(list(recurrent.variants), ['float32', 'dynamic_range', 'step', 'step_dynamic_range'])
+
+  def test_what_is_asked_for(self) -> None:
+    wanted = request.make(['float16', 'qat'], 'mine:TASK', _SCHEMA, self._data, None)
+    self.assertEqual((list(wanted.variants), wanted.is_default), (['float16', 'qat'], False))
+    self.assertEqual(request.make(['float16'], None, _SCHEMA, None, None).skipped(), '')
+    with self.assertRaisesRegex(ValueError, 'Expected examples for qat'):
+      request.make(['float16', 'qat'], None, _SCHEMA, None, None)
+    with self.assertRaisesRegex(ValueError, 'found none: write --variants'):
+      request.make([], None, _SCHEMA, None, None)
+
+  def test_examples_go_to_those_that_learn(self) -> None:
+    wanted = request.make(None, None, _SCHEMA, self._data, None)
+    self.assertIsNone(wanted.examples_of(registry.VARIANTS['float32']))
+    given = wanted.examples_of(registry.VARIANTS['int8'])
+    self.assertLen(given.labels if given else (), 28)
+
+  def test_keeps_all_or_the_best(self) -> None:
+    wanted = request.make(['float32', 'int8'], None, _SCHEMA, self._data, None)
+    written, dropped = wanted.select(_MADE, 0.9)
+    self.assertEqual((list(written), dropped), (['float32', 'int8'], {}))
+    self.assertEqual(wanted.describe(written)['calibration']['examples'], {'int8': 28})
+    wanted = dataclasses.replace(wanted, choice=choice.Choice(0.005))
+    written, dropped = wanted.select(_MADE, 0.9)
+    self.assertEqual((list(written), list(dropped)), (['float32'], ['int8']))
+    # Nothing in the folder learned from anybody.
+    self.assertEqual(wanted.describe(written), {'choice': 'an accuracy at most 0.005 below that of Keras'})
+
+  def test_the_best_of_each_form(self) -> None:
+    made = {**_MADE, 'step': {'bytes': 90_000, 'accuracy': 0.9, 'form': 'step'}}
+    wanted = request.make(['float32', 'int8', 'step'], None, _SCHEMA, self._data, choice.Choice(0.005))
+    written, dropped = wanted.select(made, 0.9)
+    self.assertEqual((list(written), list(dropped)), (['float32', 'step'], ['int8']))
+
+  def test_the_reference_is_not_kept_unless_it_is_asked_for(self) -> None:
+    self.assertEqual(list(request.make(['int8'], None, _SCHEMA, self._data, None).select(_MADE, 0.9)[0]), ['int8'])
+
+  def test_another_request_is_another_export(self) -> None:
+    plain = request.make(['int8'], None, _SCHEMA, self._data, None)
+    others = [
+      dataclasses.replace(plain, data=calibration.Calibration('released', self._data.shards)),
+      dataclasses.replace(plain, choice=choice.Choice(0.005)),
+      dataclasses.replace(plain, choice=choice.Choice(0.005, 100)),
+      dataclasses.replace(plain, is_default=True),
+      dataclasses.replace(plain, data=None),
+    ]
+    hashes = {each.hash(self._run_dir, self._shards) for each in (plain, *others)}
+    self.assertLen(hashes, 6)
+    self.assertEqual(plain.hash(self._run_dir, self._shards), plain.hash(self._run_dir, self._shards))
+
+
+if __name__ == '__main__':
+  absltest.main()
