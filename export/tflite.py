@@ -3,13 +3,23 @@
 What one call of a file computes is its form; see `export/forms`.
 """
 
+import re
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from contracts import released_model
 from export import parity
 from export.forms import base as forms_base
 from export.forms import registry as forms
+from export.variants import base
 from export.variants import registry as variants
+
+if TYPE_CHECKING:
+  import tensorflow as tf
+
+# What the converter writes into its message.
+_MISSING = re.compile('^(?:TF Select|Custom) ops: (.+)$', re.MULTILINE)
 
 
 def file_name(task: str, variant: str) -> str:
@@ -40,12 +50,28 @@ def convert(
   model = forms.FORMS[own.form].build(released, name)
   if isinstance(model, forms_base.Unsuitable):
     return model
-  content = own.convert(model, calibration)
+  content = _convert(own, model, calibration)
   if not isinstance(content, bytes):
     raise ValueError(
       f'Expected convert of {variant} to return bytes, found a {type(content).__name__}: return converter.convert().'
     )
   return content
+
+
+def _convert(variant: base.Variant, model: 'tf.keras.Model', calibration: parity.Examples | None) -> bytes:
+  """Returns what a variant returns; names the operations if there are some that the device's runtime does not have."""
+  from tensorflow.lite.python import convert_phase
+
+  try:
+    return variant.convert(model, calibration)
+  except convert_phase.ConverterError as error:
+    found = _MISSING.search(str(error))
+    if not found:
+      raise
+    raise ValueError(
+      f'Expected operations that every device runtime has, found {found[1]}, which only the kernels of TensorFlow '
+      '(Flex) compute: replace the layers that use them.'
+    ) from error
 
 
 def check(path: str, features: np.ndarray, variant: str) -> tuple[parity.Answers, str]:

@@ -31,6 +31,16 @@ class _NoBytes(float32.Float32):
     return model.name
 
 
+class _NeedsFlex(float32.Float32):
+  name = 'needs_flex'
+
+  def convert(self, model: Any, calibration: Any) -> bytes:
+    import tensorflow as tf
+
+    inputs = tf.keras.Input((4, 4), batch_size=1)
+    return super().convert(tf.keras.Model(inputs, tf.math.lgamma(tf.linalg.inv(inputs))), calibration)
+
+
 class TfliteTest(parameterized.TestCase):
   @parameterized.product(schema=(fakes.CHARACTERS, fakes.HANDWRITING), variant=_WHOLE)
   def test_takes_one_example_and_gives_floats(self, schema: schema_lib.Schema, variant: str) -> None:
@@ -61,6 +71,17 @@ class TfliteTest(parameterized.TestCase):
       self.assertRaisesRegex(ValueError, 'Expected convert of no_bytes to return bytes, found a str: return converter'),
     ):
       tflite.convert(run_dir, 'no_bytes')
+
+  def test_operations_that_no_device_has_are_named(self) -> None:
+    run_dir = self.enterContext(tempfile.TemporaryDirectory())
+    fakes.release(run_dir)
+    with (
+      mock.patch.dict(variants.VARIANTS, {'needs_flex': _NeedsFlex()}),
+      self.assertRaisesRegex(
+        ValueError, r'every device runtime has, found (Lgamma, )?MatrixInverse, which only the ke'
+      ),
+    ):
+      tflite.convert(run_dir, 'needs_flex')
 
   def test_a_model_without_the_form_of_a_variant(self) -> None:
     run_dir = self.enterContext(tempfile.TemporaryDirectory())
