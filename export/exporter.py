@@ -89,7 +89,8 @@ def _export(
     references = {each.name: each for each in map(registry.reference_of, wanted.variants.values())}
     named = {**references, **wanted.variants}
     conversions = _start_in_turn(
-      lambda own: start(tflite.convert, snapshot, own, wanted.task, wanted.examples_of(named[own])), named
+      lambda own: start(tflite.convert, snapshot, own, wanted.task, wanted.examples_of(named[own]), wanted.allow_flex),
+      named,
     )
     try:
       reference = keras.result()

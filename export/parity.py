@@ -14,6 +14,7 @@ import numpy as np
 from contracts import client_shards
 from contracts import released_model
 from contracts import schema as schema_lib
+from export import flex
 from export import quantization
 
 SPLIT = 'test'
@@ -157,9 +158,7 @@ def tflite_answers(path: str, features: np.ndarray) -> Answers:
     ValueError: If it has several inputs or outputs, gives neither floats nor integers that stand for them, or answers
       the same example differently when it is asked again.
   """
-  from ai_edge_litert import interpreter as litert  # Here, so that only the checking process loads the runtime.
-
-  interpreter = litert.Interpreter(model_path=path, num_threads=1)
+  interpreter = flex.open_interpreter(path)
   run = interpreter.get_signature_runner()
   input_name, given = _only('input', run.get_input_details())
   output_name, returned = _only('output', run.get_output_details())

@@ -25,6 +25,7 @@ class Request:
     data: What variants learn from, if there is something.
     is_default: Whether nobody asked for these very variants: one that refuses the model is no failure then.
     choice: What the one variant of each form that is kept has to be like; None keeps all.
+    allow_flex: Whether files may have operations that only TensorFlow's own kernels compute.
   """
 
   variants: Mapping[str, base.Variant]
@@ -32,11 +33,12 @@ class Request:
   data: calibration.Calibration | None = None
   is_default: bool = False
   choice: choice_lib.Choice | None = None
+  allow_flex: bool = False
 
   def hash(self, run_dir: str, shards: client_shards.ClientShards) -> str:
     """Returns a hash of all that the model folder depends on; see `source.hash_of`."""
     data = self.data and [self.data.kind, self.data.shards.fingerprint, files.short_name(self.data.shards.path)]
-    settings = [data, self.is_default, self.choice and dataclasses.astuple(self.choice)]
+    settings = [data, self.is_default, self.choice and dataclasses.astuple(self.choice), self.allow_flex]
     return source.hash_of(run_dir, shards, self.variants, self.task, settings)
 
   def examples_of(self, variant: base.Variant) -> parity.Examples | None:
@@ -90,6 +92,7 @@ def make(
   schema: schema_lib.Schema,
   data: calibration.Calibration | None,
   choice: choice_lib.Choice | None,
+  allow_flex: bool = False,
 ) -> Request:
   """Returns the request that flags make.
 
@@ -99,6 +102,7 @@ def make(
     schema: What the model was trained on.
     data: What `calibration.open_data` returned.
     choice: Of `--choose_best`.
+    allow_flex: The value of `--allow_flex`.
 
   Raises:
     ValueError: If there is no variant of a name, or no examples for one.
@@ -106,4 +110,4 @@ def make(
   default = [*registry.choose_default(schema), *(registry.LEARNING if data else ())]
   variants = registry.find_all(default if names is None else names)
   calibration.check(variants, data)
-  return Request(variants, task, data, names is None, choice)
+  return Request(variants, task, data, names is None, choice, allow_flex)

@@ -3,12 +3,12 @@
 What one call of a file computes is its form; see `export/forms`.
 """
 
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from contracts import released_model
+from export import flex
 from export import parity
 from export.forms import base as forms_base
 from export.forms import registry as forms
@@ -18,9 +18,6 @@ from export.variants import registry as variants
 if TYPE_CHECKING:
   import tensorflow as tf
 
-# What the converter writes into its message.
-_MISSING = re.compile('^(?:TF Select|Custom) ops: (.+)$', re.MULTILINE)
-
 
 def file_name(task: str, variant: str) -> str:
   """Returns the name of the variant's file in the model folder."""
@@ -28,7 +25,11 @@ def file_name(task: str, variant: str) -> str:
 
 
 def convert(
-  run_dir: str, variant: str, task: str | None = None, calibration: parity.Examples | None = None
+  run_dir: str,
+  variant: str,
+  task: str | None = None,
+  calibration: parity.Examples | None = None,
+  allow_flex: bool = False,
 ) -> bytes | forms_base.Unsuitable:
   """Converts the released model of a run; meant for a guarded child process.
 
@@ -37,6 +38,7 @@ def convert(
     variant: A built-in name or `package.module:attribute`.
     task: The value of `--task`, if it is given.
     calibration: What the variant learns from, if it does.
+    allow_flex: Whether the file may have operations that only TensorFlow's own kernels compute.
 
   Returns:
     The file, or why the model does not have the form of the variant.
@@ -50,7 +52,8 @@ def convert(
   model = forms.FORMS[own.form].build(released, name)
   if isinstance(model, forms_base.Unsuitable):
     return model
-  content = _convert(own, model, calibration)
+  with flex.allowing(allow_flex):
+    content = _convert(own, model, calibration)
   if not isinstance(content, bytes):
     raise ValueError(
       f'Expected convert of {variant} to return bytes, found a {type(content).__name__}: return converter.convert().'
@@ -59,19 +62,16 @@ def convert(
 
 
 def _convert(variant: base.Variant, model: 'tf.keras.Model', calibration: parity.Examples | None) -> bytes:
-  """Returns what a variant returns; names the operations if there are some that the device's runtime does not have."""
+  """Returns what a variant returns; names the operations that a device's runtime does not have if it fails for them."""
   from tensorflow.lite.python import convert_phase
 
   try:
     return variant.convert(model, calibration)
   except convert_phase.ConverterError as error:
-    found = _MISSING.search(str(error))
-    if not found:
+    missing = flex.describe_missing(str(error))
+    if not missing:
       raise
-    raise ValueError(
-      f'Expected operations that every device runtime has, found {found[1]}, which only the kernels of TensorFlow '
-      '(Flex) compute: replace the layers that use them.'
-    ) from error
+    raise ValueError(missing) from error
 
 
 def check(path: str, features: np.ndarray, variant: str) -> tuple[parity.Answers, str]:
@@ -92,4 +92,4 @@ def check(path: str, features: np.ndarray, variant: str) -> tuple[parity.Answers
     raise ValueError(
       f'Expected describe of {variant} to return a str, found a {type(description).__name__}: return a phrase.'
     )
-  return answers, description
+  return answers, description + flex.describe(path)

@@ -68,6 +68,12 @@ _MAX_KB = flags.DEFINE_float(
   'max_kb', None, 'With --choose_best: how large the file may be, in kB (1,000 bytes).', lower_bound=0
 )
 flag_checks.must_be_finite('max_accuracy_loss', 'max_kb')
+_ALLOW_FLEX = flags.DEFINE_bool(
+  'allow_flex',
+  False,
+  "Write files that need TensorFlow's own kernels (Flex) too: LiteRT alone cannot run them. They are checked with "
+  'TensorFlow.',
+)
 _TASK = flags.DEFINE_string(
   'task', None, 'Task of your own as package.module:attribute, if the run was trained with one: its code is run.'
 )
@@ -84,7 +90,7 @@ def main() -> None:
   choice = _read_choice()
   shards = _open_shards()
   data = calibration.open_data(_PUBLIC_DATA.value, _CALIBRATION_SHARDS.value, _ACCEPT.value, shards)
-  wanted = request.make(_VARIANTS.value, _TASK.value, shards.schema, data, choice)
+  wanted = request.make(_VARIANTS.value, _TASK.value, shards.schema, data, choice, _ALLOW_FLEX.value)
   limits = guard.Limits(_MEMORY_MB.value << 20, _SECONDS.value)
   with model_folder.stage(_OUTPUT_DIR.value) as staging:
     model = released_model.load(_RUN_DIR.value)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from contracts import released_model
+from export import flex
 from export import parity
 from export.forms import base
 
@@ -45,9 +46,7 @@ class Step(base.Form):
 
     The padding after the end of a sequence is fed as well, as the whole model sees it. No label counts there.
     """
-    from ai_edge_litert import interpreter as litert  # Here, so that only the checking process loads the runtime.
-
-    interpreter = litert.Interpreter(model_path=path, num_threads=1)
+    interpreter = flex.open_interpreter(path)
     interpreter.allocate_tensors()
     given, returned = _read_ends(interpreter.get_signature_runner())
     ends = find_ends([*parity.describe_ends('input', given), *parity.describe_ends('output', returned)])

@@ -30,6 +30,7 @@ import abc
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
+from export import flex
 from export import parity
 
 if TYPE_CHECKING:
@@ -99,7 +100,10 @@ def describe_float32(stored: Mapping[str, int]) -> str:
 
 
 def build_converter(model: 'tf.keras.Model') -> 'tf.lite.TFLiteConverter':
-  """Returns a converter of a model to operations that every device runtime has, with default settings otherwise."""
+  """Returns a converter of a model to operations that every device runtime has, with default settings otherwise.
+
+  With --allow_flex, the file may have others as well.
+  """
   import tensorflow as tf
 
   specs = [
@@ -115,7 +119,8 @@ def build_converter(model: 'tf.keras.Model') -> 'tf.lite.TFLiteConverter':
   holder = tf.Module()
   holder.weights = model.weights
   converter = tf.lite.TFLiteConverter.from_concrete_functions([answer.get_concrete_function()], holder)
-  converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+  more = [tf.lite.OpsSet.SELECT_TF_OPS] if flex.is_allowed() else []
+  converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, *more]
   return converter
 
 

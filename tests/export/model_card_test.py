@@ -199,6 +199,9 @@ class ModelCardTest(absltest.TestCase):
     self.assertRegex(card, r'Their states `state_0` \(next_state_0\) begin .*\n\n```python\nimport json\n')
     self.assertIn("litert.Interpreter('next_character.step_dynamic_range.tflite')", card)
     self.assertRegex(card, r'\n```\n\n## Privacy\n')
+    variants['step']['summary'] = 'small; LiteRT alone cannot run it: it needs the kernels of TensorFlow (Flex) for X'
+    other = _render(model={'signatures': signatures}, parity={'variants': variants}, steps=steps)
+    self.assertIn('one element of a sequence a call, built-in operations only, where nothing else is said', other)
     del steps['input'], signatures['whole'], variants['float32']
     alone = _render(model={'signatures': signatures}, parity={'variants': variants}, steps=steps)
     self.assertNotIn('index i', alone)

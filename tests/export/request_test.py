@@ -85,9 +85,10 @@ class RequestTest(absltest.TestCase):
       dataclasses.replace(plain, choice=choice.Choice(0.005, 100)),
       dataclasses.replace(plain, is_default=True),
       dataclasses.replace(plain, data=None),
+      request.make(['int8'], None, _SCHEMA, self._data, None, allow_flex=True),
     ]
     hashes = {each.hash(self._run_dir, self._shards) for each in (plain, *others)}
-    self.assertLen(hashes, 6)
+    self.assertLen(hashes, 7)
     self.assertEqual(plain.hash(self._run_dir, self._shards), plain.hash(self._run_dir, self._shards))
 
 

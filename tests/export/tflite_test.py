@@ -9,6 +9,7 @@ from absl.testing import parameterized
 import numpy as np
 
 from contracts import schema as schema_lib
+from export import flex
 from export import parity
 from export import tflite
 from export.forms import base as forms
@@ -38,7 +39,7 @@ class _NeedsFlex(float32.Float32):
     import tensorflow as tf
 
     inputs = tf.keras.Input((4, 4), batch_size=1)
-    return super().convert(tf.keras.Model(inputs, tf.math.lgamma(tf.linalg.inv(inputs))), calibration)
+    return super().convert(tf.keras.Model(inputs, tf.linalg.inv(inputs)), calibration)
 
 
 class TfliteTest(parameterized.TestCase):
@@ -77,11 +78,27 @@ class TfliteTest(parameterized.TestCase):
     fakes.release(run_dir)
     with (
       mock.patch.dict(variants.VARIANTS, {'needs_flex': _NeedsFlex()}),
-      self.assertRaisesRegex(
-        ValueError, r'every device runtime has, found (Lgamma, )?MatrixInverse, which only the ke'
-      ),
+      self.assertRaisesRegex(ValueError, 'every device runtime has, found MatrixInverse, which .* or add --allow_flex'),
     ):
       tflite.convert(run_dir, 'needs_flex')
+
+  def test_operations_that_no_device_has_if_they_are_allowed(self) -> None:
+    run_dir = self.enterContext(tempfile.TemporaryDirectory())
+    fakes.release(run_dir)
+    path = self.create_tempfile().full_path
+    with mock.patch.dict(variants.VARIANTS, {'needs_flex': _NeedsFlex()}):
+      content = tflite.convert(run_dir, 'needs_flex', allow_flex=True)
+      assert isinstance(content, bytes)
+      with open(path, 'wb') as file:
+        file.write(content)
+      features = np.array([2 * np.eye(4) + 0.1], np.float32)
+      answers, summary = tflite.check(path, features, 'needs_flex')
+    np.testing.assert_allclose(answers.logits, np.linalg.inv(features), rtol=1e-4)
+    self.assertEndsWith(
+      summary,
+      '; LiteRT alone cannot run it: it needs the kernels of TensorFlow (Flex) for MatrixInverse, and was checked with '
+      'TensorFlow',
+    )
 
   def test_a_model_without_the_form_of_a_variant(self) -> None:
     run_dir = self.enterContext(tempfile.TemporaryDirectory())
@@ -93,6 +110,7 @@ class TfliteTest(parameterized.TestCase):
   def test_what_a_variant_says_of_its_file(self) -> None:
     answers = parity.Answers(np.zeros((1, 3)), [], {'float32': 7, 'int8': 0, 'float16': 0})
     self.enterContext(mock.patch.object(parity, 'tflite_answers', return_value=answers))
+    self.enterContext(mock.patch.object(flex, 'find', return_value=[]))
     self.assertEqual(
       tflite.check('file', np.zeros((1, 2)), 'float32'),
       (answers, 'full precision: all 7 stored values (weights and constants) are float32'),

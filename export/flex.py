@@ -1,0 +1,81 @@
+"""Operations that only TensorFlow's own kernels compute (Flex): whether files may have some, and which they have.
+
+A device's runtime does not have these kernels, unless an app adds them, which takes many megabytes.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import contextvars
+import re
+from typing import Any
+
+_IS_ALLOWED = contextvars.ContextVar('flex_is_allowed', default=False)
+# What the converter writes into its message, and what the name of an operation begins with in a file.
+_MISSING = re.compile('^(?:TF Select|Custom) ops: (.+)$', re.MULTILINE)
+_PREFIX = 'Flex'
+
+
+@contextlib.contextmanager
+def allowing(is_allowed: bool) -> Iterator[None]:
+  """Decides whether files that are converted meanwhile may have such operations."""
+  token = _IS_ALLOWED.set(is_allowed)
+  try:
+    yield
+  finally:
+    _IS_ALLOWED.reset(token)
+
+
+def is_allowed() -> bool:
+  """Returns what `allowing` decided; by default, files may have none."""
+  return _IS_ALLOWED.get()
+
+
+def describe_missing(message: str) -> str:
+  """Returns which operations a file would need, and what to do; empty if that is not why a conversion failed.
+
+  Args:
+    message: Of the converter.
+  """
+  found = _MISSING.search(message)
+  if not found:
+    return ''
+  remedy = '' if is_allowed() else ', or add --allow_flex if your app has these kernels'
+  return (
+    f'Expected operations that every device runtime has, found {found[1]}, which only the kernels of TensorFlow (Flex) '
+    f'compute: replace the layers that use them{remedy}.'
+  )
+
+
+def find(path: str) -> list[str]:
+  """Returns the names of such operations in a file."""
+  from ai_edge_litert import schema_py_generated as flatbuffer
+
+  with open(path, 'rb') as file:
+    model = flatbuffer.Model.GetRootAs(file.read())
+  names = [(model.OperatorCodes(index).CustomCode() or b'').decode() for index in range(model.OperatorCodesLength())]
+  return sorted({name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)})
+
+
+def open_interpreter(path: str) -> Any:
+  """Returns an interpreter of a file with one thread: that of the device's runtime, if it can run the file.
+
+  Otherwise it is that of TensorFlow, which is loaded for it.
+  """
+  if find(path):
+    import tensorflow as tf
+
+    return tf.lite.Interpreter(model_path=path, num_threads=1)
+  from ai_edge_litert import interpreter as litert  # Here, so that only the checking process loads the runtime.
+
+  return litert.Interpreter(model_path=path, num_threads=1)
+
+
+def describe(path: str) -> str:
+  """Returns what an app needs for a file and how the file was checked; empty if it has no such operations."""
+  names = find(path)
+  if not names:
+    return ''
+  return (
+    f'; LiteRT alone cannot run it: it needs the kernels of TensorFlow (Flex) for {", ".join(names)}, and was checked '
+    'with TensorFlow'
+  )
