@@ -14,6 +14,7 @@ from absl.testing import parameterized
 
 from tests import documented
 from tests import layout
+from tests import preloaded
 
 # Appended to what reads, trains or starts workers: flags typed later win.
 _SMALL = {
@@ -91,6 +92,7 @@ class DocsTest(parameterized.TestCase):
       (folder / name).symlink_to(layout.ROOT / name)
     (folder / '.venv').symlink_to(sys.prefix)
     (folder / 'bin').mkdir()
+    (folder / 'bin/python').symlink_to(preloaded.python())
     (folder / 'bin/pocketfed').write_text('exec python -m common.command "$@"\n')
     (folder / 'bin/pocketfed').chmod(0o755)
     (folder / 'logs').mkdir()

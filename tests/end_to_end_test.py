@@ -6,7 +6,6 @@ import pathlib
 import shutil
 import signal
 import subprocess
-import sys
 from typing import ClassVar
 
 from absl.testing import absltest
@@ -15,6 +14,7 @@ import numpy as np
 from contracts import client_shards
 from contracts import released_model
 from tests import layout
+from tests import preloaded
 from tests.tff_tasks import fakes
 
 _TRAIN = (
@@ -83,7 +83,7 @@ _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != 'TF
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
   return subprocess.run(
-    [sys.executable, *command],
+    [preloaded.python(), *command],
     cwd=layout.ROOT,
     capture_output=True,
     text=True,

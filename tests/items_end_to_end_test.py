@@ -4,11 +4,11 @@ import json
 import pathlib
 import random
 import subprocess
-import sys
 
 from absl.testing import absltest
 
 from tests import layout
+from tests import preloaded
 
 _PLACES = 6
 _TRAIN = (
@@ -45,7 +45,7 @@ def _log() -> str:
 class ItemsEndToEndTest(absltest.TestCase):
   def _run(self, *command: str) -> str:
     result = subprocess.run(
-      [sys.executable, *command], cwd=layout.ROOT, capture_output=True, text=True, timeout=250, check=False
+      [preloaded.python(), *command], cwd=layout.ROOT, capture_output=True, text=True, timeout=250, check=False
     )
     self.assertEqual(result.returncode, 0, result.stderr)
     return result.stdout

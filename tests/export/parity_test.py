@@ -126,7 +126,7 @@ class AnswersTest(parameterized.TestCase):
     fakes.release(run_dir, schema)
     path = os.path.join(self._folder, 'file.tflite')
     with open(path, 'wb') as file:
-      file.write(converted.convert(run_dir, variant))
+      file.write(converted.make(variant, schema, 8))
     return examples, parity.keras_answers(run_dir, schema, examples.features), path
 
   @parameterized.product(schema=(fakes.CHARACTERS, fakes.HANDWRITING), variant=_WHOLE)

@@ -9,6 +9,8 @@ from unittest import mock
 
 import numpy as np
 
+from models import functional_model
+from reporting import charts
 from tff_tasks.aggregation import round_noise
 from tff_tasks.algorithms import learning_process
 from tff_tasks.evaluation import evaluation
@@ -19,6 +21,8 @@ from tff_tasks.runtime import runtime as runtime_lib
 from tff_tasks.training import parts
 
 _CHOICE = 'Clients train compiled by XLA.'
+# Of the model that is sent to clients, and never built.
+_MODEL_WEIGHTS = 100
 
 
 class _Weights(NamedTuple):
@@ -53,11 +57,14 @@ class Script:
 
   @contextlib.contextmanager
   def play(self) -> Iterator['Runtime']:
-    """Lets what is run meanwhile follow the script."""
+    """Lets what is run meanwhile follow the script; no model is built and no chart is drawn: each takes a second."""
     runtime = Runtime(self)
     evaluator = mock.Mock()
     evaluator.evaluate.return_value = evaluation.Evaluation(1.5, 0.5, 0.25, {})
+    model = mock.Mock(initial_weights=[np.zeros(_MODEL_WEIGHTS, np.float32)])
     with (
+      mock.patch.object(functional_model, 'FunctionalModel', return_value=model),
+      mock.patch.object(charts, 'draw', return_value='<svg></svg>'),
       mock.patch.object(
         parts, 'build_learning_process', lambda *process: learning_process.Built(process, self.weights)
       ),

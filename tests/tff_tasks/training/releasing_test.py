@@ -17,8 +17,6 @@ import numpy as np
 from contracts import personalization
 from contracts import released_model
 from contracts import schema as schema_lib
-from models import functional_model
-from reporting import charts
 from tests.tff_tasks import fakes
 from tests.tff_tasks import runs
 from tff_tasks import config as config_lib
@@ -181,13 +179,6 @@ class _Killed(Exception):
 
 class KillTest(runs.RunsTestCase):
   """A run that ends before any of its files gets its name, and is then repeated."""
-
-  def setUp(self) -> None:
-    super().setUp()
-    # Neither is looked at here, and each takes a second.
-    model = mock.Mock(initial_weights=[np.zeros(3, np.float32)])
-    self.enterContext(mock.patch.object(functional_model, 'FunctionalModel', return_value=model))
-    self.enterContext(mock.patch.object(charts, 'draw', return_value='<svg></svg>'))
 
   def _train(self, name: str, total_rounds: int) -> None:
     self.train(name, total_rounds=total_rounds, rounds_per_checkpoint=1, noise_multiplier=0.0)
