@@ -50,6 +50,11 @@ def _power_cut(round_number: int, is_saved: bool) -> Any:
 
 
 class ClientMemoryTest(runs.RunsTestCase):
+  def setUp(self) -> None:
+    super().setUp()
+    self.enterContext(runs.small_model())
+    self.enterContext(runs.shared())
+
   def _train(self, name: str, **changes: Any) -> None:
     config = dataclasses.replace(fakes.CONFIG, output_dir=self.path(name), **{**_CONFIG, **changes})
     run_lib.train(config, self.shards, _flagfile(config), self.stream)

@@ -1,5 +1,7 @@
 """Runtimes of several tests share what is compiled for a process: compiling takes seconds, a round next to nothing."""
 
+from collections.abc import Iterator
+import contextlib
 import functools
 from unittest import mock
 
@@ -23,7 +25,13 @@ _build_block_work = functools.lru_cache(32)(lambda form, use_xla: _BlockWork(for
 
 
 def share(test: absltest.TestCase) -> None:
-  """Lets `LocalRuntime`s that a test builds take the compiled parts of an earlier one of the same process."""
+  """Does what `shared` does until the test ends."""
+  test.enterContext(shared())
+
+
+@contextlib.contextmanager
+def shared() -> Iterator[None]:
+  """Lets `LocalRuntime`s that are built meanwhile take the compiled parts of an earlier one of the same process."""
 
   def build_form(
     computation: tff.framework.ConcreteComputation, config: tf.compat.v1.ConfigProto
@@ -36,5 +44,8 @@ def share(test: absltest.TestCase) -> None:
     del leaves  # Those of the form.
     return _build_block_work(form, use_xla)
 
-  test.enterContext(mock.patch.object(tff.backends.mapreduce, 'get_map_reduce_form_for_computation', build_form))
-  test.enterContext(mock.patch.object(local.block_training, 'BlockWork', build_block_work))
+  with (
+    mock.patch.object(tff.backends.mapreduce, 'get_map_reduce_form_for_computation', build_form),
+    mock.patch.object(local.block_training, 'BlockWork', build_block_work),
+  ):
+    yield

@@ -1,5 +1,7 @@
 """Whole runs: one that is real, and others whose rounds are scripted, in folders of one data set."""
 
+from collections.abc import Callable, Iterator
+import contextlib
 import dataclasses
 import functools
 import io
@@ -7,19 +9,86 @@ import os
 import shutil
 import tempfile
 from typing import Any
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import tensorflow as tf
 
 from contracts import client_shards
 from contracts import released_model
+from contracts import schema as schema_lib
+from models import functional_model
+from models import registry
+from models import task as task_lib
+from reporting import charts
+from tests.tff_tasks import compiled_once
 from tests.tff_tasks import fakes
 from tests.tff_tasks import scripted
+from tff_tasks import config as config_lib
+from tff_tasks.algorithms import learning_process
 from tff_tasks.training import checkpoints
+from tff_tasks.training import parts
 from tff_tasks.training import program_state
 from tff_tasks.training import run as run_lib
 
 FLAGFILE = '--clip_norm=0.1\n'
+# Beginnings of the names of what a learning process is built of, beside the arguments that are no config.
+_OF_PROCESS = ('client_', 'server_', 'algorithm', 'aggregation', 'max_gradient_norm')
+_build_process = parts.build_learning_process  # Itself: `shared` replaces its name.
+_FunctionalModel = functional_model.FunctionalModel
+_processes: dict[Any, learning_process.Built] = {}
+
+
+def _build_small_model(
+  schema: schema_lib.Schema, model_size: int, unroll: bool = False, batch_size: int | None = None
+) -> tf.keras.Model:
+  """Builds the next character by the one before it: the recurrent model takes many times as long to compile."""
+  del unroll
+  inputs = tf.keras.Input(schema.feature.shape, batch_size, schema.feature.name)
+  embedded = tf.keras.layers.Embedding(schema.num_classes, model_size, name='embedding')(inputs)
+  return tf.keras.Model(inputs, tf.keras.layers.Dense(schema.num_classes, name='logits')(embedded))
+
+
+@contextlib.contextmanager
+def small_model() -> Iterator[None]:
+  """Gives runs of next characters a model without a recurrent layer."""
+  tasks: dict[str, task_lib.Task] = registry._TASKS
+  small = dataclasses.replace(tasks['next_character'], build_model=_build_small_model)
+  with mock.patch.dict(tasks, next_character=small):
+    yield
+
+
+@functools.lru_cache(8)
+def _build_shared_model(
+  build: Callable[..., tf.keras.Model], arguments: tuple[Any, ...], seed: int
+) -> functional_model.FunctionalModel:
+  return _FunctionalModel(functools.partial(build, *arguments), seed)
+
+
+@contextlib.contextmanager
+def shared() -> Iterator[None]:
+  """Lets real runs take the model and the compiled process of an earlier one that has the same; draws no chart."""
+
+  def build_model(build: functools.partial[tf.keras.Model], seed: int) -> functional_model.FunctionalModel:
+    return _build_shared_model(build.func, build.args, seed)
+
+  def build_process(config: config_lib.Config, *others: Any) -> learning_process.Built:
+    values = {name: value for name, value in dataclasses.asdict(config).items() if name.startswith(_OF_PROCESS)}
+    key = repr(values), others
+    if key not in _processes:
+      if len(_processes) > 8:
+        _processes.clear()
+      _processes[key] = _build_process(config, *others)
+    return _processes[key]
+
+  with (
+    compiled_once.shared(),
+    mock.patch.object(functional_model, 'FunctionalModel', build_model),
+    mock.patch.object(parts, 'build_learning_process', build_process),
+    mock.patch.object(charts, 'draw', return_value='<svg></svg>'),
+  ):
+    yield
 
 
 @functools.cache
@@ -28,7 +97,8 @@ def finished_run() -> tuple[str, str]:
   folder, stream = tempfile.mkdtemp(dir=absltest.get_default_test_tmpdir()), io.StringIO()
   shards = fakes.write_shards(os.path.join(folder, 'shards'))
   config = dataclasses.replace(fakes.CONFIG, output_dir=os.path.join(folder, 'run'))
-  run_lib.train(config, shards, FLAGFILE, stream)
+  with small_model():
+    run_lib.train(config, shards, FLAGFILE, stream)
   return config.output_dir, stream.getvalue()
 
 
@@ -37,7 +107,8 @@ def train_and_load(
 ) -> tuple[released_model.ReleasedModel, dict[str, Any]]:
   """Trains the fakes' config with changes, really, and returns the released model and its ledger."""
   config = dataclasses.replace(fakes.CONFIG, output_dir=output_dir, **changes)
-  run_lib.train(config, shards, flagfile, io.StringIO())
+  with small_model(), shared():
+    run_lib.train(config, shards, flagfile, io.StringIO())
   return released_model.load_with_ledger(output_dir)
 
 

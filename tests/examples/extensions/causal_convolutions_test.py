@@ -15,7 +15,6 @@ from contracts import released_model
 from contracts import schema as schema_lib
 from examples.extensions import causal_convolutions
 from tests import layout
-from tests.tff_tasks import compiled_once
 from tests.tff_tasks import fakes
 from tests.tff_tasks import runs
 
@@ -25,7 +24,6 @@ _NAME = 'examples.extensions.causal_convolutions:TASK'
 class CausalConvolutionsTest(absltest.TestCase):
   def setUp(self) -> None:
     super().setUp()
-    compiled_once.share(self)
     self._folder = pathlib.Path(self.create_tempdir().full_path)
     self._shards = fakes.write_shards(str(self._folder / 'shards'))
     self._flagfile = f'--shards_dir={self._shards.path}\n--task={_NAME}\n'

@@ -9,8 +9,8 @@ import numpy as np
 
 from contracts import released_model
 from tests.tff_tasks import algorithm_rounds
-from tests.tff_tasks import compiled_once
 from tests.tff_tasks import fakes
+from tests.tff_tasks import runs
 from tff_tasks.aggregation import registry
 from tff_tasks.algorithms import fed_avg
 from tff_tasks.training import run as run_lib
@@ -22,7 +22,8 @@ _ONCE = (algorithm_rounds.COHORT,)
 class RobustMeanTest(absltest.TestCase):
   def setUp(self) -> None:
     super().setUp()
-    compiled_once.share(self)
+    self.enterContext(runs.small_model())
+    self.enterContext(runs.shared())
     self._folder = self.create_tempdir().full_path
 
   def test_trains_on_both_runtimes_to_the_same_weights(self) -> None:

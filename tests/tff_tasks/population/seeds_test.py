@@ -12,6 +12,7 @@ import numpy as np
 
 from contracts import released_model
 from tests.tff_tasks import fakes
+from tests.tff_tasks import runs
 from tff_tasks.population import seeds
 from tff_tasks.training import checkpoints
 from tff_tasks.training import parts
@@ -103,6 +104,8 @@ class ReuseTest(absltest.TestCase):
 
   def setUp(self) -> None:
     super().setUp()
+    self.enterContext(runs.small_model())
+    self.enterContext(runs.shared())
     self._folder = self.create_tempdir().full_path
     self._shards = fakes.write_shards(f'{self._folder}/shards', sizes=(8,) * 30)
     self._parent = self._train('parent', total_rounds=1)
@@ -115,6 +118,7 @@ class ReuseTest(absltest.TestCase):
       server_optimizer='sgd',
       server_learning_rate=1.0,
       clients_per_round=15,
+      model_size=20,
       **{'noise_multiplier': 4.0, **changes},
     )
     build_seed = (lambda _: seed) if seed else parts.build_seed

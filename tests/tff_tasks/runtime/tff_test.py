@@ -13,6 +13,7 @@ import psutil
 
 from tests import layout
 from tests.tff_tasks import fakes
+from tests.tff_tasks import runs
 from tff_tasks.runtime import server
 from tff_tasks.runtime import tff as tff_runtime
 from tff_tasks.training import progress
@@ -119,6 +120,8 @@ class RunTest(absltest.TestCase):
 
   def setUp(self) -> None:
     super().setUp()
+    self.enterContext(runs.small_model())
+    self.enterContext(runs.shared())
     self._folder = self.create_tempdir().full_path
     self._shards = fakes.write_shards(os.path.join(self._folder, 'shards'))
     self._stream = io.StringIO()

@@ -11,6 +11,7 @@ from absl.testing import absltest
 from contracts import personalization
 from contracts import run_directory
 from tests.tff_tasks import fakes
+from tests.tff_tasks import runs
 from tff_tasks.training import figures
 from tff_tasks.training import metrics
 from tff_tasks.training import run as run_lib
@@ -43,6 +44,8 @@ class PersonalizationTest(absltest.TestCase):
 
   def setUp(self) -> None:
     super().setUp()
+    self.enterContext(runs.small_model())
+    self.enterContext(runs.shared())
     folder = self.create_tempdir().full_path
     self._shards = fakes.write_shards(os.path.join(folder, 'shards'))
     self._run_dir = os.path.join(folder, 'run')

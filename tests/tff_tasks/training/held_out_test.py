@@ -17,6 +17,7 @@ from models import functional_model
 from models import registry
 from pipelines.shards import shard_writing
 from tests.tff_tasks import fakes
+from tests.tff_tasks import runs
 from tff_tasks.evaluation import evaluation
 from tff_tasks.evaluation import personalizer
 from tff_tasks.privacy import segments
@@ -64,6 +65,7 @@ class LocalLayersTest(absltest.TestCase):
 
   def setUp(self) -> None:
     super().setUp()
+    self.enterContext(runs.shared())
     folder = self.create_tempdir().full_path
     self._shards = fakes.write_shards(os.path.join(folder, 'shards'))
     self._run_dir = os.path.join(folder, 'run')
