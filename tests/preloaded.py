@@ -78,6 +78,8 @@ def serve() -> None:
 
   gc.freeze()
   gc.enable()
+  # Tests that run in the background ignore it, and what they start inherits that.
+  signal.signal(signal.SIGINT, signal.default_int_handler)
   signal.signal(signal.SIGCHLD, signal.SIG_IGN)
   ended = select.poll()
   ended.register(listener, select.POLLIN)

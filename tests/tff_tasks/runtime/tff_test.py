@@ -3,7 +3,6 @@ import io
 import os
 import signal
 import subprocess
-import sys
 import time
 from unittest import mock
 
@@ -12,6 +11,7 @@ from absl.testing import parameterized
 import psutil
 
 from tests import layout
+from tests import preloaded
 from tests.tff_tasks import fakes
 from tests.tff_tasks import runs
 from tff_tasks.runtime import server
@@ -19,10 +19,10 @@ from tff_tasks.runtime import tff as tff_runtime
 from tff_tasks.training import progress
 from tff_tasks.training import run as run_lib
 
-# A program that starts the server, says so, and ends in one of the ways that programs end.
+# A program that says who it is, starts the server, says so, and ends in one of the ways that programs end.
 _PROGRAM = """
+import os
 import sys
-import numpy as np
 import tensorflow_federated as tff
 from common import cli
 from tff_tasks.runtime import tff as tff_runtime
@@ -35,6 +35,7 @@ class Process:
   initialize = initialize
 
 def main():
+  print(os.getpid())
   runtime = tff_runtime.TffRuntime(Process)
   runtime.initialize()
   print('started', runtime.choice, sep='\\n', flush=True)
@@ -57,11 +58,6 @@ cli.run(run)
 """
 
 
-def _heed_interrupts() -> None:
-  """Undoes what the tests inherit if they run in the background."""
-  signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 class TffRuntimeTest(parameterized.TestCase):
   @parameterized.named_parameters(
     ('at_its_end', 'end', None, 0),
@@ -73,32 +69,32 @@ class TffRuntimeTest(parameterized.TestCase):
     ('interrupted', 'wait', signal.SIGINT, 128 + signal.SIGINT),
   )
   def test_leaves_no_server_behind(self, ending: str, sent: signal.Signals | None, code: int) -> None:
-    run_lib = subprocess.Popen(
-      [sys.executable, '-c', _PROGRAM, ending],
+    client = subprocess.Popen(
+      [preloaded.python(), '-c', _PROGRAM, ending],
       cwd=layout.ROOT,
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       stderr=subprocess.DEVNULL,
       text=True,
       env={**os.environ, 'PYTHONPATH': str(layout.ROOT)},
-      preexec_fn=_heed_interrupts,
     )
-    assert run_lib.stdin is not None
-    assert run_lib.stdout is not None
+    assert client.stdin is not None
+    assert client.stdout is not None
     try:
-      self.assertEqual(run_lib.stdout.readline(), 'started\n')
-      children = psutil.Process(run_lib.pid).children(recursive=True)
+      pid = int(client.stdout.readline())
+      self.assertEqual(client.stdout.readline(), 'started\n')
+      children = psutil.Process(pid).children(recursive=True)
       self.assertEqual([child.name() == 'worker_binary' for child in children], [False, True])  # Its keeper, and it.
-      self._check_who_reaches(children[1], run_lib.stdout.readline())
+      self._check_who_reaches(children[1], client.stdout.readline())
       if sent is None:
-        print(file=run_lib.stdin, flush=True)
+        print(file=client.stdin, flush=True)
       else:
-        run_lib.send_signal(sent)
-      self.assertEqual(run_lib.wait(30), code)
+        os.kill(pid, sent)
+      self.assertEqual(client.wait(30), code)
     finally:
-      run_lib.kill()
-      run_lib.stdin.close()
-      run_lib.stdout.close()
+      client.kill()
+      client.stdin.close()
+      client.stdout.close()
     self._wait_for_end(children)
 
   def _check_who_reaches(self, binary: psutil.Process, said: str) -> None:
