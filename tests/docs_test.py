@@ -18,7 +18,7 @@ from tests import preloaded
 
 # Appended to what reads, trains or starts workers: flags typed later win.
 _SMALL = {
-  'pipelines.preprocess': '--override=limits.max_examples_per_client=4',
+  'pipelines.preprocess': '--override=limits.max_examples_per_client=4 --override=examples.window_length=16',
   'tff_tasks.train': '--total_rounds=2 --clients_per_round=20 --max_examples_per_client=4 --model_size=8 --xla=no',
   '--direct_num_workers': '--direct_num_workers=2',
 }
@@ -192,7 +192,7 @@ class DocumentedTest(absltest.TestCase):
     self.assertEqual(_complete('python -m pipelines.inspect'), 'python -m pipelines.inspect --help')
     self.assertEndsWith(_complete('python -m tff_tasks.train --a=1'), ' --xla=no')
     self.assertEndsWith(
-      _complete('$JOB --direct_num_workers=8'), '=8 --override=limits.max_examples_per_client=4 --direct_num_workers=2'
+      _complete('$JOB --direct_num_workers=8'), f'=8 {_SMALL["pipelines.preprocess"]} --direct_num_workers=2'
     )
 
 
