@@ -128,12 +128,25 @@ class RoundsTestCase(parameterized.TestCase):
     use_xla: bool | None = False,
     broken: Sequence[int] = (),
     plan: plan_lib.PrivacyPlan = PLAN,
+    state_of_factory: Any = None,
   ) -> list[Round]:
-    """Runs a round for each cohort; a factory that is given again is compiled once."""
+    """Runs a round for each cohort; a factory that is given again is compiled once.
+
+    Args:
+      factory: What combines the updates.
+      cohorts: The clients of each round.
+      runtime: Its name.
+      use_xla: Whether XLA compiles the client's work.
+      broken: See `draw`.
+      plan: How updates are clipped and weighted.
+      state_of_factory: What the first round begins with, by default what the factory says.
+    """
     process = _build_cached(factory, tuple(broken), plan)
     rounds = []
     with contextlib.closing(registry.build_runtime(runtime, process, use_xla)) as ran:
       state = ran.initialize()
+      if state_of_factory is not None:
+        state.aggregator['factory'] = state_of_factory
       for number, clients in enumerate(cohorts, start=1):
         result = ran.next(state, cohort(self._source, clients, number))
         rounds.append(Round(algorithm_rounds.flat(state) - algorithm_rounds.flat(result.state), result))
