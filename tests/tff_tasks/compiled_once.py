@@ -14,6 +14,7 @@ from tff_tasks.runtime import accumulators
 from tff_tasks.runtime import block_training
 from tff_tasks.runtime import local
 from tff_tasks.runtime import partial_sums
+from tff_tasks.runtime import secure_sums
 
 _mapreduce = tff.backends.mapreduce
 _REMEMBERED = 32  # The parts of a few processes: those of a file.
@@ -33,6 +34,7 @@ def _cached(build: Callable[..., Any]) -> Any:
 
 
 _caches: list[Any] = []
+_make_plain = _cached(secure_sums.make_plain)
 _build_form = _cached_by_config(_mapreduce.get_map_reduce_form_for_computation)
 _build_initialization = _cached_by_config(_mapreduce.get_state_initialization_computation)
 _split = _cached(accumulators.split)
@@ -62,6 +64,7 @@ def shared() -> Iterator[None]:
     return _build_merge(form, partial_sums._MAX_SUMS)
 
   with (
+    mock.patch.object(secure_sums, 'make_plain', _make_plain),
     mock.patch.object(_mapreduce, 'get_map_reduce_form_for_computation', _build_form),
     mock.patch.object(_mapreduce, 'get_state_initialization_computation', _build_initialization),
     mock.patch.object(accumulators, 'split', _split),
