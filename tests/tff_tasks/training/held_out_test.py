@@ -34,6 +34,7 @@ _OPTIONS = ('local_layers=logits', 'reconstruction_epochs=2')
 class HeldOutTest(absltest.TestCase):
   def setUp(self) -> None:
     super().setUp()
+    self.enterContext(runs.small_model())
     self._shards = fakes.write_shards(os.path.join(self.create_tempdir().full_path, 'shards'))
     build_model = functools.partial(registry.get_task('next_character').build_model, fakes.SCHEMA, 5)
     self._model = functional_model.FunctionalModel(build_model, 1)
@@ -65,6 +66,7 @@ class LocalLayersTest(absltest.TestCase):
 
   def setUp(self) -> None:
     super().setUp()
+    self.enterContext(runs.small_model())
     self.enterContext(runs.shared())
     folder = self.create_tempdir().full_path
     self._shards = fakes.write_shards(os.path.join(folder, 'shards'))
@@ -135,7 +137,7 @@ class LocalLayersTest(absltest.TestCase):
     self.assertEqual((found['better'], found['worse']), (4, 0))
 
   def test_a_wrong_layer_is_refused_before_anything_is_written(self) -> None:
-    with self.assertRaisesRegex(ValueError, r"\(embedding, gru, logits\), found 'logit': did you mean logits[?]$"):
+    with self.assertRaisesRegex(ValueError, r"\(embedding, logits\), found 'logit': did you mean logits[?]$"):
       self._train(algorithm_options=('local_layers=logit',))
     self.assertFalse(os.path.exists(self._run_dir))
 
