@@ -11,6 +11,7 @@ from contracts import run_directory
 from models import functional_model
 from models import registry
 from tests.tff_tasks import fakes
+from tests.tff_tasks import runs
 from tff_tasks.evaluation import evaluation
 from tff_tasks.evaluation import released_evaluation
 from tff_tasks.runtime import workers
@@ -19,6 +20,7 @@ from tff_tasks.runtime import workers
 class MeasureTest(absltest.TestCase):
   def setUp(self) -> None:
     super().setUp()
+    self.enterContext(runs.small_model())
     self._folder = self.create_tempdir().full_path
     self._shards = fakes.write_shards(os.path.join(self._folder, 'shards'))
     task = registry.get_task(fakes.SCHEMA.task)
