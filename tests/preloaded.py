@@ -122,6 +122,9 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
   for number, stream in enumerate(streams):
     os.dup2(stream, number)
     os.close(stream)
+  # Those of the server know what kind of files they had.
+  sys.stdin, sys.stdout = open(0, closefd=False), open(1, 'w', closefd=False)  # noqa: SIM115
+  sys.stderr = open(2, 'w', buffering=1, errors='backslashreplace', closefd=False)  # noqa: SIM115
   os.chdir(request['folder'])
   os.environ.clear()
   os.environ.update(request['environment'])
