@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 from typing import Any
 
 from absl.testing import absltest
@@ -15,6 +14,7 @@ from contracts import released_model
 from contracts import schema as schema_lib
 from examples.extensions import causal_convolutions
 from tests import layout
+from tests import preloaded
 from tests.tff_tasks import fakes
 from tests.tff_tasks import runs
 
@@ -35,7 +35,7 @@ class CausalConvolutionsTest(absltest.TestCase):
     return model
 
   def _run(self, program: str, *flags: str) -> tuple[int, str, str]:
-    command = [sys.executable, '-m', program, f'--run_dir={self._folder / "run"}', *flags]
+    command = [preloaded.python(), '-m', program, f'--run_dir={self._folder / "run"}', *flags]
     result = subprocess.run(command, cwd=layout.ROOT, capture_output=True, text=True, check=False)
     return result.returncode, result.stdout, result.stderr
 

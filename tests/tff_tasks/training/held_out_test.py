@@ -66,7 +66,6 @@ class LocalLayersTest(absltest.TestCase):
 
   def setUp(self) -> None:
     super().setUp()
-    self.enterContext(runs.small_model())
     self.enterContext(runs.shared())
     folder = self.create_tempdir().full_path
     self._shards = fakes.write_shards(os.path.join(folder, 'shards'))
@@ -81,6 +80,7 @@ class LocalLayersTest(absltest.TestCase):
     return stream.getvalue()
 
   def test_from_the_rounds_to_the_report(self) -> None:
+    self.enterContext(runs.small_model())
     said = self._train()
     model, ledger = released_model.load_with_ledger(self._run_dir)
     num_weights = sum(weight.size for weight in model.weights)
@@ -137,7 +137,7 @@ class LocalLayersTest(absltest.TestCase):
     self.assertEqual((found['better'], found['worse']), (4, 0))
 
   def test_a_wrong_layer_is_refused_before_anything_is_written(self) -> None:
-    with self.assertRaisesRegex(ValueError, r"\(embedding, logits\), found 'logit': did you mean logits[?]$"):
+    with self.assertRaisesRegex(ValueError, r"\(embedding, gru, logits\), found 'logit': did you mean logits[?]$"):
       self._train(algorithm_options=('local_layers=logit',))
     self.assertFalse(os.path.exists(self._run_dir))
 
