@@ -15,6 +15,7 @@ _TESTS_OF_ALL = tuple(
   f'tests/{name}_test.py'
   for name in (
     'docs',
+    'preloaded',
     'terminal',
     'end_to_end',
     'export/variants/family',

@@ -59,7 +59,7 @@ def python() -> str:
       [sys.executable, '-c', _SERVER],
       cwd=layout.ROOT,
       env={**environment, 'PYTHONPATH': str(layout.ROOT)},
-      stdin=listener,
+      stdin=listener.fileno(),
       stdout=subprocess.PIPE,  # Never written to: that its other end is closed says that this process has ended.
     )
   atexit.register(server.kill)

@@ -25,8 +25,8 @@ time.sleep(300)
 
 
 def _run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-  return subprocess.run(  # type: ignore[call-overload, no-any-return]
-    [preloaded.python(), *arguments], capture_output=True, text=True, timeout=60, check=False, **options
+  return subprocess.run(  # type: ignore[call-overload]
+    [preloaded.python(), *arguments], capture_output=True, text=True, timeout=300, check=False, **options
   )
 
 

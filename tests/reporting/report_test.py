@@ -1,6 +1,5 @@
 """Tests that the report says what the run's files say, and nothing that must not be said."""
 
-from collections.abc import Sequence
 import html
 from html import parser
 import json
@@ -21,6 +20,7 @@ from contracts import run_directory
 from reporting import charts
 from reporting import report
 from tests.export import fakes
+from tests.reporting import drawn_once
 
 _PARITY = {
   'variants': {
@@ -65,23 +65,11 @@ class _Page(parser.HTMLParser):
       self.text += f' {data}'
 
 
-_draw = charts.draw  # Itself: tests replace its name.
-_drawn: dict[str, str] = {}
-
-
-def _draw_once(name: str, rounds: Sequence[float], chart: charts.Chart) -> str:
-  """Draws charts once that are the same in many reports: a report has six, which take a second."""
-  key = repr((name, list(rounds), chart))
-  if key not in _drawn:
-    _drawn[key] = _draw(name, rounds, chart)
-  return _drawn[key]
-
-
 @pytest.mark.slow
 class ReportTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
-    self.enterContext(mock.patch.object(charts, 'draw', _draw_once))
+    self.enterContext(mock.patch.object(charts, 'draw', drawn_once.draw))
     self._folder = self.enterContext(tempfile.TemporaryDirectory())
     self._run_dir = os.path.join(self._folder, 'run')
     self._model_dir = os.path.join(self._folder, 'model')
@@ -289,7 +277,7 @@ class ReportTest(parameterized.TestCase):
   def test_same_files_same_report(self) -> None:
     self._write()
     before = pathlib.Path(self._run_dir, 'operator/report.html').read_text()
-    with mock.patch.object(charts, 'draw', _draw):
+    with mock.patch.object(charts, 'draw', drawn_once.draw_anew):
       report.write_report(self._run_dir)
     self.assertEqual(pathlib.Path(self._run_dir, 'operator/report.html').read_text(), before)
 

@@ -52,8 +52,7 @@ def _power_cut(round_number: int, is_saved: bool) -> Any:
 class ClientMemoryTest(runs.RunsTestCase):
   def setUp(self) -> None:
     super().setUp()
-    self.enterContext(runs.small_model())
-    self.enterContext(runs.shared())
+    runs.make_small(self)
 
   def _train(self, name: str, **changes: Any) -> None:
     config = dataclasses.replace(fakes.CONFIG, output_dir=self.path(name), **{**_CONFIG, **changes})

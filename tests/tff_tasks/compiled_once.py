@@ -54,12 +54,12 @@ def shared() -> Iterator[None]:
 
   # The leaves are those of the form.
   def build_block_work(
-    form: _mapreduce.MapReduceForm, leaves: accumulators.Accumulators, use_xla: bool
+    form: tff.backends.mapreduce.MapReduceForm, leaves: accumulators.Accumulators, use_xla: bool
   ) -> block_training.BlockWork:
     del leaves
     return _build_block_work(form, use_xla)
 
-  def build_merge(form: _mapreduce.MapReduceForm, leaves: accumulators.Accumulators) -> partial_sums.Merge:
+  def build_merge(form: tff.backends.mapreduce.MapReduceForm, leaves: accumulators.Accumulators) -> partial_sums.Merge:
     del leaves
     return _build_merge(form, partial_sums._MAX_SUMS)
 

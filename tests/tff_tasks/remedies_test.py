@@ -247,8 +247,7 @@ class TrainingTest(absltest.TestCase):
 
   def setUp(self) -> None:
     super().setUp()
-    self.enterContext(runs.small_model())
-    self.enterContext(runs.shared())
+    runs.make_small(self)
     self._folder = self.create_tempdir().full_path
     self._shards = fakes.write_shards(os.path.join(self._folder, 'shards'))
     self._stream = io.StringIO()

@@ -91,6 +91,12 @@ def shared() -> Iterator[None]:
     yield
 
 
+def make_small(test: absltest.TestCase) -> None:
+  """Lets the real runs of a test have a small model, and share it and what is compiled for it."""
+  test.enterContext(small_model())
+  test.enterContext(shared())
+
+
 @functools.cache
 def finished_run() -> tuple[str, str]:
   """Returns the run directory of a real run of the fakes' config on their shards, made once, and what it printed."""

@@ -22,8 +22,7 @@ _ONCE = (algorithm_rounds.COHORT,)
 class RobustMeanTest(absltest.TestCase):
   def setUp(self) -> None:
     super().setUp()
-    self.enterContext(runs.small_model())
-    self.enterContext(runs.shared())
+    runs.make_small(self)
     self._folder = self.create_tempdir().full_path
 
   def test_trains_on_both_runtimes_to_the_same_weights(self) -> None:

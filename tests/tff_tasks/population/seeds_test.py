@@ -104,8 +104,7 @@ class ReuseTest(absltest.TestCase):
 
   def setUp(self) -> None:
     super().setUp()
-    self.enterContext(runs.small_model())
-    self.enterContext(runs.shared())
+    runs.make_small(self)
     self._folder = self.create_tempdir().full_path
     self._shards = fakes.write_shards(f'{self._folder}/shards', sizes=(8,) * 30)
     self._parent = self._train('parent', total_rounds=1)

@@ -88,7 +88,12 @@ class SecureSumsTest(drawn_updates.RoundsTestCase):
     self._assert_sums(form, 2.0**28, *runtime, 2**62, 2**62)
 
   def _run(
-    self, factory: _Integers, scale: float, lift: int = 0, *runtime: Any, clients: int = 5
+    self,
+    factory: _Integers,
+    scale: float,
+    lift: int,
+    runtime: tuple[str, bool | None] = ('local', False),
+    clients: int = 5,
   ) -> drawn_updates.Round:
     numbers = np.float32(scale), np.int64(lift)
     (found,) = self.run_rounds(factory, [_CLIENTS[:clients]], *runtime, state_of_factory=numbers)
@@ -97,7 +102,7 @@ class SecureSumsTest(drawn_updates.RoundsTestCase):
   def _assert_sums(
     self, form: str, scale: float, runtime: str, use_xla: bool | None, modulus: int, small_modulus: int
   ) -> None:
-    found = self._run(_Integers(form), scale, 0, runtime, use_xla)
+    found = self._run(_Integers(form), scale, 0, (runtime, use_xla))
     sums = found.result.metrics['aggregator']['factory']
     numbers = (np.abs(self.updates(_CLIENTS)[:, :6]) * np.float32(scale)).astype(np.int64)
     self.assertGreater(numbers.sum(axis=0).max(), 2**29)
@@ -108,11 +113,11 @@ class SecureSumsTest(drawn_updates.RoundsTestCase):
   @parameterized.product(form=('max_input', 'bits'), lift=(-1, 2**30), runtime=drawn_updates.RUNTIMES)
   def test_inputs_that_do_not_fit_end_the_round(self, form: str, lift: int, runtime: tuple[str, bool | None]) -> None:
     with self.assertRaisesRegex(Exception, 'Expected integers within the limits of a secure sum'):
-      self._run(_Integers(form), 0.0, lift, *runtime)
+      self._run(_Integers(form), 0.0, lift, runtime)
 
   @parameterized.parameters(*drawn_updates.RUNTIMES)
   def test_a_modular_sum_takes_remainders_of_its_inputs(self, runtime: str, use_xla: bool | None) -> None:
-    found = self._run(_Integers('modular_by_leaf'), 0.0, -1, runtime, use_xla)
+    found = self._run(_Integers('modular_by_leaf'), 0.0, -1, (runtime, use_xla))
     sums = found.result.metrics['aggregator']['factory']
     np.testing.assert_array_equal(sums['large'], np.full((3, 2), 5 * (_MODULUS - 1) % _MODULUS))
 

@@ -44,8 +44,7 @@ class PersonalizationTest(absltest.TestCase):
 
   def setUp(self) -> None:
     super().setUp()
-    self.enterContext(runs.small_model())
-    self.enterContext(runs.shared())
+    runs.make_small(self)
     folder = self.create_tempdir().full_path
     self._shards = fakes.write_shards(os.path.join(folder, 'shards'))
     self._run_dir = os.path.join(folder, 'run')

@@ -123,6 +123,7 @@ class LocalLayersTest(absltest.TestCase):
       clients.append(shard_writing.ClientExamples(f'user-{number:011d}'.encode(), split, features, labels))
     self._shards = fakes.write_clients(os.path.join(self.create_tempdir().full_path, 'own'), clients)
     self._train(
+      seed=1,
       noise_multiplier=0.0,
       delta=None,
       clip_norm=None,
