@@ -71,8 +71,7 @@ class ReportTest(parameterized.TestCase):
     super().setUp()
     self.enterContext(mock.patch.object(charts, 'draw', drawn_once.draw))
     self._folder = self.enterContext(tempfile.TemporaryDirectory())
-    self._run_dir = os.path.join(self._folder, 'run')
-    self._model_dir = os.path.join(self._folder, 'model')
+    self._run_dir, self._model_dir = (os.path.join(self._folder, name) for name in ('run', 'model'))
 
   def _write(self, exported: bool = False, **options: object) -> _Page:
     fakes.write_figures(self._run_dir, 'shards', **options)  # type: ignore[arg-type]

@@ -280,8 +280,7 @@ class TrainTest(parameterized.TestCase):
     output = self._train(on_client_error='skip', **everyone)
     self.assertEqual(output.count(f'Skipped client {name}: Expected the shard'), 1)
     rows = _read_rows(self._config.output_dir)[1:]
-    others = np.count_nonzero(fakes.SIZES) - 1
-    self.assertEqual([(row.clients, row.skipped_clients) for row in rows], [(others, 1)] * 4)
+    self.assertEqual([(row.clients, row.skipped_clients) for row in rows], [(np.count_nonzero(fakes.SIZES) - 1, 1)] * 4)
     self.assertEqual(self._read('operator/run.json')['skipped_clients'], 4)
 
   def test_a_model_that_diverges(self) -> None:
