@@ -1,7 +1,5 @@
 """A whole preprocessing job on a real Apache Flink cluster, whose workers have nothing but the installed package."""
 
-import gzip
-import itertools
 import json
 import os
 import pathlib
@@ -23,18 +21,17 @@ from tests.pipelines import processes
 # Set where this has to run, as in CI: then what would skip it fails.
 _REQUIRED = 'POCKETFED_FLINK_REQUIRED'
 _SECONDS = 240
-_ROWS = 5_000  # Of the embedded data.
 # Prints both process ids; the trap passes on the end, as Python does for its own.
 _PARENT_AND_CHILD = ['bash', '-c', r'trap "kill \$!" TERM; sleep 60 & echo $$ $!; wait']
 
 
-def _preprocess(logs: pathlib.Path, output_dir: pathlib.Path, *beam_flags: str) -> list[str]:
+def _preprocess(output_dir: pathlib.Path, *beam_flags: str) -> list[str]:
   return [
     sys.executable,
     '-m',
     'pipelines.preprocess',
     '--dataset=configs/datasets/shakespeare_characters.toml',
-    f'--input={logs}',
+    f'--input={layout.ROOT}/examples/shakespeare/utterances.jsonl.gz',
     f'--output_dir={output_dir}',
     '--num_shards=6',
     *beam_flags,
@@ -73,13 +70,11 @@ class FlinkTest(_FolderTest):
       self.skipTest(str(error))
 
   def test_a_cluster_makes_the_same_bytes_as_the_direct_runner(self) -> None:
-    direct, on_flink, logs = self.folder / 'direct', self.folder / 'flink', self.folder / 'logs.jsonl'
-    with gzip.open(layout.ROOT / 'examples/shakespeare/utterances.jsonl.gz', 'rt') as file:
-      logs.write_text(''.join(itertools.islice(file, _ROWS)))
-    subprocess.run(_preprocess(logs, direct), cwd=layout.ROOT, check=True, timeout=_SECONDS)
+    direct, on_flink = self.folder / 'direct', self.folder / 'flink'
+    subprocess.run(_preprocess(direct), cwd=layout.ROOT, check=True, timeout=_SECONDS)
     with flink.run_cluster(self.job_server) as cluster:
       with flink.run_worker_pool(_install(self.folder), cluster.folder) as worker_pool:
-        flink.call(_preprocess(logs, on_flink, *cluster.beam_flags(worker_pool)), cluster, _SECONDS)
+        flink.call(_preprocess(on_flink, *cluster.beam_flags(worker_pool)), cluster, _SECONDS)
       self.assertLen(cluster.at_work('GroupReduce'), 2)
     names = sorted(os.listdir(direct))
     self.assertEqual(sorted(os.listdir(on_flink)), names)

@@ -50,9 +50,7 @@ class _Page(parser.HTMLParser):
 
   def __init__(self, page: str) -> None:
     super().__init__()
-    self.text = ''
-    self.tags: list[str] = []
-    self.references: list[str] = []
+    self.text, self.tags, self.references = '', list[str](), list[str]()
     self.feed(page)
     self.text = ' '.join(self.text.split())
 
@@ -84,14 +82,8 @@ class ReportTest(parameterized.TestCase):
 
   def test_headline_figures(self) -> None:
     text = self._write().text
-    for figure in (
-      '38.1 %',
-      '37.4 % as a mean over users baseline (bigram) 27.6 %; coverage 50.2',
-      'ε = 7.62',
-      'at δ = 0.0001',
-      '915 users',
-      '2 min 31 s',
-    ):
+    self.assertIn('37.4 % as a mean over users baseline (bigram) 27.6 %; coverage 50.2', text)
+    for figure in ('38.1 %', 'ε = 7.62', 'at δ = 0.0001', '915 users', '2 min 31 s'):
       self.assertIn(figure, text)
     self.assertIn('each training user with all of their examples', text)
     self.assertIn('20,248 weights; not exported yet', text)
