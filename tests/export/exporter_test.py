@@ -30,6 +30,7 @@ from export.variants import dynamic_range
 from export.variants import float32
 from export.variants import registry
 from tests.export import fakes
+from tests.export import guarded_here
 
 _LIMITS = guard.Limits()
 _FLOAT32 = {'float32': registry.VARIANTS['float32']}
@@ -52,29 +53,12 @@ class _UnheardOf(float32.Float32):
   name = 'unheard_of'
 
 
-class _Here(guard.Call):
-  """A call without a process: TensorFlow is loaded here. to_tflite_test has those with one."""
-
-  def __init__(self, limits: guard.Limits, function: Callable[..., Any], *arguments: Any) -> None:
-    del limits
-    self._function, self._arguments = function, arguments
-
-  def __exit__(self, *_: object) -> None:
-    pass
-
-  def result(self) -> Any:
-    try:
-      return self._function(*self._arguments)
-    except ValueError as error:
-      raise guard.Refused(str(error)) from error
-
-
-class _OnlyKeras(_Here):
+class _OnlyKeras(guarded_here.Call):
   """Of these, only that of Keras returns."""
 
   def result(self) -> Any:
-    run_dir, *rest = self._arguments
-    if self._function != parity.keras_answers:
+    run_dir, *rest = self.arguments
+    if self.function != parity.keras_answers:
       raise guard.Failed(f'cannot read {run_dir}')
     schema, features, _ = rest
     return parity.Reference(np.zeros((len(features), *schema.label.shape, schema.num_classes)), 772, 140)
@@ -84,7 +68,7 @@ class _Broken(_OnlyKeras):
   """A call of which nothing returns."""
 
   def result(self) -> Any:
-    raise guard.Failed(f'cannot read {self._arguments[0]}')
+    raise guard.Failed(f'cannot read {self.arguments[0]}')
 
 
 @pytest.mark.slow
@@ -104,7 +88,7 @@ class ExporterTest(absltest.TestCase):
     return exporter.export(self._run_dir, self._shards, self._staging, limits, request.Request(variants, **options))
 
   def _export_here(self, variants: Mapping[str, base.Variant]) -> dict[str, Any]:
-    with mock.patch.object(guard, 'Call', _Here):
+    with mock.patch.object(guard, 'Call', guarded_here.Call):
       return self._export(variants)
 
   def test_the_others_go_on(self) -> None:
