@@ -1,6 +1,6 @@
 """Tests that one variant's failure leaves the others whole, and that bad input is refused."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import json
 import os
 import pathlib
