@@ -63,6 +63,9 @@ _VARIANT = {
   'form?': str,
   'compressed_bytes?': int,
   'quantized?': {str: {'dtype': str, 'scale': _FLOAT, 'zero_point': int}},
+  # In an app's calls, one thread: of a call, in microseconds, and what the file adds to the process, in MB.
+  'latency_us?': {'median': _FLOAT, 'p95': _FLOAT, 'calls': int},
+  'peak_memory_mb?': _FLOAT,
 }
 _PARITY = {
   f'{formats.KEY}?': int,

@@ -11,6 +11,7 @@ from contracts import comparison
 from contracts import guarantees
 from contracts import personalization
 from export import step_usage
+from export import timing
 from export import usage
 from export.forms import registry as forms
 
@@ -56,6 +57,7 @@ def render(
     run=run,
     versions=versions,
     forms=forms.FORMS,
+    timing_note=timing.NOTE,
     usage=usage.describe(steps['examples']) if 'input' in steps else None,
     step=_describe_step(steps, parity['variants']),
     comparison=comparison.describe(run),

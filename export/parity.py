@@ -166,7 +166,7 @@ def tflite_answers(path: str, features: np.ndarray) -> Answers:
   quantized = {kind: found for kind, _, end in ends if (found := quantization.of(end))}
   if returned['dtype'] != np.float32 and 'output' not in quantized:
     raise ValueError(f'Expected a file that gives float32, found {np.dtype(returned["dtype"])}')
-  inputs = quantized['input'].quantize(features) if 'input' in quantized else features.astype(given['dtype'])
+  inputs = quantization.encode(features, given)
 
   def answer(row: int) -> np.ndarray:
     answers = run(**{input_name: inputs[row : row + 1]})[output_name]

@@ -40,6 +40,17 @@ def of(end: Mapping[str, Any]) -> Quantization | None:
   return Quantization(dtype.name, float(scale), int(zero_point)) if dtype.kind in 'iu' and scale else None
 
 
+def encode(features: np.ndarray, end: Mapping[str, Any]) -> np.ndarray:
+  """Returns features as an input takes them.
+
+  Args:
+    features: Numbers or codes.
+    end: What LiteRT says of the input.
+  """
+  quantized = of(end)
+  return quantized.quantize(features) if quantized else features.astype(end['dtype'])
+
+
 def describe(quantized: Mapping[str, Quantization]) -> dict[str, dict[str, Any]]:
   """Returns what files say of the input and output of integers, JSON-ready: `{'input': {'dtype', 'scale', ...}}`."""
   return {kind: each._asdict() for kind, each in quantized.items()}

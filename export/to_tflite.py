@@ -23,6 +23,7 @@ from export import exporter
 from export import guard
 from export import model_folder
 from export import request
+from export import timing
 from export.variants import registry
 from reporting import report
 
@@ -144,6 +145,7 @@ def summarize(record: Mapping[str, Any], output_dir: str, local_layers: str = ''
       f'{variant["path"]:<40}{size:>7,.0f} kB{compressed:>10,.0f} kB{variant["argmax_agreement"]:>11.2%}'
       f'{variant["max_logit_difference"]:>12.2g}{variant["accuracy"]:>10.2%}'
     )
+  lines += timing.summarize(record['variants'].values())
   lines += [f'{variant["path"]}: {variant["summary"]}' for variant in record['variants'].values()]
   lines += [f'Skipped {name}: {reason}' for name, reason in record.get('skipped', {}).items()]
   lines += [f'Dropped {name}: {reason}.' for name, reason in record.get('dropped', {}).items()]

@@ -5,7 +5,8 @@ knows nothing of them.
 """
 
 import abc
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contracts import released_model
 from export import parity
@@ -57,4 +58,18 @@ class Form(abc.ABC):
 
     Raises:
       ValueError: If the file is none of this form, or answers the same inputs differently when it is asked again.
+    """
+
+  @abc.abstractmethod
+  def calls(self, interpreter: Any, features: 'np.ndarray') -> Iterator['np.ndarray']:
+    """Yields the logits of one call after the other, without end, each made as an app makes it.
+
+    Between two of them there is nothing but the call: setting the inputs, invoking, getting the outputs.
+
+    Args:
+      interpreter: Of a file of this form, with its tensors allocated.
+      features: Of held-out examples, `[n, ...]`.
+
+    Raises:
+      ValueError: If the file is none of this form.
     """

@@ -4,7 +4,8 @@ The states of the recurrent layers are inputs and outputs: `state_0` and `next_s
 zeros. The file keeps none of them, and has no unrolled graph: its size is that of its weights.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+import itertools
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -48,15 +49,24 @@ class Step(base.Form):
     """
     interpreter = flex.open_interpreter(path)
     interpreter.allocate_tensors()
-    given, returned = _read_ends(interpreter.get_signature_runner())
-    ends = find_ends([*parity.describe_ends('input', given), *parity.describe_ends('output', returned)])
+    ends, fast = _drive(interpreter)
     features = features.astype(ends.input[2])
-    fast = _Fast(interpreter, ends, given, returned)
     logits = np.stack([fast.run(example) for example in features])
     run = interpreter.get_signature_runner()
     for example, expected in zip(features[:_REPEATED], logits, strict=False):
       _check_repeated(run, ends, example, expected)
     return parity.Answers(logits, ends.in_order(), parity.count_stored(path))
+
+  def calls(self, interpreter: Any, features: np.ndarray) -> Iterator[np.ndarray]:
+    ends, fast = _drive(interpreter)
+    for example in itertools.cycle(features.astype(ends.input[2])):
+      yield from fast.steps(example)
+
+
+def _drive(interpreter: Any) -> tuple['Ends', '_Fast']:
+  given, returned = _read_ends(interpreter.get_signature_runner())
+  ends = find_ends([*parity.describe_ends('input', given), *parity.describe_ends('output', returned)])
+  return ends, _Fast(interpreter, ends, given, returned)
 
 
 def _read_ends(run: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -120,16 +130,20 @@ class _Fast:
 
   def run(self, example: np.ndarray) -> np.ndarray:
     """Returns the logits at each position, `[positions, num_classes]`."""
+    return np.concatenate(list(self.steps(example)))
+
+  def steps(self, example: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields the logits at each position, `[1, num_classes]`, from states of zeros."""
     write, read = self._interpreter.set_tensor, self._interpreter.get_tensor
-    states, logits = self._starts, []
+    states = self._starts
     for element in example[:, np.newaxis]:
       write(self._input, element)
       for (before, _), state in zip(self._states, states, strict=True):
         write(before, state)
       self._interpreter.invoke()
-      logits.append(read(self._output))
+      logits = read(self._output)
       states = [read(after) for _, after in self._states]
-    return np.concatenate(logits)
+      yield logits
 
 
 def _check_repeated(run: Any, ends: Ends, example: np.ndarray, expected: np.ndarray) -> None:

@@ -5,10 +5,13 @@ ran in every device runtime tried; a dynamic batch needs TensorFlow's own kernel
 one call to the next.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+import itertools
+from typing import TYPE_CHECKING, Any
 
 from contracts import released_model
 from export import parity
+from export import quantization
 from export.forms import base
 
 if TYPE_CHECKING:
@@ -30,3 +33,11 @@ class Whole(base.Form):
 
   def answers(self, path: str, features: 'np.ndarray') -> parity.Answers:
     return parity.tflite_answers(path, features)
+
+  def calls(self, interpreter: Any, features: 'np.ndarray') -> Iterator['np.ndarray']:
+    (given,), (returned,) = interpreter.get_input_details(), interpreter.get_output_details()
+    inputs = quantization.encode(features, given)
+    for row in itertools.cycle(range(len(inputs))):
+      interpreter.set_tensor(given['index'], inputs[row : row + 1])
+      interpreter.invoke()
+      yield interpreter.get_tensor(returned['index'])

@@ -8,10 +8,8 @@ import re
 import tempfile
 from typing import Any
 from unittest import mock
-import zlib
 
 from absl.testing import absltest
-from absl.testing import parameterized
 import numpy as np
 import pytest
 
@@ -21,10 +19,9 @@ from contracts import run_directory
 from export import exporter
 from export import guard
 from export import parity
-from export import quantization
 from export import request
 from export import tflite
-from export.forms import base as forms
+from export import timing
 from export.variants import base
 from export.variants import dynamic_range
 from export.variants import float32
@@ -62,6 +59,13 @@ class _OnlyKeras(guarded_here.Call):
       raise guard.Failed(f'cannot read {run_dir}')
     schema, features, _ = rest
     return parity.Reference(np.zeros((len(features), *schema.label.shape, schema.num_classes)), 772, 140)
+
+
+class _Made(_OnlyKeras):
+  """A call that converts without TensorFlow."""
+
+  def result(self) -> Any:
+    return b'a file' if self.function == tflite.convert else super().result()
 
 
 class _Broken(_OnlyKeras):
@@ -141,6 +145,30 @@ class ExporterTest(absltest.TestCase):
     self.assertEqual(record['failed'], expected)
     self.assertEmpty(os.listdir(self._staging))
 
+  def test_a_file_that_cannot_be_timed_fails_as_others_do(self) -> None:
+    ends: list[parity.End] = [('input', 'characters', 'int32', (1, 12)), ('output', 'logits', 'float32', (1, 12, 20))]
+
+    def call(limits: guard.Limits, function: object, path: str, features: np.ndarray, own: str) -> Any:
+      if function is tflite.check:
+        return parity.Answers(np.zeros((len(features), 12, 20)), ends, {'float32': 7}), f'of {own}'
+      self.assertIs(function, timing.measure)
+      if 'dynamic_range' in path:
+        raise guard.Failed('crashed with SIGSEGV')
+      return timing.Cost(12.5, 20.0, 200, 3_000_000)
+
+    variants = {name: registry.VARIANTS[name] for name in ('float32', 'dynamic_range')}
+    with mock.patch.object(guard, 'Call', _Made), mock.patch.object(guard, 'call', call):
+      record = self._export(variants)
+    self.assertEqual(record['failed'], {'dynamic_range': 'its calls could not be timed: crashed with SIGSEGV'})
+    self.assertEqual(
+      [name for name in os.listdir(self._staging) if '.tflite' in name], ['next_character.float32.tflite']
+    )
+    (figures,) = run_directory.read_parity(self._staging)['variants'].values()
+    self.assertEqual(figures['latency_us'], {'median': 12.5, 'p95': 20.0, 'calls': 200})
+    self.assertEqual(figures['peak_memory_mb'], 3.0)
+    card = pathlib.Path(self._staging, 'MODEL_CARD.md').read_text()
+    self.assertIn('| `next_character.float32.tflite` | one example a call | 12.5 µs | 20.0 µs | 3.00 MB |', card)
+
   def test_a_message_names_the_run_directory_that_was_given(self) -> None:
     with (
       mock.patch.object(guard, 'Call', _Broken),
@@ -168,30 +196,13 @@ class ExporterTest(absltest.TestCase):
       self._export(limits=guard.Limits(seconds=0.2))
 
 
-class _Conversion(guard.Call):
-  """One without a process."""
-
-  def __init__(self, content: bytes | forms.Unsuitable | guard.Failed = b'a file') -> None:
-    self._content = content
-
-  def result(self) -> bytes | forms.Unsuitable:
-    if isinstance(self._content, guard.Failed):
-      raise self._content
-    return self._content
-
-
-class _Learning(dynamic_range.DynamicRange):
-  name = 'learning'
-  calibration = 'public'
-
-
 class StartTest(absltest.TestCase):
   def test_conversions_start_a_few_at_a_time(self) -> None:
     started: list[str] = []
 
     def start(own: str) -> guard.Call:
       started.append(own)
-      return _Conversion()
+      return _OnlyKeras(_LIMITS, len)
 
     variants = dict.fromkeys('abcde', registry.VARIANTS['float32'])
     with mock.patch.object(exporter, '_AT_ONCE', 2):
@@ -199,99 +210,6 @@ class StartTest(absltest.TestCase):
       seen = [(own, len(started)) for own, _, _ in conversions]
     self.assertEqual(seen, [('a', 2), ('b', 3), ('c', 4), ('d', 5), ('e', 5)])
     self.assertEqual(started, list('abcde'))
-
-
-class CheckTest(parameterized.TestCase):
-  """Of files that are made up, without TensorFlow."""
-
-  def _accept(
-    self, end: parity.End, quantized: Mapping[str, quantization.Quantization] | None = None
-  ) -> tuple[dict[str, Any], dict[str, str], list[str]]:
-    """Returns what is accepted, what failed, and the files, if a second variant has that input or output."""
-    logits, labels = np.zeros((1, *fakes.CHARACTERS.label.shape, 20)), np.zeros((1, 12), int)
-    ends: list[parity.End] = [('input', 'characters', 'int32', (1, 12)), ('output', 'logits', 'float32', (1, 12, 20))]
-    others = [end if end[0] == each[0] else each for each in ends]
-    variants = {**_FLOAT32, 'mine:OWN': _UnheardOf()}
-
-    def call(limits: guard.Limits, function: object, path: str, features: object, own: str) -> Any:
-      self.assertIs(function, tflite.check)
-      if own == 'float32':
-        return parity.Answers(logits, ends, {'float32': 7}), 'of float32'
-      return parity.Answers(logits, others, {'float32': 7}, quantized or {}), f'of {own}'
-
-    staging = self.create_tempdir().full_path
-    check = exporter._Check(
-      'mine', fakes.CHARACTERS, parity.Examples(labels, labels), parity.Reference(logits, 7, 1), staging, _LIMITS
-    )
-    with mock.patch.object(guard, 'call', call):
-      accepted, failed = check.accept_all([(own, variant, _Conversion()) for own, variant in variants.items()])
-    self.assertEqual(check.signatures, {'whole': ends})
-    self.assertEqual(accepted['float32']['summary'], 'of float32')
-    self.assertEqual(accepted['float32']['compressed_bytes'], len(zlib.compress(b'a file', 9)))
-    return accepted, failed, os.listdir(staging)
-
-  def test_files_of_one_signature(self) -> None:
-    accepted, failed, written = self._accept(('input', 'characters', 'int32', (1, 12)))
-    self.assertEqual((list(accepted), failed), (['float32', 'unheard_of'], {}))
-    self.assertNotIn('quantized', accepted['unheard_of'])
-    self.assertLen(written, 2)
-
-  @parameterized.parameters(False, True)
-  def test_a_model_without_a_form(self, is_default: bool) -> None:
-    """Nobody asked for a variant of the default; one that somebody asked for fails with the reason."""
-    labels = np.zeros((1, 12), int)
-    logits = np.zeros((1, *fakes.CHARACTERS.label.shape, 20))
-    check = exporter._Check(
-      'mine',
-      fakes.CHARACTERS,
-      parity.Examples(labels, labels),
-      parity.Reference(logits, 7, 1),
-      self.create_tempdir().full_path,
-      _LIMITS,
-      is_default,
-    )
-    names = ('step', 'step_dynamic_range')
-    accepted, failed = check.accept_all(
-      [(name, registry.VARIANTS[name], _Conversion(forms.Unsuitable('no steps'))) for name in names]
-    )
-    reason = 'not made: it has the graph of step, which failed'
-    self.assertEqual((accepted, failed), ({}, {} if is_default else {'step': 'no steps', 'step_dynamic_range': reason}))
-
-  def test_a_file_of_integers_that_stand_for_numbers(self) -> None:
-    end = ('output', 'logits', 'int8', (1, 12, 20))
-    accepted, failed, _ = self._accept(end, {'output': quantization.Quantization('int8', 0.5, 3)})
-    self.assertEqual(failed, {})
-    expected = {'output': {'dtype': 'int8', 'scale': 0.5, 'zero_point': 3}}
-    self.assertEqual(accepted['unheard_of']['quantized'], expected)
-    other = ('output', 'other', 'int8', (1, 12, 20))
-    _, failed, _ = self._accept(other, {'output': quantization.Quantization('int8', 0.5, 3)})
-    self.assertIn('found other of int8', failed['unheard_of'])
-
-  def test_knows_which_of_those_that_learn_refused_the_model(self) -> None:
-    labels = np.zeros((1, 12), int)
-    reference = parity.Reference(np.zeros((1, 12, 20)), 7, 1)
-    staging = self.create_tempdir().full_path
-    check = exporter._Check('mine', fakes.CHARACTERS, parity.Examples(labels, labels), reference, staging, _LIMITS)
-    conversions = [('float16', registry.VARIANTS['float16']), ('learning', _Learning())]
-    _, failed = check.accept_all(
-      [(own, each, _Conversion(guard.Refused('Expected no GRU'))) for own, each in conversions]
-    )
-    self.assertEqual(failed, {'float16': 'Expected no GRU', 'learning': 'Expected no GRU'})
-    self.assertEqual(check.refused, ['learning'])
-
-  @parameterized.parameters(
-    (
-      ('input', 'characters', 'int8', (1, 12)),
-      'input of float32, characters of int32 .1, 12., found characters of int8',
-    ),
-    (('input', 'other', 'int32', (1, 12)), r'input of float32, .*, found other of int32 \[1, 12\]: convert the model'),
-    (('input', 'characters', 'int32', (1, 6)), r'input of float32, .*, found characters of int32 \[1, 6\]'),
-    (('output', 'other', 'float32', (1, 12, 20)), 'output of float32, logits of float32 .*, found other of float32'),
-  )
-  def test_a_file_of_another_signature_fails_alone(self, end: parity.End, message: str) -> None:
-    accepted, failed, written = self._accept(end)
-    self.assertEqual((list(accepted), written), (['float32'], ['mine.float32.tflite']))
-    self.assertRegex(failed['unheard_of'], f'^Expected the {message}')
 
 
 if __name__ == '__main__':

@@ -33,6 +33,8 @@ _VARIANT = {
   'argmax_agreement': 1.0,
   'max_logit_difference': 1.9e-6,
   'accuracy': 0.3815,
+  'latency_us': {'median': 1_265.25, 'p95': 2_000.0, 'calls': 200},
+  'peak_memory_mb': 8.9,
 }
 _PARITY = {
   'variants': {'float32': _VARIANT},
@@ -135,10 +137,15 @@ class ModelCardTest(absltest.TestCase):
     sentence = 'The input of `next_character.float32.tflite` is int8: an integer stands for (integer - -128) * 0.5.'
     self.assertIn(f'\n\n{sentence}\n\n', card)
 
+  def test_time_and_memory(self) -> None:
+    card = _render()
+    self.assertIn('| `next_character.float32.tflite` | one example a call | 1,265.2 µs | 2,000.0 µs | 8.90 MB |', card)
+    self.assertIn('they rank files, and are not those of a phone.', card)
+
   def test_the_accuracy_stands_beside_what_it_is_compared_with(self) -> None:
     card = _render()
     self.assertIn(r"Always answering '\<end\>' is right 16.3% of the time, a bigram 27.6%. Coverage: the m", card)
-    self.assertIn('19.1% of all answers are right.\n\n## Input', card)
+    self.assertIn('19.1% of all answers are right.\n\n## Time', card)
     self.assertNotIn('does not beat', card)
     self.assertIn('The model does not beat the baseline (bigram): 20.0% ', _render(run={**_RUN, 'accuracy': 0.2}))
 

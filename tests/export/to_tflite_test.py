@@ -115,9 +115,10 @@ class ToTfliteTest(parameterized.TestCase):
     for text in (output, card, page, parity['variants']['dynamic_range']['summary']):
       self.assertRegex(text, r'all [\d,]+ stored values \(weights and constants\) are float32, as in float32')
       self.assertNotRegex(text, '8-bit (weights|integers)')
-    report = pathlib.Path(self._exported_run, 'operator/report.html').read_text()
     for variant in parity['variants'].values():
-      self.assertIn(variant['path'], report)
+      self.assertIn(variant['path'], page)
+      median, p95, memory = *(variant['latency_us'][key] for key in ('median', 'p95')), variant['peak_memory_mb']
+      self.assertRegex(output, rf'{variant["path"]} +{median:,.1f} us +{p95:,.1f} us +{memory:.2f} MB')
     # Of one graph, the same answers.
     for one, other in (('float32', 'step'), ('dynamic_range', 'step_dynamic_range')):
       for figure in ('argmax_agreement', 'accuracy', 'positions'):

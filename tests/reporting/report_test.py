@@ -192,6 +192,11 @@ class ReportTest(parameterized.TestCase):
     for figure in ('293 kB', '84 kB', '100.00 %', '99.12 %', '1.9e-06', '0.31', '38.09 %', '1,953 examples'):
       self.assertIn(figure, text)
     self.assertIn('int8 could not be made: took longer than its <limit> of 3 s', text)
+    self.assertNotIn('time of a call', text)
+    timed = {'path': 'mine', 'latency_us': {'median': 1_265.25, 'p95': 2e3, 'calls': 200}, 'peak_memory_mb': 8.9}
+    fakes.write_parity(self._model_dir, {**_PARITY, 'variants': {'float32': timed}})
+    text = _Page(pathlib.Path(report.write_report(self._run_dir, self._model_dir)).read_text()).text
+    self.assertIn(' 1,265.2 µs 2,000.0 µs 8.90 MB ', text)
 
   def test_no_line_ends_within_a_file_name_or_a_flag(self) -> None:
     self._write(exported=True)

@@ -1,8 +1,10 @@
 """Tests which files are step files, and that the runtime is driven over whole sequences with the state carried on."""
 
 from collections.abc import Mapping, Sequence
+import itertools
 import tempfile
 from typing import Any
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -87,11 +89,20 @@ _OF_SUM: Sequence[parity.End] = [
 ]
 
 
+def _drive(interpreter: Any) -> tuple[step.Ends, step._Fast]:
+  ends = step.find_ends(_OF_SUM)
+  given, returned = {'characters': {'index': 3}, 'state_0': {'index': 5}}, {'logits': {'index': 7}}
+  return ends, step._Fast(interpreter, ends, given, {**returned, 'next_state_0': {'index': 8}})
+
+
 class DriverTest(absltest.TestCase):
+  def test_a_call_is_a_step(self) -> None:
+    with mock.patch.object(step, '_drive', _drive):
+      answers = itertools.islice(step.Step().calls(_Sum(), np.array([[1, 2], [4, 8]])), 6)
+      self.assertEqual([each.item() for each in answers], [1, 3, 4, 12, 1, 3])
+
   def test_each_example_begins_with_zeros(self) -> None:
-    ends = step.find_ends(_OF_SUM)
-    given, returned = {'characters': {'index': 3}, 'state_0': {'index': 5}}, {'logits': {'index': 7}}
-    fast = step._Fast(_Sum(), ends, given, {**returned, 'next_state_0': {'index': 8}})
+    _, fast = _drive(_Sum())
     for _ in range(2):
       logits = fast.run(np.array([1, 2, 4], np.float32))
       np.testing.assert_array_equal(logits, [[1], [3], [7]])
