@@ -2,12 +2,14 @@
 
 from absl.testing import absltest
 import numpy as np
+import pytest
 
 from tests.export import converted
 from tests.export import fakes
 
 
 class Int8InOutTest(absltest.TestCase):
+  @pytest.mark.slow
   def test_an_image_is_its_bytes(self) -> None:
     features = fakes.make_examples(fakes.HANDWRITING, 5).features
     answers = converted.answer('int8_io', *converted.LARGE, features)
@@ -22,6 +24,7 @@ class Int8InOutTest(absltest.TestCase):
     step = answers.quantized['output'].scale
     self.assertLessEqual(np.abs(answers.logits - expected.logits).max(), 1.001 * step)
 
+  @pytest.mark.slow
   def test_codes_stay_codes(self) -> None:
     answers = converted.answer('int8_io', *converted.SMALL, fakes.make_examples(count=3).features)
     self.assertEqual([row[2] for row in answers.signature], ['int32', 'int8'])
