@@ -128,21 +128,37 @@ def load_with_ledger(run_dir: str) -> tuple[ReleasedModel, dict[str, Any]]:
   """
   run_directory.check_version(run_dir)
   model, checksum = _load_model(os.path.join(run_dir, run_directory.MODEL))
-  path = os.path.join(run_dir, run_directory.LEDGER)
-  try:
-    with open(path, 'rb') as file:
-      ledger = sealed_json.loads(text := file.read(), {})
-      formats.check(ledger, formats.LEDGER)
-  except FileNotFoundError as error:
-    raise ValueError(f'Expected the privacy ledger of a model at {path}, found none: {_REMEDY}.') from error
-  except (OSError, ValueError) as error:
-    raise ValueError(f'Expected a privacy ledger at {path}, found a damaged file ({error}): {_REMEDY}.') from error
-  if (hashlib.sha256(text).hexdigest(), ledger.get('model')) != (checksum, model.digest):
+  ledger, hash_of_ledger = load_ledger(os.path.join(run_dir, run_directory.LEDGER))
+  if (hash_of_ledger, ledger.get('model')) != (checksum, model.digest):
     raise ValueError(
       f'Expected the model and the privacy ledger in {run_dir} to be released together, found the model of round '
       f'{model.round_number} and a ledger of round {ledger.get("round")}: {_REMEDY}.'
     )
   return model, ledger
+
+
+def load_ledger(path: str, remedy: str = _REMEDY) -> tuple[dict[str, Any], str]:
+  """Reads a ledger that `save` wrote, or a copy of it.
+
+  Args:
+    path: The file.
+    remedy: What to do if it is missing or damaged.
+
+  Returns:
+    The ledger, and the hash of the file.
+
+  Raises:
+    ValueError: If it is missing or damaged.
+  """
+  try:
+    with open(path, 'rb') as file:
+      ledger = sealed_json.loads(text := file.read(), {})
+      formats.check(ledger, formats.LEDGER)
+  except FileNotFoundError as error:
+    raise ValueError(f'Expected the privacy ledger of a model at {path}, found none: {remedy}.') from error
+  except (OSError, ValueError) as error:
+    raise ValueError(f'Expected a privacy ledger at {path}, found a damaged file ({error}): {remedy}.') from error
+  return ledger, hashlib.sha256(text).hexdigest()
 
 
 def check_task(model: ReleasedModel, given: str | None, run_dir: str) -> str:

@@ -70,6 +70,7 @@ _VARIANT = {
 _PARITY = {
   f'{formats.KEY}?': int,
   'source': str,
+  'model?': str,
   'task': str,
   'variants': {str: _VARIANT},
   'failed': {str: str},

@@ -32,7 +32,9 @@ from export.variants import base
 from export.variants import registry
 
 _CARD = 'MODEL_CARD.md'
-_CONTENTS = (preprocessing.CLASSES, preprocessing.FILE_NAME, _CARD, model_folder.PARITY)
+# A copy of the run's: what it promises belongs to the files.
+LEDGER = os.path.basename(run_directory.LEDGER)
+_CONTENTS = (preprocessing.CLASSES, preprocessing.FILE_NAME, _CARD, LEDGER, model_folder.PARITY)
 # Conversions that run at a time: each takes the memory of TensorFlow.
 _AT_ONCE = max(2, min(4, len(os.sched_getaffinity(0))))
 
@@ -107,6 +109,7 @@ def _export(
   record: dict[str, Any] = {
     formats.KEY: formats.PARITY,
     'source': wanted.hash(snapshot, shards),
+    'model': run_directory.read_json(snapshot, run_directory.LEDGER)['model'],
     'task': task_name,
     'variants': written,
     'failed': {**failed, **untimed},
@@ -172,10 +175,13 @@ def _describe(
     run_directory.read_flags(snapshot),
     {'Python': platform.python_version(), **{name: metadata.version(name) for name in source.PACKAGES}},
   )
+  with open(os.path.join(snapshot, run_directory.LEDGER), encoding='utf-8', newline='') as file:
+    ledger = file.read()
   contents = {
     preprocessing.CLASSES: json.dumps(shards.schema.classes, ensure_ascii=False, indent=1) + '\n',
     preprocessing.FILE_NAME: json.dumps(steps, ensure_ascii=False, indent=1, allow_nan=False) + '\n',
     _CARD: card,
+    LEDGER: ledger,
     model_folder.PARITY: sealed_json.dumps(record),
   }
   for name, content in contents.items():

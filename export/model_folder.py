@@ -2,10 +2,11 @@
 
 All files are made in a staging folder inside it and moved into place at the end. `SHA256SUMS` is the sign of a complete
 export: it is removed first when an export is replaced, and written last. A file that is not listed in it, or that
-differs from its checksum, was not written by an export and is never replaced.
+differs from its checksum, was not written by an export and is never replaced. `SHA256SUMS.sig`, the signature of
+`SHA256SUMS`, is removed right after it and written right before it: no other signature is ever beside it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 import contextlib
 import errno
 import fcntl
@@ -16,11 +17,16 @@ from common import files
 from contracts import run_directory
 
 PARITY = run_directory.PARITY
-_MODEL = '.tflite'
-_CHECKSUMS = 'SHA256SUMS'
-_STAGING = '.staging'
+MODEL = '.tflite'
+CHECKSUMS = 'SHA256SUMS'
+SIGNATURE = f'{CHECKSUMS}.sig'
+STAGING = '.staging'
 # While files are replaced: the checksums of the old and of the new files.
 _JOURNAL = '.publishing'
+_SIGNATURE_BYTES = 64
+
+# Returns the signature of some bytes, always the same.
+Sign = Callable[[bytes], bytes]
 
 
 @contextlib.contextmanager
@@ -30,7 +36,7 @@ def stage(output_dir: str) -> Iterator[str]:
   Raises:
     ValueError: If the folder cannot be made or written, the disk is full, or another export is running.
   """
-  staging = os.path.join(output_dir, _STAGING)
+  staging = os.path.join(output_dir, STAGING)
   with contextlib.ExitStack() as stack:
     try:
       os.makedirs(output_dir, exist_ok=True)
@@ -56,8 +62,13 @@ def stage(output_dir: str) -> Iterator[str]:
       ) from error
 
 
-def publish(staging: str, output_dir: str) -> None:
+def publish(staging: str, output_dir: str, sign: Sign | None = None) -> None:
   """Moves the staged files into place, `SHA256SUMS` last, and removes the model files of the earlier export.
+
+  Args:
+    staging: Where the files are.
+    output_dir: The model folder.
+    sign: Signs `SHA256SUMS`; None: there is no signature, and that of the earlier export is removed.
 
   Raises:
     ValueError: If one of them would replace a file that no export wrote.
@@ -65,14 +76,16 @@ def publish(staging: str, output_dir: str) -> None:
   names = os.listdir(staging)
   refuse_foreign(output_dir, names)
   before = _checksums(output_dir)
-  stale = [name for _, name in before if name.endswith(_MODEL) and name not in names and _is_ours(output_dir, name)]
+  stale = [name for _, name in before if name.endswith(MODEL) and name not in names and _is_ours(output_dir, name)]
   sums = {(files.describe(os.path.join(staging, name))['sha256'], name) for name in names}
   files.write_atomically(os.path.join(output_dir, _JOURNAL), _to_text(before | sums))
-  files.write_atomically(os.path.join(staging, _CHECKSUMS), _to_text(sums))
-  for name in [_CHECKSUMS, PARITY, *sorted(stale)]:
+  files.write_atomically(os.path.join(staging, CHECKSUMS), _to_text(sums))
+  if sign:
+    files.write_atomically(os.path.join(staging, SIGNATURE), sign(_to_text(sums).encode()))
+  for name in [CHECKSUMS, SIGNATURE, PARITY, *sorted(stale)]:
     with contextlib.suppress(FileNotFoundError):
       os.remove(os.path.join(output_dir, name))
-  last = [PARITY, _CHECKSUMS]
+  last = [PARITY, *([SIGNATURE] if sign else []), CHECKSUMS]
   for name in [*sorted(set(names) - {*last}), *last]:
     os.replace(os.path.join(staging, name), os.path.join(output_dir, name))
   os.remove(os.path.join(output_dir, _JOURNAL))
@@ -88,10 +101,10 @@ def refuse_foreign(output_dir: str, names: Iterable[str]) -> None:
   Raises:
     ValueError: If there is such a file.
   """
-  foreign = sorted(name for name in names if not _is_ours(output_dir, name))
-  if not foreign and os.path.exists(os.path.join(output_dir, _CHECKSUMS)):
+  foreign = sorted(name for name in {*names, SIGNATURE} if not _is_ours(output_dir, name))
+  if not foreign and os.path.exists(os.path.join(output_dir, CHECKSUMS)):
     listed = {name for _, name in _checksums(output_dir)}
-    foreign = [] if PARITY in listed else [_CHECKSUMS]
+    foreign = [] if PARITY in listed else [CHECKSUMS]
   if foreign:
     raise ValueError(
       f'Expected only files of an export in {output_dir}, found a {foreign[0]} that no export wrote or that was '
@@ -99,15 +112,19 @@ def refuse_foreign(output_dir: str, names: Iterable[str]) -> None:
     )
 
 
-def is_current(output_dir: str, source: str) -> bool:
+def is_current(output_dir: str, source: str, sign: Sign | None = None) -> bool:
   """Returns whether the folder has the complete and unchanged export of a source.
 
   Args:
     output_dir: The model folder, which may be missing.
     source: The hash from `source.hash_of`.
+    sign: What would sign it. Then it is current only with that signature: whoever can write into the folder could have
+      made checksums that fit other files.
   """
   sums = _checksums(output_dir)
   if not sums or os.path.exists(os.path.join(output_dir, _JOURNAL)):
+    return False
+  if sign and _read(output_dir, SIGNATURE) != sign(_read(output_dir, CHECKSUMS)):
     return False
   record = run_directory.read_parity(output_dir)
   is_whole = record.get('source') == source and not record['failed']
@@ -119,6 +136,8 @@ def is_current(output_dir: str, source: str) -> bool:
 def _is_ours(output_dir: str, name: str) -> bool:
   """Returns whether a file is as an export wrote it, or does not exist."""
   path = os.path.join(output_dir, name)
+  if name == SIGNATURE and os.path.isfile(path):  # No checksum of it can be in what it signs.
+    return os.path.getsize(path) == _SIGNATURE_BYTES and bool(_checksums(output_dir))
   return not os.path.lexists(path) or (
     os.path.isfile(path) and (files.describe(path)['sha256'], name) in _checksums(output_dir)
   )
@@ -127,11 +146,19 @@ def _is_ours(output_dir: str, name: str) -> bool:
 def _checksums(output_dir: str) -> set[tuple[str, str]]:
   """Returns the checksum and the name of each file that an export wrote; nothing if there was no export."""
   found = set()
-  for name in (_CHECKSUMS, _JOURNAL):
-    with contextlib.suppress(FileNotFoundError), open(os.path.join(output_dir, name), 'rb') as file:
-      lines = file.read().decode(errors='replace').splitlines()
-      found |= {(digest, name) for digest, _, name in (line.partition('  ') for line in lines) if '/' not in name}
+  for listing in (CHECKSUMS, _JOURNAL):
+    lines = _read(output_dir, listing).decode(errors='replace').splitlines()
+    found |= {(digest, name) for digest, _, name in (line.partition('  ') for line in lines) if '/' not in name}
   return found
+
+
+def _read(output_dir: str, name: str) -> bytes:
+  """Returns what is in a file, nothing if there is none."""
+  try:
+    with open(os.path.join(output_dir, name), 'rb') as file:
+      return file.read()
+  except FileNotFoundError:
+    return b''
 
 
 def _to_text(sums: Iterable[tuple[str, str]]) -> str:

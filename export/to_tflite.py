@@ -23,6 +23,7 @@ from export import exporter
 from export import guard
 from export import model_folder
 from export import request
+from export import signing
 from export import timing
 from export.variants import registry
 from reporting import report
@@ -78,6 +79,11 @@ _ALLOW_FLEX = flags.DEFINE_bool(
 _TASK = flags.DEFINE_string(
   'task', None, 'Task of your own as package.module:attribute, if the run was trained with one: its code is run.'
 )
+_SIGNING_KEY = flags.DEFINE_string(
+  'signing_key',
+  None,
+  f'Ed25519 private key (PEM, not encrypted) to sign {model_folder.CHECKSUMS} with; writes {model_folder.SIGNATURE}.',
+)
 _MEMORY_MB = flags.DEFINE_integer(
   'conversion_memory_mb', 4096, 'Memory limit of the conversion of one file, in MB.', lower_bound=1024
 )
@@ -89,6 +95,7 @@ _SECONDS = flags.DEFINE_float(
 def main() -> None:
   """Exports, prints the figures, and ends with exit code 1 if a variant failed or none is good enough."""
   choice = _read_choice()
+  sign = signing.read_private_key(_SIGNING_KEY.value).sign if _SIGNING_KEY.value is not None else None
   shards = _open_shards()
   data = calibration.open_data(_PUBLIC_DATA.value, _CALIBRATION_SHARDS.value, _ACCEPT.value, shards)
   wanted = request.make(_VARIANTS.value, _TASK.value, shards.schema, data, choice, _ALLOW_FLEX.value)
@@ -96,7 +103,7 @@ def main() -> None:
   with model_folder.stage(_OUTPUT_DIR.value) as staging:
     model = released_model.load(_RUN_DIR.value)
     released_model.check_task(model, _TASK.value, _RUN_DIR.value)
-    if model_folder.is_current(_OUTPUT_DIR.value, wanted.hash(_RUN_DIR.value, shards)):
+    if model_folder.is_current(_OUTPUT_DIR.value, wanted.hash(_RUN_DIR.value, shards), sign):
       print(f'Nothing to do: {_OUTPUT_DIR.value} has the export of this run.')
       _update_report()
       return
@@ -108,7 +115,7 @@ def main() -> None:
     except guard.Failed as error:
       sys.exit(f'error: the Keras model could not be run: {error}')
     if record['variants']:
-      model_folder.publish(staging, _OUTPUT_DIR.value)
+      model_folder.publish(staging, _OUTPUT_DIR.value, sign)
   if record['variants']:
     _update_report()
     local_layers = run_directory.read_json(_RUN_DIR.value, run_directory.LEDGER).get('local_layers', '')
