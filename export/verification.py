@@ -17,6 +17,7 @@ from export import tflite
 
 _LINE = re.compile('([0-9a-f]{64})  ([^/]+)')
 _REMEDY = 'export again'
+_NO_MODEL = f'{model_folder.PARITY} names no model'
 # A released model and its ledger.
 Released = tuple[released_model.ReleasedModel, Mapping[str, Any]]
 
@@ -139,14 +140,16 @@ def _read_ledger(model_dir: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def _check_model(record: Mapping[str, Any], ledger: Mapping[str, Any]) -> list[str]:
-  if record.get('model') and record['model'] == ledger.get('model'):
-    return []
-  return [f'it is of another model than {model_folder.PARITY}']
+  if 'model' not in record:
+    return [_NO_MODEL]
+  return [] if record['model'] == ledger.get('model') else [f'it is of another model than {model_folder.PARITY}']
 
 
 def _check_released(record: Mapping[str, Any], ledger: Mapping[str, Any], released: Released) -> list[str]:
   model, of_run = released
-  if record.get('model') != model.digest:
+  if 'model' not in record:
+    return [_NO_MODEL]
+  if record['model'] != model.digest:
     return [
       f'the folder has the model of round {ledger.get("round")} of some run, and this run has released another one, of '
       f'round {model.round_number}'

@@ -44,16 +44,22 @@ def _kill_after(steps: int) -> Iterator[None]:
     yield
 
 
+def _sign(content: bytes) -> bytes:
+  return hashlib.sha512(content).digest()
+
+
 class ModelFolderTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
     self._folder = self.enterContext(tempfile.TemporaryDirectory())
     self._output = os.path.join(self._folder, 'some', 'model')
 
-  def _publish(self, variants: tuple[str, ...] = ('a', 'z'), content: str = 'first') -> None:
+  def _publish(
+    self, variants: tuple[str, ...] = ('a', 'z'), content: str = 'first', sign: model_folder.Sign | None = None
+  ) -> None:
     with model_folder.stage(self._output) as staging:
       _fill(staging, variants, content)
-      model_folder.publish(staging, self._output)
+      model_folder.publish(staging, self._output, sign)
 
   def test_publishes_with_checksums_and_nothing_else(self) -> None:
     self._publish()
@@ -97,8 +103,31 @@ class ModelFolderTest(parameterized.TestCase):
         self.assertEqual(self._list_checksums(), {'c.tflite', 'z.tflite', 'parity.json'})
         self.assertCountEqual(os.listdir(self._output), ['c.tflite', 'z.tflite', 'parity.json', 'SHA256SUMS'])
         self.assertTrue(model_folder.is_current(self._output, 'the third run'))
-    # Two lists of checksums are written, three old files are removed, four files are moved, one list is removed.
-    self.assertEqual(steps, 10)
+    # Two lists of checksums are written, three old files and no signature are removed, four files are moved, one list
+    # is removed.
+    self.assertEqual(steps, 11)
+
+  def test_killed_at_any_step_it_never_has_the_signature_of_other_checksums(self) -> None:
+    for is_signed_again in (True, False):
+      for steps in itertools.count():
+        self._output = os.path.join(self._folder, f'model-{steps}-{is_signed_again}')
+        self._publish(sign=_sign)
+        try:
+          with _kill_after(steps):
+            self._publish(('b', 'z'), 'second', _sign if is_signed_again else None)
+        except _Killed:
+          pass
+        else:
+          break
+        sums, signature = (pathlib.Path(self._output, name) for name in ('SHA256SUMS', 'SHA256SUMS.sig'))
+        with self.subTest(steps=steps, is_signed_again=is_signed_again):
+          if sums.exists() and signature.exists():
+            self.assertEqual(signature.read_bytes(), _sign(sums.read_bytes()))
+          if sums.exists() and 'b.tflite' in sums.read_text():
+            self.assertEqual(signature.exists(), is_signed_again)
+          self._publish(('c', 'z'), 'third')
+          self.assertCountEqual(os.listdir(self._output), ['c.tflite', 'z.tflite', 'parity.json', 'SHA256SUMS'])
+      self.assertEqual(steps, 13 if is_signed_again else 11)
 
   def _list_checksums(self) -> set[str]:
     """Returns the names in SHA256SUMS after checking each file as `sha256sum -c` does; nothing if there is none."""
@@ -109,7 +138,7 @@ class ModelFolderTest(parameterized.TestCase):
       names.add(name)
     return names
 
-  @parameterized.parameters('a.tflite', 'parity.json', 'SHA256SUMS')
+  @parameterized.parameters('a.tflite', 'parity.json', 'SHA256SUMS', 'SHA256SUMS.sig')
   def test_never_replaces_what_no_export_wrote(self, name: str) -> None:
     os.makedirs(self._output)
     pathlib.Path(self._output, name).write_text('mine')
@@ -118,6 +147,21 @@ class ModelFolderTest(parameterized.TestCase):
     self.assertEqual(os.listdir(self._output), [name])
     os.rename(os.path.join(self._output, name), os.path.join(self._folder, name))
     self._publish()
+
+  def test_is_current_only_with_the_signature_of_the_key(self) -> None:
+    self._publish(sign=_sign)
+    signature = pathlib.Path(self._output, 'SHA256SUMS.sig')
+    self.assertEqual(signature.read_bytes(), _sign(pathlib.Path(self._output, 'SHA256SUMS').read_bytes()))
+    for sign, expected in ((None, True), (_sign, True), (lambda content: _sign(content)[::-1], False)):
+      self.assertEqual(model_folder.is_current(self._output, 'the first run', sign), expected)
+    os.remove(signature)
+    self.assertFalse(model_folder.is_current(self._output, 'the first run', _sign))
+
+  def test_never_replaces_a_signature_that_is_none(self) -> None:
+    self._publish()
+    pathlib.Path(self._output, 'SHA256SUMS.sig').write_text('mine')
+    with self.assertRaisesRegex(ValueError, 'found a SHA256SUMS.sig that no export wrote'):
+      self._publish()
 
   def test_never_replaces_what_somebody_changed(self) -> None:
     self._publish()

@@ -1,0 +1,55 @@
+"""Model folders as an export leaves them, of a run that released a model, all made up; and keys."""
+
+import json
+import os
+import pathlib
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+import numpy as np
+
+from common import files
+from contracts import released_model
+from export import model_folder
+from tests.export import fakes
+
+CONTENTS = ('MODEL_CARD.md', 'classes.json', 'parity.json', 'preprocessing.json', 'privacy.json')
+MODELS = ('next_character.dynamic_range.tflite', 'next_character.float32.tflite')
+
+
+def write_keys(folder: str, name: str = 'key') -> tuple[str, str]:
+  """Writes a pair of keys; returns the path of the private and that of the public key."""
+  key = ed25519.Ed25519PrivateKey.generate()
+  pem = serialization.Encoding.PEM
+  private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+  public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+  paths = (os.path.join(folder, f'{name}.pem'), os.path.join(folder, f'{name}.pub.pem'))
+  for path, content in zip(paths, (private, public), strict=True):
+    pathlib.Path(path).write_bytes(content)
+  return paths
+
+
+def release(run_dir: str, round_number: int = 140) -> released_model.ReleasedModel:
+  """Releases a model of one tensor, another one in each round."""
+  model = released_model.ReleasedModel(fakes.CHARACTERS, 8, round_number, [np.full(3, round_number, np.float32)])
+  released_model.save(model, fakes.privacy(), run_dir)
+  return model
+
+
+def write(run_dir: str, model_dir: str, sign: model_folder.Sign | None = None) -> None:
+  """Releases a model and writes the folder of its export, whose model files hold a few letters."""
+  model = release(run_dir)
+  with model_folder.stage(model_dir) as staging:
+    for name in ('MODEL_CARD.md', 'classes.json', 'preprocessing.json', *MODELS):
+      pathlib.Path(staging, name).write_text(json.dumps(name))
+    pathlib.Path(staging, 'privacy.json').write_bytes(pathlib.Path(run_dir, 'public', 'privacy.json').read_bytes())
+    listed = {name.split('.')[1]: {'path': name, **files.describe(os.path.join(staging, name))} for name in MODELS}
+    fakes.write_parity(staging, {'model': model.digest, 'variants': listed})
+    model_folder.publish(staging, model_dir, sign)
+
+
+def write_sums(model_dir: str) -> None:
+  """Makes SHA256SUMS anew, as anybody can who changed files."""
+  names = sorted(name for name in os.listdir(model_dir) if not name.startswith('SHA256SUMS'))
+  lines = [f'{files.describe(os.path.join(model_dir, name))["sha256"]}  {name}\n' for name in names]
+  pathlib.Path(model_dir, 'SHA256SUMS').write_text(''.join(lines))
