@@ -175,13 +175,11 @@ def _describe(
     run_directory.read_flags(snapshot),
     {'Python': platform.python_version(), **{name: metadata.version(name) for name in source.PACKAGES}},
   )
-  with open(os.path.join(snapshot, run_directory.LEDGER), encoding='utf-8', newline='') as file:
-    ledger = file.read()
   contents = {
     preprocessing.CLASSES: json.dumps(shards.schema.classes, ensure_ascii=False, indent=1) + '\n',
     preprocessing.FILE_NAME: json.dumps(steps, ensure_ascii=False, indent=1, allow_nan=False) + '\n',
     _CARD: card,
-    LEDGER: ledger,
+    LEDGER: sealed_json.dumps(run_directory.read_json(snapshot, run_directory.LEDGER)),
     model_folder.PARITY: sealed_json.dumps(record),
   }
   for name, content in contents.items():

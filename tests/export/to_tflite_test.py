@@ -14,7 +14,11 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from common import sealed_json
+from contracts import released_model
+from export import signing
+from export import verification
 from tests import layout
+from tests.export import exported
 from tests.export import fakes
 
 _FILES = (
@@ -27,6 +31,7 @@ _FILES = (
   'next_character.step_dynamic_range.tflite',
   'parity.json',
   'preprocessing.json',
+  'privacy.json',
 )
 # In a process of its own: it defines flags that other programs define too.
 _SUMMARIZE = """
@@ -208,8 +213,29 @@ class ToTfliteTest(parameterized.TestCase):
     refused = self._refused(f'--output_dir={self._output}')
     self.assertIn('found another content than its checksum says: delete it and export again', refused)
     path.unlink()
-    flags = (f'--run_dir={self._run_dir}', f'--output_dir={self._output}')
-    self.assertEqual(_run(*flags, '--variants=float32')[0], 0)
+    private, public = exported.write_keys(self._folder)
+    flags = (f'--run_dir={self._run_dir}', f'--output_dir={self._output}', f'--signing_key={private}')
+    self.assertEqual(_run(*flags)[0], 0)
+    self._check_same_bytes(self._output)
+    key = signing.read_public_key(public)
+    for claim, reasons in verification.verify(self._output, key, released_model.load_with_ledger(self._run_dir)):
+      self.assertEmpty(reasons, claim)
+    self.assertStartsWith(_run(*flags)[1], 'Nothing to do: ')
+
+  def _check_same_bytes(self, folder: str) -> None:
+    """Checks that an export in another process has the same files; only parity.json has the time that it took."""
+    self.assertCountEqual(os.listdir(folder), [*_FILES, 'SHA256SUMS.sig'])
+    for name in {*_FILES} - {'parity.json', 'SHA256SUMS', 'MODEL_CARD.md'}:
+      self.assertEqual(*(pathlib.Path(each, name).read_bytes() for each in (folder, self._model)), name)
+    records = [json.loads(pathlib.Path(each, 'parity.json').read_text()) for each in (folder, self._model)]
+    timed = {'seconds': 0, 'checksum': ''}
+    self.assertEqual(records[0] | timed, records[1] | timed)
+
+  def test_needs_a_key_that_signs_before_anything_is_converted(self) -> None:
+    missing = os.path.join(self._folder, 'missing')
+    refused = self._refused(f'--output_dir={self._output}', f'--signing_key={missing}')
+    self.assertIn(f'Expected an Ed25519 private key in PEM at {missing}, found No such file', refused)
+    self.assertFalse(os.path.exists(self._output))
 
   def test_positions_are_counted_where_an_example_has_several(self) -> None:
     command = [sys.executable, '-c', _SUMMARIZE]
