@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -11,6 +12,8 @@ import numpy as np
 from common import files
 from contracts import released_model
 from export import model_folder
+from export import signing
+from export import verification
 from tests.export import fakes
 
 CONTENTS = ('MODEL_CARD.md', 'classes.json', 'parity.json', 'preprocessing.json', 'privacy.json')
@@ -46,6 +49,22 @@ def write(run_dir: str, model_dir: str, sign: model_folder.Sign | None = None) -
     listed = {name.split('.')[1]: {'path': name, **files.describe(os.path.join(staging, name))} for name in MODELS}
     fakes.write_parity(staging, {'model': model.digest, 'variants': listed})
     model_folder.publish(staging, model_dir, sign)
+
+
+def read(model_dir: str) -> dict[str, Any]:
+  """Returns what each export of a run has, by file: no time of parity.json, no card, which has a path."""
+  names = sorted(
+    name for name in os.listdir(model_dir) if name != 'MODEL_CARD.md' and not name.startswith('SHA256SUMS')
+  )
+  contents: dict[str, Any] = {name: pathlib.Path(model_dir, name).read_bytes() for name in names}
+  record = json.loads(contents['parity.json'])
+  return contents | {'parity.json': record | {'seconds': 0, 'checksum': ''}}
+
+
+def find_faults(model_dir: str, public_key: str, run_dir: str) -> list[tuple[str, list[str]]]:
+  """Returns what verification finds wrong."""
+  released = released_model.load_with_ledger(run_dir)
+  return [found for found in verification.verify(model_dir, signing.read_public_key(public_key), released) if found[1]]
 
 
 def write_sums(model_dir: str) -> None:
