@@ -104,7 +104,14 @@ class ExporterTest(absltest.TestCase):
     self.assertRegex(record['failed']['dynamic_range'], '^Expected the same answer as Keras at 101.0% .* found')
     self.assertCountEqual(
       os.listdir(self._staging),
-      ['next_character.float32.tflite', 'parity.json', 'classes.json', 'preprocessing.json', 'MODEL_CARD.md'],
+      [
+        'next_character.float32.tflite',
+        'parity.json',
+        'classes.json',
+        'preprocessing.json',
+        'MODEL_CARD.md',
+        'privacy.json',
+      ],
     )
     written = run_directory.read_parity(self._staging)
     self.assertIn('checksum', written)
