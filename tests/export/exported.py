@@ -52,13 +52,16 @@ def write(run_dir: str, model_dir: str, sign: model_folder.Sign | None = None) -
 
 
 def read(model_dir: str) -> dict[str, Any]:
-  """Returns what each export of a run has, by file: no time of parity.json, no card, which has a path."""
+  """Returns what each export of a run has, by file: nothing that was measured, and no card, which has that too."""
   names = sorted(
     name for name in os.listdir(model_dir) if name != 'MODEL_CARD.md' and not name.startswith('SHA256SUMS')
   )
   contents: dict[str, Any] = {name: pathlib.Path(model_dir, name).read_bytes() for name in names}
   record = json.loads(contents['parity.json'])
-  return contents | {'parity.json': record | {'seconds': 0, 'checksum': ''}}
+  for measured in (record, *record['variants'].values()):
+    for key in ('seconds', 'checksum', 'latency_us', 'peak_memory_mb'):
+      measured.pop(key, None)
+  return contents | {'parity.json': record}
 
 
 def find_faults(model_dir: str, public_key: str, run_dir: str) -> list[tuple[str, list[str]]]:
