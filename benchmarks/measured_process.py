@@ -28,7 +28,7 @@ _RUNTIME = flags.DEFINE_enum(
 )
 _SHARDS_DIR = flags.DEFINE_string('shards_dir', None, 'Where the clients are.', required=True)
 _CLIENTS = flags.DEFINE_integer('clients', None, "Clients a round; the workload's number if unset.", lower_bound=1)
-_XLA = flags.DEFINE_bool('xla', None, 'Whether XLA compiles our clients; measured if unset.')
+_XLA = flags.DEFINE_bool('xla', None, 'Whether XLA compiles our clients; by their operations if unset.')
 _ALGORITHM = flags.DEFINE_string('algorithm', 'fed_avg', 'As of tff_tasks.train, for our runtimes.')
 _ALGORITHM_OPTIONS = flags.DEFINE_list('algorithm_options', [], 'As of tff_tasks.train.')
 _OPTIMIZER = flags.DEFINE_string('client_optimizer', 'sgd', 'As of tff_tasks.train.')

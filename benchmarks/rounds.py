@@ -45,7 +45,7 @@ _RUNTIME = flags.DEFINE_enum(
 )
 _ALL = flags.DEFINE_bool('all', False, 'Print the table of all workloads, with local, tff_best and tff_tutorial.')
 _TURNS = flags.DEFINE_integer('turns', 5, 'Turns of each side.', lower_bound=1)
-_XLA = flags.DEFINE_bool('xla', None, 'Whether XLA compiles our clients; measured if unset.')
+_XLA = flags.DEFINE_bool('xla', None, 'Whether XLA compiles our clients; by their operations if unset.')
 _JSON = flags.DEFINE_bool('json', False, 'Print one line of JSON.')
 
 

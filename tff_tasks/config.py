@@ -10,7 +10,8 @@ CLIENT_OPTIMIZERS = ('sgd', 'momentum', 'adam')
 WEIGHTINGS = ('uniform', 'examples')
 SCHEDULES = ('constant', 'linear')
 # What --xla may say, and what it means to a runtime; None: what suits the model.
-XLA = {'auto': None, 'yes': True, 'no': False}
+# `measured` is what earlier versions called `auto`; their runs have it in their flag files.
+XLA = {'auto': None, 'yes': True, 'no': False, 'measured': None}
 ON_CLIENT_ERROR = ('stop', 'skip')
 
 

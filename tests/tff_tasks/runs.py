@@ -33,8 +33,11 @@ from tff_tasks.training import program_state
 from tff_tasks.training import run as run_lib
 
 FLAGFILE = '--clip_norm=0.1\n'
-# Beginnings of the names of what a learning process is built of, beside the arguments that are no config.
-_OF_PROCESS = ('client_', 'server_', 'algorithm', 'aggregation', 'max_gradient_norm')
+# What no learning process is built of, or what it gets as an argument of its own.
+_NOT_OF_PROCESS = {
+  *('output_dir', 'shards_dir', 'branch_from', 'on_client_error', 'rounds_per_checkpoint', 'rounds_per_eval', 'xla'),
+  *('personalize_epochs', 'personalize_learning_rate', 'seed', 'total_rounds', 'target_epsilon', 'noise_multiplier'),
+}
 _build_process = parts.build_learning_process  # Itself: `shared` replaces its name.
 _FunctionalModel = functional_model.FunctionalModel
 _processes: dict[Any, learning_process.Built] = {}
@@ -74,7 +77,7 @@ def shared() -> Iterator[None]:
     return _build_shared_model(build.func, build.args, seed)
 
   def build_process(config: config_lib.Config, *others: Any) -> learning_process.Built:
-    values = {name: value for name, value in dataclasses.asdict(config).items() if name.startswith(_OF_PROCESS)}
+    values = {name: value for name, value in dataclasses.asdict(config).items() if name not in _NOT_OF_PROCESS}
     key = repr(values), others
     if key not in _processes:
       if len(_processes) > 8:

@@ -37,8 +37,8 @@ FLAGS = [
     'xla',
     'auto',
     list(config_lib.XLA),
-    "Whether XLA compiles the clients' work; auto: yes, but not with convolutions, which XLA is slow for, or what it "
-    "cannot compile. TFF's runtime has no such choice.",
+    "Whether XLA compiles the clients' work. auto: yes, unless the model has convolutions, for which XLA is slow, or "
+    "XLA cannot compile it; measured: the former name of auto. TFF's runtime has no such choice.",
   ),
   flags.DEFINE_enum(
     'on_client_error',

@@ -175,7 +175,8 @@ class LocalRuntime:
           raise
         if self._is_given:
           raise ValueError(
-            "Expected clients' work that XLA can compile, found some that it cannot: set --xla=no, or leave it out."
+            "Expected clients' work that XLA can compile, found some that it cannot: leave --xla out or set --xla=no "
+            'in a new run; a run that began with XLA goes on where XLA can compile it.'
           ) from error
         work = block_training.BlockWork(self._form, self._leaves, use_xla=False)
         self.use_xla, self.choice = False, CANNOT_COMPILE

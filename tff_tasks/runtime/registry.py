@@ -45,6 +45,8 @@ class Tff:
     return tff_runtime.TffRuntime(process)
 
 
+# Of `runtime.Runtime`.
+_METHODS = ('initialize', 'prepare', 'next', 'close')
 RUNTIMES: dict[str, Any] = {'local': Local, 'tff': Tff}
 
 
@@ -77,8 +79,18 @@ def build_runtime(
     use_xla: Whether XLA compiles the clients' work; None if the runtime may choose.
     settled: What the runtime has settled before, if the run goes on.
     options: As in `build`.
+
+  Raises:
+    ValueError: As in `build`, or if what is built has not all methods of a runtime.
   """
-  return build(name, options).build(process, base.Settings(use_xla, settled or {}))
+  built = build(name, options).build(process, base.Settings(use_xla, settled or {}))
+  missing = [method for method in _METHODS if not callable(getattr(built, method, None))]
+  if missing:
+    raise ValueError(
+      f'Expected a runtime with {", ".join(_METHODS)} from {name!r}, found none of {", ".join(missing)}: add what '
+      'tff_tasks/runtime/runtime.py shows.'
+    )
+  return built
 
 
 def check(config: config_lib.Config) -> None:

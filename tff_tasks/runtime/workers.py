@@ -30,6 +30,9 @@ class Workers:
 
   Args:
     num_threads: By default one a core that this process may use.
+
+  Raises:
+    RuntimeError: If the system has not so many threads.
   """
 
   def __init__(self, num_threads: int | None = None) -> None:
@@ -38,14 +41,22 @@ class Workers:
     self._pool = futures.ThreadPoolExecutor(self.num_threads, thread_name_prefix='worker')
     # Not by the main thread: a signal that it gets while it starts one leaves a thread that the pool does not know, and
     # the program waits for that for ever.
-    starter = threading.Thread(target=self._start_threads)
+    errors: list[RuntimeError] = []
+    starter = threading.Thread(target=self._start_threads, args=[errors])
     starter.start()
     starter.join()
+    if errors:
+      self.close()
+      raise errors[0]
 
-  def _start_threads(self) -> None:
+  def _start_threads(self, errors: list[RuntimeError]) -> None:
     everyone = threading.Barrier(self.num_threads)
-    for _ in range(self.num_threads):
-      self._pool.submit(everyone.wait)
+    try:
+      for _ in range(self.num_threads):
+        self._pool.submit(everyone.wait)
+    except RuntimeError as error:  # The system has no more threads.
+      everyone.abort()
+      errors.append(error)
 
   def submit(self, task: Callable[[], _T]) -> 'futures.Future[_T]':
     """Lets a thread execute the task when one is free."""

@@ -1,6 +1,6 @@
 """The run directory: what a run writes, and whether the run that is asked for is the one that is there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 import contextlib
 import errno
 import fcntl
@@ -146,9 +146,8 @@ def check_same_run(path: str, saved: program_state.ProgramState, asked: history_
 
 def _check_flags(path: str, found: history_lib.History, asked: history_lib.History, last_round: int) -> None:
   stood = {**{name: _ADDED[name] for name in _ADDED if name in asked.flags}, **found.flags}
-  stood = {name: _RENAMED.get(flag, flag) for name, flag in stood.items()}
   names = (stood.keys() | asked.flags.keys()) - {*_FREE, *_NOISE, _LENGTH, _BRANCH}
-  changed = sorted(name for name in names if stood.get(name) != asked.flags.get(name))
+  changed = sorted(name for name in names if _value(stood, name) != _value(asked.flags, name))
   if changed:
     before, now = (', '.join(flags.get(name, f'no {name}') for name in changed) for flags in (stood, asked.flags))
     # Weights of one model cannot become those of another.
@@ -164,6 +163,12 @@ def _check_flags(path: str, found: history_lib.History, asked: history_lib.Histo
       f'Expected a new run directory for {asked.flags[_BRANCH]}, found a run in {path} that {began}: choose another '
       '--output_dir, or leave --branch_from out to resume that run.'
     )
+
+
+def _value(flags: Mapping[str, str], name: str) -> str | None:
+  """Returns a flag under its name of today; None if it is not set."""
+  flag = flags.get(name)
+  return _RENAMED.get(flag, flag) if flag else None
 
 
 def _is_parent(flag: str, found: history_lib.History) -> bool:

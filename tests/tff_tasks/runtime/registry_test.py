@@ -13,6 +13,7 @@ from tff_tasks import config as config_lib
 from tff_tasks.runtime import base
 from tff_tasks.runtime import local
 from tff_tasks.runtime import registry
+from tff_tasks.runtime import runtime
 from tff_tasks.runtime import tff as tff_runtime
 
 
@@ -26,11 +27,20 @@ class Picky:
   least: int
 
   def build(self, process: Any, settings: base.Settings) -> Any:
-    return process, settings
+    return mock.create_autospec(runtime.Runtime, instance=True, built_of=(process, settings))
 
   def check(self, config: config_lib.Config) -> None:
     if config.clients_per_round < self.least:
       raise ValueError('Expected more clients')
+
+
+@dataclasses.dataclass(frozen=True)
+class Former:
+  """Builds what was a runtime before there was `prepare`."""
+
+  def build(self, process: Any, settings: base.Settings) -> Any:
+    del process, settings
+    return mock.Mock(spec=['initialize', 'next'])
 
 
 class RegistryTest(parameterized.TestCase):
@@ -71,7 +81,14 @@ class RegistryTest(parameterized.TestCase):
       registry.check(dataclasses.replace(config, clients_per_round=2))
     settings = base.Settings(None, {'seen': 1})
     found: Any = registry.build_runtime(config.runtime, mock.sentinel.process, None, {'seen': 1}, ['least=3'])
-    self.assertEqual(found, (mock.sentinel.process, settings))
+    self.assertEqual(found.built_of, (mock.sentinel.process, settings))
+
+  def test_what_is_built_has_the_methods_of_a_runtime(self) -> None:
+    message = (
+      '^Expected a runtime with initialize, prepare, next, close from .*, found none of prepare, close: add what'
+    )
+    with self.assertRaisesRegex(ValueError, message):
+      registry.build_runtime(f'{__name__}:Former', mock.sentinel.process)
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -145,6 +146,22 @@ class WorkersTest(parameterized.TestCase):
     self.assertLen(started, 3)
     self.assertEqual(list(created.in_order(lambda: 1 for _ in range(20))), [1] * 20)
     self.assertEqual(set(threading.enumerate()) - before, started)
+
+  def test_threads_that_cannot_be_started_are_an_error(self) -> None:
+    start, started = threading.Thread.start, itertools.count()
+
+    def limited(thread: threading.Thread) -> None:
+      if next(started) > 2:  # The one that starts the others, and two of them.
+        raise RuntimeError("can't start new thread")
+      start(thread)
+
+    before = threading.active_count()
+    with (
+      mock.patch.object(threading.Thread, 'start', limited),
+      self.assertRaisesRegex(RuntimeError, "can't start new thread"),
+    ):
+      workers.Workers(4)
+    self.assertEqual(threading.active_count(), before)
 
   def test_an_interrupt_ends_the_program(self) -> None:
     command = [sys.executable, '-c', _INTERRUPTED]

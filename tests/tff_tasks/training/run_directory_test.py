@@ -87,7 +87,7 @@ class RunDirectoryTest(parameterized.TestCase):
     self._prepare('\n'.join([_FLAGS, *added, '--compression_options=\n']))  # Earlier runs have no such flags.
 
   def test_a_flag_whose_value_was_renamed_resumes(self) -> None:
-    for value in ('measured', 'auto'):
+    for value in ('measured', 'auto', 'measured'):
       self._prepare(f'{_FLAGS}--xla={value}\n')
 
   def test_flags_that_do_not_change_the_outcome_may_change(self) -> None:
