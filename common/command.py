@@ -22,6 +22,7 @@ PROGRAMS = {
   'train': ('tff_tasks.train', 'trains a model on client shards in federated rounds'),
   'evaluate': ('tff_tasks.evaluate', 'evaluates the model of a run on client shards'),
   'export': ('export.to_tflite', 'exports the model of a run as checked TFLite files'),
+  'verify': ('export.verify', 'checks the files of an export and their signature'),
   'package': ('pipelines.package', 'packs the code for Beam workers that are set up by hand'),
   'quickstart': ('examples.quickstart', 'goes the whole way on the embedded data'),
 }
