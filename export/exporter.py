@@ -115,7 +115,7 @@ def _export(
     'failed': {**failed, **untimed},
     'skipped': skipped,
     'dropped': dropped,
-    **wanted.describe(written),
+    **wanted.describe(accepted, written),
     'keras_accuracy': itself.accuracy,
     'majority_accuracy': itself.majority_accuracy,
     'examples': itself.examples,

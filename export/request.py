@@ -71,11 +71,16 @@ class Request:
       dropped |= others
     return {name: each for name, each in made.items() if name in best}, dropped
 
-  def describe(self, written: Collection[str]) -> dict[str, Any]:
-    """Returns what parity.json says of the data, if a variant that is written learned from it, and of the choice."""
-    learning = [each for each in self.variants.values() if each.name in written and each.calibration != 'none']
+  def describe(self, made: Collection[str], written: Collection[str]) -> dict[str, Any]:
+    """Returns what parity.json says of the data, if a variant that was made learned from it, and of the choice.
+
+    Args:
+      made: The variants of which parity.json has figures: also of one that the choice dropped.
+      written: Those whose files are in the folder.
+    """
+    learning = [each for each in self.variants.values() if each.name in made and each.calibration != 'none']
     return {
-      **({'calibration': self.data.describe(learning)} if self.data and learning else {}),
+      **({'calibration': self.data.describe(learning, written)} if self.data and learning else {}),
       **({'choice': self.choice.describe()} if self.choice else {}),
     }
 
@@ -105,7 +110,7 @@ def make(
     allow_flex: The value of `--allow_flex`.
 
   Raises:
-    ValueError: If there is no variant of a name, or no examples for one.
+    ValueError: If there is no variant of a name, or no examples for one, or no variant for the examples.
   """
   default = [*registry.choose_default(schema), *(registry.LEARNING if data else ())]
   variants = registry.find_all(default if names is None else names)

@@ -44,7 +44,8 @@ _VARIANTS = flags.DEFINE_list(
 _PUBLIC_DATA = flags.DEFINE_string(
   'public_data',
   None,
-  f'Data set (shards folder) of the same schema for {", ".join(registry.LEARNING)}, which learn from its train split. '
+  f'Data set (shards folder), made as that of the run, for {", ".join(registry.LEARNING)}, which learn from its train '
+  'split. '
   'By giving it you declare that its examples are public; the model card says so.',
 )
 _CALIBRATION_SHARDS = flags.DEFINE_string(

@@ -5,7 +5,6 @@ run and examples give the same file in every fresh process of one machine.
 """
 
 import abc
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,24 +83,20 @@ class FineTuned(base.Variant):
       )
 
 
-def rebuild(
-  model: 'tf.keras.Model', batch_size: int | None, clone: 'Callable[[tf.keras.layers.Layer], Any] | None' = None
-) -> 'tf.keras.Model':
+def rebuild(model: 'tf.keras.Model', batch_size: int | None) -> 'tf.keras.Model':
   """Returns a copy with the same weights for batches of another size.
 
   Args:
     model: The model.
     batch_size: The size; None for any.
-    clone: What makes a layer of the copy; by default it is made anew from its configuration.
   """
   import tensorflow as tf
 
   inputs = tf.keras.Input(
     model.input.shape[1:], batch_size=batch_size, dtype=model.input.dtype, name=model.input_names[0]
   )
-  copy = tf.keras.models.clone_model(model, input_tensors=inputs, clone_function=clone)
-  if clone is None:
-    copy.set_weights(model.get_weights())
+  copy = tf.keras.models.clone_model(model, input_tensors=inputs)
+  copy.set_weights(model.get_weights())
   return copy
 
 

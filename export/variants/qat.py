@@ -67,13 +67,7 @@ def _set_ranges(wrapped: 'tf.keras.Model', model: 'tf.keras.Model', examples: pa
   They begin at [-6, 6], and the moving average over the batches of a few epochs would not bring them to where they
   belong.
   """
-  import tensorflow as tf
-
-  names = [layer.name for layer in model.layers]
-  watched = tf.keras.Model(model.input, [layer.output for layer in model.layers])
-  features = examples.features.astype(model.input.dtype.as_numpy_dtype)
-  outputs = watched.predict(features, batch_size=fine_tuning.BATCH_SIZE, verbose=0)
-  measured = {name: (float(np.min(each)), float(np.max(each))) for name, each in zip(names, outputs, strict=True)}
+  measured = measure_ranges(model, examples.features)
   for layer in wrapped.layers:
     if layer.name not in measured:
       continue
@@ -83,3 +77,24 @@ def _set_ranges(wrapped: 'tf.keras.Model', model: 'tf.keras.Model', examples: pa
         variable.assign(min(measured[layer.name][0], 0.0))
       elif kind in _LARGEST:
         variable.assign(max(measured[layer.name][1], 0.0))
+
+
+def measure_ranges(model: 'tf.keras.Model', features: np.ndarray) -> dict[str, tuple[float, float]]:
+  """Returns the least and the largest value that each layer gives; no more than one batch is in memory.
+
+  Args:
+    model: The model, for batches of any size.
+    features: `[n, ...]`, what it is called with.
+  """
+  import tensorflow as tf
+
+  watched = tf.keras.Model(model.input, [layer.output for layer in model.layers])
+  ranges = np.tile([np.inf, -np.inf], (len(model.layers), 1))
+  for start in range(0, len(features), fine_tuning.BATCH_SIZE):
+    batch = features[start : start + fine_tuning.BATCH_SIZE].astype(model.input.dtype.as_numpy_dtype)
+    outputs = watched.predict_on_batch(batch)
+    found = np.array([(np.min(each), np.max(each)) for each in outputs])
+    ranges = np.column_stack([np.minimum(ranges[:, 0], found[:, 0]), np.maximum(ranges[:, 1], found[:, 1])])
+  return {
+    layer.name: (float(least), float(largest)) for layer, (least, largest) in zip(model.layers, ranges, strict=True)
+  }

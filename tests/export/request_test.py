@@ -48,6 +48,8 @@ class RequestTest(absltest.TestCase):
     self.assertEqual(request.make(['float16'], None, _SCHEMA, None, None).skipped(), '')
     with self.assertRaisesRegex(ValueError, 'Expected examples for qat'):
       request.make(['float16', 'qat'], None, _SCHEMA, None, None)
+    with self.assertRaisesRegex(ValueError, 'found float32, float16: add one, such as int8, to --variants, or remove'):
+      request.make(['float32', 'float16'], None, _SCHEMA, self._data, None)
     with self.assertRaisesRegex(ValueError, 'found none: write --variants'):
       request.make([], None, _SCHEMA, None, None)
 
@@ -61,12 +63,16 @@ class RequestTest(absltest.TestCase):
     wanted = request.make(['float32', 'int8'], None, _SCHEMA, self._data, None)
     written, dropped = wanted.select(_MADE, 0.9)
     self.assertEqual((list(written), dropped), (['float32', 'int8'], {}))
-    self.assertEqual(wanted.describe(written)['calibration']['examples'], {'int8': 28})
+    self.assertEqual(wanted.describe(_MADE, written)['calibration']['examples'], {'int8': 28})
     wanted = dataclasses.replace(wanted, choice=choice.Choice(0.005))
     written, dropped = wanted.select(_MADE, 0.9)
     self.assertEqual((list(written), list(dropped)), (['float32'], ['int8']))
-    # Nothing in the folder learned from anybody.
-    self.assertEqual(wanted.describe(written), {'choice': 'an accuracy at most 0.005 below that of Keras'})
+    # Its figures stand in parity.json.
+    said = wanted.describe(_MADE, written)
+    self.assertIn('int8, whose figures alone are here', said['calibration']['statement'])
+    self.assertEqual(said['choice'], 'an accuracy at most 0.005 below that of Keras')
+    # Nothing was made that learned from anybody.
+    self.assertNotIn('calibration', wanted.describe(['float32'], written))
 
   def test_the_best_of_each_form(self) -> None:
     made = {**_MADE, 'step': {'bytes': 90_000, 'accuracy': 0.9, 'form': 'step'}}

@@ -1,6 +1,7 @@
 """Tests which layers each technique takes, and that recurrent models are fine-tuned where they can be."""
 
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -76,6 +77,18 @@ class FineTuningTest(parameterized.TestCase):
     codes = fakes.make_examples(count=2).features
     np.testing.assert_allclose(copy(codes)[:1], model(codes[:1]), atol=1e-6)
     np.testing.assert_allclose(fine_tuning.rebuild(copy, 1)(codes[1:]), copy(codes)[1:], atol=1e-6)
+
+  def test_ranges_are_those_of_all_batches(self) -> None:
+    inputs = tf.keras.Input([2], name='given')
+    model = tf.keras.Model(inputs, tf.keras.layers.ReLU(name='cut')(inputs))
+    features = np.zeros((3 * fine_tuning.BATCH_SIZE + 5, 2), np.float32)
+    features[1, 0], features[-1, 1], features[40, 0] = -3, 7, 2
+    with mock.patch.object(
+      tf.keras.Model, 'predict_on_batch', autospec=True, side_effect=tf.keras.Model.predict_on_batch
+    ) as predict:
+      ranges = qat.measure_ranges(model, features)
+    self.assertEqual(ranges, {'given': (-3.0, 7.0), 'cut': (0.0, 7.0)})
+    self.assertEqual([len(call.args[1]) for call in predict.call_args_list], [32, 32, 32, 5])
 
   @parameterized.parameters('clustered', 'pruned')
   def test_a_recurrent_model(self, name: str) -> None:
