@@ -9,3 +9,8 @@ _STEERING = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u2
 def show(text: str) -> str:
   r"""Returns the text with each character that would steer a terminal as its escape sequence, such as `\x1b`."""
   return _STEERING.sub(lambda found: found.group().encode('unicode_escape').decode(), text)
+
+
+def close(text: str) -> str:
+  """Returns the text with a period at its end, which messages may have or not."""
+  return text if text.endswith(('.', '…')) else f'{text}.'

@@ -65,6 +65,7 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
     epsilon=_epsilon,
     delta=_delta,
     flags=_mark_flags,
+    sentence=printable.close,
   )
   metrics = run_directory.read_metrics(run_dir)
   page = environment.get_template(_TEMPLATE).render(

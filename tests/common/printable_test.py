@@ -23,6 +23,9 @@ class ShowTest(parameterized.TestCase):
   def test_text_stays(self, text: str) -> None:
     self.assertEqual(printable.show(text), text)
 
+  def test_one_period_at_the_end(self) -> None:
+    self.assertEqual([printable.close(each) for each in ('a', 'a.', 'a…')], ['a.', 'a.', 'a…'])
+
 
 if __name__ == '__main__':
   absltest.main()

@@ -21,28 +21,7 @@ from reporting import charts
 from reporting import report
 from tests.export import fakes
 from tests.reporting import drawn_once
-
-_PARITY = {
-  'variants': {
-    'float32': {
-      'path': 'next_character.float32.tflite',
-      'bytes': 292_832,
-      'argmax_agreement': 1.0,
-      'max_logit_difference': 1.9e-6,
-      'accuracy': 0.3815,
-    },
-    'dynamic_range': {
-      'path': 'next_character.dynamic_range.tflite',
-      'bytes': 84_120,
-      'argmax_agreement': 0.9912,
-      'max_logit_difference': 0.31,
-      'accuracy': 0.3809,
-    },
-  },
-  'failed': {'int8': 'took longer than its <limit> of 3 s'},
-  'keras_accuracy': 0.3815,
-  'examples': 1953,
-}
+from tests.reporting import made_files
 
 
 class _Page(parser.HTMLParser):
@@ -75,7 +54,7 @@ class ReportTest(parameterized.TestCase):
     fakes.write_figures(self._run_dir, 'shards', **options)  # type: ignore[arg-type]
     if exported:
       os.makedirs(self._model_dir)
-      fakes.write_parity(self._model_dir, _PARITY)
+      fakes.write_parity(self._model_dir, made_files.PARITY)
     path = report.write_report(self._run_dir, self._model_dir if exported else None)
     self.assertEqual(path, os.path.join(self._run_dir, 'operator/report.html'))
     return _Page(pathlib.Path(path).read_text())
@@ -192,11 +171,22 @@ class ReportTest(parameterized.TestCase):
     for figure in ('293 kB', '84 kB', '100.00 %', '99.12 %', '1.9e-06', '0.31', '38.09 %', '1,953 examples'):
       self.assertIn(figure, text)
     self.assertIn('int8 could not be made: took longer than its <limit> of 3 s', text)
+    self.assertIn('qat was skipped: Expected layers, found one. clustered was dropped: its file has 900.0 kB. ', text)
     self.assertNotIn('time of a call', text)
     timed = {'path': 'mine', 'latency_us': {'median': 1_265.25, 'p95': 2e3, 'calls': 200}, 'peak_memory_mb': 8.9}
-    fakes.write_parity(self._model_dir, {**_PARITY, 'variants': {'float32': timed}})
+    fakes.write_parity(self._model_dir, {**made_files.PARITY, 'variants': {'float32': timed}})
     text = _Page(pathlib.Path(report.write_report(self._run_dir, self._model_dir)).read_text()).text
     self.assertIn(' 1,265.2 µs 2,000.0 µs 8.90 MB ', text)
+
+  @parameterized.parameters(('public', 1), ('released', 2))
+  def test_what_files_learned_from_clients(self, kind: str, times: int) -> None:
+    statement = 'Some files learned from examples of data.'
+    learned = {'kind': kind, 'folder': 'data', 'fingerprint': '', 'examples': {}, 'statement': statement}
+    with mock.patch.dict(made_files.PARITY, calibration=learned):
+      text = self._write(exported=True).text
+    self.assertEqual(text.count(statement), times)
+    self.assertEqual(text.split('What the guarantee does not cover')[1].count(statement), times - 1)
+    self.assertIn(statement, text.split('Model files')[1].split('Each file was run')[0])
 
   def test_no_line_ends_within_a_file_name_or_a_flag(self) -> None:
     self._write(exported=True)
