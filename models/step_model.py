@@ -13,6 +13,19 @@ from contracts import schema as schema_lib
 
 # A layer that sees one position at a time gives the same for a sequence of one, up to the order of additions.
 _ROUNDING = 1e-4
+# What layers raise that need another number of positions, those of a user's own included.
+_RAISED = (
+  ValueError,
+  TypeError,
+  LookupError,
+  AttributeError,
+  AssertionError,
+  ArithmeticError,
+  NotImplementedError,
+  tf.errors.InvalidArgumentError,
+  tf.errors.UnimplementedError,
+)
+_MESSAGE_LENGTH = 120  # Of theirs.
 _REMEDY = 'a step model has recurrent layers, and layers that see one position at a time'
 
 # The arguments of one call of a layer, with what becomes of each tensor that the model computes.
@@ -154,13 +167,13 @@ def _check_position(layer: tf.keras.layers.Layer, arguments: _Arguments, whole: 
   try:
     alone = [run_alone(index) for index in range(expected[0].shape[1])]
     found = [tf.concat(each, axis=1) for each in zip(*alone, strict=True)]
-    is_same = all(map(_is_close, found, expected))
-  # What layers raise that need another number of positions.
-  except (ValueError, TypeError, IndexError, tf.errors.InvalidArgumentError):
-    is_same = False
+    is_same, why = all(map(_is_close, found, expected)), ''
+  except _RAISED as error:
+    is_same, why = False, f', which raised {type(error).__name__} ({" ".join(str(error).split())[:_MESSAGE_LENGTH]})'
   if not is_same:
     raise Unsuitable(
-      f'Expected layers whose output at a position depends on that position alone, found {_name(layer)}: {_REMEDY}.'
+      f'Expected layers whose output at a position depends on that position alone, found {_name(layer)}{why}: '
+      f'{_REMEDY}.'
     )
 
 

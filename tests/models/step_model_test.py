@@ -46,6 +46,24 @@ class _StartsWithOnes(tf.keras.layers.SimpleRNNCell):
     return tf.ones([1, _UNITS])
 
 
+class _Unimplemented(tf.errors.UnimplementedError):
+  def __init__(self, message: str) -> None:
+    super().__init__(None, None, message)
+
+
+class _Picky(tf.keras.layers.Layer):
+  """Computes no sequence of one position."""
+
+  def __init__(self, kind: type[Exception]) -> None:
+    super().__init__(name='picky')
+    self._kind = kind
+
+  def call(self, inputs: tf.Tensor) -> tf.Tensor:
+    if inputs.shape[1] == 1:
+      raise self._kind('one')
+    return inputs
+
+
 def _recurrent(cell: Any, **options: Any) -> Any:
   return _LAYERS.RNN(cell, return_sequences=True, **options)
 
@@ -203,6 +221,13 @@ class StepModelTest(parameterized.TestCase):
   def test_refuses_by_name(self, hidden: _Layer, message: str) -> None:
     with self.assertRaisesRegex(step_model.Unsuitable, message):
       step_model.build(_build(hidden), _CODES)
+
+  @parameterized.parameters(
+    KeyError, AttributeError, AssertionError, NotImplementedError, ZeroDivisionError, _Unimplemented
+  )
+  def test_a_layer_that_raises_when_it_sees_one_position(self, kind: type[Exception]) -> None:
+    with self.assertRaisesRegex(step_model.Unsuitable, r'found picky \(_Picky\), which raised .*Error \(.*one'):
+      step_model.build(_build(_stack(_Picky(kind), _gru())), _CODES)
 
   def test_refuses_a_mask_of_a_cell_whose_output_is_no_state(self) -> None:
     whole = _build(_recurrent(_Product(), name='product'), mask=True)
