@@ -1,6 +1,6 @@
 """Compares converted files with the Keras model, and says which are accepted and why others failed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 import itertools
 import os
 from typing import Any
@@ -18,7 +18,11 @@ from export.variants import registry
 
 
 class Check:
-  """Compares files with the output of the Keras model."""
+  """Compares files with the output of the Keras model.
+
+  Attributes:
+    skipped: Why variants of the default were not made that do not support the model, by name.
+  """
 
   def __init__(
     self,
@@ -29,6 +33,7 @@ class Check:
     staging: str,
     limits: guard.Limits,
     is_default: bool = False,
+    allow_flex: bool = False,
   ) -> None:
     self._task_name = task_name
     self._schema = schema
@@ -37,8 +42,9 @@ class Check:
     self._staging = staging
     self._limits = limits
     self._is_default = is_default
-    self.signatures: dict[str, list[parity.End]] = {}
-    self.refused: list[str] = []
+    self._allow_flex = allow_flex
+    self._signatures: dict[str, list[parity.End]] = {}
+    self.skipped: dict[str, str] = {}
 
   def accept_all(
     self, conversions: Iterable[tuple[str, base.Variant, guard.Call]]
@@ -62,25 +68,38 @@ class Check:
         content = conversion.result()
         if not isinstance(content, forms_base.Unsuitable):
           accepted[variant.name] = self._accept(own, variant, content)
-        elif not self._is_default:
-          failed[variant.name] = content.reason
+        else:
+          # Nobody asked for a variant of the default: there is no fault in a model that it does not support.
+          (self.skipped if self._is_default else failed)[variant.name] = content.reason
       except guard.Failed as error:
         failed[variant.name] = str(error)
-        if isinstance(error, guard.Refused) and variant.calibration != 'none':
-          self.refused.append(variant.name)
     return accepted, failed
+
+  def find_signatures(self, written: Mapping[str, Mapping[str, Any]]) -> dict[str, list[parity.End]]:
+    """Returns the inputs and outputs of the files of each form.
+
+    Where some files have integers for the numbers of others, they are those of the others.
+
+    Args:
+      written: The figures of the files that are published, by variant.
+    """
+    signatures: dict[str, list[parity.End]] = {}
+    for name, figures in sorted(written.items(), key=lambda each: 'quantized' in each[1]):
+      signatures.setdefault(figures['form'], self._signatures[name])
+    return signatures
 
   def _accept(self, own: str, variant: base.Variant, content: bytes) -> dict[str, Any]:
     """Writes a variant's file into the staging folder and returns its figures; removes a file that disagrees."""
     path = os.path.join(self._staging, tflite.file_name(self._task_name, variant.name))
     files.write_atomically(path, content)
     try:
-      answers, summary = guard.call(self._limits, tflite.check, path, self._examples.features, own)
+      answers, summary = guard.call(self._limits, tflite.check, path, self._examples.features, own, self._allow_flex)
       figures = self._compare(answers, variant)
     except guard.Failed as error:
       os.remove(path)
       # Also if it is one that refuses: the file is at fault, not the model that it was made from.
       raise guard.Failed(str(error)) from error
+    self._signatures[variant.name] = answers.signature
     return {
       'path': os.path.basename(path),
       **files.describe(path),
@@ -102,7 +121,7 @@ class Check:
       found = [len(logits) // len(expected), *logits.shape[1:]]
       raise guard.Failed(f'Expected logits of shape {[1, *expected.shape[1:]]}, found {found}')
     # Of the reference, which is the first: an app has one description of the inputs and outputs of all files of a form.
-    signature = self.signatures.setdefault(variant.form, answers.signature)
+    signature = self._signatures.get(_reference(variant), answers.signature)
     for wanted, end in itertools.zip_longest(signature, answers.signature):
       if wanted != end and not (wanted and end and _stands_for(end, wanted, answers)):
         kind = next(each[0] for each in (wanted, end) if each)

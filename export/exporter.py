@@ -49,7 +49,8 @@ def export(
   """Fills the staging folder and returns what its parity.json says.
 
   A variant that cannot be converted, or disagrees with Keras, is listed under `failed` with the reason and has no file;
-  the other variants are exported. If no variant remains, no file is written and only the record is returned.
+  one of the default that does not support the model, under `skipped`. The other variants are exported. If no variant
+  remains, no file is written and only the record is returned.
 
   Args:
     run_dir: The run directory.
@@ -96,14 +97,17 @@ def _export(
       reference = keras.result()
     except guard.Refused as error:
       raise ValueError(str(error)) from error
-    checking = check.Check(task_name, shards.schema, examples, reference, staging, limits, wanted.is_default)
+    checking = check.Check(
+      task_name, shards.schema, examples, reference, staging, limits, wanted.is_default, wanted.allow_flex
+    )
     accepted, failed = checking.accept_all(conversions)
   itself = parity.compare(examples.labels, reference.logits, reference.logits, shards.schema.first_answer)
-  failed = {name: reason.replace(snapshot, run_dir) for name, reason in failed.items()}
-  skipped = {name: failed.pop(name) for name in checking.refused if wanted.is_default}
-  chosen, dropped = wanted.select(accepted, itself.accuracy)
-  # Now that no conversion runs, which would take time from the calls.
-  written, untimed = timing.measure_all(chosen, staging, examples.features, limits)
+  failed, skipped = (
+    {name: reason.replace(snapshot, run_dir) for name, reason in each.items()} for each in (failed, checking.skipped)
+  )
+  # Now that no conversion runs, which would take time from the calls, and before the choice: a file may fail here.
+  timed, untimed = timing.measure_all(wanted.pick_listed(accepted), staging, examples.features, limits)
+  written, dropped = wanted.select(timed, itself.accuracy)
   for name in accepted.keys() - written.keys():
     os.remove(os.path.join(staging, accepted[name]['path']))
   record: dict[str, Any] = {
@@ -124,7 +128,7 @@ def _export(
   }
   if written:
     of_run = {'run': files.short_name(run_dir), 'round': reference.round_number, 'weights': reference.num_weights}
-    _describe(snapshot, {**of_run, 'signatures': checking.signatures}, shards, record, staging)
+    _describe(snapshot, {**of_run, 'signatures': checking.find_signatures(written)}, shards, record, staging)
   return record
 
 
@@ -156,17 +160,14 @@ def _describe(
   staging: str,
 ) -> None:
   variants = record['variants'].values()
-  published = {each['form'] for each in variants}
-  signatures = {form: ends for form, ends in model['signatures'].items() if form in published}
   quantized = {each['path']: each['quantized'] for each in variants if 'quantized' in each}
-  steps = preprocessing.describe(shards.manifest, signatures, quantized)
+  steps = preprocessing.describe(shards.manifest, model['signatures'], quantized)
   card = model_card.render(
     {
       **model,
       'task': record['task'],
       'data_set': shards.name,
       'num_classes': shards.schema.num_classes,
-      'signatures': signatures,
     },
     steps,
     record,

@@ -11,7 +11,7 @@ from typing import Any
 
 _IS_ALLOWED = contextvars.ContextVar('flex_is_allowed', default=False)
 # What the converter writes into its message, and what the name of an operation begins with in a file.
-_MISSING = re.compile('^(?:TF Select|Custom) ops: (.+)$', re.MULTILINE)
+_MISSING = re.compile('^(TF Select|Custom) ops: (.+)$', re.MULTILINE)
 _PREFIX = 'Flex'
 
 
@@ -36,14 +36,32 @@ def describe_missing(message: str) -> str:
   Args:
     message: Of the converter.
   """
-  found = _MISSING.search(message)
-  if not found:
-    return ''
-  remedy = '' if is_allowed() else ', or add --allow_flex if your app has these kernels'
+  found = dict(_MISSING.findall(message))
+  return _describe_missing(found.get('TF Select', ''), found.get('Custom', '')) if found else ''
+
+
+def _describe_missing(selected: str, custom: str = '') -> str:
+  parts = [
+    f'{selected}, which only the kernels of TensorFlow (Flex) compute' if selected else '',
+    f'{custom}, which LiteRT and TensorFlow have no kernels for' if custom else '',
+  ]
+  # The flag brings no kernel for a custom operation.
+  remedy = '' if custom or is_allowed() else ', or add --allow_flex if your app has these kernels'
   return (
-    f'Expected operations that every device runtime has, found {found[1]}, which only the kernels of TensorFlow (Flex) '
-    f'compute: replace the layers that use them{remedy}.'
+    f'Expected operations that every device runtime has, found {" and ".join(filter(None, parts))}: replace the layers '
+    f'that use them{remedy}.'
   )
+
+
+def refuse(path: str) -> None:
+  """Refuses a file with such operations, whichever way it was converted.
+
+  Raises:
+    ValueError: If it has some.
+  """
+  names = find(path)
+  if names:
+    raise ValueError(_describe_missing(', '.join(names)))
 
 
 def find(path: str) -> list[str]:
@@ -68,6 +86,11 @@ def open_interpreter(path: str) -> Any:
   from ai_edge_litert import interpreter as litert  # Here, so that only the checking process loads the runtime.
 
   return litert.Interpreter(model_path=path, num_threads=1)
+
+
+def is_needed(summary: str) -> bool:
+  """Returns whether a file has such operations, by its summary in parity.json, which ends with `describe`."""
+  return '(Flex)' in summary
 
 
 def describe(path: str) -> str:

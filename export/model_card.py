@@ -10,6 +10,7 @@ from common import printable
 from contracts import comparison
 from contracts import guarantees
 from contracts import personalization
+from export import flex
 from export import step_usage
 from export import timing
 from export import usage
@@ -47,7 +48,9 @@ def render(
     lstrip_blocks=True,
     keep_trailing_newline=True,
   )
-  environment.filters.update(cell=_cell, delta=guarantees.format_delta, epsilon=guarantees.format_epsilon)
+  environment.filters.update(
+    cell=_cell, delta=guarantees.format_delta, epsilon=guarantees.format_epsilon, sentence=printable.close
+  )
   return environment.get_template(_TEMPLATE).render(
     model=model,
     names=_PRIVACY_NAMES,
@@ -67,13 +70,14 @@ def render(
 
 
 def _describe_step(steps: Mapping[str, Any], variants: Mapping[str, Any]) -> step_usage.StepUsage | None:
-  """Returns how to feed the smallest step file, if there is one."""
-  paths = [variant['path'] for variant in sorted(variants.values(), key=_size) if variant['form'] == 'step']
-  return step_usage.describe(steps, paths[0]) if paths else None
+  """Returns how to feed the smallest step file that LiteRT runs alone, or the smallest one, if there is one."""
+  made = [variant for variant in variants.values() if variant['form'] == 'step']
+  best = min(made, key=_rank, default=None)
+  return step_usage.describe(steps, best['path'], flex.is_needed(best['summary'])) if best else None
 
 
-def _size(variant: Mapping[str, Any]) -> int:
-  return variant['bytes']
+def _rank(variant: Mapping[str, Any]) -> tuple[bool, int]:
+  return flex.is_needed(variant['summary']), variant['bytes']
 
 
 # Flags with paths of the machine that trained: they mean nothing elsewhere, and may name somebody.

@@ -49,27 +49,39 @@ class Request:
     """
     return self.data.read(variant.max_examples) if self.data and variant.calibration != 'none' else None
 
+  def pick_listed(self, accepted: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Returns those of the accepted variants that were asked for, in that order: references are always made."""
+    return {each.name: accepted[each.name] for each in self.variants.values() if each.name in accepted}
+
   def select(
     self, accepted: Mapping[str, dict[str, Any]], keras_accuracy: float
   ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Returns the variants to write, in the order that was asked for, and why others were dropped.
 
-    The choice is made for each form: an app that feeds whole examples has no use for a file that takes steps.
+    The choice is made for each form: an app that feeds whole examples has no use for a file that takes steps. For the
+    same reason a file of integers replaces one of floats only if somebody listed it.
 
     Args:
       accepted: The entries in parity.json of all that were made, by name.
       keras_accuracy: That of the Keras model on the same examples.
     """
-    made = {each.name: accepted[each.name] for each in self.variants.values() if each.name in accepted}
+    made = self.pick_listed(accepted)
     if not self.choice:
       return made, {}
-    best, dropped = set[str | None](), dict[str, str]()
+    best, dropped = set[str | None](), self._drop_other_types(made)
+    made = {name: each for name, each in made.items() if name not in dropped}
     for form in dict.fromkeys(each['form'] for each in made.values()):
       of_form = {name: each for name, each in made.items() if each['form'] == form}
       chosen, others = self.choice.choose(of_form, keras_accuracy)
       best.add(chosen)
       dropped |= others
     return {name: each for name, each in made.items() if name in best}, dropped
+
+  def _drop_other_types(self, made: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    reason = (
+      'its input or output is of integers, which an app has to be written for: list it in --variants to choose it'
+    )
+    return {name: reason for name, each in made.items() if self.is_default and 'quantized' in each}
 
   def describe(self, made: Collection[str], written: Collection[str]) -> dict[str, Any]:
     """Returns what parity.json says of the data, if a variant that was made learned from it, and of the choice.

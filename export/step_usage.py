@@ -27,11 +27,13 @@ _KINDS = {
   ),
 }
 _SEPARATORS = {'': '', '\n': ', and a newline after each message'}
+# What the code imports, and where its interpreter is.
+_LITERT = ('from ai_edge_litert import interpreter as litert\nimport numpy as np', 'litert')
+_WITH_FLEX = ('import numpy as np\nimport tensorflow as tf', 'tf.lite')
 _CODE = '''\
 import json
 
-from ai_edge_litert import interpreter as litert
-import numpy as np
+{imports}
 
 with open('{classes}', encoding='utf-8') as file:
   CLASSES = json.load(file)
@@ -39,7 +41,7 @@ CODES = {{name: code for code, name in enumerate(CLASSES)}}
 FIRST_ANSWER = {first_answer}
 LONGEST = {longest}
 START = {{{start}}}
-STEP = litert.Interpreter('{path}').get_signature_runner()
+STEP = {runtime}.Interpreter('{path}').get_signature_runner()
 
 
 def feed({element}, state):
@@ -69,12 +71,13 @@ class StepUsage(NamedTuple):
   code: str = ''
 
 
-def describe(steps: Mapping[str, Any], path: str) -> StepUsage:
+def describe(steps: Mapping[str, Any], path: str, needs_flex: bool = False) -> StepUsage:
   """Returns how to feed a step file.
 
   Args:
     steps: What preprocessing.json holds, of a folder that has step files.
     path: The name of the file.
+    needs_flex: Whether only TensorFlow can run it.
   """
   step, examples = steps['step'], steps['examples']
   names = ' and '.join(f'`{state["input"]}` ({state["output"]})' for state in step['states'])
@@ -89,7 +92,10 @@ def describe(steps: Mapping[str, Any], path: str) -> StepUsage:
   after = examples.get('after_each_text', '')
   separator = _SEPARATORS.get(after, f', and `{after}` after each message')
   made = how.format(separator=separator, **{'unicode_normalization': '', **examples})
+  imports, runtime = _WITH_FLEX if needs_flex else _LITERT
   code = _CODE.format(
+    imports=imports,
+    runtime=runtime,
     classes=steps['classes'],
     first_answer=steps['first_answer'],
     longest=step['longest'],

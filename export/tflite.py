@@ -41,7 +41,7 @@ def convert(
     allow_flex: Whether the file may have operations that only TensorFlow's own kernels compute.
 
   Returns:
-    The file, or why the model does not have the form of the variant.
+    The file, or why the variant does not support the model: its form, or one of its layers.
 
   Raises:
     ValueError: If the released model is missing or damaged, or the variant refuses it.
@@ -52,8 +52,11 @@ def convert(
   model = forms.FORMS[own.form].build(released, name)
   if isinstance(model, forms_base.Unsuitable):
     return model
-  with flex.allowing(allow_flex):
-    content = _convert(own, model, calibration)
+  try:
+    with flex.allowing(allow_flex):
+      content = _convert(own, model, calibration)
+  except base.Unsupported as error:
+    return forms_base.Unsuitable(str(error))
   if not isinstance(content, bytes):
     raise ValueError(
       f'Expected convert of {variant} to return bytes, found a {type(content).__name__}: return converter.convert().'
@@ -74,18 +77,22 @@ def _convert(variant: base.Variant, model: 'tf.keras.Model', calibration: parity
     raise ValueError(missing) from error
 
 
-def check(path: str, features: np.ndarray, variant: str) -> tuple[parity.Answers, str]:
+def check(path: str, features: np.ndarray, variant: str, allow_flex: bool = False) -> tuple[parity.Answers, str]:
   """Runs a file, and returns its answers and what the variant says of it; meant for a guarded child process.
 
   Args:
     path: The file.
     features: `[n, ...]`.
     variant: A built-in name or `package.module:attribute`.
+    allow_flex: As in `convert`; a variant may set the operations of its converter itself.
 
   Raises:
-    ValueError: If the file cannot be compared (see `forms.base.Form.answers`), or there is no description of it.
+    ValueError: If the file has operations that are not allowed, or cannot be compared (see `forms.base.Form.answers`),
+      or there is no description of it.
   """
   own = variants.find(variant)
+  if not allow_flex:
+    flex.refuse(path)
   answers = forms.FORMS[own.form].answers(path, features)
   description = own.describe(dict(answers.stored))
   if not isinstance(description, str):

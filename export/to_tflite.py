@@ -14,6 +14,7 @@ from absl import flags
 
 from common import cli
 from common import flag_checks
+from common import printable
 from contracts import client_shards
 from contracts import released_model
 from contracts import run_directory
@@ -155,8 +156,8 @@ def summarize(record: Mapping[str, Any], output_dir: str, local_layers: str = ''
     )
   lines += timing.summarize(record['variants'].values())
   lines += [f'{variant["path"]}: {variant["summary"]}' for variant in record['variants'].values()]
-  lines += [f'Skipped {name}: {reason}' for name, reason in record.get('skipped', {}).items()]
-  lines += [f'Dropped {name}: {reason}.' for name, reason in record.get('dropped', {}).items()]
+  lines += [f'Skipped {name}: {printable.close(reason)}' for name, reason in record.get('skipped', {}).items()]
+  lines += [f'Dropped {name}: {printable.close(reason)}' for name, reason in record.get('dropped', {}).items()]
   if 'calibration' in record:
     lines.append(record['calibration']['statement'])
   if local_layers:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Unsuitable(NamedTuple):
-  """Why a model does not have a form."""
+  """Why a variant does not support a model, such as that it does not have its form."""
 
   reason: str
 

@@ -42,6 +42,13 @@ _STORED = 'stored values (weights and constants)'
 _KINDS = {'int8': '8-bit integers', 'float16': '16-bit floats'}
 
 
+class Unsupported(ValueError):
+  """The variant does not support a layer or an operation of the model; the message names it.
+
+  Nothing is broken: where nobody listed the variant, it is skipped.
+  """
+
+
 class Variant(abc.ABC):
   """One way to write the model as a file; derive from this.
 
@@ -69,7 +76,8 @@ class Variant(abc.ABC):
     """Returns the content of the file, which has to answer as the model does.
 
     Whatever it does, it takes no other variant down: an exception, a crash, or more memory or time than the limits
-    makes this variant fail with that reason. The message of a `ValueError` is shown as it is.
+    makes this variant fail with that reason. The message of a `ValueError` is shown as it is; raise `Unsupported` for a
+    model with a layer that the variant does not support.
 
     Args:
       model: The Keras model with the released weights, in the form of the variant. `whole`: a batch of one, recurrent
@@ -119,9 +127,14 @@ def build_converter(model: 'tf.keras.Model') -> 'tf.lite.TFLiteConverter':
   holder = tf.Module()
   holder.weights = model.weights
   converter = tf.lite.TFLiteConverter.from_concrete_functions([answer.get_concrete_function()], holder)
-  more = [tf.lite.OpsSet.SELECT_TF_OPS] if flex.is_allowed() else []
-  converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, *more]
+  converter.target_spec.supported_ops = _list_operations(tf.lite.OpsSet.TFLITE_BUILTINS)
   return converter
+
+
+def _list_operations(built_in: 'tf.lite.OpsSet') -> 'list[tf.lite.OpsSet]':
+  import tensorflow as tf
+
+  return [built_in, *([tf.lite.OpsSet.SELECT_TF_OPS] if flex.is_allowed() else [])]
 
 
 def require_examples(calibration: parity.Examples | None) -> parity.Examples:
@@ -151,5 +164,5 @@ def build_integer_converter(model: 'tf.keras.Model', calibration: parity.Example
   converter = build_converter(model)
   converter.optimizations = [tf.lite.Optimize.DEFAULT]
   converter.representative_dataset = lambda: ([features[row : row + 1]] for row in range(len(features)))
-  converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+  converter.target_spec.supported_ops = _list_operations(tf.lite.OpsSet.TFLITE_BUILTINS_INT8)
   return converter

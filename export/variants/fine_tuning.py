@@ -73,12 +73,12 @@ class FineTuned(base.Variant):
     """Refuses a model with weights in layers that the technique does not support.
 
     Raises:
-      ValueError: Naming the layers and their kinds.
+      base.Unsupported: Naming the layers and their kinds.
     """
     unsupported = [layer for layer in model.layers if layer.weights and not self.supports(layer)]
     if unsupported:
       found = ', '.join(f'{layer.name} of kind {_kind(layer)}' for layer in unsupported)
-      raise ValueError(
+      raise base.Unsupported(
         f'Expected layers that {self.technique} supports, found {found}: take int8 or dynamic_range for this model.'
       )
 

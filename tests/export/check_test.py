@@ -16,7 +16,6 @@ from export import parity
 from export import quantization
 from export import tflite
 from export.forms import base as forms
-from export.variants import dynamic_range
 from export.variants import float32
 from export.variants import registry
 from tests.export import fakes
@@ -41,11 +40,6 @@ class _Conversion(guard.Call):
     return self._content
 
 
-class _Learning(dynamic_range.DynamicRange):
-  name = 'learning'
-  calibration = 'public'
-
-
 class CheckTest(parameterized.TestCase):
   def _accept(
     self, end: parity.End, quantized: Mapping[str, quantization.Quantization] | None = None
@@ -56,19 +50,27 @@ class CheckTest(parameterized.TestCase):
     others = [end if end[0] == each[0] else each for each in ends]
     variants = {**_FLOAT32, 'mine:OWN': _UnheardOf()}
 
-    def call(limits: guard.Limits, function: object, path: str, features: object, own: str) -> Any:
-      self.assertIs(function, tflite.check)
+    def call(limits: guard.Limits, function: object, path: str, features: object, own: str, flex: bool) -> Any:
+      self.assertEqual((function, flex), (tflite.check, True))
       if own == 'float32':
         return parity.Answers(logits, ends, {'float32': 7}), 'of float32'
       return parity.Answers(logits, others, {'float32': 7}, quantized or {}), f'of {own}'
 
     staging = self.create_tempdir().full_path
     check = check_lib.Check(
-      'mine', fakes.CHARACTERS, parity.Examples(labels, labels), parity.Reference(logits, 7, 1), staging, _LIMITS
+      'mine',
+      fakes.CHARACTERS,
+      parity.Examples(labels, labels),
+      parity.Reference(logits, 7, 1),
+      staging,
+      _LIMITS,
+      allow_flex=True,
     )
     with mock.patch.object(guard, 'call', call):
       accepted, failed = check.accept_all([(own, variant, _Conversion()) for own, variant in variants.items()])
-    self.assertEqual(check.signatures, {'whole': ends})
+    self.assertEqual(check.find_signatures(accepted), {'whole': ends})
+    alone = {name: each for name, each in accepted.items() if name != 'float32'}
+    self.assertEqual(check.find_signatures(alone), {'whole': others} if alone else {})
     self.assertEqual(accepted['float32']['summary'], 'of float32')
     self.assertEqual(accepted['float32']['compressed_bytes'], len(zlib.compress(b'a file', 9)))
     return accepted, failed, os.listdir(staging)
@@ -81,7 +83,7 @@ class CheckTest(parameterized.TestCase):
 
   @parameterized.parameters(False, True)
   def test_a_model_without_a_form(self, is_default: bool) -> None:
-    """Nobody asked for a variant of the default; one that somebody asked for fails with the reason."""
+    """Nobody asked for a variant of the default, which is skipped; one that somebody asked for fails."""
     labels = np.zeros((1, 12), int)
     logits = np.zeros((1, *fakes.CHARACTERS.label.shape, 20))
     check = check_lib.Check(
@@ -99,6 +101,7 @@ class CheckTest(parameterized.TestCase):
     )
     reason = 'not made: it has the graph of step, which failed'
     self.assertEqual((accepted, failed), ({}, {} if is_default else {'step': 'no steps', 'step_dynamic_range': reason}))
+    self.assertEqual(check.skipped, dict.fromkeys(names, 'no steps') if is_default else {})
 
   def test_a_file_of_integers_that_stand_for_numbers(self) -> None:
     end = ('output', 'logits', 'int8', (1, 12, 20))
@@ -110,17 +113,18 @@ class CheckTest(parameterized.TestCase):
     _, failed, _ = self._accept(other, {'output': quantization.Quantization('int8', 0.5, 3)})
     self.assertIn('found other of int8', failed['unheard_of'])
 
-  def test_knows_which_of_those_that_learn_refused_the_model(self) -> None:
+  def test_another_error_than_that_a_layer_is_not_supported_is_a_failure(self) -> None:
     labels = np.zeros((1, 12), int)
     reference = parity.Reference(np.zeros((1, 12, 20)), 7, 1)
     staging = self.create_tempdir().full_path
-    check = check_lib.Check('mine', fakes.CHARACTERS, parity.Examples(labels, labels), reference, staging, _LIMITS)
-    conversions = [('float16', registry.VARIANTS['float16']), ('learning', _Learning())]
-    _, failed = check.accept_all(
-      [(own, each, _Conversion(guard.Refused('Expected no GRU'))) for own, each in conversions]
+    check = check_lib.Check(
+      'mine', fakes.CHARACTERS, parity.Examples(labels, labels), reference, staging, _LIMITS, is_default=True
     )
-    self.assertEqual(failed, {'float16': 'Expected no GRU', 'learning': 'Expected no GRU'})
-    self.assertEqual(check.refused, ['learning'])
+    contents = {'int8': guard.Refused('Expected a range'), 'qat': forms.Unsuitable('Expected no GRU')}
+    _, failed = check.accept_all(
+      [(name, registry.VARIANTS[name], _Conversion(content)) for name, content in contents.items()]
+    )
+    self.assertEqual((failed, check.skipped), ({'int8': 'Expected a range'}, {'qat': 'Expected no GRU'}))
 
   @parameterized.parameters(
     (

@@ -10,12 +10,14 @@ from typing import Any
 from unittest import mock
 
 from absl.testing import absltest
+from absl.testing import parameterized
 import numpy as np
 import pytest
 
 from common import files
 from contracts import client_shards
 from contracts import run_directory
+from export import choice as choice_lib
 from export import exporter
 from export import guard
 from export import parity
@@ -76,7 +78,7 @@ class _Broken(_OnlyKeras):
 
 
 @pytest.mark.slow
-class ExporterTest(absltest.TestCase):
+class ExporterTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
     folder = self.enterContext(tempfile.TemporaryDirectory())
@@ -138,6 +140,20 @@ class ExporterTest(absltest.TestCase):
     self.assertStartsWith(card, f'# next\\_character on déclaré, run {run}\n')
     self.assertIn('scores the character that follows index i', card)
 
+  def test_a_variant_of_the_default_that_does_not_support_a_layer(self) -> None:
+    variants = {**_FLOAT32, 'qat': registry.VARIANTS['qat']}
+    examples = fakes.make_examples(count=2)
+    with (
+      mock.patch.object(request.Request, 'examples_of', return_value=examples),
+      mock.patch.object(guard, 'Call', guarded_here.Call),
+    ):
+      record = self._export(variants, is_default=True)
+    self.assertEqual((list(record['variants']), record['failed']), (['float32'], {}))
+    self.assertRegex(record['skipped'].pop('qat'), '^Expected layers that quantization-aware training supports, found')
+    self.assertEqual(record['skipped'], {})
+    card = pathlib.Path(self._staging, 'MODEL_CARD.md').read_text()
+    self.assertIn('The variant qat was skipped: Expected layers that', card)
+
   def test_leaves_nothing_when_all_fail(self) -> None:
     with mock.patch.object(guard, 'Call', side_effect=_OnlyKeras) as calls:
       record = self._export(allow_flex=True)
@@ -152,10 +168,11 @@ class ExporterTest(absltest.TestCase):
     self.assertEqual(record['failed'], expected)
     self.assertEmpty(os.listdir(self._staging))
 
-  def test_a_file_that_cannot_be_timed_fails_as_others_do(self) -> None:
+  @parameterized.parameters(None, choice_lib.Choice(1.0))
+  def test_a_file_that_cannot_be_timed_fails_as_others_do(self, choice: choice_lib.Choice | None) -> None:
     ends: list[parity.End] = [('input', 'characters', 'int32', (1, 12)), ('output', 'logits', 'float32', (1, 12, 20))]
 
-    def call(limits: guard.Limits, function: object, path: str, features: np.ndarray, own: str) -> Any:
+    def call(limits: guard.Limits, function: object, path: str, features: np.ndarray, own: str, *_: bool) -> Any:
       if function is tflite.check:
         return parity.Answers(np.zeros((len(features), 12, 20)), ends, {'float32': 7}), f'of {own}'
       self.assertIs(function, timing.measure)
@@ -164,8 +181,11 @@ class ExporterTest(absltest.TestCase):
       return timing.Cost(12.5, 20.0, 200, 3_000_000)
 
     variants = {name: registry.VARIANTS[name] for name in ('float32', 'dynamic_range')}
+    # Of the two, which are of one size and of one accuracy, the first would be chosen.
+    variants = dict(reversed(variants.items())) if choice else variants
     with mock.patch.object(guard, 'Call', _Made), mock.patch.object(guard, 'call', call):
-      record = self._export(variants)
+      record = self._export(variants, choice=choice)
+    self.assertEqual((record['dropped'], list(record['variants'])), ({}, ['float32']))
     self.assertEqual(record['failed'], {'dynamic_range': 'its calls could not be timed: crashed with SIGSEGV'})
     self.assertEqual(
       [name for name in os.listdir(self._staging) if '.tflite' in name], ['next_character.float32.tflite']

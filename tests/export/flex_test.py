@@ -32,6 +32,15 @@ class FlexTest(absltest.TestCase):
       self.assertEndsWith(flex.describe_missing(_MESSAGE), ' them.')
     self.assertEqual(flex.describe_missing('error: out of memory'), '')
 
+  def test_no_flag_brings_kernels_for_custom_operations(self) -> None:
+    missing = flex.describe_missing('error:\nCustom ops: MyOp\nDetails:\n')
+    self.assertEndsWith(
+      missing, 'found MyOp, which LiteRT and TensorFlow have no kernels for: replace the layers that use them.'
+    )
+    missing = flex.describe_missing(_MESSAGE + 'Custom ops: MyOp\n')
+    self.assertIn('found Erf, MatrixInverse, which only the kernels of TensorFlow (Flex) compute and MyOp, wh', missing)
+    self.assertEndsWith(missing, 'replace the layers that use them.')
+
   @pytest.mark.slow
   def test_a_file_without_them_is_run_as_a_device_does(self) -> None:
     path = self.create_tempfile(content=converted.make('float32', *converted.SMALL), mode='wb').full_path

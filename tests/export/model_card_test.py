@@ -110,14 +110,28 @@ class ModelCardTest(absltest.TestCase):
     record = {
       'skipped': {'qat': 'Expected layers that ... supports, found gru of kind RNN: take int8.'},
       'dropped': {'float16': 'its file has 150.0 kB'},
+      'failed': {'step': 'Expected a GRU, found none: add one.'},
       'choice': 'an accuracy at most 0.005 below that of Keras',
     }
     card = _render(parity=record)
     self.assertIn('The variant qat was skipped: Expected layers that ... supports, found gru of kind RNN: take', card)
+    self.assertIn('The variant step could not be made: Expected a GRU, found none: add one.\n', card)
     self.assertIn('The variant float16 was dropped: its file has 150.0 kB.\n', card)
     self.assertIn('each here is the smallest of its form with an accuracy at most 0.005 below that of Keras.\n', card)
     for word in ('skipped', 'dropped', 'smallest'):
       self.assertNotIn(word, _render())
+
+  def test_the_code_for_steps_is_of_a_file_that_litert_runs(self) -> None:
+    steps = preprocessing.describe(fakes.manifest(characters.Characters('text', 80)), {'step': _OF_STEP})
+    small = {**_VARIANT, 'form': 'step', 'path': 'small.tflite', 'bytes': 5, 'summary': 'it needs TensorFlow (Flex)'}
+    large = {**_VARIANT, 'form': 'step', 'path': 'large.tflite'}
+    model = {'signatures': {'step': _OF_STEP}}
+    both = {'variants': {'small': small, 'large': large}}
+    self.assertIn("litert.Interpreter('large.tflite')", _render(model=model, steps=steps, parity=both))
+    card = _render(model=model, steps=steps, parity={'variants': {'small': small}})
+    self.assertIn('import tensorflow as tf\n', card)
+    self.assertIn("tf.lite.Interpreter('small.tflite')", card)
+    self.assertNotIn('import interpreter as litert', card)
 
   def test_what_files_learned_from(self) -> None:
     public = {'kind': 'public', 'statement': 'Some files learned from examples, which the exporter declared public.'}

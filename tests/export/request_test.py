@@ -74,6 +74,15 @@ class RequestTest(absltest.TestCase):
     # Nothing was made that learned from anybody.
     self.assertNotIn('calibration', wanted.describe(['float32'], written))
 
+  def test_a_file_of_integers_replaces_one_of_floats_only_if_it_is_listed(self) -> None:
+    made = {**_MADE, 'int8_io': {'bytes': 20_000, 'accuracy': 0.9, 'form': 'whole', 'quantized': {}}}
+    wanted = request.make(None, None, _SCHEMA, self._data, choice.Choice(0.005))
+    written, dropped = wanted.select(made, 0.9)
+    self.assertEqual((list(written), list(dropped)), (['float32'], ['int8_io', 'int8']))
+    self.assertEndsWith(dropped['int8_io'], 'list it in --variants to choose it')
+    wanted = request.make(['float32', 'int8_io'], None, _SCHEMA, self._data, choice.Choice(0.005))
+    self.assertEqual(list(wanted.select(made, 0.9)[0]), ['int8_io'])
+
   def test_the_best_of_each_form(self) -> None:
     made = {**_MADE, 'step': {'bytes': 90_000, 'accuracy': 0.9, 'form': 'step'}}
     wanted = request.make(['float32', 'int8', 'step'], None, _SCHEMA, self._data, choice.Choice(0.005))

@@ -92,7 +92,10 @@ class TfliteTest(parameterized.TestCase):
       with open(path, 'wb') as file:
         file.write(content)
       features = np.array([2 * np.eye(4) + 0.1], np.float32)
-      answers, summary = tflite.check(path, features, 'needs_flex')
+      answers, summary = tflite.check(path, features, 'needs_flex', allow_flex=True)
+      # However it was made: a variant of one's own may set the operations of its converter.
+      with self.assertRaisesRegex(ValueError, 'found MatrixInverse, which .* or add --allow_flex'):
+        tflite.check(path, features, 'needs_flex')
     np.testing.assert_allclose(answers.logits, np.linalg.inv(features), rtol=1e-4)
     self.assertEndsWith(
       summary,
