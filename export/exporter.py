@@ -102,9 +102,7 @@ def _export(
     )
     accepted, failed = checking.accept_all(conversions)
   itself = parity.compare(examples.labels, reference.logits, reference.logits, shards.schema.first_answer)
-  failed, skipped = (
-    {name: reason.replace(snapshot, run_dir) for name, reason in each.items()} for each in (failed, checking.skipped)
-  )
+  failed, skipped = (_name_run(each, snapshot, run_dir) for each in (failed, checking.skipped))
   # Now that no conversion runs, which would take time from the calls, and before the choice: a file may fail here.
   timed, untimed = timing.measure_all(wanted.pick_listed(accepted), staging, examples.features, limits)
   written, dropped = wanted.select(timed, itself.accuracy)
@@ -130,6 +128,10 @@ def _export(
     of_run = {'run': files.short_name(run_dir), 'round': reference.round_number, 'weights': reference.num_weights}
     _describe(snapshot, {**of_run, 'signatures': checking.find_signatures(written)}, shards, record, staging)
   return record
+
+
+def _name_run(reasons: Mapping[str, str], snapshot: str, run_dir: str) -> dict[str, str]:
+  return {name: reason.replace(snapshot, run_dir) for name, reason in reasons.items()}
 
 
 def _start_in_turn(
