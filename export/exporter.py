@@ -117,7 +117,7 @@ def _export(
     'failed': {**failed, **untimed},
     'skipped': skipped,
     'dropped': dropped,
-    **wanted.describe(accepted, written),
+    **wanted.describe(timed, written),
     'keras_accuracy': itself.accuracy,
     'majority_accuracy': itself.majority_accuracy,
     'examples': itself.examples,
