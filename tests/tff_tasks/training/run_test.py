@@ -252,7 +252,7 @@ class TrainTest(parameterized.TestCase):
 
   def test_watches_validation_users_and_measures_on_test_users(self) -> None:
     self._shards = fakes.write_shards(self.create_tempdir().full_path + '/shards', validation_users=2)
-    output = self._train()
+    output = self._train(seed=1)  # By which the two splits differ enough.
     self.assertIn('every 2 rounds on 2 validation users; in the end on 4 test users', output)
     model = released_model.load(self._config.output_dir)
     build_model = functools.partial(registry.get_task(fakes.SCHEMA.task).build_model, fakes.SCHEMA, model.model_size)
