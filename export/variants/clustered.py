@@ -1,6 +1,6 @@
 """clustered: dynamic_range after each large tensor was brought to few distinct values, so that the file compresses."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from export import parity
 from export.variants import base
@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
 # Distinct values of a tensor.
 _CLUSTERS = 16
-# The converter makes no smaller tensor smaller either.
-_MIN_WEIGHTS = 1_024
 
 
 class Clustered(fine_tuning.FineTuned):
@@ -31,17 +29,11 @@ class Clustered(fine_tuning.FineTuned):
     return is_own or clustering_registry.ClusteringRegistry.supports(layer)
 
   def wrap(self, model: 'tf.keras.Model', examples: parity.Examples) -> 'tf.keras.Model':
-    import tensorflow as tf
     import tensorflow_model_optimization as tfmot
 
     clustering = tfmot.clustering.keras
     initial = clustering.CentroidInitialization.KMEANS_PLUS_PLUS
-
-    def cluster(layer: 'tf.keras.layers.Layer') -> Any:
-      is_large = any(weight.shape.num_elements() >= _MIN_WEIGHTS for weight in layer.weights)
-      return clustering.cluster_weights(layer, _CLUSTERS, initial) if is_large else layer
-
-    return tf.keras.models.clone_model(model, clone_function=cluster)
+    return fine_tuning.wrap_large(model, lambda layer: clustering.cluster_weights(layer, _CLUSTERS, initial))
 
   def finish(self, model: 'tf.keras.Model') -> 'tf.lite.TFLiteConverter':
     import tensorflow as tf

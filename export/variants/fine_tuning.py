@@ -5,6 +5,7 @@ run and examples give the same file in every fresh process of one machine.
 """
 
 import abc
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 32
 EPOCHS = 3
+# Of a tensor that is worth wrapping: the converter makes no smaller one smaller either, and positions of the few values
+# that are not zero would take more bytes than the zeros.
+_MIN_WEIGHTS = 1_024
 _SEED = 0
 
 
@@ -98,6 +102,18 @@ def rebuild(model: 'tf.keras.Model', batch_size: int | None) -> 'tf.keras.Model'
   copy = tf.keras.models.clone_model(model, input_tensors=inputs)
   copy.set_weights(model.get_weights())
   return copy
+
+
+def wrap_large(
+  model: 'tf.keras.Model', wrap: 'Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer]'
+) -> 'tf.keras.Model':
+  """Returns a copy whose layers with a large tensor are wrapped."""
+  import tensorflow as tf
+
+  def clone(layer: 'tf.keras.layers.Layer') -> 'tf.keras.layers.Layer':
+    return wrap(layer) if any(weight.shape.num_elements() >= _MIN_WEIGHTS for weight in layer.weights) else layer
+
+  return tf.keras.models.clone_model(model, clone_function=clone)
 
 
 def train(model: 'tf.keras.Model', examples: parity.Examples, learning_rate: float, callbacks: list[Any]) -> None:

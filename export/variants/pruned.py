@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 _SPARSITY = 0.8
 _FIRST_SPARSITY = 0.3
-# In smaller tensors, positions would take more bytes than zeros.
-_MIN_WEIGHTS = 1_024
 
 
 class Pruned(fine_tuning.FineTuned):
@@ -32,19 +30,13 @@ class Pruned(fine_tuning.FineTuned):
     return isinstance(layer, prunable_layer.PrunableLayer) or prune_registry.PruneRegistry.supports(layer)
 
   def wrap(self, model: 'tf.keras.Model', examples: parity.Examples) -> 'tf.keras.Model':
-    import tensorflow as tf
     import tensorflow_model_optimization as tfmot
 
     steps = fine_tuning.EPOCHS * math.ceil(len(examples.labels) / fine_tuning.BATCH_SIZE)
     # The last epoch is for the weights that are left to adapt.
     end = max(1, steps * (fine_tuning.EPOCHS - 1) // fine_tuning.EPOCHS)
     schedule = tfmot.sparsity.keras.PolynomialDecay(_FIRST_SPARSITY, _SPARSITY, 0, end, frequency=max(1, end // 20))
-
-    def prune(layer: 'tf.keras.layers.Layer') -> Any:
-      is_large = any(weight.shape.num_elements() >= _MIN_WEIGHTS for weight in layer.weights)
-      return tfmot.sparsity.keras.prune_low_magnitude(layer, schedule) if is_large else layer
-
-    return tf.keras.models.clone_model(model, clone_function=prune)
+    return fine_tuning.wrap_large(model, lambda layer: tfmot.sparsity.keras.prune_low_magnitude(layer, schedule))
 
   def callbacks(self) -> list[Any]:
     import tensorflow_model_optimization as tfmot
