@@ -68,6 +68,11 @@ class ReleasedModel:
     return self.own_task or Task(self.schema.task, self.schema.task)
 
   @property
+  def num_weights(self) -> int:
+    """How many numbers the model has."""
+    return sum(weight.size for weight in self.weights)
+
+  @property
   def digest(self) -> str:
     """A hash over all weights: the checksums of the file are one a member, and none of its list of members."""
     digest = hashlib.sha256()

@@ -6,6 +6,8 @@ import os
 from typing import Any
 import zlib
 
+import numpy as np
+
 from common import files
 from contracts import schema as schema_lib
 from export import guard
@@ -29,7 +31,7 @@ class Check:
     task_name: str,
     schema: schema_lib.Schema,
     examples: parity.Examples,
-    reference: parity.Reference,
+    expected: np.ndarray,
     staging: str,
     limits: guard.Limits,
     is_default: bool = False,
@@ -38,7 +40,7 @@ class Check:
     self._task_name = task_name
     self._schema = schema
     self._examples = examples
-    self._reference = reference
+    self._expected = expected
     self._staging = staging
     self._limits = limits
     self._is_default = is_default
@@ -116,7 +118,7 @@ class Check:
     }
 
   def _compare(self, answers: parity.Answers, variant: base.Variant) -> parity.Figures:
-    logits, expected = answers.logits, self._reference.logits
+    logits, expected = answers.logits, self._expected
     if logits.shape != expected.shape:
       found = [len(logits) // len(expected), *logits.shape[1:]]
       raise guard.Failed(f'Expected logits of shape {[1, *expected.shape[1:]]}, found {found}')

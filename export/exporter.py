@@ -5,25 +5,21 @@ What needs TensorFlow or the device's runtime happens in guarded children; this 
 
 from collections.abc import Callable, Iterator, Mapping
 import contextlib
-from importlib import metadata
 import itertools
-import json
 import os
-import platform
 import time
 from typing import Any
 
+import numpy as np
+
 from common import files
-from common import sealed_json
 from contracts import client_shards
 from contracts import formats
-from contracts import run_directory
+from contracts import schema as schema_lib
 from export import check
+from export import documents
 from export import guard
-from export import model_card
-from export import model_folder
 from export import parity
-from export import preprocessing
 from export import request
 from export import source
 from export import tflite
@@ -31,10 +27,6 @@ from export import timing
 from export.variants import base
 from export.variants import registry
 
-_CARD = 'MODEL_CARD.md'
-# A copy of the run's: what it promises belongs to the files.
-LEDGER = os.path.basename(run_directory.LEDGER)
-_CONTENTS = (preprocessing.CLASSES, preprocessing.FILE_NAME, _CARD, LEDGER, model_folder.PARITY)
 # Conversions that run at a time: each takes the memory of TensorFlow.
 _AT_ONCE = max(2, min(4, len(os.sched_getaffinity(0))))
 
@@ -64,14 +56,13 @@ def export(
       diverged or is not of the schema of the shards.
     guard.Failed: If the Keras model could not be run within the limits.
   """
-  with source.snapshot(run_dir) as (copy, name):
-    return _export(copy, run_dir, name, shards, staging, limits, wanted)
+  with source.snapshot(run_dir) as run:
+    return _export(run, run_dir, shards, staging, limits, wanted)
 
 
 def _export(
-  snapshot: str,
+  run: source.Snapshot,
   run_dir: str,
-  task_name: str,
   shards: client_shards.ClientShards,
   staging: str,
   limits: guard.Limits,
@@ -79,30 +70,9 @@ def _export(
 ) -> dict[str, Any]:
   started = time.monotonic()
   examples = parity.held_out_examples(shards)
-  with contextlib.ExitStack() as stack:
-
-    def start(*call: Any) -> guard.Call:
-      return stack.enter_context(guard.Call(limits, *call))
-
-    # In parallel: loading TensorFlow takes most of the time of each.
-    keras = start(parity.keras_answers, snapshot, shards.schema, examples.features, wanted.task)
-    # References are always made, and first: they show that the graph of their form is right.
-    references = {each.name: each for each in map(registry.reference_of, wanted.variants.values())}
-    named = {**references, **wanted.variants}
-    conversions = _start_in_turn(
-      lambda own: start(tflite.convert, snapshot, own, wanted.task, wanted.examples_of(named[own]), wanted.allow_flex),
-      named,
-    )
-    try:
-      reference = keras.result()
-    except guard.Refused as error:
-      raise ValueError(str(error)) from error
-    checking = check.Check(
-      task_name, shards.schema, examples, reference, staging, limits, wanted.is_default, wanted.allow_flex
-    )
-    accepted, failed = checking.accept_all(conversions)
-  itself = parity.compare(examples.labels, reference.logits, reference.logits, shards.schema.first_answer)
-  failed, skipped = (_name_run(each, snapshot, run_dir) for each in (failed, checking.skipped))
+  expected, checking, accepted, failed = _convert(run, shards.schema, examples, staging, limits, wanted)
+  itself = parity.compare(examples.labels, expected, expected, shards.schema.first_answer)
+  failed, skipped = (_name_run(each, run.folder, run_dir) for each in (failed, checking.skipped))
   # Now that no conversion runs, which would take time from the calls, and before the choice: a file may fail here.
   timed, untimed = timing.measure_all(wanted.pick_listed(accepted), staging, examples.features, limits)
   written, dropped = wanted.select(timed, itself.accuracy)
@@ -110,9 +80,9 @@ def _export(
     os.remove(os.path.join(staging, accepted[name]['path']))
   record: dict[str, Any] = {
     formats.KEY: formats.PARITY,
-    'source': wanted.hash(snapshot, shards),
-    'model': run_directory.read_json(snapshot, run_directory.LEDGER)['model'],
-    'task': task_name,
+    'source': wanted.hash(run.folder, shards),
+    'model': run.model.digest,
+    'task': run.model.task.name,
     'variants': written,
     'failed': {**failed, **untimed},
     'skipped': skipped,
@@ -125,9 +95,47 @@ def _export(
     'seconds': time.monotonic() - started,
   }
   if written:
-    of_run = {'run': files.short_name(run_dir), 'round': reference.round_number, 'weights': reference.num_weights}
-    _describe(snapshot, {**of_run, 'signatures': checking.find_signatures(written)}, shards, record, staging)
+    signatures = checking.find_signatures(written)
+    exported = documents.Exported(run, files.short_name(run_dir), shards, signatures, record)
+    for name, content in documents.write(exported).items():
+      files.write_atomically(os.path.join(staging, name), content)
   return record
+
+
+def _convert(
+  run: source.Snapshot,
+  schema: schema_lib.Schema,
+  examples: parity.Examples,
+  staging: str,
+  limits: guard.Limits,
+  wanted: request.Request,
+) -> tuple[np.ndarray, check.Check, dict[str, dict[str, Any]], dict[str, str]]:
+  """Makes the files; returns the logits of Keras, what checked the files, and what `Check.accept_all` returns."""
+  with contextlib.ExitStack() as stack:
+
+    def start(*call: Any) -> guard.Call:
+      return stack.enter_context(guard.Call(limits, *call))
+
+    # In parallel: loading TensorFlow takes most of the time of each.
+    keras = start(parity.keras_answers, run.folder, schema, examples.features, wanted.task)
+    # References are always made, and first: they show that the graph of their form is right.
+    references = {each.name: each for each in map(registry.reference_of, wanted.variants.values())}
+    named = {**references, **wanted.variants}
+    conversions = _start_in_turn(
+      lambda own: start(
+        tflite.convert, run.folder, own, wanted.task, wanted.examples_of(named[own]), wanted.allow_flex
+      ),
+      named,
+    )
+    try:
+      expected = keras.result()
+    except guard.Refused as error:
+      raise ValueError(str(error)) from error
+    checking = check.Check(
+      run.model.task.name, schema, examples, expected, staging, limits, wanted.is_default, wanted.allow_flex
+    )
+    accepted, failed = checking.accept_all(conversions)
+  return expected, checking, accepted, failed
 
 
 def _name_run(reasons: Mapping[str, str], snapshot: str, run_dir: str) -> dict[str, str]:
@@ -151,39 +159,4 @@ def _start_in_turn(
 
 def file_names(task: str, variants: Mapping[str, base.Variant]) -> list[str]:
   """Returns the names of all files that an export of a task may write."""
-  return [*_CONTENTS, *(tflite.file_name(task, variant.name) for variant in variants.values())]
-
-
-def _describe(
-  snapshot: str,
-  model: Mapping[str, Any],
-  shards: client_shards.ClientShards,
-  record: Mapping[str, Any],
-  staging: str,
-) -> None:
-  variants = record['variants'].values()
-  quantized = {each['path']: each['quantized'] for each in variants if 'quantized' in each}
-  steps = preprocessing.describe(shards.manifest, model['signatures'], quantized)
-  card = model_card.render(
-    {
-      **model,
-      'task': record['task'],
-      'data_set': shards.name,
-      'num_classes': shards.schema.num_classes,
-    },
-    steps,
-    record,
-    run_directory.read_json(snapshot, run_directory.LEDGER),
-    run_directory.read_figures(snapshot),
-    run_directory.read_flags(snapshot),
-    {'Python': platform.python_version(), **{name: metadata.version(name) for name in source.PACKAGES}},
-  )
-  contents = {
-    preprocessing.CLASSES: json.dumps(shards.schema.classes, ensure_ascii=False, indent=1) + '\n',
-    preprocessing.FILE_NAME: json.dumps(steps, ensure_ascii=False, indent=1, allow_nan=False) + '\n',
-    _CARD: card,
-    LEDGER: sealed_json.dumps(run_directory.read_json(snapshot, run_directory.LEDGER)),
-    model_folder.PARITY: sealed_json.dumps(record),
-  }
-  for name, content in contents.items():
-    files.write_atomically(os.path.join(staging, name), content)
+  return [*documents.DOCUMENTS, *(tflite.file_name(task, variant.name) for variant in variants.values())]

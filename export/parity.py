@@ -31,14 +31,6 @@ class Examples(NamedTuple):
   labels: np.ndarray
 
 
-class Reference(NamedTuple):
-  """The Keras model: its logits `[n, ..., num_classes]`, its number of weights, and the round that released it."""
-
-  logits: np.ndarray
-  num_weights: int
-  round_number: int
-
-
 # An input or output of a file: (kind, name, dtype, shape).
 End = tuple[str, str, str, tuple[int, ...]]
 
@@ -129,7 +121,7 @@ def read_evenly(shards: client_shards.ClientShards, split: str, limit: int) -> E
   return Examples(*(np.concatenate(parts) for parts in zip(*chosen, strict=True)))
 
 
-def keras_answers(run_dir: str, schema: schema_lib.Schema, features: np.ndarray, task: str | None = None) -> Reference:
+def keras_answers(run_dir: str, schema: schema_lib.Schema, features: np.ndarray, task: str | None = None) -> np.ndarray:
   """Runs the released model of a run on features of that schema; meant for a guarded child process.
 
   Args:
@@ -137,6 +129,9 @@ def keras_answers(run_dir: str, schema: schema_lib.Schema, features: np.ndarray,
     schema: What the model has to be trained on.
     features: `[n, ...]`.
     task: The value of `--task`, if it is given.
+
+  Returns:
+    The logits, `[n, ..., num_classes]`.
 
   Raises:
     ValueError: If the model is missing, damaged, of another schema, or has weights that are not finite.
@@ -147,8 +142,7 @@ def keras_answers(run_dir: str, schema: schema_lib.Schema, features: np.ndarray,
   check_schema(model.schema, schema, 'shards', 'pass the --shards_dir of the training run')
   _check_weights(model)
   keras = registry.rebuild(model, name=released_model.check_task(model, task, run_dir))
-  logits = keras.predict(features.astype(keras.input.dtype.as_numpy_dtype), batch_size=_BATCH_SIZE, verbose=0)
-  return Reference(logits, sum(int(np.size(weight)) for weight in model.weights), model.round_number)
+  return keras.predict(features.astype(keras.input.dtype.as_numpy_dtype), batch_size=_BATCH_SIZE, verbose=0)
 
 
 def tflite_answers(path: str, features: np.ndarray) -> Answers:

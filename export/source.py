@@ -1,6 +1,6 @@
 """What an export depends on: the run, the data, the variants, the task, the code and the versions of the converters."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
 import hashlib
 from importlib import metadata
@@ -9,7 +9,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from typing import Any
+from typing import Any, NamedTuple
 
 from common import files
 from common import loading
@@ -54,9 +54,23 @@ def hash_of(
   return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+class Snapshot(NamedTuple):
+  """A copy of what a run has released.
+
+  Attributes:
+    folder: Where the copies of `FILES_OF_RUN` are.
+    model: The released model.
+    ledger: Its privacy ledger.
+  """
+
+  folder: str
+  model: released_model.ReleasedModel
+  ledger: Mapping[str, Any]
+
+
 @contextlib.contextmanager
-def snapshot(run_dir: str) -> Iterator[tuple[str, str]]:
-  """Yields a folder with a copy of what is exported, and the name of its task.
+def snapshot(run_dir: str) -> Iterator[Snapshot]:
+  """Yields a copy of what is exported.
 
   All steps see one model while a trainer may release others. Messages of what fails meanwhile name the directory that
   was given.
@@ -70,8 +84,7 @@ def snapshot(run_dir: str) -> Iterator[tuple[str, str]]:
         os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
         shutil.copyfile(os.path.join(run_dir, name), os.path.join(folder, name))
     try:
-      model, _ = released_model.load_with_ledger(folder)
-      yield folder, model.task.name
+      yield Snapshot(folder, *released_model.load_with_ledger(folder))
     except ValueError as error:
       raise ValueError(str(error).replace(folder, run_dir)) from error
     except guard.Failed as error:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from common import files
 from contracts import released_model
 from contracts import run_directory
-from export import exporter
+from export import documents
 from export import model_folder
 from export import signing
 from export import tflite
@@ -42,7 +42,7 @@ def verify(
   record, reasons = _read_parity(model_dir)
   yield f'{model_folder.PARITY} is of these model files', reasons or _check_parity(model_dir, sums, record)
   ledger, reasons = _read_ledger(model_dir)
-  yield f'{exporter.LEDGER} is of the model that was exported', reasons or _check_model(record, ledger)
+  yield f'{documents.LEDGER} is of the model that was exported', reasons or _check_model(record, ledger)
   if released:
     yield 'the run has released this model with this ledger', _check_released(record, ledger, released)
 
@@ -88,7 +88,7 @@ def _describe(model_dir: str, name: str) -> dict[str, Any]:
 
 
 def _find_others(model_dir: str, sums: Mapping[str, str]) -> list[str]:
-  required = exporter.file_names('', {})
+  required = documents.DOCUMENTS
   reasons = [f'{model_folder.CHECKSUMS} does not list {name}' for name in required if name not in sums]
   if not _models(sums):
     reasons.append(f'{model_folder.CHECKSUMS} lists no model file')
@@ -134,7 +134,7 @@ def _check_parity(model_dir: str, sums: Mapping[str, str], record: Mapping[str, 
 
 def _read_ledger(model_dir: str) -> tuple[dict[str, Any], list[str]]:
   try:
-    return released_model.load_ledger(os.path.join(model_dir, exporter.LEDGER), _REMEDY)[0], []
+    return released_model.load_ledger(os.path.join(model_dir, documents.LEDGER), _REMEDY)[0], []
   except ValueError as error:
     return {}, [str(error)]
 
@@ -154,4 +154,4 @@ def _check_released(record: Mapping[str, Any], ledger: Mapping[str, Any], releas
       f'the folder has the model of round {ledger.get("round")} of some run, and this run has released another one, of '
       f'round {model.round_number}'
     ]
-  return [] if ledger == of_run else [f'{exporter.LEDGER} differs from the ledger of the run']
+  return [] if ledger == of_run else [f'{documents.LEDGER} differs from the ledger of the run']

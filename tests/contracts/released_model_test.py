@@ -54,6 +54,9 @@ class ReleasedTest(absltest.TestCase):
       released_model.load(self._run_dir)
     self.assertNotIn('\n', str(caught.exception))
 
+  def test_counts_the_weights(self) -> None:
+    self.assertEqual(_MODEL.num_weights, 6 + 2 + 1)
+
   def test_loads_what_was_saved(self) -> None:
     released_model.save(_MODEL, _LEDGER, self._run_dir)
     self._assert_same(released_model.load(self._run_dir), _MODEL)

@@ -61,7 +61,7 @@ class CheckTest(parameterized.TestCase):
       'mine',
       fakes.CHARACTERS,
       parity.Examples(labels, labels),
-      parity.Reference(logits, 7, 1),
+      logits,
       staging,
       _LIMITS,
       allow_flex=True,
@@ -92,7 +92,7 @@ class CheckTest(parameterized.TestCase):
       'mine',
       fakes.CHARACTERS,
       parity.Examples(labels, labels),
-      parity.Reference(logits, 7, 1),
+      logits,
       self.create_tempdir().full_path,
       _LIMITS,
       is_default,
@@ -117,7 +117,7 @@ class CheckTest(parameterized.TestCase):
 
   def test_another_error_than_that_a_layer_is_not_supported_is_a_failure(self) -> None:
     labels = np.zeros((1, 12), int)
-    reference = parity.Reference(np.zeros((1, 12, 20)), 7, 1)
+    reference = np.zeros((1, 12, 20))
     staging = self.create_tempdir().full_path
     check = check_lib.Check(
       'mine', fakes.CHARACTERS, parity.Examples(labels, labels), reference, staging, _LIMITS, is_default=True

@@ -60,7 +60,7 @@ class _OnlyKeras(guarded_here.Call):
     if self.function != parity.keras_answers:
       raise guard.Failed(f'cannot read {run_dir}')
     schema, features, _ = rest
-    return parity.Reference(np.zeros((len(features), *schema.label.shape, schema.num_classes)), 772, 140)
+    return np.zeros((len(features), *schema.label.shape, schema.num_classes))
 
 
 class _Made(_OnlyKeras):
