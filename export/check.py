@@ -14,9 +14,9 @@ from export import guard
 from export import parity
 from export import quantization
 from export import tflite
-from export.forms import base as forms_base
 from export.variants import base
 from export.variants import registry
+from models import unsupported
 
 
 class Check:
@@ -68,11 +68,11 @@ class Check:
         continue
       try:
         content = conversion.result()
-        if not isinstance(content, forms_base.Unsuitable):
+        if not isinstance(content, unsupported.Unsupported):
           accepted[variant.name] = self._accept(own, variant, content)
         else:
           # Nobody asked for a variant of the default: there is no fault in a model that it does not support.
-          (self.skipped if self._is_default else failed)[variant.name] = content.reason
+          (self.skipped if self._is_default else failed)[variant.name] = str(content)
       except guard.Failed as error:
         failed[variant.name] = str(error)
     return accepted, failed

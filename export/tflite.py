@@ -10,10 +10,10 @@ import numpy as np
 from contracts import released_model
 from export import flex
 from export import parity
-from export.forms import base as forms_base
 from export.forms import registry as forms
 from export.variants import base
 from export.variants import registry as variants
+from models import unsupported
 
 if TYPE_CHECKING:
   import tensorflow as tf
@@ -30,7 +30,7 @@ def convert(
   task: str | None = None,
   calibration: parity.Examples | None = None,
   allow_flex: bool = False,
-) -> bytes | forms_base.Unsuitable:
+) -> bytes | unsupported.Unsupported:
   """Converts the released model of a run; meant for a guarded child process.
 
   Args:
@@ -49,14 +49,12 @@ def convert(
   released = released_model.load(run_dir)
   name = released_model.check_task(released, task, run_dir)
   own = variants.find(variant)
-  model = forms.FORMS[own.form].build(released, name)
-  if isinstance(model, forms_base.Unsuitable):
-    return model
   try:
+    model = forms.FORMS[own.form].build(released, name)
     with flex.allowing(allow_flex):
       content = _convert(own, model, calibration)
-  except base.Unsupported as error:
-    return forms_base.Unsuitable(str(error))
+  except unsupported.Unsupported as error:
+    return error
   if not isinstance(content, bytes):
     raise ValueError(
       f'Expected convert of {variant} to return bytes, found a {type(content).__name__}: return converter.convert().'

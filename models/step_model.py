@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from contracts import schema as schema_lib
+from models import unsupported
 
 # A layer that sees one position at a time gives the same for a sequence of one, up to the order of additions.
 _ROUNDING = 1e-4
@@ -34,10 +35,6 @@ _Arguments = Callable[..., tuple[Sequence[Any], dict[str, Any]]]
 _Apply = Callable[[tf.keras.layers.Layer, _Arguments], Any]
 
 
-class Unsuitable(ValueError):
-  """There is no step model of this model; the message names the layer."""
-
-
 def build(model: tf.keras.Model, schema: schema_lib.Schema) -> tf.keras.Model:
   """Returns the step model: `(element, state_0, ...) -> (logits, next_state_0, ...)`, each with a batch of one.
 
@@ -48,18 +45,18 @@ def build(model: tf.keras.Model, schema: schema_lib.Schema) -> tf.keras.Model:
     schema: Of its examples.
 
   Raises:
-    Unsuitable: If a layer depends on several positions in another way than through the state of a recurrent layer.
+    Unsupported: If a layer depends on several positions in another way than through the state of a recurrent layer.
   """
   positions = schema.feature.shape[:1]
   if not positions or schema.label.shape != positions:
-    raise Unsuitable(
+    raise unsupported.Unsupported(
       f'Expected examples that have a label for each position, found labels of shape {list(schema.label.shape)} for '
       f'features of shape {list(schema.feature.shape)}: a step model answers at each position.'
     )
   trial = _Trial()
   _run(model, [_draw(schema, model.input.dtype)], trial)
   if not trial.starts:
-    raise Unsuitable(f'Expected recurrent layers, found none: {_REMEDY}.')
+    raise unsupported.Unsupported(f'Expected recurrent layers, found none: {_REMEDY}.')
   states = tf.nest.flatten(trial.starts)
   inputs = [_make_input(model.input.shape[2:], model.input.dtype, model.input_names[0])]
   inputs += [_make_input(state.shape[1:], state.dtype, f'state_{index}') for index, state in enumerate(states)]
@@ -137,7 +134,7 @@ def _check_recurrent(layer: tf.keras.layers.RNN, inputs: Sequence[Any], named: d
   }
   found = [option for option, is_set in options.items() if is_set]
   if found:
-    raise Unsuitable(
+    raise unsupported.Unsupported(
       f'Expected recurrent layers that return an output at each position and begin with zeros, found '
       f'{_name(layer)} with {" and ".join(found)}: {_REMEDY}.'
     )
@@ -146,18 +143,20 @@ def _check_recurrent(layer: tf.keras.layers.RNN, inputs: Sequence[Any], named: d
 def _find_start(layer: tf.keras.layers.RNN, inputs: tf.Tensor, mask: tf.Tensor | None) -> Any:
   start = layer.get_initial_state(inputs)
   if any(np.any(state) for state in tf.nest.flatten(start)):
-    raise Unsuitable(f'Expected recurrent layers that begin with zeros, found another start of {_name(layer)}.')
+    raise unsupported.Unsupported(
+      f'Expected recurrent layers that begin with zeros, found another start of {_name(layer)}.'
+    )
   output, after = layer.cell(inputs[:, 0], tuple(start))
   if mask is not None and _index_of(output, after) is None:
-    raise Unsuitable(
-      f'Expected the output of a cell to be one of its states where there is a mask, found {_name(layer)}: leave out '
+    raise unsupported.Unsupported(
+      f'Expected the output of a cell to be one of its states where there is a mask, found {_name(layer)}: remove '
       'the mask, positions after the last one change no answer before them.'
     )
   return start
 
 
 def _check_position(layer: tf.keras.layers.Layer, arguments: _Arguments, whole: Any) -> None:
-  """Raises `Unsuitable` if a layer gives another output for a sequence of one position than for a whole sequence."""
+  """Raises `Unsupported` if a layer gives another output for a sequence of one position than for a whole sequence."""
 
   def run_alone(index: int) -> list[tf.Tensor]:
     inputs, named = arguments(lambda value: _with_mask(value[:, index : index + 1], _mask_slice(value, index)))
@@ -171,7 +170,7 @@ def _check_position(layer: tf.keras.layers.Layer, arguments: _Arguments, whole: 
   except _RAISED as error:
     is_same, why = False, f', which raised {type(error).__name__} ({" ".join(str(error).split())[:_MESSAGE_LENGTH]})'
   if not is_same:
-    raise Unsuitable(
+    raise unsupported.Unsupported(
       f'Expected layers whose output at a position depends on that position alone, found {_name(layer)}{why}: '
       f'{_REMEDY}.'
     )

@@ -6,7 +6,7 @@ knows nothing of them.
 
 import abc
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from contracts import released_model
 from export import parity
@@ -14,12 +14,6 @@ from export import parity
 if TYPE_CHECKING:
   import numpy as np
   import tensorflow as tf
-
-
-class Unsuitable(NamedTuple):
-  """Why a variant does not support a model, such as that it does not have its form."""
-
-  reason: str
 
 
 class Form(abc.ABC):
@@ -37,7 +31,7 @@ class Form(abc.ABC):
   call: str
 
   @abc.abstractmethod
-  def build(self, released: released_model.ReleasedModel, task: str) -> 'tf.keras.Model | Unsuitable':
+  def build(self, released: released_model.ReleasedModel, task: str) -> 'tf.keras.Model':
     """Returns what a variant converts, with the released weights; loads TensorFlow.
 
     Args:
@@ -45,6 +39,7 @@ class Form(abc.ABC):
       task: What `released_model.check_task` returned.
 
     Raises:
+      Unsupported: If the model does not have this form.
       ValueError: If the task does not fit the model.
     """
 

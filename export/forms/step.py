@@ -32,15 +32,11 @@ class Step(base.Form):
   reference = 'step'
   call = 'one element of a sequence a call'
 
-  def build(self, released: released_model.ReleasedModel, task: str) -> 'tf.keras.Model | base.Unsuitable':
+  def build(self, released: released_model.ReleasedModel, task: str) -> 'tf.keras.Model':
     from models import registry  # Here, with TensorFlow behind it, so that only the child loads that.
     from models import step_model
 
-    whole = registry.rebuild(released, batch_size=1, name=task)
-    try:
-      return step_model.build(whole, released.schema)
-    except step_model.Unsuitable as error:
-      return base.Unsuitable(str(error))
+    return step_model.build(registry.rebuild(released, batch_size=1, name=task), released.schema)
 
   def answers(self, path: str, features: np.ndarray) -> parity.Answers:
     """Feeds each example element by element, from states of zeros; see `Form.answers`.

@@ -42,13 +42,6 @@ _STORED = 'stored values (weights and constants)'
 _KINDS = {'int8': '8-bit integers', 'float16': '16-bit floats'}
 
 
-class Unsupported(ValueError):
-  """The variant does not support a layer or an operation of the model; the message names it.
-
-  Nothing is broken: where nobody listed the variant, it is skipped.
-  """
-
-
 class Variant(abc.ABC):
   """One way to write the model as a file; derive from this.
 
@@ -76,7 +69,8 @@ class Variant(abc.ABC):
     """Returns the content of the file, which has to answer as the model does.
 
     Whatever it does, it takes no other variant down: an exception, a crash, or more memory or time than the limits
-    makes this variant fail with that reason. The message of a `ValueError` is shown as it is; raise `Unsupported` for a
+    makes this variant fail with that reason. The message of a `ValueError` is shown as it is; raise
+    `models.unsupported.Unsupported` for a
     model with a layer that the variant does not support.
 
     Args:

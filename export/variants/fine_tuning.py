@@ -12,6 +12,7 @@ import numpy as np
 
 from export import parity
 from export.variants import base
+from models import unsupported
 
 if TYPE_CHECKING:
   import tensorflow as tf
@@ -77,12 +78,12 @@ class FineTuned(base.Variant):
     """Refuses a model with weights in layers that the technique does not support.
 
     Raises:
-      base.Unsupported: Naming the layers and their kinds.
+      Unsupported: Naming the layers and their kinds.
     """
-    unsupported = [layer for layer in model.layers if layer.weights and not self.supports(layer)]
-    if unsupported:
-      found = ', '.join(f'{layer.name} of kind {_kind(layer)}' for layer in unsupported)
-      raise base.Unsupported(
+    others = [layer for layer in model.layers if layer.weights and not self.supports(layer)]
+    if others:
+      found = ', '.join(f'{layer.name} of kind {_kind(layer)}' for layer in others)
+      raise unsupported.Unsupported(
         f'Expected layers that {self.technique} supports, found {found}: take int8 or dynamic_range for this model.'
       )
 

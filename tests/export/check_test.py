@@ -15,9 +15,9 @@ from export import guard
 from export import parity
 from export import quantization
 from export import tflite
-from export.forms import base as forms
 from export.variants import float32
 from export.variants import registry
+from models import unsupported
 from tests.export import fakes
 
 _LIMITS = guard.Limits()
@@ -31,10 +31,10 @@ class _UnheardOf(float32.Float32):
 class _Conversion(guard.Call):
   """One without a process."""
 
-  def __init__(self, content: bytes | forms.Unsuitable | guard.Failed = b'a file') -> None:
+  def __init__(self, content: bytes | unsupported.Unsupported | guard.Failed = b'a file') -> None:
     self._content = content
 
-  def result(self) -> bytes | forms.Unsuitable:
+  def result(self) -> bytes | unsupported.Unsupported:
     if isinstance(self._content, guard.Failed):
       raise self._content
     return self._content
@@ -99,7 +99,7 @@ class CheckTest(parameterized.TestCase):
     )
     names = ('step', 'step_dynamic_range')
     accepted, failed = check.accept_all(
-      [(name, registry.VARIANTS[name], _Conversion(forms.Unsuitable('no steps'))) for name in names]
+      [(name, registry.VARIANTS[name], _Conversion(unsupported.Unsupported('no steps'))) for name in names]
     )
     reason = 'not made: it has the graph of step, which failed'
     self.assertEqual((accepted, failed), ({}, {} if is_default else {'step': 'no steps', 'step_dynamic_range': reason}))
@@ -122,9 +122,9 @@ class CheckTest(parameterized.TestCase):
     check = check_lib.Check(
       'mine', fakes.CHARACTERS, parity.Examples(labels, labels), reference, staging, _LIMITS, is_default=True
     )
-    contents: dict[str, forms.Unsuitable | guard.Failed] = {
+    contents: dict[str, unsupported.Unsupported | guard.Failed] = {
       'int8': guard.Refused('Expected a range'),
-      'qat': forms.Unsuitable('Expected no GRU'),
+      'qat': unsupported.Unsupported('Expected no GRU'),
     }
     _, failed = check.accept_all(
       [(name, registry.VARIANTS[name], _Conversion(content)) for name, content in contents.items()]

@@ -12,10 +12,10 @@ from contracts import schema as schema_lib
 from export import flex
 from export import parity
 from export import tflite
-from export.forms import base as forms
 from export.variants import float32
 from export.variants import registry as variants
 from models import registry
+from models import unsupported
 from tests.export import converted
 from tests.export import fakes
 
@@ -107,8 +107,8 @@ class TfliteTest(parameterized.TestCase):
     run_dir = self.enterContext(tempfile.TemporaryDirectory())
     fakes.release(run_dir, fakes.HANDWRITING)
     found = tflite.convert(run_dir, 'step_dynamic_range')
-    assert isinstance(found, forms.Unsuitable)
-    self.assertStartsWith(found.reason, 'Expected examples that have a label for each position')
+    assert isinstance(found, unsupported.Unsupported)
+    self.assertStartsWith(str(found), 'Expected examples that have a label for each position')
 
   def test_what_a_variant_says_of_its_file(self) -> None:
     answers = parity.Answers(np.zeros((1, 3)), [], {'float32': 7, 'int8': 0, 'float16': 0})

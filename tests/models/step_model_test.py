@@ -11,6 +11,7 @@ import tensorflow as tf
 from contracts import schema as schema_lib
 from models import registry
 from models import step_model
+from models import unsupported
 from models.layers import gru
 
 _POSITIONS, _CLASSES, _UNITS = 7, 9, 5
@@ -219,19 +220,19 @@ class StepModelTest(parameterized.TestCase):
     ('none', _LAYERS.Dense(_UNITS), 'Expected recurrent layers, found none: a step model has'),
   )
   def test_refuses_by_name(self, hidden: _Layer, message: str) -> None:
-    with self.assertRaisesRegex(step_model.Unsuitable, message):
+    with self.assertRaisesRegex(unsupported.Unsupported, message):
       step_model.build(_build(hidden), _CODES)
 
   @parameterized.parameters(
     KeyError, AttributeError, AssertionError, NotImplementedError, ZeroDivisionError, _Unimplemented
   )
   def test_a_layer_that_raises_when_it_sees_one_position(self, kind: type[Exception]) -> None:
-    with self.assertRaisesRegex(step_model.Unsuitable, r'found picky \(_Picky\), which raised .*Error \(.*one'):
+    with self.assertRaisesRegex(unsupported.Unsupported, r'found picky \(_Picky\), which raised .*Error \(.*one'):
       step_model.build(_build(_stack(_Picky(kind), _gru())), _CODES)
 
   def test_refuses_a_mask_of_a_cell_whose_output_is_no_state(self) -> None:
     whole = _build(_recurrent(_Product(), name='product'), mask=True)
-    with self.assertRaisesRegex(step_model.Unsuitable, r'found product \(RNN\): leave out the mask'):
+    with self.assertRaisesRegex(unsupported.Unsupported, r'found product \(RNN\): remove the mask'):
       step_model.build(whole, _CODES)
 
   @parameterized.parameters(((), ()), ((_POSITIONS,), ()), ((_POSITIONS, 3), (_POSITIONS, 3)))
@@ -240,7 +241,7 @@ class StepModelTest(parameterized.TestCase):
       'mine', schema_lib.Feature('x', 'float32', features), schema_lib.Feature('y', 'int32', labels), ('a', 'b')
     )
     inputs = tf.keras.Input(features, batch_size=1)
-    with self.assertRaisesRegex(step_model.Unsuitable, 'a label for each position, found labels of shape'):
+    with self.assertRaisesRegex(unsupported.Unsupported, 'a label for each position, found labels of shape'):
       step_model.build(tf.keras.Model(inputs, inputs), schema)
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from contracts import released_model
 from export import parity
-from export.forms import base
 from export.forms import step
+from models import unsupported
 from tests.export import converted
 from tests.export import fakes
 
@@ -137,9 +137,8 @@ class FileTest(parameterized.TestCase):
   def test_a_model_without_the_form(self) -> None:
     run_dir = self.enterContext(tempfile.TemporaryDirectory())
     fakes.release(run_dir, fakes.HANDWRITING)
-    found = step.Step().build(released_model.load(run_dir), 'handwriting')
-    self.assertIsInstance(found, base.Unsuitable)
-    self.assertStartsWith(found.reason, 'Expected examples that have a label for each position')
+    with self.assertRaisesRegex(unsupported.Unsupported, '^Expected examples that have a label for each position'):
+      step.Step().build(released_model.load(run_dir), 'handwriting')
 
 
 if __name__ == '__main__':
