@@ -3,11 +3,13 @@
 A device's runtime does not have these kernels, unless an app adds them, which takes many megabytes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import contextvars
 import re
 from typing import Any
+
+from export import operations
 
 _IS_ALLOWED = contextvars.ContextVar('flex_is_allowed', default=False)
 # What the converter writes into its message, and what the name of an operation begins with in a file.
@@ -30,14 +32,18 @@ def is_allowed() -> bool:
   return _IS_ALLOWED.get()
 
 
-def describe_missing(message: str) -> str:
+def describe_missing(message: str, find_uses: Callable[[], Mapping[str, Sequence[str]]] = dict) -> str:
   """Returns which operations a file would need, and what to do; empty if that is not why a conversion failed.
 
   Args:
     message: Of the converter.
+    find_uses: Returns the layers that have operations of each kind.
   """
   found = dict(_MISSING.findall(message))
-  return _describe_missing(found.get('TF Select', ''), found.get('Custom', '')) if found else ''
+  if not found:
+    return ''
+  uses = find_uses()
+  return _describe_missing(*(operations.describe_all(found.get(kind, ''), uses) for kind in ('TF Select', 'Custom')))
 
 
 def _describe_missing(selected: str, custom: str = '') -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from contracts import released_model
 from export import flex
+from export import operations
 from export import parity
 from export.forms import registry as forms
 from export.variants import base
@@ -69,7 +70,7 @@ def _convert(variant: base.Variant, model: 'tf.keras.Model', calibration: parity
   try:
     return variant.convert(model, calibration)
   except convert_phase.ConverterError as error:
-    missing = flex.describe_missing(str(error))
+    missing = flex.describe_missing(str(error), lambda: operations.find_uses(model))
     if not missing:
       raise
     raise ValueError(missing) from error

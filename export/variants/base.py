@@ -121,11 +121,12 @@ def build_converter(model: 'tf.keras.Model') -> 'tf.lite.TFLiteConverter':
   holder = tf.Module()
   holder.weights = model.weights
   converter = tf.lite.TFLiteConverter.from_concrete_functions([answer.get_concrete_function()], holder)
-  converter.target_spec.supported_ops = _list_operations(tf.lite.OpsSet.TFLITE_BUILTINS)
+  converter.target_spec.supported_ops = list_operations(tf.lite.OpsSet.TFLITE_BUILTINS)
   return converter
 
 
-def _list_operations(built_in: 'tf.lite.OpsSet') -> 'list[tf.lite.OpsSet]':
+def list_operations(built_in: 'tf.lite.OpsSet') -> 'list[tf.lite.OpsSet]':
+  """Returns the operations that a file may have: the built-in ones, and with --allow_flex those of TensorFlow."""
   import tensorflow as tf
 
   return [built_in, *([tf.lite.OpsSet.SELECT_TF_OPS] if flex.is_allowed() else [])]
@@ -140,23 +141,3 @@ def require_examples(calibration: parity.Examples | None) -> parity.Examples:
   if calibration is None:
     raise ValueError('Expected examples, found none: set calibration = "released", or "public", in the variant.')
   return calibration
-
-
-def build_integer_converter(model: 'tf.keras.Model', calibration: parity.Examples | None) -> 'tf.lite.TFLiteConverter':
-  """Returns a converter to operations on 8-bit integers; it fails on one that has no integer kernel.
-
-  Args:
-    model: The model, with a batch of one.
-    calibration: Examples that show the range of every value inside of the model.
-
-  Raises:
-    ValueError: If there are none.
-  """
-  import tensorflow as tf
-
-  features = require_examples(calibration).features.astype(model.input.dtype.as_numpy_dtype)
-  converter = build_converter(model)
-  converter.optimizations = [tf.lite.Optimize.DEFAULT]
-  converter.representative_dataset = lambda: ([features[row : row + 1]] for row in range(len(features)))
-  converter.target_spec.supported_ops = _list_operations(tf.lite.OpsSet.TFLITE_BUILTINS_INT8)
-  return converter

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from export import parity
 from export.variants import base
+from export.variants import integers
 
 if TYPE_CHECKING:
   import tensorflow as tf
@@ -24,4 +25,4 @@ class Int8(base.Variant):
   learned = 'the ranges of the values inside'
 
   def convert(self, model: 'tf.keras.Model', calibration: parity.Examples | None) -> bytes:
-    return base.build_integer_converter(model, calibration).convert()
+    return integers.convert(integers.build_converter(model, calibration), model)

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from export import parity
-from export.variants import base
 from export.variants import int8
+from export.variants import integers
 
 if TYPE_CHECKING:
   import tensorflow as tf
@@ -22,8 +22,8 @@ class Int8InOut(int8.Int8):
   def convert(self, model: 'tf.keras.Model', calibration: parity.Examples | None) -> bytes:
     import tensorflow as tf
 
-    converter = base.build_integer_converter(model, calibration)
+    converter = integers.build_converter(model, calibration)
     if model.input.dtype.is_floating:
       converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
-    return converter.convert()
+    return integers.convert(converter, model)

@@ -7,6 +7,7 @@ import numpy as np
 from export import parity
 from export.variants import base
 from export.variants import fine_tuning
+from export.variants import integers
 
 if TYPE_CHECKING:
   import tensorflow as tf
@@ -24,6 +25,9 @@ class QuantizationAware(fine_tuning.FineTuned):
   learned = 'the weights and the ranges of the values inside'
   technique = 'quantization-aware training'
   learning_rate = 1e-4
+
+  def convert(self, model: 'tf.keras.Model', calibration: parity.Examples | None) -> bytes:
+    return integers.require(super().convert(model, calibration), model)
 
   def supports(self, layer: 'tf.keras.layers.Layer') -> bool:
     import tensorflow_model_optimization as tfmot

@@ -82,6 +82,14 @@ class TfliteTest(parameterized.TestCase):
     ):
       tflite.convert(run_dir, 'needs_flex')
 
+  def test_the_layers_of_such_operations_are_named(self) -> None:
+    import tensorflow as tf
+
+    inputs = tf.keras.Input((4, 4), batch_size=1)
+    model = tf.keras.Model(inputs, tf.keras.layers.Lambda(tf.linalg.inv, name='inverse')(inputs))
+    with self.assertRaisesRegex(ValueError, r'found MatrixInverse \(layer inverse\), which only'):
+      tflite._convert(float32.Float32(), model, None)
+
   def test_operations_that_no_device_has_if_they_are_allowed(self) -> None:
     run_dir = self.enterContext(tempfile.TemporaryDirectory())
     fakes.release(run_dir)

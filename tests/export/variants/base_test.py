@@ -7,12 +7,10 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import pytest
 
-from export import flex
 from export import parity
 from export.variants import base
 from export.variants import registry
 from tests.export import converted
-from tests.export import fakes
 
 
 class _Tiny(base.Variant):
@@ -25,18 +23,6 @@ class _Tiny(base.Variant):
 
 
 class BaseTest(parameterized.TestCase):
-  @pytest.mark.slow
-  def test_flex_is_allowed_beside_operations_on_integers_too(self) -> None:
-    import tensorflow as tf
-
-    examples = fakes.make_examples(fakes.HANDWRITING, 1)
-    inputs = tf.keras.Input(examples.features.shape[1:], batch_size=1)
-    model = tf.keras.Model(inputs, tf.keras.layers.Flatten()(inputs))
-    for is_allowed, more in ((False, []), (True, [tf.lite.OpsSet.SELECT_TF_OPS])):
-      with flex.allowing(is_allowed):
-        operations = base.build_integer_converter(model, examples).target_spec.supported_ops
-      self.assertEqual(operations, [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, *more])
-
   @parameterized.parameters(
     ({'float32': 1_065}, 'tiny: all 1,065 stored values (weights and constants) are float32'),
     (
