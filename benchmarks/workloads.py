@@ -65,7 +65,7 @@ def _build_small_cnn() -> tf.keras.Model:
       layers.Conv2D(8, 3, 2, activation='relu'),
       layers.Conv2D(16, 3, 2, activation='relu'),
       layers.Flatten(),
-      layers.Dense(10),
+      layers.Dense(10, name='logits'),
     ]
   )
 

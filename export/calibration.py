@@ -65,7 +65,7 @@ class Calibration:
     """Returns what parity.json says of it; the statement is for people.
 
     Args:
-      variants: Those that learned from the examples, and of which parity.json has figures.
+      variants: Those that learned from the examples, and of which parity.json has figures, or the reason of a failure.
       written: The names of those whose files are in the folder.
     """
     total, clients = self.shards.num_examples(_SPLIT), self.shards.num_clients(_SPLIT)
@@ -73,8 +73,8 @@ class Calibration:
     folder = files.short_name(self.shards.path)
     sizes = {variant.name: min(variant.max_examples, total) for variant in variants}
     learned = '; '.join(
-      f'{variant.name}{"" if variant.name in written else ", whose figures alone are here"}: {variant.learned}, from '
-      f'{sizes[variant.name]:,} examples'
+      f'{variant.name}{"" if variant.name in written else ", of which only figures or a failure are here"}: '
+      f'{variant.learned}, from {sizes[variant.name]:,} examples'
       for variant in variants
     )
     of_whom = f'{folder} ({total:,} examples of {clients:,} {word}s)'

@@ -87,7 +87,7 @@ def _export(
     'failed': {**failed, **untimed},
     'skipped': skipped,
     'dropped': dropped,
-    **wanted.describe(timed, written),
+    **wanted.describe({*timed, *failed, *untimed}, written),
     'keras_accuracy': itself.accuracy,
     'majority_accuracy': itself.majority_accuracy,
     'examples': itself.examples,

@@ -87,7 +87,7 @@ class Request:
     """Returns what parity.json says of the data, if a variant that was made learned from it, and of the choice.
 
     Args:
-      made: The variants of which parity.json has figures: also of one that the choice dropped.
+      made: The variants of which parity.json says something: also of one that failed, or that the choice dropped.
       written: Those whose files are in the folder.
     """
     learning = [each for each in self.variants.values() if each.name in made and each.calibration != 'none']

@@ -241,7 +241,7 @@ class CalibrationTest(parameterized.TestCase):
     learning = [registry.VARIANTS[name] for name in ('int8', 'qat')]
     statement = self._open('clients').describe(learning, ['int8'])['statement']
     self.assertIn('(int8: the ranges', statement)
-    self.assertIn('qat, whose figures alone are here: the weights', statement)
+    self.assertIn('qat, of which only figures or a failure are here: the weights', statement)
 
   def test_examples_that_nothing_learns_from(self) -> None:
     self._write('clients', split='train', prefix='else')

@@ -154,6 +154,17 @@ class ExporterTest(parameterized.TestCase):
     card = pathlib.Path(self._staging, 'MODEL_CARD.md').read_text()
     self.assertIn('The variant qat was skipped: Expected layers that', card)
 
+  def test_a_variant_that_failed_may_have_learned_from_examples(self) -> None:
+    examples = fakes.make_examples(count=2)
+    with (
+      mock.patch.object(request.Request, 'examples_of', return_value=examples),
+      mock.patch.object(request.Request, 'describe', return_value={}) as describe,
+      mock.patch.object(guard, 'Call', guarded_here.Call),
+    ):
+      record = self._export({**_FLOAT32, 'qat': registry.VARIANTS['qat']})
+    made, written = describe.call_args.args
+    self.assertEqual((list(record['failed']), sorted(made), list(written)), (['qat'], ['float32', 'qat'], ['float32']))
+
   def test_leaves_nothing_when_all_fail(self) -> None:
     with mock.patch.object(guard, 'Call', side_effect=_OnlyKeras) as calls:
       record = self._export(allow_flex=True)

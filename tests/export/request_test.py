@@ -69,7 +69,7 @@ class RequestTest(absltest.TestCase):
     self.assertEqual((list(written), list(dropped)), (['float32'], ['int8']))
     # Its figures stand in parity.json.
     said = wanted.describe(_MADE, written)
-    self.assertIn('int8, whose figures alone are here', said['calibration']['statement'])
+    self.assertIn('int8, of which only figures or a failure are here', said['calibration']['statement'])
     self.assertEqual(said['choice'], 'an accuracy at most 0.005 below that of Keras')
     # Nothing was made that learned from anybody.
     self.assertNotIn('calibration', wanted.describe(['float32'], written))

@@ -111,6 +111,7 @@ def _train(
   client = local_algorithm.Client(
     context, initial, state['shared'], dataset.memory, dataset, rate, sgd.num_steps, sgd.full_gradient
   )
+  client = client._replace(prepared=algorithm.prepare(client))
   adjust = None
   if type(algorithm).adjust is not local_algorithm.LocalAlgorithm.adjust:
     adjust = functools.partial(_adjust, algorithm, client)

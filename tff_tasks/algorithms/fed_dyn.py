@@ -35,12 +35,18 @@ class FedDyn(local_algorithm.LocalAlgorithm):
   def memory_size(self, context: base.Context) -> int:
     return context.num_weights
 
+  def prepare(self, client: local_algorithm.Client) -> tuple[Any, ...]:
+    own = local_algorithm.split(client.memory, client.initial)
+    return tuple(mine + self.alpha * initial for mine, initial in zip(own, client.initial, strict=True))
+
   def adjust(
     self, client: local_algorithm.Client, weights: local_algorithm.Weights, gradients: local_algorithm.Weights
   ) -> list[Any]:
-    own = local_algorithm.split(client.memory, client.initial)
-    moved = local_algorithm.subtract(weights, client.initial)
-    return [gradient - mine + self.alpha * far for gradient, mine, far in zip(gradients, own, moved, strict=True)]
+    # gradient - mine + alpha * (weight - initial)
+    return [
+      gradient + (self.alpha * weight - constant)
+      for gradient, weight, constant in zip(gradients, weights, client.prepared, strict=True)
+    ]
 
   def finish(self, client: local_algorithm.Client, trained: local_algorithm.Weights) -> local_algorithm.Update:
     from tff_tasks.aggregation import private_mean

@@ -42,6 +42,7 @@ class Client(NamedTuple):
     learning_rate: Of this round, a float or a tensor.
     num_steps: int32, the steps that it takes in this round.
     gradient: The function `weights -> gradient of the mean loss over all labels of the client`.
+    prepared: What `LocalAlgorithm.prepare` returned.
   """
 
   context: base.Context
@@ -52,6 +53,7 @@ class Client(NamedTuple):
   learning_rate: Any
   num_steps: Any
   gradient: Callable[[Weights], Weights]
+  prepared: Any = ()
 
 
 class Update(NamedTuple):
@@ -111,6 +113,11 @@ class LocalAlgorithm:
   def optimizer_state(self, client: Client) -> Any:
     """Returns the state of the optimizer that every step begins with, or None for one that goes from step to step."""
     del client
+
+  def prepare(self, client: Client) -> Any:
+    """Returns what `adjust` needs and no step changes: nested tuples of tensors, computed once and not in each step."""
+    del client
+    return ()
 
   def adjust(self, client: Client, weights: Weights, gradients: Weights) -> Weights:
     """Returns what becomes of the gradient of a step at `weights`."""

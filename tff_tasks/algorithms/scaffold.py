@@ -31,11 +31,13 @@ class Scaffold(local_algorithm.LocalAlgorithm):
   def next_shared(self, context: base.Context, shared: Any, sums: Any) -> tuple[Any, ...]:
     return tuple(one + change / context.population for one, change in zip(shared, sums, strict=True))
 
+  def prepare(self, client: local_algorithm.Client) -> tuple[Any, ...]:
+    return local_algorithm.subtract(client.shared, local_algorithm.split(client.memory, client.initial))
+
   def adjust(
     self, client: local_algorithm.Client, weights: local_algorithm.Weights, gradients: local_algorithm.Weights
   ) -> list[Any]:
-    own = local_algorithm.split(client.memory, client.initial)
-    return [gradient - mine + all_ for gradient, mine, all_ in zip(gradients, own, client.shared, strict=True)]
+    return [gradient + correction for gradient, correction in zip(gradients, client.prepared, strict=True)]
 
   def finish(self, client: local_algorithm.Client, trained: local_algorithm.Weights) -> local_algorithm.Update:
     import tensorflow as tf
