@@ -20,7 +20,7 @@ FIGURES = 1
 CHECKPOINT = 5
 # Had the choice of the local runtime in a place of its own; it is read as well.
 CHECKPOINT_WITH_XLA = 4
-CLIENT_STATE = 1
+CLIENT_STATE = 2
 PARITY = 1
 PREPROCESSING = 1
 

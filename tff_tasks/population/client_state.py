@@ -193,4 +193,5 @@ class ClientState:
 
 
 def _digest(client: int, round_number: int, vector: bytes) -> bytes:
-  return hashlib.blake2b(b'%d %d ' % (client, round_number) + vector, digest_size=_DIGEST_BYTES).digest()
+  # Processors have instructions for this one: the hashes were a third of the time of a row.
+  return hashlib.sha256(b'%d %d ' % (client, round_number) + vector).digest()[:_DIGEST_BYTES]

@@ -155,8 +155,8 @@ class ClientStateTest(parameterized.TestCase):
       self._read(state := self._open(4), 1)
     state.close()
     with sqlite3.connect(self._path) as file:
-      file.execute('PRAGMA user_version = 9')
-    with self.assertRaisesRegex(ValueError, 'of format 1 .* found 9: finish that run'):
+      file.execute('PRAGMA user_version = 1')
+    with self.assertRaisesRegex(ValueError, 'of format 2 .* found 1: finish that run'):
       self._open(4)
     for content in (b'no database' * 100, b''):
       with open(self._path, 'wb') as damaged:
