@@ -4,15 +4,39 @@ Differentiating a loop step by step makes every step compute a product for each 
 one product that the next step waits for; all others are one large product each, before or after the loop.
 
 Time comes first, so that a step is one piece of memory.
+
+A layer with `unroll=True` runs without a loop, of operations that every device runtime has.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+import dataclasses
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 # As many in one turn of a loop: without XLA that saves a fifth of the time of training, with XLA nothing.
 _STEPS_PER_TURN = 4
+
+
+@dataclasses.dataclass
+class _List:
+  """A `tf.TensorArray` for steps that are unrolled, of plain tensors.
+
+  Attributes:
+    items: What was written, by index.
+  """
+
+  items: dict[int, tf.Tensor]
+
+  def read(self, index: int) -> tf.Tensor:
+    return self.items[index]
+
+  def write(self, index: int, value: tf.Tensor) -> '_List':
+    self.items[index] = value
+    return self
+
+  def stack(self) -> tf.Tensor:
+    return tf.stack([self.items[index] for index in sorted(self.items)])
 
 
 class _States(NamedTuple):
@@ -43,10 +67,9 @@ class _Factors(NamedTuple):
   candidate: tf.Tensor
 
 
-@tf.custom_gradient
 def gru(
-  inputs: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor
-) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
+  inputs: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor, unroll: bool = False
+) -> tf.Tensor:
   """Runs a GRU (Cho et al. 2014, arXiv 1406.1078) from a state of zeros.
 
   It is Keras' variant `reset_after=True`, where the reset gate multiplies the product of the last state and not the
@@ -57,10 +80,24 @@ def gru(
     kernel: `[features, 3 * units]`.
     recurrent_kernel: `[units, 3 * units]`.
     bias: `[2, 3 * units]`, for the product of the inputs and for that of the state.
+    unroll: Whether there is no loop, and the batch is known.
 
   Returns:
     The state after each step, `[batch, time, units]`.
   """
+
+  @tf.custom_gradient
+  def run(*arguments: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
+    return _run(arguments, unroll)
+
+  return run(inputs, kernel, recurrent_kernel, bias)
+
+
+def _run(
+  arguments: Sequence[tf.Tensor], unroll: bool
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
+  """Returns what `gru` returns, and its gradient."""
+  inputs, kernel, recurrent_kernel, bias = arguments
   units = recurrent_kernel.shape[0]
   # A bias is the weight of an input that is always one: its gradient comes with that of the kernel.
   ones = tf.ones_like(inputs[:, :, :1])
@@ -69,12 +106,12 @@ def gru(
   bias_of_gates = bias[0] + tf.concat([bias[1, : 2 * units], tf.zeros_like(bias[1, 2 * units :])], axis=0)
   products = tf.matmul(rows, tf.concat([kernel, bias_of_gates[tf.newaxis]], axis=0))
   products = tf.reshape(products, [inputs.shape[1], -1, 3 * units])
-  states = _forward(products, recurrent_kernel, bias[1, 2 * units :])
+  states = _forward(products, recurrent_kernel, bias[1, 2 * units :], unroll)
 
   def gradient(by_outputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
     before = tf.concat([tf.zeros_like(states.hidden[:1]), states.hidden[:-1]], axis=0)
     factors = _differentiate(states, before)
-    by_states, by_products = _backward(_swap(by_outputs), states, factors, recurrent_kernel)
+    by_states, by_products = _backward(_swap(by_outputs), states, factors, recurrent_kernel, unroll)
     return _gradients(rows, kernel, before, by_products, by_states * factors.candidate)
 
   return tf.ensure_shape(_swap(states.hidden), [*inputs.shape[:2], units]), gradient
@@ -99,7 +136,7 @@ def _build_call(layer: tf.keras.layers.RNN) -> Callable[..., tf.Tensor]:
     # A mask or an initial state depends on what the layer is called with.
     if not inputs.shape[1] or any(value is not None for value in arguments.values()):
       return run_by_keras(inputs, training=training, **arguments)
-    outputs = gru(inputs, layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias)
+    outputs = gru(inputs, layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias, layer.unroll)
     return outputs if layer.return_sequences else outputs[:, -1]
 
   return call
@@ -121,11 +158,11 @@ def _is_plain_gru(layer: tf.Module) -> bool:
   )
 
 
-def _forward(products: tf.Tensor, recurrent_kernel: tf.Tensor, bias_of_candidate: tf.Tensor) -> _States:
+def _forward(products: tf.Tensor, recurrent_kernel: tf.Tensor, bias_of_candidate: tf.Tensor, unroll: bool) -> _States:
   """Runs the steps, given the products `[time, batch, 3 * units]` of the inputs."""
   units = recurrent_kernel.shape[0]
   steps, batch, _ = products.shape
-  read = _unstack(products).read
+  read = _unstack(products, unroll).read
 
   def step(time: tf.Tensor, last: tf.Tensor, *written: tf.TensorArray) -> tuple[Any, ...]:
     gates_of_inputs, candidate_of_inputs = tf.split(read(time), [2 * units, units], axis=1)
@@ -139,8 +176,8 @@ def _forward(products: tf.Tensor, recurrent_kernel: tf.Tensor, bias_of_candidate
     return hidden, *(array.write(time, value) for array, value in zip(written, values, strict=True))
 
   shapes = _States([batch, units], [batch, 2 * units], [batch, units], [batch, units])
-  empty = (tf.TensorArray(products.dtype, steps, element_shape=shape) for shape in shapes)
-  _, *written = _loop(steps, step, (tf.zeros_like(products[0, :, :units]), *empty))
+  empty = (_make_array(products.dtype, steps, shape, unroll) for shape in shapes)
+  _, *written = _loop(steps, step, (tf.zeros_like(products[0, :, :units]), *empty), unroll)
   return _States(
     *(tf.ensure_shape(array.stack(), [steps, *shape]) for array, shape in zip(written, shapes, strict=True))
   )
@@ -157,7 +194,7 @@ def _differentiate(states: _States, before: tf.Tensor) -> _Factors:
 
 
 def _backward(
-  by_outputs: tf.Tensor, states: _States, factors: _Factors, recurrent_kernel: tf.Tensor
+  by_outputs: tf.Tensor, states: _States, factors: _Factors, recurrent_kernel: tf.Tensor, unroll: bool
 ) -> tuple[tf.Tensor, tf.Tensor]:
   """Runs the steps from the last to the first.
 
@@ -167,7 +204,9 @@ def _backward(
   """
   steps, batch, units = states.hidden.shape
   keep = states.gates[:, :, :units]
-  read_outputs, read_keep, read_factors = (_unstack(values).read for values in (by_outputs, keep, factors.products))
+  read_outputs, read_keep, read_factors = (
+    _unstack(values, unroll).read for values in (by_outputs, keep, factors.products)
+  )
   # Once: a product with a matrix that lies the other way takes several times as long.
   transposed = tf.transpose(recurrent_kernel)
 
@@ -181,8 +220,8 @@ def _backward(
     return by_state * read_keep(time) + tf.matmul(by_product, transposed), *written
 
   shapes = ([batch, units], [batch, 3, units])
-  empty = (tf.TensorArray(keep.dtype, steps, element_shape=shape, clear_after_read=False) for shape in shapes)
-  _, by_states, by_products = _loop(steps, step, (tf.zeros_like(by_outputs[0]), *empty))
+  empty = (_make_array(keep.dtype, steps, shape, unroll) for shape in shapes)
+  _, by_states, by_products = _loop(steps, step, (tf.zeros_like(by_outputs[0]), *empty), unroll)
   return by_states.stack(), by_products.stack()
 
 
@@ -205,11 +244,13 @@ def _gradients(
   return by_inputs, from_inputs[:-1], by_recurrent_kernel, tf.stack([from_inputs[-1], from_state[-1]])
 
 
-def _loop(steps: int, step: Callable[..., tuple[Any, ...]], state: tuple[Any, ...]) -> tuple[Any, ...]:
+def _loop(steps: int, step: Callable[..., tuple[Any, ...]], state: tuple[Any, ...], unroll: bool) -> tuple[Any, ...]:
   """Calls `step(index, *state) -> state` for each index, in order."""
-  rest = steps % _STEPS_PER_TURN
+  rest = steps if unroll else steps % _STEPS_PER_TURN
   for index in range(rest):
     state = step(index, *state)
+  if unroll:
+    return state
 
   def turn(first: tf.Tensor, *current: Any) -> tuple[Any, ...]:
     for offset in range(_STEPS_PER_TURN):
@@ -219,8 +260,14 @@ def _loop(steps: int, step: Callable[..., tuple[Any, ...]], state: tuple[Any, ..
   return tf.while_loop(lambda first, *_: first < steps, turn, (tf.constant(rest), *state), parallel_iterations=1)[1:]
 
 
-def _unstack(values: tf.Tensor) -> tf.TensorArray:
+def _make_array(dtype: tf.DType, steps: int, shape: Sequence[int | None], unroll: bool) -> Any:
+  return _List({}) if unroll else tf.TensorArray(dtype, steps, element_shape=shape, clear_after_read=False)
+
+
+def _unstack(values: tf.Tensor, unroll: bool) -> Any:
   """Makes steps readable: XLA first pads what is indexed to twice its size along every axis, an array it does not."""
+  if unroll:
+    return _List(dict(enumerate(tf.unstack(values))))
   return tf.TensorArray(values.dtype, values.shape[0], element_shape=values.shape[1:]).unstack(values)
 
 

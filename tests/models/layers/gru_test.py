@@ -115,6 +115,22 @@ class RecurrenceTest(parameterized.TestCase):
       weights = [weight - 0.1 * gradient.numpy() for weight, gradient in zip(weights, gradients, strict=True)]
     self._assert_same(train(), weights)
 
+  @parameterized.parameters(*_SHAPES.values())
+  def test_unrolled_is_the_same_without_a_loop(self, batch: int, time: int, features: int, units: int) -> None:
+    inputs, weights = _numbers(0, batch, time, features), self._weights(features, units)
+
+    @tf.function
+    def run(values: tf.Tensor, *others: tf.Tensor) -> list[tf.Tensor]:
+      kernel, recurrent_kernel, bias = others
+      return derivatives.outputs_and_gradients(
+        lambda each: gru_lib.gru(each, kernel, recurrent_kernel, bias, unroll=True), values, others
+      )
+
+    arguments = list(map(tf.constant, (inputs, *weights)))
+    self._assert_same(run(*arguments), _keras_gru(inputs, weights))
+    operations = {each.type for each in run.get_concrete_function(*arguments).graph.get_operations()}
+    self.assertEmpty({each for each in operations if each.startswith(('While', 'StatelessWhile', 'TensorList'))})
+
   def _compare_models(self, layers: Sequence[tf.keras.layers.Layer], expected_runs: int) -> None:
     model = _build(layers)
     inputs = _numbers(0, 3, _TIME, _FEATURES)
