@@ -14,6 +14,7 @@ from export import guard
 from export import parity
 from export import quantization
 from export import tflite
+from export.forms import registry as forms
 from export.variants import base
 from export.variants import registry
 from models import unsupported
@@ -36,6 +37,8 @@ class Check:
     limits: guard.Limits,
     is_default: bool = False,
     allow_flex: bool = False,
+    run_dir: str = '',
+    task: str | None = None,
   ) -> None:
     self._task_name = task_name
     self._schema = schema
@@ -45,6 +48,8 @@ class Check:
     self._limits = limits
     self._is_default = is_default
     self._allow_flex = allow_flex
+    self._run_dir = run_dir
+    self._task = task
     self._signatures: dict[str, list[parity.End]] = {}
     self.skipped: dict[str, str] = {}
 
@@ -97,6 +102,8 @@ class Check:
     try:
       answers, summary = guard.call(self._limits, tflite.check, path, self._examples.features, own, self._allow_flex)
       figures = self._compare(answers, variant)
+      form = forms.FORMS[variant.form]
+      further = form.check_further(self._limits, path, self._run_dir, self._task, self._examples)
     except guard.Failed as error:
       os.remove(path)
       # Also if it is one that refuses: the file is at fault, not the model that it was made from.
@@ -115,6 +122,7 @@ class Check:
       'accuracy': figures.accuracy,
       'examples': figures.examples,
       'positions': figures.positions,
+      **further,
     }
 
   def _compare(self, answers: parity.Answers, variant: base.Variant) -> parity.Figures:

@@ -20,6 +20,7 @@ from export import model_folder
 from export import parity
 from export import preprocessing
 from export import source
+from export.on_device import training_settings
 
 _CARD = 'MODEL_CARD.md'
 # A copy of the run's: what it promises belongs to the files.
@@ -49,7 +50,8 @@ class Exported:
     """What preprocessing.json says."""
     variants = self.record['variants'].values()
     quantized = {each['path']: each['quantized'] for each in variants if 'quantized' in each}
-    return preprocessing.describe(self.shards.manifest, self.signatures, quantized)
+    tuning = training_settings.read(self.run.folder) if 'train' in self.signatures else None
+    return preprocessing.describe(self.shards.manifest, self.signatures, quantized, tuning)
 
 
 def _write_classes(exported: Exported) -> str:

@@ -131,9 +131,8 @@ def _convert(
       expected = keras.result()
     except guard.Refused as error:
       raise ValueError(str(error)) from error
-    checking = check.Check(
-      run.model.task.name, schema, examples, expected, staging, limits, wanted.is_default, wanted.allow_flex
-    )
+    settings = limits, wanted.is_default, wanted.allow_flex, run.folder, wanted.task
+    checking = check.Check(run.model.task.name, schema, examples, expected, staging, *settings)
     accepted, failed = checking.accept_all(conversions)
   return expected, checking, accepted, failed
 

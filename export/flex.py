@@ -32,6 +32,15 @@ def is_allowed() -> bool:
   return _IS_ALLOWED.get()
 
 
+def find_missing(message: str) -> list[str]:
+  """Returns the operations that a file would need; none if that is not why a conversion failed.
+
+  Args:
+    message: Of the converter.
+  """
+  return [name for _, names in _MISSING.findall(message) for name in names.split(', ')]
+
+
 def describe_missing(message: str, find_uses: Callable[[], Mapping[str, Sequence[str]]] = dict) -> str:
   """Returns which operations a file would need, and what to do; empty if that is not why a conversion failed.
 

@@ -17,6 +17,8 @@ from export import usage
 from export.forms import registry as forms
 
 _TEMPLATE = 'model_card.md.j2'
+# Inputs or outputs that a cell of a table lists.
+_MOST_ENDS = 4
 
 
 def render(
@@ -49,7 +51,11 @@ def render(
     keep_trailing_newline=True,
   )
   environment.filters.update(
-    cell=_cell, delta=guarantees.format_delta, epsilon=guarantees.format_epsilon, sentence=printable.close
+    ends=_describe_ends,
+    cell=_cell,
+    delta=guarantees.format_delta,
+    epsilon=guarantees.format_epsilon,
+    sentence=printable.close,
   )
   return environment.get_template(_TEMPLATE).render(
     model=model,
@@ -63,6 +69,7 @@ def render(
     timing_note=timing.NOTE,
     usage=usage.describe(steps['examples']) if 'input' in steps else None,
     step=_describe_step(steps, parity['variants']),
+    training=steps.get('training'),
     comparison=comparison.describe(run),
     reconstruction=' '.join(personalization.describe(run)[:1]),
     flags=[(name, value) for name, value in flags if not name.endswith(_PATHS)],
@@ -74,6 +81,13 @@ def _describe_step(steps: Mapping[str, Any], variants: Mapping[str, Any]) -> ste
   made = [variant for variant in variants.values() if variant['form'] == 'step']
   best = min(made, key=_rank, default=None)
   return step_usage.describe(steps, best['path'], flex.is_needed(best['summary'])) if best else None
+
+
+def _describe_ends(ends: Sequence[Mapping[str, Any]]) -> str:
+  """Returns inputs or outputs of a training file: `x` float32 [20, 28, 28] and so on."""
+  if len(ends) > _MOST_ENDS:
+    return f'`{ends[0]["name"]}` to `{ends[-1]["name"]}`, all weights'
+  return ', '.join(f'`{end["name"]}` {end["dtype"]} {list(end["shape"])}' for end in ends)
 
 
 def _rank(variant: Mapping[str, Any]) -> tuple[bool, int]:

@@ -61,7 +61,7 @@ def name_with_layers(operations: Iterable[Operation], model: 'tf.keras.Model') -
   for each in operations:
     outputs.setdefault(each.name, []).extend(each.outputs)
   layers = {layer.name for layer in model.layers}
-  return ', '.join(sorted(describe(name, _find_layers(names, layers)) for name, names in outputs.items()))
+  return ', '.join(sorted(describe(name, find_layers(names, layers)) for name, names in outputs.items()))
 
 
 def find_uses(model: 'tf.keras.Model') -> dict[str, list[str]]:
@@ -81,7 +81,7 @@ def find_uses(model: 'tf.keras.Model') -> dict[str, list[str]]:
   for name, kind in _walk(graph.as_graph_def()):
     names.setdefault(kind, []).append(name)
   layers = {layer.name for layer in model.layers}
-  return {kind: _find_layers(found, layers) for kind, found in names.items()}
+  return {kind: find_layers(found, layers) for kind, found in names.items()}
 
 
 def _walk(graph: Any) -> Iterator[tuple[str, str]]:
@@ -97,7 +97,7 @@ def _walk(graph: Any) -> Iterator[tuple[str, str]]:
   return walk(graph.node, '')
 
 
-def _find_layers(names: Iterable[str], layers: Collection[str]) -> list[str]:
+def find_layers(names: Iterable[str], layers: Collection[str]) -> list[str]:
   """Returns the layers whose names are a part of the names, in the order of the latter."""
   # The converter joins the names of what it fuses by semicolons.
   parts = (part for name in names for each in name.split(';') for part in each.split('/'))

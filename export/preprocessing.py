@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contracts import formats
+from contracts import personalization
 from contracts import schema as schema_lib
 from export import parity
 from export.forms import step as step_lib
@@ -64,6 +65,14 @@ _STEPS = {
   'state': 'what a call returns is fed to the next call; the start, in each of its values, to the first call',
   'after_the_longest': 'begin again from the start with the end of the sequence, which may be shorter',
 }
+# How a training file is driven; `weight` and labels of `ignored_label` are what batches are filled up with.
+_TRAINING = {
+  'batch': 'x and y are a batch, and weight is 1 for each example and 0 for what fills up the batch',
+  'step': 'a call of train is one step of SGD with the learning rate lr; the weights are in the runtime from then on',
+  'loss': 'the mean cross entropy of the batch before the step, over the labels that count',
+  'save': 'keep what get_weights returns, and give it to set_weights when the file is loaded again; reset takes all '
+  'training back',
+}
 # What follows each text, unless the declaration says end_token = false.
 _AFTER_EACH_TEXT = {'characters': '\n', 'words': '<end>'}
 _QUANTIZED = {
@@ -86,6 +95,7 @@ def describe(
   manifest: Mapping[str, Any],
   signatures: Mapping[str, Sequence[parity.End]],
   quantized: Mapping[str, Mapping[str, Any]] | None = None,
+  tuning: personalization.FineTuning | None = None,
 ) -> dict[str, Any]:
   """Returns what preprocessing.json holds: the declared examples with what was learned for them, and fixed rules.
 
@@ -95,6 +105,7 @@ def describe(
     manifest: Of the data set.
     signatures: Of the model's files, by form.
     quantized: By file, what its input and output of integers are; see `quantization.describe`.
+    tuning: How a device trains the model, if there is a training file.
   """
   schema = schema_lib.Schema.from_json(manifest['schema'])
   examples = dict(manifest.get('declaration', {}).get('examples', {}))
@@ -115,6 +126,7 @@ def describe(
     'first_answer': schema.first_answer,
     'examples': {**examples, **_RULES.get(kind, {})},
     **({'quantized': {**_QUANTIZED, 'files': quantized}} if quantized else {}),
+    **({'training': _describe_training(signatures['train'], tuning)} if tuning and 'train' in signatures else {}),
   }
 
 
@@ -135,6 +147,21 @@ def _describe_inputs(signatures: Mapping[str, Sequence[parity.End]], schema: sch
       'longest': schema.feature.shape[0],
     }
   return inputs
+
+
+def _describe_training(ends: Sequence[parity.End], tuning: personalization.FineTuning) -> dict[str, Any]:
+  """Returns how to train with a file whose ends are named after signature and end: `train.x`."""
+  signatures: dict[str, dict[str, list[Any]]] = {}
+  for kind, name, dtype, shape in ends:
+    signature, end = name.split('.')
+    described = signatures.setdefault(signature, {'inputs': [], 'outputs': []})
+    described[f'{kind}s'].append({'name': end, 'dtype': dtype, 'shape': shape})
+  return {
+    **personalization.to_json(tuning),
+    'ignored_label': schema_lib.IGNORED_LABEL,
+    'signatures': signatures,
+    **_TRAINING,
+  }
 
 
 def _describe_end(end: parity.End) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def convert(
   name = released_model.check_task(released, task, run_dir)
   own = variants.find(variant)
   try:
-    model = forms.FORMS[own.form].build(released, name)
+    model = forms.FORMS[own.form].build(released, name, run_dir)
     with flex.allowing(allow_flex):
       content = _convert(own, model, calibration)
   except unsupported.Unsupported as error:

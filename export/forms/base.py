@@ -5,7 +5,7 @@ knows nothing of them.
 """
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from contracts import released_model
@@ -13,7 +13,8 @@ from export import parity
 
 if TYPE_CHECKING:
   import numpy as np
-  import tensorflow as tf
+
+  from export import guard
 
 
 class Form(abc.ABC):
@@ -31,12 +32,16 @@ class Form(abc.ABC):
   call: str
 
   @abc.abstractmethod
-  def build(self, released: released_model.ReleasedModel, task: str) -> 'tf.keras.Model':
+  def build(self, released: released_model.ReleasedModel, task: str, run_dir: str) -> Any:
     """Returns what a variant converts, with the released weights; loads TensorFlow.
 
     Args:
       released: The released model.
       task: What `released_model.check_task` returned.
+      run_dir: The run directory.
+
+    Returns:
+      What `Variant.convert` says of this form.
 
     Raises:
       Unsupported: If the model does not have this form.
@@ -68,3 +73,24 @@ class Form(abc.ABC):
     Raises:
       ValueError: If the file is none of this form.
     """
+
+  def check_further(
+    self, limits: 'guard.Limits', path: str, run_dir: str, task: str | None, examples: parity.Examples
+  ) -> Mapping[str, Any]:
+    """Checks of a file what its answers do not show; by default there is nothing of that kind.
+
+    Args:
+      limits: Of each child process.
+      path: The file.
+      run_dir: The run directory.
+      task: The value of `--task`, if it is given.
+      examples: Held-out ones.
+
+    Returns:
+      What parity.json says of it.
+
+    Raises:
+      guard.Failed: If the file does something else than Keras.
+    """
+    del limits, path, run_dir, task, examples
+    return {}

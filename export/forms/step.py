@@ -32,7 +32,8 @@ class Step(base.Form):
   reference = 'step'
   call = 'one element of a sequence a call'
 
-  def build(self, released: released_model.ReleasedModel, task: str) -> 'tf.keras.Model':
+  def build(self, released: released_model.ReleasedModel, task: str, run_dir: str) -> 'tf.keras.Model':
+    del run_dir
     from models import registry  # Here, with TensorFlow behind it, so that only the child loads that.
     from models import step_model
 

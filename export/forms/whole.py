@@ -26,7 +26,8 @@ class Whole(base.Form):
   reference = 'float32'
   call = 'one example a call'
 
-  def build(self, released: released_model.ReleasedModel, task: str) -> 'tf.keras.Model':
+  def build(self, released: released_model.ReleasedModel, task: str, run_dir: str) -> 'tf.keras.Model':
+    del run_dir
     from models import registry  # Here, with TensorFlow behind it, so that only the child loads that.
 
     return registry.rebuild(released, unroll=True, batch_size=1, name=task)

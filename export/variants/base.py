@@ -49,7 +49,8 @@ class Variant(abc.ABC):
     name: What the file is called after the task: lower-case letters, digits and underscores.
     summary: What the file is for, a phrase for the model card.
     bounds: How far the answers of the file may be from those of the Keras model.
-    form: What one call of the file computes: `whole` examples, or a `step` of a sequence (see `export/forms`).
+    form: What one call of the file computes: `whole` examples, a `step` of a sequence, or a step that a device
+      `train`s with (see `export/forms`).
     calibration: Which examples `convert` learns from: none; only public ones; or public ones or those of clients, whose
       file is then a release of them, which the user has to accept.
     max_examples: How many examples `convert` is given at most.
@@ -77,6 +78,7 @@ class Variant(abc.ABC):
       model: The Keras model with the released weights, in the form of the variant. `whole`: a batch of one, recurrent
         layers unrolled, one input as the schema has it, logits `[1, ..., num_classes]`. `step`: one element of a
         sequence and `state_0` and so on as inputs, logits `[1, num_classes]` and `next_state_0` and so on as outputs.
+        `train`: a `TrainingModule` (export/on_device), whose `functions` are the signatures of the file.
       calibration: Features and labels of the schema, at even steps through those of all clients, sorted by client; None
         if the attribute `calibration` is `none`.
     """

@@ -18,6 +18,7 @@ from export.variants import int8_io
 from export.variants import pruned
 from export.variants import qat
 from export.variants import step
+from export.variants import train
 
 _FLAG = '--variants'
 _VARIANTS: tuple[base.Variant, ...] = (
@@ -31,6 +32,7 @@ _VARIANTS: tuple[base.Variant, ...] = (
   pruned.Pruned(),
   step.Step(),
   step.StepDynamicRange(),
+  train.Train(),
 )
 VARIANTS = {variant.name: variant for variant in _VARIANTS}
 DEFAULT = ('float32', 'dynamic_range')

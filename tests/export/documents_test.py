@@ -50,6 +50,49 @@ class DocumentsTest(absltest.TestCase):
     self.assertEqual({**json.loads(written['parity.json']), **_PARITY}, json.loads(written['parity.json']))
     self.assertContainsInOrder(['mine/run', f'{run.model.num_weights:,}'], written['MODEL_CARD.md'])
 
+  def test_training(self) -> None:
+    ends = [
+      ('input', 'train.x', 'int32', (20, 12)),
+      ('input', 'train.y', 'int32', (20, 12)),
+      ('output', 'train.loss', 'float32', ()),
+      *(('output', f'get_weights.w{index}', 'float32', (2, 3)) for index in range(5)),
+    ]
+    figures = {'steps': 3, 'max_weight_difference': 1.2e-8, 'max_weight_change': 0.25}
+    entry = {
+      **{'path': 'next_character.train.tflite', 'form': 'train', 'summary': 'trains', 'training': figures},
+      **{'bytes': 5, 'compressed_bytes': 5, 'argmax_agreement': 1.0, 'max_logit_difference': 0.0, 'accuracy': 0.5},
+      **{'latency_us': {'median': 1.0, 'p95': 2.0, 'calls': 9}, 'peak_memory_mb': 1.0},
+    }
+    with source.snapshot(self._run_dir) as run:
+      record = {**_PARITY, 'variants': {'train': entry}}
+      written = documents.write(documents.Exported(run, 'mine/run', self._shards, {'train': ends}, record))
+    training = json.loads(written['preprocessing.json'])['training']
+    self.assertEqual((training['batch_size'], training['learning_rate'], training['local_layers']), (20, 0.1, []))
+    self.assertEqual(training['ignored_label'], -1)
+    self.assertEqual(
+      training['signatures']['train'],
+      {
+        'inputs': [{'name': name, 'dtype': 'int32', 'shape': [20, 12]} for name in 'xy'],
+        'outputs': [{'name': 'loss', 'dtype': 'float32', 'shape': []}],
+      },
+    )
+    card = written['MODEL_CARD.md']
+    self.assertContainsInOrder(
+      [
+        '## Training on the device',
+        '`next_character.train.tflite` trains itself',
+        'all layers',
+        'After 3 steps on examples',
+        'at most 1.2e-08 away from those of Keras; these steps moved weights by up to 0.25.',
+        'learning rate of 0.1, 1 epoch a round.',
+        '| `train` | `x` int32 [20, 12], `y` int32 [20, 12] | `loss` float32 [] |',
+        '| `get_weights` |  | `w0` to `w4`, all weights |',
+        '## Privacy',
+      ],
+      card,
+    )
+    self.assertNotIn('serving_default', card)
+
   def test_one_more_is_one_line(self) -> None:
     more = {**documents.DOCUMENTS, 'labels.txt': lambda exported: '\n'.join(exported.shards.schema.classes)}
     with mock.patch.object(documents, 'DOCUMENTS', more), source.snapshot(self._run_dir) as run:

@@ -31,6 +31,8 @@ class FlexTest(absltest.TestCase):
     with flex.allowing(True):  # Others are missing, which no flag brings.
       self.assertEndsWith(flex.describe_missing(_MESSAGE), ' them.')
     self.assertEqual(flex.describe_missing('error: out of memory'), '')
+    self.assertEqual(flex.find_missing(_MESSAGE), ['Erf', 'MatrixInverse'])
+    self.assertEmpty(flex.find_missing('error: out of memory'))
 
   def test_no_flag_brings_kernels_for_custom_operations(self) -> None:
     missing = flex.describe_missing('error:\nCustom ops: MyOp\nDetails:\n')

@@ -138,7 +138,7 @@ class FileTest(parameterized.TestCase):
     run_dir = self.enterContext(tempfile.TemporaryDirectory())
     fakes.release(run_dir, fakes.HANDWRITING)
     with self.assertRaisesRegex(unsupported.Unsupported, '^Expected examples that have a label for each position'):
-      step.Step().build(released_model.load(run_dir), 'handwriting')
+      step.Step().build(released_model.load(run_dir), 'handwriting', run_dir)
 
 
 if __name__ == '__main__':

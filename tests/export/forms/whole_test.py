@@ -50,7 +50,7 @@ class WholeTest(parameterized.TestCase):
   def test_has_a_batch_of_one_and_unrolled_layers(self) -> None:
     run_dir = self.enterContext(tempfile.TemporaryDirectory())
     fakes.release(run_dir)
-    model = whole.Whole().build(released_model.load(run_dir), 'next_character')
+    model = whole.Whole().build(released_model.load(run_dir), 'next_character', run_dir)
     self.assertEqual(tuple(model.input.shape), (1, 12))
     self.assertTrue(model.get_layer('gru').unroll)
 

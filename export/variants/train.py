@@ -1,0 +1,50 @@
+"""train: a file that trains itself on the device, one batch a call, and answers with what it has learned."""
+
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from export import flex
+from export import parity
+from export.variants import base
+from export.variants import float32
+from models import unsupported
+
+if TYPE_CHECKING:
+  from export.on_device import training_module
+
+
+class Train(base.Variant):
+  """Full precision: smaller weights could not take small steps. Its bounds are those of float32, for its reasons."""
+
+  name = 'train'
+  form = 'train'
+  summary = 'trains on the device, full precision'
+  bounds = float32.Float32.bounds
+
+  def convert(self, model: 'training_module.TrainingModule', calibration: parity.Examples | None) -> bytes:
+    import tensorflow as tf
+    from tensorflow.lite.python import convert_phase
+
+    from export.on_device import training_module
+
+    with tempfile.TemporaryDirectory() as folder:
+      # The gradients are in the graph already.
+      options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+      tf.saved_model.save(model, folder, model.functions, options)
+      converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(model.functions))
+      converter.target_spec.supported_ops = base.list_operations(tf.lite.OpsSet.TFLITE_BUILTINS)
+      converter.experimental_enable_resource_variables = True
+      try:
+        return converter.convert()
+      except convert_phase.ConverterError as error:
+        missing = flex.find_missing(str(error))
+        if not missing:
+          raise
+        names = _find_names(model, missing)
+        raise unsupported.Unsupported(training_module.describe(names, model.layer_names)) from error
+
+
+def _find_names(model: 'training_module.TrainingModule', kinds: list[str]) -> dict[str, list[str]]:
+  """Returns the names of the operations of each kind."""
+  found: list[Any] = model.functions['train'].graph.get_operations()
+  return {kind: [each.name for each in found if each.type == kind] for kind in kinds}
