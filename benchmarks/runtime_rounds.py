@@ -42,6 +42,7 @@ class RuntimeRounds:
     runtime: str,
     use_xla: bool | None,
     training: Training = _TRAINING,
+    brought: client_data.Memory | None = None,
   ) -> None:
     self._population = shards.num_clients('train')
     self._clients = workload.clients
@@ -63,7 +64,8 @@ class RuntimeRounds:
     if built.memory_size:
       path = os.path.join(self._folder.name, 'client_state.db')
       self._memory = client_state.ClientState(path, built.memory_size, 'benchmark', 0, is_new=True)
-    self._source = client_data.ClientDataSource(shards, workload.batch_size, workload.examples, seed, self._memory)
+    brought = self._memory if brought is None else brought
+    self._source = client_data.ClientDataSource(shards, workload.batch_size, workload.examples, seed, brought)
     self._runtime = registry.build_runtime(runtime, built.process, use_xla)
     self._state = self._runtime.initialize()
     self._round = 0
@@ -73,6 +75,11 @@ class RuntimeRounds:
   def use_xla(self) -> bool | None:
     """What the local runtime has chosen by now."""
     return self._runtime.settled.get('use_xla')
+
+  @property
+  def weights(self) -> list[np.ndarray]:
+    """Those after the last round."""
+    return list(self._state.global_model_weights.trainable)
 
   def run(self) -> None:
     """Runs one round.

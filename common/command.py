@@ -23,6 +23,7 @@ PROGRAMS = {
   'evaluate': ('tff_tasks.evaluate', 'evaluates the model of a run on client shards'),
   'export': ('export.to_tflite', 'exports the model of a run as checked TFLite files'),
   'verify': ('export.verify', 'checks the files of an export and their signature'),
+  'simulate': ('export.simulate_devices', 'repeats a run with devices as its clients'),
   'package': ('pipelines.package', 'packs the code for Beam workers that are set up by hand'),
   'quickstart': ('examples.quickstart', 'goes the whole way on the embedded data'),
 }

@@ -67,7 +67,7 @@ class Call:
         stdin=request,
         stdout=self._result,
         stderr=self._log,
-        env=_environment(),
+        env=environment(),
         start_new_session=True,
       )
 
@@ -117,10 +117,7 @@ class Call:
       return f'took longer than its limit of {self._limits.seconds:g} s'
     if 'MemoryError' in log or 'bad_alloc' in log:
       return f'needed more memory than its limit of {self._limits.memory_bytes >> 20} MB'
-    if code < 0:
-      return f'crashed with {signal.Signals(-code).name}'
-    raised = [match.start() for match in _RAISED.finditer(log)]
-    return _shorten(log[raised[-1] :]) if raised else f'ended with exit code {code}'
+    return describe_end(code, log)
 
 
 def call(limits: Limits, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -129,12 +126,34 @@ def call(limits: Limits, function: Callable[..., Any], *arguments: Any) -> Any:
     return started.result()
 
 
-def answer() -> None:
-  """The child's side: takes the limits upon itself, then does what was asked."""
-  parent, limits = pickle.load(sys.stdin.buffer)
+def describe_end(code: int, log: str) -> str:
+  """Returns how a process ended that should not have.
+
+  Args:
+    code: Its exit code.
+    log: What it wrote to standard error.
+  """
+  if code < 0:
+    return f'crashed with {signal.Signals(-code).name}'
+  raised = [match.start() for match in _RAISED.finditer(log)]
+  return _shorten(log[raised[-1] :]) if raised else f'ended with exit code {code}'
+
+
+def end_with_parent(parent: int) -> None:
+  """Lets the system end this process when its parent ends, however it ends.
+
+  Args:
+    parent: The process id of the parent.
+  """
   ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
   if os.getppid() != parent:
     sys.exit(1)  # The parent went before the line above could tie this process to it.
+
+
+def answer() -> None:
+  """The child's side: takes the limits upon itself, then does what was asked."""
+  parent, limits = pickle.load(sys.stdin.buffer)
+  end_with_parent(parent)
   # Data, not address space: on a machine of many cores the latter fills up with stacks and arenas nobody touches.
   resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
   resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -156,8 +175,8 @@ def _shorten(message: str) -> str:
   return line if len(line) <= _REASON_LENGTH else line[: _REASON_LENGTH - 1] + '…'
 
 
-def _environment() -> dict[str, str]:
-  """The parent's module path, and no GPU and no thread pool: they cost memory, and a small call gains nothing."""
+def environment() -> dict[str, str]:
+  """Returns that of a child: the parent's module path, no GPU and no thread pool, which cost memory."""
   path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
   threads = dict.fromkeys(('OMP_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS'), '1')
   # Safe path: no folder where the child happens to start takes the place of one of ours.

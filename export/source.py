@@ -89,3 +89,27 @@ def snapshot(run_dir: str) -> Iterator[Snapshot]:
       raise ValueError(str(error).replace(folder, run_dir)) from error
     except guard.Failed as error:
       raise guard.Failed(str(error).replace(folder, run_dir)) from error
+
+
+def open_shards(run_dir: str, shards_dir: str | None) -> client_shards.ClientShards:
+  """Returns the data that a run was trained on.
+
+  Args:
+    run_dir: The run directory.
+    shards_dir: The value of `--shards_dir`; None: where the data was when the run was trained.
+
+  Raises:
+    ValueError: If there is no run, or the data is other data.
+  """
+  if not os.path.isdir(run_dir):
+    raise ValueError(f'Expected a run directory at {run_dir}, found none: train the run first.')
+  shards_dir = shards_dir or run_directory.read_flag(run_dir, 'shards_dir')
+  if not shards_dir:
+    raise ValueError(f'Expected --shards_dir in {run_dir}/config.flags, found none: pass --shards_dir.')
+  shards = client_shards.ClientShards(shards_dir)
+  if shards.fingerprint != run_directory.read_data(run_dir):
+    raise ValueError(
+      f'Expected the data that {run_dir} was trained on, found other shards in {shards_dir}, whose '
+      'held-out users may be training users of the model: pass the --shards_dir of the run.'
+    )
+  return shards

@@ -6,7 +6,6 @@ SHA256SUMS is written last: a folder that has it, and in which `sha256sum -c SHA
 """
 
 from collections.abc import Mapping
-import os
 import sys
 from typing import Any
 
@@ -15,7 +14,6 @@ from absl import flags
 from common import cli
 from common import flag_checks
 from common import printable
-from contracts import client_shards
 from contracts import released_model
 from contracts import run_directory
 from export import calibration
@@ -25,6 +23,7 @@ from export import guard
 from export import model_folder
 from export import request
 from export import signing
+from export import source
 from export import timing
 from export.variants import registry
 from reporting import report
@@ -98,7 +97,7 @@ def main() -> None:
   """Exports, prints the figures, and ends with exit code 1 if a variant failed or none is good enough."""
   choice = _read_choice()
   sign = signing.read_private_key(_SIGNING_KEY.value).sign if _SIGNING_KEY.value is not None else None
-  shards = _open_shards()
+  shards = source.open_shards(_RUN_DIR.value, _SHARDS_DIR.value)
   data = calibration.open_data(_PUBLIC_DATA.value, _CALIBRATION_SHARDS.value, _ACCEPT.value, shards)
   wanted = request.make(_VARIANTS.value, _TASK.value, shards.schema, data, choice, _ALLOW_FLEX.value)
   limits = guard.Limits(_MEMORY_MB.value << 20, _SECONDS.value)
@@ -172,21 +171,6 @@ def _read_choice() -> choice_lib.Choice | None:
     if flag.present:
       raise ValueError(f'Expected --choose_best with --{flag.name}, found none: add it, or remove --{flag.name}.')
   return None
-
-
-def _open_shards() -> client_shards.ClientShards:
-  if not os.path.isdir(_RUN_DIR.value):
-    raise ValueError(f'Expected a run directory at {_RUN_DIR.value}, found none: train the run first.')
-  shards_dir = _SHARDS_DIR.value or run_directory.read_flag(_RUN_DIR.value, 'shards_dir')
-  if not shards_dir:
-    raise ValueError(f'Expected --shards_dir in {_RUN_DIR.value}/config.flags, found none: pass --shards_dir.')
-  shards = client_shards.ClientShards(shards_dir)
-  if shards.fingerprint != run_directory.read_data(_RUN_DIR.value):
-    raise ValueError(
-      f'Expected the data that {_RUN_DIR.value} was trained on, found other shards in {shards_dir}, whose '
-      'held-out users may be training users of the model: pass the --shards_dir of the run.'
-    )
-  return shards
 
 
 def _check_output(task: str) -> None:

@@ -48,7 +48,6 @@ _TESTED_ELSEWHERE: dict[str, str] = {
   'tff_tasks/aggregation/mean.py': 'a name without behaviour; private_mean.py is tested',
   'tff_tasks/algorithms/base.py': 'a protocol; registry_test.py and the algorithms are tested',
   'tff_tasks/algorithms/fed_avg.py': 'its parts; fed_prox_test.py and learning_process_test.py train with it',
-  'tff_tasks/config.py': 'names without behaviour; train_test.py and program_test.py give them values',
   'tff_tasks/flags/client.py': 'definitions; train_test.py gives them values',
   'tff_tasks/flags/cohort.py': 'definitions; train_test.py gives them values',
   'tff_tasks/flags/combination.py': 'definitions; train_test.py gives them values',
@@ -167,6 +166,7 @@ class RulesTest(parameterized.TestCase):
     ('export/a.py', 'from models import task\nfrom contracts import schema as schema_lib'),
     ('tests/pipelines/preprocess_test.py', 'from pipelines import preprocess'),
     ('export/a.py', f'from absl import flags\n{_RUN}'),
+    ('export/simulation/a.py', 'from tff_tasks import loop'),
     ('common/cli.py', 'from absl import flags'),
   )
   def test_allows_an_import(self, path: str, text: str) -> None:

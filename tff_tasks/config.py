@@ -1,7 +1,10 @@
 """The flags of a run as one value. Nothing heavy is imported here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+import csv
 import dataclasses
+import typing
+from typing import Any
 
 from contracts import personalization
 
@@ -94,3 +97,32 @@ class Config:
     rate = self.personalize_learning_rate
     rate = self.client_learning_rate if rate is None else rate
     return personalization.FineTuning(self.personalize_epochs, rate, self.client_batch_size)
+
+
+def read(flags: Mapping[str, str]) -> Config:
+  """Returns the config of a run.
+
+  Args:
+    flags: `History.flags`: of each flag that has a value a line `--name=value`, by `--name`.
+
+  Raises:
+    ValueError: If a flag is missing, as in a run of an earlier version.
+  """
+  values: dict[str, Any] = {}
+  kinds = typing.get_type_hints(Config)
+  for field in dataclasses.fields(Config):
+    _, is_given, text = flags.get(f'--{field.name}', '').partition('=')
+    if is_given:
+      values[field.name] = _read_value(text, kinds[field.name])
+    elif field.default is dataclasses.MISSING:
+      if type(None) not in typing.get_args(kinds[field.name]):
+        raise ValueError(f'Expected --{field.name} among the flags of the run, found none: train again.')
+      values[field.name] = None
+  return Config(**values)
+
+
+def _read_value(text: str, kind: Any) -> Any:
+  kinds = typing.get_args(kind) or (kind,)
+  if kind == Sequence[str]:
+    return next(csv.reader([text]), [])
+  return float(text) if float in kinds else int(text) if int in kinds else text

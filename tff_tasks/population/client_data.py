@@ -4,14 +4,13 @@ from collections.abc import Sequence
 import dataclasses
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from contracts import client_shards
 from contracts import schema as schema_lib
 from tff_tasks.population import capabilities as capabilities_lib
-from tff_tasks.population import client_state
 from tff_tasks.population import seeds
 
 _SPLIT = 'train'
@@ -32,7 +31,8 @@ class ClientDataset(NamedTuple):
     first: int32, where in the features the client's begin.
     index: int32, of the client in the training split.
     labels: Integers `[capacity, *label.shape]`, whole batches; what follows the client's never counts.
-    memory: float32 `[size]`, what the client has kept from the last round that it took part in; zeros at first.
+    memory: float32 `[size]`, what the client has kept from the last round that it took part in; zeros at first. Or what
+      else `ClientDataSource.state` brings.
     num_examples: int32, how many there are; at most `capacity`.
     seeds: int32 `[2, 2]`: for the order of the examples, and for the stochastic rounding of the update.
     work: int32 `[2]`: the epochs and the batch size of the client's own; zeros where all clients have the same.
@@ -61,6 +61,24 @@ class ClientError(NamedTuple):
   reason: str
 
 
+class Memory(Protocol):
+  """What clients bring to a round beside their examples: `client_state.ClientState` is what they have kept.
+
+  Attributes:
+    size: The float32 numbers of a client.
+  """
+
+  size: int
+
+  def fill(self, clients: list[int], block: ClientDataset) -> None:
+    """Writes the numbers of each client into its row of `block.memory`.
+
+    Args:
+      clients: Who fills the beginning of the block.
+      block: Their datasets.
+    """
+
+
 @dataclasses.dataclass(frozen=True)
 class ClientDataSource:
   """Where rounds get their clients from.
@@ -70,7 +88,7 @@ class ClientDataSource:
     batch_size: Examples a step; the most of any client.
     max_examples: The most examples a client uses in one round, drawn anew each round.
     seed: The seed of the run.
-    state: What clients keep from round to round; None if they keep nothing.
+    state: What clients bring beside their examples; None if they bring nothing.
     capabilities: The work of each client; None if all do the same.
   """
 
@@ -78,7 +96,7 @@ class ClientDataSource:
   batch_size: int
   max_examples: int
   seed: seeds.Seed
-  state: client_state.ClientState | None = None
+  state: Memory | None = None
   capabilities: capabilities_lib.Capabilities | None = None
 
   def cohort(self, round_number: int, clients: np.ndarray) -> 'Cohort':
@@ -170,7 +188,7 @@ class Cohort:
   def load_state(self, clients: list[int], block: ClientDataset) -> None:
     """Reads what clients keep into the block that they fill the beginning of: after the round before this one only."""
     if self.source.state:
-      self.source.state.read_into(clients, block.memory)
+      self.source.state.fill(clients, block)
 
   def load_block(self, places: Sequence[int], block: ClientDataset) -> tuple[list[int], list[ClientError]]:
     """Reads clients into the arrays of a block, one after the other, and skips whom it cannot read.

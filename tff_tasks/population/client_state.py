@@ -11,6 +11,7 @@ import hashlib
 import os
 import sqlite3
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -110,6 +111,10 @@ class ClientState:
       )
     self._rows.execute('DELETE FROM state WHERE round > ?', (self._saved_round,))
     self._rows.execute('UPDATE run SET saved_round = ?', (self._saved_round,))
+
+  def fill(self, clients: list[int], block: Any) -> None:
+    """Reads the vectors of clients into `memory` of a block; see `client_data.Memory`."""
+    self.read_into(clients, block.memory)
 
   def read_into(self, clients: list[int], block: np.ndarray) -> None:
     """Reads the vectors of clients into the rows of a block; zeros for a client that has none.

@@ -18,7 +18,6 @@ from tff_tasks.algorithms import local_sgd
 from tff_tasks.algorithms import registry as algorithms
 from tff_tasks.population import capabilities as capabilities_lib
 from tff_tasks.population import client_data
-from tff_tasks.population import client_state
 from tff_tasks.population import seeds
 from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.privacy import segments as segments_lib
@@ -101,7 +100,7 @@ def build_source(
   config: config_lib.Config,
   shards: client_shards.ClientShards,
   seed: seeds.Seed,
-  state: client_state.ClientState | None = None,
+  state: client_data.Memory | None = None,
   capabilities: capabilities_lib.Capabilities | None = None,
 ) -> client_data.ClientDataSource:
   """Returns where the rounds of the config get their clients from; see `client_data.ClientDataSource`."""

@@ -1,0 +1,114 @@
+"""Tests that rounds on devices lead to the model that the run released."""
+
+import contextlib
+import dataclasses
+import io
+import os
+from typing import Any
+from unittest import mock
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+
+from export.simulation import device_pool
+from export.simulation import rounds as rounds_lib
+from tests.export.simulation import simulated
+from tests.tff_tasks import fakes
+from tests.tff_tasks import runs
+from tff_tasks.training import checkpoints
+
+_CAPABILITIES = '[classes.fast]\nshare = 0.5\nepochs = 3\n[classes.slow]\nshare = 0.5\nbatch_size = 3\nexamples = 0.5\n'
+
+
+class SimulationTest(parameterized.TestCase):
+  def setUp(self) -> None:
+    super().setUp()
+    runs.make_small(self)
+    self.folder = self.create_tempdir().full_path
+    self.shards = fakes.write_shards(os.path.join(self.folder, 'shards'), sizes=(2, 9, 5, 7) * 3)
+
+  def _train(self, **changes: Any) -> tuple[Any, str, str]:
+    run_dir = os.path.join(self.folder, 'run')
+    return *simulated.train(self.shards, run_dir, **changes), run_dir
+
+  def _simulate(self, run_dir: str, path: str, rounds: int = 4) -> rounds_lib.Result:
+    saved, config = rounds_lib.load(run_dir)
+    with contextlib.closing(rounds_lib.Simulation(saved, config, self.shards, path, 2)) as run:
+      return run.run(rounds, io.StringIO())
+
+  def test_leads_to_the_released_model_and_other_steps_do_not(self) -> None:
+    released, path, run_dir = self._train(quantization_bits=0, noise_multiplier=0.0)
+    found = self._simulate(run_dir, path)
+    self.assertGreater(found.clients, 8)
+    self.assertGreater(rounds_lib.difference(found.weights, found.initial), 1e-2)
+    self.assertLess(rounds_lib.difference(found.weights, released.weights), 1e-6)
+    begin = device_pool.DevicePool.begin_round
+    with mock.patch.object(
+      device_pool.DevicePool, 'begin_round', lambda pool, weights, rate: begin(pool, weights, 1.1 * rate)
+    ):
+      other = self._simulate(run_dir, path)
+    self.assertGreater(rounds_lib.difference(other.weights, released.weights), 1e-4)
+    saved, config = rounds_lib.load(run_dir)
+    smaller = dataclasses.replace(config, client_batch_size=3)
+    with self.assertRaisesRegex(
+      ValueError, '^Expected a training file for batches of 3, .*, found 4 in .*: name a run'
+    ):
+      rounds_lib.Simulation(saved, smaller, self.shards, path, 1)
+
+  def test_with_other_parts_of_a_run(self) -> None:
+    capabilities = os.path.join(self.folder, 'classes.toml')
+    with open(capabilities, 'w') as file:
+      file.write(_CAPABILITIES)
+    released, path, run_dir = self._train(
+      quantization_bits=0,
+      noise_multiplier=0.0,
+      clip_norm=0.0,
+      capabilities=capabilities,
+      weighting='examples',
+      client_learning_rate_schedule='linear',
+      sampling='fixed',
+      server_optimizer='adam',
+      server_learning_rate=0.01,
+    )
+    found = self._simulate(run_dir, path)
+    self.assertGreater(rounds_lib.difference(found.weights, found.initial), 1e-2)
+    self.assertLess(rounds_lib.difference(found.weights, released.weights), 1e-5)
+
+  def test_codec_and_noise_are_those_of_the_run(self) -> None:
+    released, path, run_dir = self._train()
+    found = self._simulate(run_dir, path)
+    # Rounding to the grid of the codec may fall another way here and there. Another noise would show everywhere.
+    differences = [np.abs(one - other) for one, other in zip(found.weights, released.weights, strict=True)]
+    self.assertLess(np.mean([(each > 1e-5).mean() for each in differences]), 0.2)
+    self.assertLess(max(each.max() for each in differences), 0.01)
+    self.assertGreater(rounds_lib.difference(found.weights, found.initial), 0.05)
+
+
+class LoadTest(parameterized.TestCase):
+  def test_a_run_without_a_checkpoint(self) -> None:
+    with self.assertRaisesRegex(ValueError, '^Expected a checkpoint in .*, found none: name the whole run directory'):
+      rounds_lib.load(self.create_tempdir().full_path)
+
+  @parameterized.parameters(
+    ({'algorithm': 'scaffold'}, '--algorithm=fed_avg'),
+    ({'client_optimizer': 'adam'}, '--client_optimizer=sgd'),
+    ({'max_gradient_norm': 1.0}, 'no --max_gradient_norm'),
+  )
+  def test_what_devices_cannot_do(self, changes: dict, expected: str) -> None:
+    with self.assertRaisesRegex(ValueError, f'^Expected a run with {expected}, found another: '):
+      rounds_lib._check(dataclasses.replace(fakes.CONFIG, **changes))
+
+  def test_a_run_with_two_secrets(self) -> None:
+    history = fakes.history()
+    twice = dataclasses.replace(history, segments=history.segments * 2)
+    saved = mock.Mock(history=twice)
+    with (
+      mock.patch.object(checkpoints, 'load_last', return_value=saved),
+      self.assertRaisesRegex(ValueError, '^Expected a run whose rounds have one secret, found one .* branched'),
+    ):
+      rounds_lib.load('run')
+
+
+if __name__ == '__main__':
+  absltest.main()
