@@ -22,6 +22,9 @@ CHECKPOINT = 5
 CHECKPOINT_WITH_XLA = 4
 CLIENT_STATE = 2
 PARITY = 1
+# The JSON entry in the metadata of a TFLite file.
+METADATA = 1
+HELD_OUT = 1
 PREPROCESSING = 1
 
 

@@ -80,6 +80,7 @@ _PARITY = {
   'dropped?': {str: str},
   'calibration?': {'kind': str, 'folder': str, 'fingerprint': str, 'examples': {str: int}, 'statement': str},
   'choice?': str,
+  'published_figures?': str,
   'keras_accuracy': _FLOAT,
   'majority_accuracy?': _FLOAT,
   'examples': int,
@@ -116,8 +117,8 @@ def check_version(run_dir: str) -> None:
     )
 
 
-def read_flags(run_dir: str) -> list[tuple[str, str]]:
-  """Returns the run's flags as (name, value); a switch stands as `name` or `noname`, with an empty value.
+def read_flag_lines(run_dir: str) -> list[str]:
+  """Returns the run's flags as lines of a flag file, such as `--clip_norm=0.3` and `--nocentered`.
 
   A seed is withheld: whoever knows it can subtract the noise, and with it the privacy.
 
@@ -135,8 +136,18 @@ def read_flags(run_dir: str) -> list[tuple[str, str]]:
       f'Expected a flag file at {path}, found other bytes ({error}): repeat the training command, which writes it '
       'again.'
     ) from error
-  flags = [(name, value) for name, _, value in (line.partition('=') for line in lines)]
-  return [(name, WITHHELD if _WITHHELD.search(name) else value) for name, value in flags]
+  parts = [line.partition('=') for line in lines]
+  return [f'--{name}={WITHHELD}' if _WITHHELD.search(name) else f'--{name}{sign}{value}' for name, sign, value in parts]
+
+
+def read_flags(run_dir: str) -> list[tuple[str, str]]:
+  """Returns the run's flags as (name, value); a switch stands as `name` or `noname`, with an empty value.
+
+  Raises:
+    ValueError: If the file is not text.
+  """
+  parts = (line.removeprefix('--').partition('=') for line in read_flag_lines(run_dir))
+  return [(name, value) for name, _, value in parts]
 
 
 def read_flag(run_dir: str, name: str) -> str | None:

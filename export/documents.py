@@ -14,15 +14,20 @@ from typing import Any
 
 from common import sealed_json
 from contracts import client_shards
+from contracts import held_out_figures
 from contracts import run_directory
 from export import model_card
 from export import model_folder
 from export import parity
 from export import preprocessing
 from export import source
+from export.card import page
+from export.card import plots
+from export.metadata import facts as facts_lib
 from export.on_device import training_settings
 
 _CARD = 'MODEL_CARD.md'
+_PAGE = 'MODEL_CARD.html'
 # A copy of the run's: what it promises belongs to the files.
 LEDGER = os.path.basename(run_directory.LEDGER)
 
@@ -37,6 +42,8 @@ class Exported:
     shards: What the run was trained on.
     signatures: The inputs and outputs of the files, by form.
     record: What parity.json says.
+    stated: Who answers for the model, and its licence.
+    figures: Of held-out users, if the card is to publish them.
   """
 
   run: source.Snapshot
@@ -44,6 +51,8 @@ class Exported:
   shards: client_shards.ClientShards
   signatures: Mapping[str, Sequence[parity.End]]
   record: Mapping[str, Any]
+  stated: facts_lib.Credits = facts_lib.NOBODY
+  figures: held_out_figures.Figures | None = None
 
   @functools.cached_property
   def steps(self) -> dict[str, Any]:
@@ -52,6 +61,41 @@ class Exported:
     quantized = {each['path']: each['quantized'] for each in variants if 'quantized' in each}
     tuning = training_settings.read(self.run.folder) if 'train' in self.signatures else None
     return preprocessing.describe(self.shards.manifest, self.signatures, quantized, tuning)
+
+  @functools.cached_property
+  def card(self) -> str:
+    """The model card in Markdown, with marks of where plots are."""
+    model = {
+      'run': self.run_name,
+      'round': self.run.model.round_number,
+      'weights': self.run.model.num_weights,
+      'signatures': self.signatures,
+      'task': self.record['task'],
+      'data_set': self.shards.name,
+      'fingerprint': self.shards.fingerprint,
+      'num_classes': self.shards.schema.num_classes,
+      'schema': self.shards.schema,
+      'stated': self.stated,
+    }
+    return model_card.render(
+      model,
+      self.steps,
+      self.record,
+      self.run.ledger,
+      run_directory.read_figures(self.run.folder),
+      run_directory.read_flag_lines(self.run.folder),
+      {'Python': platform.python_version(), **{name: metadata.version(name) for name in source.PACKAGES}},
+      self.figures,
+      self._count() if self.figures else None,
+    )
+
+  def _count(self) -> dict[str, dict[str, int]]:
+    """Returns how many clients and examples each split has."""
+    counted = {
+      split: {'clients': self.shards.num_clients(split), 'examples': self.shards.num_examples(split)}
+      for split in client_shards.SPLITS
+    }
+    return {split: each for split, each in counted.items() if each['clients']}
 
 
 def _write_classes(exported: Exported) -> str:
@@ -63,24 +107,11 @@ def _write_preprocessing(exported: Exported) -> str:
 
 
 def _write_card(exported: Exported) -> str:
-  model = {
-    'run': exported.run_name,
-    'round': exported.run.model.round_number,
-    'weights': exported.run.model.num_weights,
-    'signatures': exported.signatures,
-    'task': exported.record['task'],
-    'data_set': exported.shards.name,
-    'num_classes': exported.shards.schema.num_classes,
-  }
-  return model_card.render(
-    model,
-    exported.steps,
-    exported.record,
-    exported.run.ledger,
-    run_directory.read_figures(exported.run.folder),
-    run_directory.read_flags(exported.run.folder),
-    {'Python': platform.python_version(), **{name: metadata.version(name) for name in source.PACKAGES}},
-  )
+  return page.strip(exported.card)
+
+
+def _write_page(exported: Exported) -> str:
+  return page.render(exported.card, plots.draw(exported.record, exported.figures))
 
 
 def _write_ledger(exported: Exported) -> str:
@@ -95,6 +126,7 @@ DOCUMENTS: Mapping[str, Callable[[Exported], str]] = {
   preprocessing.CLASSES: _write_classes,
   preprocessing.FILE_NAME: _write_preprocessing,
   _CARD: _write_card,
+  _PAGE: _write_page,
   LEDGER: _write_ledger,
   model_folder.PARITY: _write_parity,
 }

@@ -8,17 +8,18 @@ import contextlib
 import itertools
 import os
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from common import files
 from contracts import client_shards
 from contracts import formats
-from contracts import schema as schema_lib
+from contracts import held_out_figures
 from export import check
 from export import documents
 from export import guard
+from export import held_out
 from export import parity
 from export import request
 from export import source
@@ -31,18 +32,30 @@ from export.variants import registry
 _AT_ONCE = max(2, min(4, len(os.sched_getaffinity(0))))
 
 
+class Export(NamedTuple):
+  """What an export found.
+
+  Attributes:
+    record: What its parity.json says.
+    figures: Of held-out users, for the operator.
+  """
+
+  record: dict[str, Any]
+  figures: held_out_figures.Figures
+
+
 def export(
   run_dir: str,
   shards: client_shards.ClientShards,
   staging: str,
   limits: guard.Limits,
   wanted: request.Request,
-) -> dict[str, Any]:
-  """Fills the staging folder and returns what its parity.json says.
+) -> Export:
+  """Fills the staging folder.
 
   A variant that cannot be converted, or disagrees with Keras, is listed under `failed` with the reason and has no file;
   one of the default that does not support the model, under `skipped`. The other variants are exported. If no variant
-  remains, no file is written and only the record is returned.
+  remains, no file is written.
 
   Args:
     run_dir: The run directory.
@@ -67,10 +80,11 @@ def _export(
   staging: str,
   limits: guard.Limits,
   wanted: request.Request,
-) -> dict[str, Any]:
+) -> Export:
   started = time.monotonic()
   examples = parity.held_out_examples(shards)
-  expected, checking, accepted, failed = _convert(run, shards.schema, examples, staging, limits, wanted)
+  expected, checking, accepted, failed = _convert(run, shards, examples, staging, limits, wanted)
+  figures = held_out.measure(examples.labels, parity.find_owners(shards), expected, shards.schema, run.model.digest)
   itself = parity.compare(examples.labels, expected, expected, shards.schema.first_answer)
   failed, skipped = (_name_run(each, run.folder, run_dir) for each in (failed, checking.skipped))
   # Now that no conversion runs, which would take time from the calls, and before the choice: a file may fail here.
@@ -96,15 +110,16 @@ def _export(
   }
   if written:
     signatures = checking.find_signatures(written)
-    exported = documents.Exported(run, files.short_name(run_dir), shards, signatures, record)
+    published = figures if wanted.publishes_figures else None
+    exported = documents.Exported(run, files.short_name(run_dir), shards, signatures, record, wanted.stated, published)
     for name, content in documents.write(exported).items():
       files.write_atomically(os.path.join(staging, name), content)
-  return record
+  return Export(record, figures)
 
 
 def _convert(
   run: source.Snapshot,
-  schema: schema_lib.Schema,
+  shards: client_shards.ClientShards,
   examples: parity.Examples,
   staging: str,
   limits: guard.Limits,
@@ -117,13 +132,14 @@ def _convert(
       return stack.enter_context(guard.Call(limits, *call))
 
     # In parallel: loading TensorFlow takes most of the time of each.
-    keras = start(parity.keras_answers, run.folder, schema, examples.features, wanted.task)
+    keras = start(parity.keras_answers, run.folder, shards.schema, examples.features, wanted.task)
     # References are always made, and first: they show that the graph of their form is right.
     references = {each.name: each for each in map(registry.reference_of, wanted.variants.values())}
     named = {**references, **wanted.variants}
+    facts = wanted.collect_facts(shards)
     conversions = _start_in_turn(
       lambda own: start(
-        tflite.convert, run.folder, own, wanted.task, wanted.examples_of(named[own]), wanted.allow_flex
+        tflite.convert, run.folder, own, wanted.task, wanted.examples_of(named[own]), wanted.allow_flex, facts
       ),
       named,
     )
@@ -132,7 +148,7 @@ def _convert(
     except guard.Refused as error:
       raise ValueError(str(error)) from error
     settings = limits, wanted.is_default, wanted.allow_flex, run.folder, wanted.task
-    checking = check.Check(run.model.task.name, schema, examples, expected, staging, *settings)
+    checking = check.Check(run.model.task.name, shards.schema, examples, expected, staging, *settings)
     accepted, failed = checking.accept_all(conversions)
   return expected, checking, accepted, failed
 

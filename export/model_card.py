@@ -9,11 +9,15 @@ import jinja2
 from common import printable
 from contracts import comparison
 from contracts import guarantees
+from contracts import held_out_figures
 from contracts import personalization
+from contracts import run_directory
 from export import flex
+from export import privacy_statement
 from export import step_usage
 from export import timing
 from export import usage
+from export.card import advice
 from export.forms import registry as forms
 
 _TEMPLATE = 'model_card.md.j2'
@@ -27,37 +31,27 @@ def render(
   parity: Mapping[str, Any],
   privacy: Mapping[str, Any],
   run: Mapping[str, Any],
-  flags: Sequence[tuple[str, str]],
+  flags: Sequence[str],
   versions: Mapping[str, str],
+  figures: held_out_figures.Figures | None = None,
+  counts: Mapping[str, Mapping[str, int]] | None = None,
 ) -> str:
-  """Returns the text of MODEL_CARD.md.
+  """Returns the text of the card, in Markdown. A line `<!-- figures: NAME NAME -->` stands where plots are.
 
   Args:
-    model: task, data_set and run (their names), round, weights, num_classes, and `signatures`: of the files by form, a
-      list of rows (kind, name, dtype, shape).
+    model: task, data_set and run (their names), fingerprint (of the data set), schema, round, weights, num_classes,
+      stated (`facts.Credits`), and `signatures`: of the files by form, a list of rows (kind, name, dtype, shape).
     steps: What preprocessing.json holds.
     parity: What parity.json holds.
     privacy: The run's privacy.json; empty if it left none.
     run: The run's run.json; empty if it left none.
-    flags: The run's flags, secrets withheld.
+    flags: The run's, as lines of a flag file, secrets withheld.
     versions: Package name to version.
+    figures: Of held-out users, if the card is to publish them.
+    counts: Of the clients and examples of each split, likewise.
   """
-  environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
-    autoescape=False,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-  )
-  environment.filters.update(
-    ends=_describe_ends,
-    cell=_cell,
-    delta=guarantees.format_delta,
-    epsilon=guarantees.format_epsilon,
-    sentence=printable.close,
-  )
-  return environment.get_template(_TEMPLATE).render(
+  template = _make_environment().get_template(_TEMPLATE)
+  return template.render(
     model=model,
     names=_PRIVACY_NAMES,
     parity=parity,
@@ -72,8 +66,50 @@ def render(
     training=steps.get('training'),
     comparison=comparison.describe(run),
     reconstruction=' '.join(personalization.describe(run)[:1]),
-    flags=[(name, value) for name, value in flags if not name.endswith(_PATHS)],
+    statement=privacy_statement.describe(privacy),
+    explanation=privacy_statement.explain(privacy),
+    schema=model['schema'],
+    stated=model['stated'],
+    choice=advice.choose(parity),
+    limits=advice.list_limits(model['schema'], model['data_set'], privacy, parity),
+    **_describe_flags(flags, parity),
+    figures=figures,
+    counts=counts,
+    few=held_out_figures.FEW,
+    withheld=held_out_figures.describe_withheld(figures) if figures else '',
   )
+
+
+def _describe_flags(flags: Sequence[str], parity: Mapping[str, Any]) -> dict[str, list[str]]:
+  """Returns the flags to show, which of them are secret, and the commands that make the model again."""
+  names = {line: line.removeprefix('--').partition('=')[0] for line in flags}
+  shown = [line for line, name in names.items() if not name.endswith(_PATHS)]
+  task = next((line.partition('=')[2] for line, name in names.items() if name == 'task'), None)
+  return {
+    'flags': shown,
+    'withheld_flags': [f'`--{names[line]}`' for line in shown if line.endswith(f'={run_directory.WITHHELD}')],
+    'commands': advice.list_commands(parity, task),
+  }
+
+
+def _make_environment() -> jinja2.Environment:
+  environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
+    autoescape=False,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+  )
+  environment.filters.update(
+    cell=_cell,
+    delta=guarantees.format_delta,
+    ends=_describe_ends,
+    epsilon=guarantees.format_epsilon,
+    line=printable.show,
+    sentence=printable.close,
+  )
+  return environment
 
 
 def _describe_step(steps: Mapping[str, Any], variants: Mapping[str, Any]) -> step_usage.StepUsage | None:

@@ -90,9 +90,16 @@ def held_out_examples(shards: client_shards.ClientShards) -> Examples:
       f'Expected examples of held-out users in {shards.path}, found none: preprocess with a larger '
       'test_users_share, and train on these shards.'
     )
-  schema = shards.schema
-  limit = max(1, min(_MAX_EXAMPLES, _MAX_LOGITS // (schema.label.size * schema.num_classes)))
-  return read_evenly(shards, SPLIT, limit)
+  return read_evenly(shards, SPLIT, _limit_held_out(shards.schema))
+
+
+def find_owners(shards: client_shards.ClientShards) -> np.ndarray:
+  """Returns whose each of the held-out examples is, `[n]`, by the index of the client in its split."""
+  return _pick_evenly(shards, SPLIT, _limit_held_out(shards.schema))[0]
+
+
+def _limit_held_out(schema: schema_lib.Schema) -> int:
+  return max(1, min(_MAX_EXAMPLES, _MAX_LOGITS // (schema.label.size * schema.num_classes)))
 
 
 def read_evenly(shards: client_shards.ClientShards, split: str, limit: int) -> Examples:
@@ -108,17 +115,23 @@ def read_evenly(shards: client_shards.ClientShards, split: str, limit: int) -> E
   Raises:
     ValueError: If a shard is damaged.
   """
+  clients, rows = _pick_evenly(shards, split, limit)
+  chosen = []
+  for client in np.unique(clients):
+    features, labels = shards.read(split, int(client))
+    own = rows[clients == client]
+    chosen.append((features[own], labels[own]))
+  return Examples(*(np.concatenate(parts) for parts in zip(*chosen, strict=True)))
+
+
+def _pick_evenly(shards: client_shards.ClientShards, split: str, limit: int) -> tuple[np.ndarray, np.ndarray]:
+  """Returns of each example to read its client, and which of the client's examples it is."""
   sizes = np.asarray(shards.clients(split).examples)
   total = int(sizes.sum())
   picked = np.unique(np.linspace(0, total - 1, min(limit, total)).round().astype(np.int64))
   starts = np.cumsum(sizes) - sizes
   clients = np.searchsorted(starts, picked, side='right') - 1
-  chosen = []
-  for client in np.unique(clients):
-    features, labels = shards.read(split, int(client))
-    rows = picked[clients == client] - starts[client]
-    chosen.append((features[rows], labels[rows]))
-  return Examples(*(np.concatenate(parts) for parts in zip(*chosen, strict=True)))
+  return clients, picked - starts[clients]
 
 
 def keras_answers(run_dir: str, schema: schema_lib.Schema, features: np.ndarray, task: str | None = None) -> np.ndarray:

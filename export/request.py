@@ -6,13 +6,21 @@ from typing import Any
 
 from common import files
 from contracts import client_shards
+from contracts import held_out_figures
 from contracts import schema as schema_lib
 from export import calibration
 from export import choice as choice_lib
 from export import parity
 from export import source
+from export.metadata import facts as facts_lib
 from export.variants import base
 from export.variants import registry
+
+_PUBLISHED = (
+  "The card has exact figures of clients' data: the numbers of clients and examples, accuracy by held-out user, and "
+  'which answers are taken for which. No epsilon covers them. What is of fewer than '
+  f'{held_out_figures.FEW} users is not shown, which is no guarantee.'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +34,8 @@ class Request:
     is_default: Whether nobody asked for these very variants: one that refuses the model is no failure then.
     choice: What the one variant of each form that is kept has to be like; None keeps all.
     allow_flex: Whether files may have operations that only TensorFlow's own kernels compute.
+    stated: Who answers for the model, and its licence.
+    publishes_figures: Whether the card has exact figures of clients' data that no epsilon covers.
   """
 
   variants: Mapping[str, base.Variant]
@@ -34,11 +44,14 @@ class Request:
   is_default: bool = False
   choice: choice_lib.Choice | None = None
   allow_flex: bool = False
+  stated: facts_lib.Credits = facts_lib.NOBODY
+  publishes_figures: bool = False
 
   def hash(self, run_dir: str, shards: client_shards.ClientShards) -> str:
     """Returns a hash of all that the model folder depends on; see `source.hash_of`."""
     data = self.data and [self.data.kind, self.data.shards.fingerprint, files.short_name(self.data.shards.path)]
     settings = [data, self.is_default, self.choice and dataclasses.astuple(self.choice), self.allow_flex]
+    settings += [self.stated, self.publishes_figures]
     return source.hash_of(run_dir, shards, self.variants, self.task, settings)
 
   def examples_of(self, variant: base.Variant) -> parity.Examples | None:
@@ -48,6 +61,14 @@ class Request:
       ValueError: If a shard is damaged.
     """
     return self.data.read(variant.max_examples) if self.data and variant.calibration != 'none' else None
+
+  def collect_facts(self, shards: client_shards.ClientShards) -> facts_lib.Facts:
+    """Returns what the metadata of all files say.
+
+    Args:
+      shards: What the run was trained on.
+    """
+    return facts_lib.collect(shards, self.stated, self.data.kind if self.data else '')
 
   def pick_listed(self, accepted: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Returns those of the accepted variants that were asked for, in that order: references are always made."""
@@ -84,7 +105,7 @@ class Request:
     return {name: reason for name, each in made.items() if self.is_default and 'quantized' in each}
 
   def describe(self, made: Collection[str], written: Collection[str]) -> dict[str, Any]:
-    """Returns what parity.json says of the data, if a variant that was made learned from it, and of the choice.
+    """Returns what parity.json says of the choice, the card, and the data, if a variant that was made learned from it.
 
     Args:
       made: The variants of which parity.json says something: also of one that failed, or that the choice dropped.
@@ -94,6 +115,7 @@ class Request:
     return {
       **({'calibration': self.data.describe(learning, written)} if self.data and learning else {}),
       **({'choice': self.choice.describe()} if self.choice else {}),
+      **({'published_figures': _PUBLISHED} if self.publishes_figures else {}),
     }
 
   def skipped(self) -> str:
@@ -110,6 +132,8 @@ def make(
   data: calibration.Calibration | None,
   choice: choice_lib.Choice | None,
   allow_flex: bool = False,
+  stated: facts_lib.Credits = facts_lib.NOBODY,
+  publishes_figures: bool = False,
 ) -> Request:
   """Returns the request that flags make.
 
@@ -120,6 +144,8 @@ def make(
     data: What `calibration.open_data` returned.
     choice: Of `--choose_best`.
     allow_flex: The value of `--allow_flex`.
+    stated: The values of `--model_author` and `--model_license`.
+    publishes_figures: The value of `--accept_unaccounted_figures`.
 
   Raises:
     ValueError: If there is no variant of a name, or no examples for one, or no variant for the examples.
@@ -127,4 +153,4 @@ def make(
   default = [*registry.choose_default(schema), *(registry.LEARNING if data else ())]
   variants = registry.find_all(default if names is None else names)
   calibration.check(variants, data)
-  return Request(variants, task, data, names is None, choice, allow_flex)
+  return Request(variants, task, data, names is None, choice, allow_flex, stated, publishes_figures)

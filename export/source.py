@@ -28,7 +28,7 @@ FILES_OF_RUN = (
 )
 _ROOT = pathlib.Path(__file__).parents[1]
 # Those of our folders whose code takes part in an export.
-_FOLDERS = ('common', 'contracts', 'export', 'models')
+_FOLDERS = ('common', 'contracts', 'export', 'models', 'reporting')
 
 
 def hash_of(

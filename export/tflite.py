@@ -12,6 +12,8 @@ from export import flex
 from export import operations
 from export import parity
 from export.forms import registry as forms
+from export.metadata import facts as facts_lib
+from export.on_device import training_settings
 from export.variants import base
 from export.variants import registry as variants
 from models import unsupported
@@ -31,6 +33,7 @@ def convert(
   task: str | None = None,
   calibration: parity.Examples | None = None,
   allow_flex: bool = False,
+  facts: facts_lib.Facts | None = None,
 ) -> bytes | unsupported.Unsupported:
   """Converts the released model of a run; meant for a guarded child process.
 
@@ -40,6 +43,7 @@ def convert(
     task: The value of `--task`, if it is given.
     calibration: What the variant learns from, if it does.
     allow_flex: Whether the file may have operations that only TensorFlow's own kernels compute.
+    facts: What the metadata of the file say; None: it gets none.
 
   Returns:
     The file, or why the variant does not support the model: its form, or one of its layers.
@@ -47,7 +51,7 @@ def convert(
   Raises:
     ValueError: If the released model is missing or damaged, or the variant refuses it.
   """
-  released = released_model.load(run_dir)
+  released, ledger = released_model.load_with_ledger(run_dir)
   name = released_model.check_task(released, task, run_dir)
   own = variants.find(variant)
   try:
@@ -60,7 +64,13 @@ def convert(
     raise ValueError(
       f'Expected convert of {variant} to return bytes, found a {type(content).__name__}: return converter.convert().'
     )
-  return content
+  if facts is None:
+    return content
+  from export.metadata import describing  # Here, with long schemas behind it, so that only the child loads them.
+
+  # Before the checks: what is compared with Keras, timed and hashed is what is published.
+  tuning = training_settings.read(run_dir) if own.form == 'train' else None
+  return describing.add(content, own, released, ledger, facts, tuning)
 
 
 def _convert(variant: base.Variant, model: 'tf.keras.Model', calibration: parity.Examples | None) -> bytes:

@@ -14,6 +14,7 @@ from absl import flags
 from common import cli
 from common import flag_checks
 from common import printable
+from contracts import held_out_figures
 from contracts import released_model
 from contracts import run_directory
 from export import calibration
@@ -25,6 +26,7 @@ from export import request
 from export import signing
 from export import source
 from export import timing
+from export.metadata import facts as facts_lib
 from export.variants import registry
 from reporting import report
 
@@ -80,6 +82,15 @@ _ALLOW_FLEX = flags.DEFINE_bool(
 _TASK = flags.DEFINE_string(
   'task', None, 'Task of your own as package.module:attribute, if the run was trained with one: its code is run.'
 )
+_AUTHOR = flags.DEFINE_string('model_author', '', 'Who answers for the model: stands in each file and in the card.')
+_LICENSE = flags.DEFINE_string('model_license', '', 'Licence of the model: stands in each file and in the card.')
+_ACCEPT_FIGURES = flags.DEFINE_bool(
+  'accept_unaccounted_figures',
+  False,
+  "Accept exact figures of clients' data in the model card, which no epsilon covers: the numbers of clients and "
+  'examples, accuracy by held-out user, and which answers are taken for which. Without it only the report of the run '
+  'has them.',
+)
 _SIGNING_KEY = flags.DEFINE_string(
   'signing_key',
   None,
@@ -99,7 +110,10 @@ def main() -> None:
   sign = signing.read_private_key(_SIGNING_KEY.value).sign if _SIGNING_KEY.value is not None else None
   shards = source.open_shards(_RUN_DIR.value, _SHARDS_DIR.value)
   data = calibration.open_data(_PUBLIC_DATA.value, _CALIBRATION_SHARDS.value, _ACCEPT.value, shards)
-  wanted = request.make(_VARIANTS.value, _TASK.value, shards.schema, data, choice, _ALLOW_FLEX.value)
+  stated = facts_lib.Credits(_AUTHOR.value, _LICENSE.value)
+  wanted = request.make(
+    _VARIANTS.value, _TASK.value, shards.schema, data, choice, _ALLOW_FLEX.value, stated, _ACCEPT_FIGURES.value
+  )
   limits = guard.Limits(_MEMORY_MB.value << 20, _SECONDS.value)
   with model_folder.stage(_OUTPUT_DIR.value) as staging:
     model = released_model.load(_RUN_DIR.value)
@@ -112,13 +126,13 @@ def main() -> None:
     model_folder.refuse_foreign(_OUTPUT_DIR.value, exporter.file_names(model.task.name, wanted.variants))
     print('Converting, and checking on held-out users ...', flush=True)
     try:
-      record = exporter.export(_RUN_DIR.value, shards, staging, limits, wanted)
+      record, figures = exporter.export(_RUN_DIR.value, shards, staging, limits, wanted)
     except guard.Failed as error:
       sys.exit(f'error: the Keras model could not be run: {error}')
     if record['variants']:
       model_folder.publish(staging, _OUTPUT_DIR.value, sign)
   if record['variants']:
-    _update_report()
+    _update_report(figures)
     local_layers = run_directory.read_json(_RUN_DIR.value, run_directory.LEDGER).get('local_layers', '')
     print('\n'.join(filter(None, [summarize(record, _OUTPUT_DIR.value, local_layers), wanted.skipped()])))
   errors = [f'{name} failed: {reason}' for name, reason in record['failed'].items()]
@@ -159,6 +173,8 @@ def summarize(record: Mapping[str, Any], output_dir: str, local_layers: str = ''
   lines += [f'Dropped {name}: {printable.close(reason)}' for name, reason in record.get('dropped', {}).items()]
   if 'calibration' in record:
     lines.append(record['calibration']['statement'])
+  if 'published_figures' in record:
+    lines.append(record['published_figures'])
   if local_layers:
     lines.append(f'These accuracies are before reconstruction. Local layers: {local_layers}.')
   return '\n'.join(lines)
@@ -182,8 +198,10 @@ def _check_output(task: str) -> None:
     )
 
 
-def _update_report() -> None:
+def _update_report(figures: held_out_figures.Figures | None = None) -> None:
   try:
+    if figures:
+      held_out_figures.write(_RUN_DIR.value, figures)
     report.write_report(_RUN_DIR.value, _OUTPUT_DIR.value)
   except OSError as error:  # The run directory may be read-only; the model folder is complete.
     print(f'warning: the report in {_RUN_DIR.value} was not updated: {error}', file=sys.stderr)

@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 import io
 import math
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
   from matplotlib import axes as axes_lib
 
-_SIZE = (5.0, 2.9)  # Inches of 72 units: near the size it is shown at, so that text keeps its size on a phone.
+SIZE = (5.0, 2.9)  # Inches of 72 units: near the size it is shown at, so that text keeps its size on a phone.
 # Colours that nothing else has, exchanged for the page's own ones in the text of the drawing.
-_COLORS = {
+COLORS = {
   'ink': '#010101',
   'grid': '#020202',
   'series-1': '#030303',
@@ -61,7 +61,7 @@ def draw(name: str, rounds: Sequence[float], chart: Chart) -> str:
     _draw_lines(axes, rounds, chart)
     _set_scales(axes, rounds, chart)
 
-  return _draw(name, fill)
+  return draw_axes(name, fill)
 
 
 def draw_pairs(name: str, pairs: Sequence[tuple[float, float]], labels: tuple[str, str]) -> str:
@@ -80,28 +80,40 @@ def draw_pairs(name: str, pairs: Sequence[tuple[float, float]], labels: tuple[st
 
     across, up = zip(*pairs, strict=True)
     ends = [min(*across, *up) - _MARGIN, max(*across, *up) + _MARGIN]
-    axes.plot(ends, ends, color=_COLORS['ink'], lw=1.2, ls=(0, (5, 3)), label='no change')
+    axes.plot(ends, ends, color=COLORS['ink'], lw=1.2, ls=(0, (5, 3)), label='no change')
     # Points that cover each other look darker.
-    axes.plot(across, up, 'o', color=_COLORS['series-1'], ms=4, alpha=0.5, mew=0, label='one user')
+    axes.plot(across, up, 'o', color=COLORS['series-1'], ms=4, alpha=0.5, mew=0, label='one user')
     axes.set(xlim=ends, ylim=ends)
     for axis, label in zip((axes.xaxis, axes.yaxis), labels, strict=True):
-      axis.set_label_text(label, color=_COLORS['ink'])
+      axis.set_label_text(label, color=COLORS['ink'])
       axis.set_major_locator(ticker.MaxNLocator(5))
       axis.set_major_formatter(ticker.PercentFormatter(1, decimals=0 if ends[1] - ends[0] > _WIDE_SHARE else 1))
 
-  return _draw(name, fill)
+  return draw_axes(name, fill)
 
 
-def _draw(name: str, fill: Callable[['axes_lib.Axes'], None]) -> str:
-  """Returns an inline SVG with axes that `fill` draws on."""
+def draw_axes(
+  name: str,
+  fill: Callable[['axes_lib.Axes'], None],
+  size: tuple[float, float] = SIZE,
+  grid: Literal['x', 'y', ''] = 'y',
+) -> str:
+  """Returns an inline SVG with axes.
+
+  Args:
+    name: As for `draw`.
+    fill: Draws on the axes; what it labels is in the legend.
+    size: Width and height, in inches of 72 units.
+    grid: Across which axis there are lines: `x`, `y` or `` for none.
+  """
   import matplotlib  # Here, so that importing this module is cheap.
   from matplotlib import figure as figure_lib
 
   with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': name, 'font.size': 11}):
-    figure = figure_lib.Figure(_SIZE, layout='constrained')
+    figure = figure_lib.Figure(size, layout='constrained')
     axes = figure.subplots()
     fill(axes)
-    _style(axes)
+    _style(axes, grid)
     buffer = io.StringIO()
     figure.savefig(buffer, format='svg', transparent=True, metadata={'Date': None, 'Creator': None})
   return _inline(buffer.getvalue(), name)
@@ -112,11 +124,11 @@ def _draw_lines(axes: 'axes_lib.Axes', rounds: Sequence[float], chart: Chart) ->
     points = [(x, y) for x, y in zip(rounds, series.values, strict=True) if math.isfinite(y)]
     if points:
       marker = 'o' if len(points) <= _FEW_POINTS else ''
-      color = _COLORS[f'series-{index}']
+      color = COLORS[f'series-{index}']
       axes.plot(*zip(*points, strict=True), color=color, label=series.label, marker=marker, ms=3, lw=1.8)
   if chart.limit:
     label, level = chart.limit
-    axes.axhline(level, color=_COLORS['ink'], lw=1.2, ls=(0, (5, 3)), label=label)
+    axes.axhline(level, color=COLORS['ink'], lw=1.2, ls=(0, (5, 3)), label=label)
 
 
 def _set_scales(axes: 'axes_lib.Axes', rounds: Sequence[float], chart: Chart) -> None:
@@ -126,7 +138,7 @@ def _set_scales(axes: 'axes_lib.Axes', rounds: Sequence[float], chart: Chart) ->
   axes.set_xlim(-_MARGIN * last, (1 + _MARGIN) * last)
   axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
   axes.yaxis.set_major_locator(ticker.MaxNLocator(5))
-  axes.set_xlabel('round', color=_COLORS['ink'])
+  axes.set_xlabel('round', color=COLORS['ink'])
   if chart.from_zero:
     axes.set_ylim(bottom=0, top=None if axes.get_ylim()[1] > 0 else 1)
   if chart.unit == 'percent':
@@ -136,24 +148,26 @@ def _set_scales(axes: 'axes_lib.Axes', rounds: Sequence[float], chart: Chart) ->
     axes.yaxis.set_major_formatter(ticker.EngFormatter('B'))
 
 
-def _style(axes: 'axes_lib.Axes') -> None:
+def _style(axes: 'axes_lib.Axes', grid: Literal['x', 'y', '']) -> None:
   columns = 2 if len(axes.get_lines()) > 3 else 3  # Four would not fit.
-  axes.legend(
-    loc='lower left',
-    bbox_to_anchor=(-0.01, 1.0),
-    ncols=columns,
-    frameon=False,
-    labelcolor=_COLORS['ink'],
-    handlelength=1.4,
-    columnspacing=1.4,
-    borderpad=0.2,
-    borderaxespad=0.2,
-  )
-  axes.grid(axis='y', color=_COLORS['grid'], lw=0.8)
+  if axes.get_legend_handles_labels()[0]:
+    axes.legend(
+      loc='lower left',
+      bbox_to_anchor=(-0.01, 1.0),
+      ncols=columns,
+      frameon=False,
+      labelcolor=COLORS['ink'],
+      handlelength=1.4,
+      columnspacing=1.4,
+      borderpad=0.2,
+      borderaxespad=0.2,
+    )
+  if grid:
+    axes.grid(axis=grid, color=COLORS['grid'], lw=0.8)
   axes.set_axisbelow(True)
   axes.spines[['top', 'right', 'left']].set_visible(False)
-  axes.spines['bottom'].set_color(_COLORS['grid'])
-  axes.tick_params(colors=_COLORS['ink'], length=0)
+  axes.spines['bottom'].set_color(COLORS['grid'])
+  axes.tick_params(colors=COLORS['ink'], length=0)
 
 
 def _inline(svg: str, name: str) -> str:
@@ -165,6 +179,6 @@ def _inline(svg: str, name: str) -> str:
   svg = re.sub(r'\bid="', f'id="{name}-', svg)
   svg = re.sub(r'(href="#|url\(#)', rf'\1{name}-', svg)
   svg = re.sub('font-family: [^;"]*;? ?', '', svg)
-  for color, value in _COLORS.items():
+  for color, value in COLORS.items():
     svg = svg.replace(value, f'var(--{color})')
   return svg

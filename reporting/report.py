@@ -17,9 +17,11 @@ from common import files
 from common import printable
 from contracts import comparison
 from contracts import guarantees
+from contracts import held_out_figures
 from contracts import personalization
 from contracts import run_directory
 from reporting import charts
+from reporting import held_out_charts
 from reporting import user_chart
 
 _TEMPLATE = 'report.html.j2'
@@ -68,6 +70,7 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
     sentence=printable.close,
   )
   metrics = run_directory.read_metrics(run_dir)
+  held_out = held_out_figures.read(run_dir, privacy.get('model'))
   page = environment.get_template(_TEMPLATE).render(
     name=files.short_name(run_dir),
     run=run,
@@ -76,12 +79,15 @@ def write_report(run_dir: str, model_dir: str | None = None) -> str:
     privacy=privacy,
     person=guarantees.UNIT,
     parity=run_directory.read_parity(model_dir) if model_dir else {},
-    flags=run_directory.read_flags(run_dir),
+    flags=run_directory.read_flag_lines(run_dir),
     personalized=personalization.describe(run),
     users=user_chart.draw(
       personalization.read(run_dir, run),
       'reconstruction' if personalization.has_local_layers(run) else 'fine-tuning',
     ),
+    held_out=held_out,
+    # Safe to mark: drawn from numbers and from escaped names.
+    held_out_charts={name: markupsafe.Markup(svg) for name, svg in held_out_charts.draw(held_out).items()},
     charts=_draw_charts(metrics, privacy, run),
     about='' if _has_equal_cohorts(metrics, run) else 'about ',
   )

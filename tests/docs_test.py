@@ -48,6 +48,7 @@ _NO_COMMANDS = {
   r'# \w+\.toml|\[examples\]|\[partition\]': 'declarations; those with a name are written to a file of that name',
   'import glob, json': 'femnist_test runs it',
   'openssl |from cryptography': 'signing_test runs them',
+  'from export.metadata': 'describing_test runs it',
   'client,night|import csv': 'a trace; availability_test makes and reads one',
   'client,class': 'a column of classes; capabilities_test reads one',
   '--': 'flags of training, typed below',

@@ -22,6 +22,7 @@ _DISTRIBUTIONS = {
   'yaml': 'pyyaml',
 }
 _IF_RUN = "__name__ == '__main__'"
+_GENERATED = '_py_generated.py'
 _MADE_BY_TOOLS = ('.', '__pycache__', 'bazel-', 'build', 'pocketfed.egg-info', 'runs')
 
 
@@ -52,6 +53,11 @@ class Source:
   @property
   def is_package(self) -> bool:
     return self.path.endswith('__init__.py')
+
+  @property
+  def is_generated(self) -> bool:
+    """Whether a program wrote it: such a file may be long."""
+    return self.path.endswith(_GENERATED)
 
   @property
   def is_run(self) -> bool:

@@ -23,12 +23,13 @@ class RunDirectoryTest(parameterized.TestCase):
     pathlib.Path(self._run_dir, name).write_bytes(data)
 
   def test_reads_flags_without_secrets(self) -> None:
-    self._write(
-      'config.flags', '# ours\n--shards_dir=a=b\n--seed=271828\n-noise_seed=31\n--nocentered\n\n--normalize\n'
-    )
+    self._write('config.flags', '# ours\n--shards_dir=a=b\n--seed=271828\n-noise_seed=31\n--nocentered\n\n--options=\n')
     flags = run_directory.read_flags(self._run_dir)
     secrets = [(name, '(withheld)') for name in ('seed', 'noise_seed')]
-    self.assertEqual(flags, [('shards_dir', 'a=b'), *secrets, ('nocentered', ''), ('normalize', '')])
+    self.assertEqual(flags, [('shards_dir', 'a=b'), *secrets, ('nocentered', ''), ('options', '')])
+    withheld = ['--seed=(withheld)', '--noise_seed=(withheld)']
+    lines = ['--shards_dir=a=b', *withheld, '--nocentered', '--options=']
+    self.assertEqual(run_directory.read_flag_lines(self._run_dir), lines)
     self.assertEqual(run_directory.read_flag(self._run_dir, 'shards_dir'), 'a=b')
     self.assertIsNone(run_directory.read_flag(self._run_dir, 'clip_norm'))
 

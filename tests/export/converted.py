@@ -6,9 +6,11 @@ import tempfile
 from ai_edge_litert import interpreter as litert
 import numpy as np
 
+from contracts import released_model
 from contracts import schema as schema_lib
 from export import parity
 from export import tflite
+from export.metadata import facts as facts_lib
 from export.variants import registry
 from tests.export import fakes
 
@@ -39,8 +41,10 @@ def answer(variant: str, schema: schema_lib.Schema, model_size: int, features: n
 
 
 def convert(run_dir: str, variant: str, calibration: parity.Examples | None = None) -> bytes:
-  """Returns a file of a released model that has the form of the variant."""
-  content = tflite.convert(run_dir, variant, calibration=calibration)
+  """Returns a file of a released model that has the form of the variant, with its metadata."""
+  manifest = {'schema': released_model.load(run_dir).schema.to_json()}
+  facts = facts_lib.Facts('fakes', 'f00d', manifest)
+  content = tflite.convert(run_dir, variant, calibration=calibration, facts=facts)
   assert isinstance(content, bytes), content
   return content
 

@@ -1,5 +1,6 @@
 """Tests of the files of a model folder that are no model. No TensorFlow."""
 
+import dataclasses
 import json
 import os
 import tempfile
@@ -8,9 +9,12 @@ from unittest import mock
 from absl.testing import absltest
 
 from contracts import client_shards
+from contracts import held_out_figures
 from contracts import released_model
 from export import documents
 from export import source
+from export.card import plots
+from tests.export import exported
 from tests.export import fakes
 
 _END = ('input', 'characters', 'int32', (1, 12))
@@ -33,7 +37,7 @@ class DocumentsTest(absltest.TestCase):
     folder = self.enterContext(tempfile.TemporaryDirectory())
     self._shards = client_shards.ClientShards(fakes.write_shards(os.path.join(folder, 'shards')))
     self._run_dir = os.path.join(folder, 'run')
-    fakes.release(self._run_dir)
+    exported.release(self._run_dir)
 
   def _exported(self, run: source.Snapshot) -> documents.Exported:
     signatures = {'whole': [_END, ('output', 'logits', 'float32', (1, 12, 20))]}
@@ -41,13 +45,19 @@ class DocumentsTest(absltest.TestCase):
 
   def test_each_document(self) -> None:
     with source.snapshot(self._run_dir) as run:
-      exported = self._exported(run)
-      written = documents.write(exported)
+      made = self._exported(run)
+      written = documents.write(made)
     self.assertEqual(json.loads(written['classes.json']), list(self._shards.schema.classes))
-    self.assertEqual(json.loads(written['preprocessing.json']), json.loads(json.dumps(exported.steps)))
+    self.assertEqual(json.loads(written['preprocessing.json']), json.loads(json.dumps(made.steps)))
     ledger, _ = released_model.load_ledger(os.path.join(self._run_dir, 'public/privacy.json'))
     self.assertEqual({**json.loads(written['privacy.json']), **ledger}, json.loads(written['privacy.json']))
     self.assertEqual({**json.loads(written['parity.json']), **_PARITY}, json.loads(written['parity.json']))
+    self.assertNotIn('<!--', written['MODEL_CARD.md'])
+    # One source: the page says what the Markdown says.
+    self.assertContainsInOrder(
+      ['<h1>next_character on', 'run mine/run</h1>', '<h2>Privacy</h2>'], written['MODEL_CARD.html']
+    )
+    self.assertIn(f'{run.model.num_weights:,} weights', written['MODEL_CARD.html'])
     self.assertContainsInOrder(['mine/run', f'{run.model.num_weights:,}'], written['MODEL_CARD.md'])
 
   def test_training(self) -> None:
@@ -63,7 +73,8 @@ class DocumentsTest(absltest.TestCase):
       **{'bytes': 5, 'compressed_bytes': 5, 'argmax_agreement': 1.0, 'max_logit_difference': 0.0, 'accuracy': 0.5},
       **{'latency_us': {'median': 1.0, 'p95': 2.0, 'calls': 9}, 'peak_memory_mb': 1.0},
     }
-    with source.snapshot(self._run_dir) as run:
+    no_plots = dict.fromkeys(('sizes', 'latencies'), ('', ''))
+    with source.snapshot(self._run_dir) as run, mock.patch.object(plots, 'draw', return_value=no_plots):
       record = {**_PARITY, 'variants': {'train': entry}}
       written = documents.write(documents.Exported(run, 'mine/run', self._shards, {'train': ends}, record))
     training = json.loads(written['preprocessing.json'])['training']
@@ -92,6 +103,19 @@ class DocumentsTest(absltest.TestCase):
       card,
     )
     self.assertNotIn('serving_default', card)
+
+  def test_figures_of_users_only_if_they_are_published(self) -> None:
+    figures = held_out_figures.Figures('', 10, [0.5] * 7, [], [], {})
+    with (
+      source.snapshot(self._run_dir) as run,
+      mock.patch.object(plots, 'draw', return_value=dict.fromkeys(('sizes', 'latencies'), ('', ''))) as draw,
+    ):
+      made = self._exported(run)
+      self.assertIn('They are not in this card', documents.write(made)['MODEL_CARD.html'].replace('\n', ' '))
+      draw.assert_called_with(_PARITY, None)
+    card = dataclasses.replace(made, figures=figures).card
+    self.assertIn('| split test | 7 clients, 28 examples: exact, **not private** |', card)
+    self.assertIn('| 50% to 51% | 7 |', card)
 
   def test_one_more_is_one_line(self) -> None:
     more = {**documents.DOCUMENTS, 'labels.txt': lambda exported: '\n'.join(exported.shards.schema.classes)}

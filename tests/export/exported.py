@@ -16,7 +16,7 @@ from export import signing
 from export import verification
 from tests.export import fakes
 
-CONTENTS = ('MODEL_CARD.md', 'classes.json', 'parity.json', 'preprocessing.json', 'privacy.json')
+CONTENTS = ('MODEL_CARD.html', 'MODEL_CARD.md', 'classes.json', 'parity.json', 'preprocessing.json', 'privacy.json')
 MODELS = ('next_character.dynamic_range.tflite', 'next_character.float32.tflite')
 
 
@@ -43,7 +43,7 @@ def write(run_dir: str, model_dir: str, sign: model_folder.Sign | None = None) -
   """Releases a model and writes the folder of its export, whose model files hold a few letters."""
   model = release(run_dir)
   with model_folder.stage(model_dir) as staging:
-    for name in ('MODEL_CARD.md', 'classes.json', 'preprocessing.json', *MODELS):
+    for name in ('MODEL_CARD.html', 'MODEL_CARD.md', 'classes.json', 'preprocessing.json', *MODELS):
       pathlib.Path(staging, name).write_text(json.dumps(name))
     pathlib.Path(staging, 'privacy.json').write_bytes(pathlib.Path(run_dir, 'public', 'privacy.json').read_bytes())
     listed = {name.split('.')[1]: {'path': name, **files.describe(os.path.join(staging, name))} for name in MODELS}
@@ -53,9 +53,7 @@ def write(run_dir: str, model_dir: str, sign: model_folder.Sign | None = None) -
 
 def read(model_dir: str) -> dict[str, Any]:
   """Returns what each export of a run has, by file: nothing that was measured, and no card, which has that too."""
-  names = sorted(
-    name for name in os.listdir(model_dir) if name != 'MODEL_CARD.md' and not name.startswith('SHA256SUMS')
-  )
+  names = sorted(name for name in os.listdir(model_dir) if not name.startswith(('MODEL_CARD', 'SHA256SUMS')))
   contents: dict[str, Any] = {name: pathlib.Path(model_dir, name).read_bytes() for name in names}
   record = json.loads(contents['parity.json'])
   for measured in (record, *record['variants'].values()):

@@ -24,6 +24,8 @@ from export import parity
 from export import request
 from export import tflite
 from export import timing
+from export.metadata import describing
+from export.metadata import packing
 from export.variants import base
 from export.variants import dynamic_range
 from export.variants import float32
@@ -91,7 +93,8 @@ class ExporterTest(parameterized.TestCase):
   def _export(
     self, variants: Mapping[str, base.Variant] = _WITHOUT_EXAMPLES, limits: guard.Limits = _LIMITS, **options: Any
   ) -> dict[str, Any]:
-    return exporter.export(self._run_dir, self._shards, self._staging, limits, request.Request(variants, **options))
+    wanted = request.Request(variants, **options)
+    return exporter.export(self._run_dir, self._shards, self._staging, limits, wanted).record
 
   def _export_here(self, variants: Mapping[str, base.Variant]) -> dict[str, Any]:
     with mock.patch.object(guard, 'Call', guarded_here.Call):
@@ -111,6 +114,7 @@ class ExporterTest(parameterized.TestCase):
         'parity.json',
         'classes.json',
         'preprocessing.json',
+        'MODEL_CARD.html',
         'MODEL_CARD.md',
         'privacy.json',
       ],
@@ -139,6 +143,13 @@ class ExporterTest(parameterized.TestCase):
     run = files.short_name(self._run_dir).replace('_', r'\_')
     self.assertStartsWith(card, f'# next\\_character on déclaré, run {run}\n')
     self.assertIn('scores the character that follows index i', card)
+    # The file says the same of itself.
+    content = pathlib.Path(self._staging, 'next_character.float32.tflite').read_bytes()
+    entry = json.loads(packing.read_entries(content)['POCKETFED'])
+    self.assertEqual(entry['preprocessing'], {**steps, 'classes': 'labels.txt'})
+    self.assertEqual((entry['round'], entry['data']['sha256']), (140, self._shards.fingerprint))
+    self.assertEqual(packing.read_standard(content).name, 'next_character on déclaré'.encode())
+    self.assertEqual(packing.read_files(content), {'labels.txt': describing.write_labels(self._shards.schema.classes)})
 
   def test_a_variant_of_the_default_that_does_not_support_a_layer(self) -> None:
     variants = {**_FLOAT32, 'qat': registry.VARIANTS['qat']}
@@ -168,7 +179,7 @@ class ExporterTest(parameterized.TestCase):
   def test_leaves_nothing_when_all_fail(self) -> None:
     with mock.patch.object(guard, 'Call', side_effect=_OnlyKeras) as calls:
       record = self._export(allow_flex=True)
-    allowed = {call.args[-1] for call in calls.call_args_list if call.args[1] == tflite.convert}
+    allowed = {call.args[-2] for call in calls.call_args_list if call.args[1] == tflite.convert}
     self.assertEqual((allowed, record['variants']), ({True}, {}))
     expected = {
       name: f'cannot read {self._run_dir}'

@@ -99,7 +99,9 @@ class HeldOutExamplesTest(absltest.TestCase):
     self.assertLen(examples.labels, 2_000)
     features, _, clients = shards.read_all('test')
     owner = {array.tobytes(): client for array, client in zip(features, clients, strict=True)}
-    taken = np.bincount([owner[array.tobytes()] for array in examples.features], minlength=70)
+    owners = [owner[array.tobytes()] for array in examples.features]
+    np.testing.assert_array_equal(parity.find_owners(shards), owners)
+    taken = np.bincount(owners, minlength=70)
     share = np.bincount(clients) * 2_000 / 2_485
     self.assertLess(np.abs(taken - share).max(), 1.0001)
 

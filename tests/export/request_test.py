@@ -10,6 +10,7 @@ from contracts import client_shards
 from export import calibration
 from export import choice
 from export import request
+from export.metadata import facts as facts_lib
 from export.variants import registry
 from tests.export import fakes
 
@@ -71,6 +72,9 @@ class RequestTest(absltest.TestCase):
     said = wanted.describe(_MADE, written)
     self.assertIn('int8, of which only figures or a failure are here', said['calibration']['statement'])
     self.assertEqual(said['choice'], 'an accuracy at most 0.005 below that of Keras')
+    self.assertNotIn('published_figures', said)
+    said = dataclasses.replace(wanted, publishes_figures=True).describe(_MADE, written)
+    self.assertIn('No epsilon covers them.', said['published_figures'])
     # Nothing was made that learned from anybody.
     self.assertNotIn('calibration', wanted.describe(['float32'], written))
 
@@ -101,9 +105,11 @@ class RequestTest(absltest.TestCase):
       dataclasses.replace(plain, is_default=True),
       dataclasses.replace(plain, data=None),
       request.make(['int8'], None, _SCHEMA, self._data, None, allow_flex=True),
+      dataclasses.replace(plain, stated=facts_lib.Credits('me')),
+      dataclasses.replace(plain, publishes_figures=True),
     ]
     hashes = {each.hash(self._run_dir, self._shards) for each in (plain, *others)}
-    self.assertLen(hashes, 7)
+    self.assertLen(hashes, 9)
     self.assertEqual(plain.hash(self._run_dir, self._shards), plain.hash(self._run_dir, self._shards))
 
 

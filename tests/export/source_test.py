@@ -2,18 +2,21 @@
 
 import os
 import pathlib
+import shutil
 import sys
 import types
 from unittest import mock
 
 from absl.testing import absltest
+from absl.testing import parameterized
 
 from contracts import client_shards
 from export import source
+from tests.export import exported
 from tests.export import fakes
 
 
-class SourceTest(absltest.TestCase):
+class SourceTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
     self._folder = pathlib.Path(self.create_tempdir().full_path)
@@ -32,6 +35,18 @@ class SourceTest(absltest.TestCase):
       self.assertRaisesRegex(ValueError, f'Expected a released model at {path}, found none'),
       source.snapshot(run_dir),
     ):
+      self.fail()
+
+  @parameterized.parameters(
+    ('public/model.npz', 'found the model of round 139 and a ledger of round 140: repeat the training command'),
+    ('public/privacy.json', 'found the model of round 140 and a ledger of round 139: repeat the training command'),
+  )
+  def test_refuses_a_model_and_a_ledger_of_two_rounds(self, older: str, message: str) -> None:
+    earlier, later = (str(self._folder / name) for name in ('earlier', 'later'))
+    exported.release(earlier, 139)
+    exported.release(later, 140)
+    shutil.copyfile(pathlib.Path(earlier, older), pathlib.Path(later, older))
+    with self.assertRaisesRegex(ValueError, message), source.snapshot(later):
       self.fail()
 
   def _hash(self, *variants: str) -> str:

@@ -12,6 +12,8 @@ from contracts import schema as schema_lib
 from export import flex
 from export import parity
 from export import tflite
+from export.metadata import facts as facts_lib
+from export.metadata import packing
 from export.variants import float32
 from export.variants import registry as variants
 from models import registry
@@ -95,8 +97,10 @@ class TfliteTest(parameterized.TestCase):
     fakes.release(run_dir)
     path = self.create_tempfile().full_path
     with mock.patch.dict(variants.VARIANTS, {'needs_flex': _NeedsFlex()}):
-      content = tflite.convert(run_dir, 'needs_flex', allow_flex=True)
+      facts = facts_lib.Facts('mine', 'f00d', {'schema': fakes.CHARACTERS.to_json()})
+      content = tflite.convert(run_dir, 'needs_flex', allow_flex=True, facts=facts)
       assert isinstance(content, bytes)
+      self.assertEqual(packing.read_standard(content).name, b'next_character on mine')
       with open(path, 'wb') as file:
         file.write(content)
       features = np.array([2 * np.eye(4) + 0.1], np.float32)

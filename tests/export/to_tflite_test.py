@@ -15,6 +15,7 @@ from absl.testing import parameterized
 import psutil
 
 from common import sealed_json
+from export.metadata import packing
 from tests import layout
 from tests.export import exported
 from tests.export import fakes
@@ -110,6 +111,7 @@ class ToTfliteTest(parameterized.TestCase):
     for text in (output, card, page, parity['variants']['dynamic_range']['summary']):
       self.assertRegex(text, r'all [\d,]+ stored values \(weights and constants\) are float32, as in float32')
       self.assertNotRegex(text, '8-bit (weights|integers)')
+    self.assertEqual(['Over 7 held-out users, accuracy is' in text for text in (page, card)], [True, False])
     for variant in parity['variants'].values():
       self.assertIn(variant['path'], page)
       median, p95, memory = *(variant['latency_us'][key] for key in ('median', 'p95')), variant['peak_memory_mb']
@@ -136,15 +138,20 @@ class ToTfliteTest(parameterized.TestCase):
       os.rename(os.path.join(self._output, f'next_character.{name}.tflite'), os.path.join(self._output, old))
       sums = pathlib.Path(self._output, 'SHA256SUMS')
       sums.write_text(sums.read_text().replace(f'next_character.{name}.tflite', old))
-    flags = (f'--run_dir={self._run_dir}', f'--output_dir={self._output}')
-    code, output, errors = _run(*flags, '--variants=float16')
-    self.assertEqual((code, errors), (0, ''))
+    said = ('--model_author=Ada', '--model_license=MIT', '--accept_unaccounted_figures')
+    flags = (f'--run_dir={self._run_dir}', f'--output_dir={self._output}', '--variants=float16', *said)
+    code, output, errors = _run(*flags)
+    self.assertEqual((code, errors, 'No epsilon covers them.' in output), (0, '', True))
     self.assertRegex(output, r'next_character.float16.tflite +\d+ kB +\d+ kB +\d')
     self.assertNotIn('float32.tflite', output)
     others = {name for name in _FILES if not name.endswith('.tflite')}
     self.assertCountEqual(os.listdir(self._output), ['next_character.float16.tflite', *others])
-    self.assertIn('are 16-bit floats', pathlib.Path(self._output, 'MODEL_CARD.md').read_text())
-    self.assertStartsWith(_run(*flags, '--variants=float16')[1], 'Nothing to do: ')
+    card = pathlib.Path(self._output, 'MODEL_CARD.md').read_text()
+    for text in ('are 16-bit floats', 'Author: Ada.', 'Licence: MIT.', '| split test | 7 clients, 28 examples'):
+      self.assertIn(text, card)
+    found = packing.read_standard(pathlib.Path(self._output, 'next_character.float16.tflite').read_bytes())
+    self.assertEqual((found.author, found.license), (b'Ada', b'MIT'))
+    self.assertStartsWith(_run(*flags)[1], 'Nothing to do: ')
 
   @parameterized.parameters(
     ('', 'found none: write --variants=float32,dynamic_range'),
@@ -248,7 +255,7 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertIn('whose model is recurrent also step,step_dynamic_range', output)
 
   def test_needs_a_run(self) -> None:
-    self._run_dir = os.path.join(self._folder, 'nothing')
+    shutil.rmtree(self._run_dir)
     self.assertIn('a run directory at', self._refused(f'--output_dir={self._output}'))
     self.assertFalse(os.path.exists(self._output))
 
@@ -257,17 +264,6 @@ class ToTfliteTest(parameterized.TestCase):
     shutil.copytree(self._model, self._output)
     self.assertIn('finite weights', self._refused(f'--output_dir={self._output}'))
     self.assertCountEqual(os.listdir(self._output), _FILES)
-
-  @parameterized.parameters(
-    ('public/model.npz', 'found the model of round 139 and a ledger of round 140: repeat the training command'),
-    ('public/privacy.json', 'found the model of round 140 and a ledger of round 139: repeat the training command'),
-  )
-  def test_refuses_a_model_and_a_ledger_of_two_rounds(self, older: str, message: str) -> None:
-    earlier = os.path.join(self._folder, 'earlier')
-    fakes.release(earlier, seed=3, round_number=139)
-    shutil.copyfile(os.path.join(earlier, older), os.path.join(self._run_dir, older))
-    self.assertIn(message, self._refused(f'--output_dir={self._output}'))
-    self.assertEmpty(os.listdir(self._output))
 
   def test_needs_shards(self) -> None:
     missing = os.path.join(self._folder, 'missing')

@@ -4,7 +4,9 @@ from absl.testing import absltest
 import pytest
 
 from export.variants import dynamic_range
+from models import registry
 from tests.export import converted
+from tests.export import fakes
 
 
 class DynamicRangeTest(absltest.TestCase):
@@ -14,6 +16,13 @@ class DynamicRangeTest(absltest.TestCase):
     self.assertGreater(stored['int8'], 20_000)
     small, _ = converted.count_stored('dynamic_range', *converted.SMALL)
     self.assertEqual(small['int8'], 0)
+
+  @pytest.mark.slow
+  def test_the_size_of_the_built_in_network_for_images(self) -> None:
+    """With the metadata of both files."""
+    size = registry.get_task('handwriting').default_size
+    small, large = (len(converted.make(name, fakes.HANDWRITING, size)) for name in ('dynamic_range', 'float32'))
+    self.assertLess(small, 0.28 * large)
 
   def test_describes_itself(self) -> None:
     described = dynamic_range.DynamicRange().describe

@@ -18,6 +18,7 @@ from contracts import run_directory
 from export import calibration
 from export import guard
 from export import tflite
+from export.metadata import facts as facts_lib
 from export.variants import registry
 from models import registry as models
 from pipelines.shards import shard_writing
@@ -116,7 +117,8 @@ class FamilyTest(parameterized.TestCase):
   def test_a_fresh_process_makes_the_same_bytes(self, name: str) -> None:
     data = calibration.Calibration('public', self._public)
     examples = data.read(registry.VARIANTS[name].max_examples)
-    content = guard.call(guard.Limits(), tflite.convert, self._run_dir, name, None, examples)
+    facts = facts_lib.collect(self._shards, learned_from='public')
+    content = guard.call(guard.Limits(), tflite.convert, self._run_dir, name, None, examples, False, facts)
     self.assertEqual((self._model / f'handwriting.{name}.tflite').read_bytes(), content)
 
   def test_the_best_of_a_few_on_data_of_clients(self) -> None:
