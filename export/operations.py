@@ -78,13 +78,13 @@ def find_uses(model: 'tf.keras.Model') -> dict[str, list[str]]:
 
   graph = answer.get_concrete_function([tf.TensorSpec(each.shape, each.dtype) for each in model.inputs]).graph
   names: dict[str, list[str]] = {}
-  for name, kind in _walk(graph.as_graph_def()):
+  for name, kind in walk_graph(graph.as_graph_def()):
     names.setdefault(kind, []).append(name)
   layers = {layer.name for layer in model.layers}
   return {kind: find_layers(found, layers) for kind, found in names.items()}
 
 
-def _walk(graph: Any) -> Iterator[tuple[str, str]]:
+def walk_graph(graph: Any) -> Iterator[tuple[str, str]]:
   """Yields the name and the kind of each operation, also of those in the body of a loop, with the name of the loop."""
   bodies = {each.signature.name: each.node_def for each in graph.library.function}
 

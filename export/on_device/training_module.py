@@ -17,6 +17,8 @@ from models import unsupported
 
 # Of a batch whose labels do not count: no gradient, rather than no number.
 _NO_LABELS = 1e-30
+# Of a recurrent layer that is not unrolled: its gradient has lists, which devices do not have.
+_LOOPS = ('While', 'StatelessWhile')
 _NO_GRADIENT = re.compile(r"operation '([^']+)' \(op type: (\w+)\)")
 
 
@@ -42,12 +44,13 @@ class TrainingModule(tf.Module):
     super().__init__()
     self.weights = [tf.Variable(weight, name=f'w{index}') for index, weight in enumerate(released.weights)]
     build = functools.partial(registry.find(task).build, released.schema, released.model_size)
+    # First of all: layers without a name of their own are then called as in a graph.
+    keras = build(False, None)
     # Called with a batch of a known size, all of its operations have shapes that are known.
     model = functional_model.FunctionalModel(functools.partial(build, True, None), seed=1)
     layers = tuning.local_layers
     self._trained = model.indices('local_layers', layers) if layers else list(range(len(self.weights)))
     feature, label = released.schema.feature, released.schema.label
-    keras = build(False, None)  # What it is asked for is the same, and it is built sooner.
     self.layer_names = [layer.name for layer in keras.layers]
     dtype = keras.input.dtype
     self.functions = {
@@ -64,6 +67,20 @@ class TrainingModule(tf.Module):
       ),
       'reset': self._reset(released).get_concrete_function(),
     }
+    self.refuse(_LOOPS)
+
+  def refuse(self, kinds: Collection[str]) -> None:
+    """Refuses the model if its training has operations of these kinds.
+
+    Raises:
+      Unsupported: If it has, with the names of their layers.
+    """
+    names: dict[str, list[str]] = {}
+    for name, kind in operations.walk_graph(self.functions['train'].graph.as_graph_def()):
+      if kind in kinds:
+        names.setdefault(kind, []).append(name)
+    if names:
+      raise unsupported.Unsupported(describe(names, self.layer_names))
 
   def _read(self) -> list[tf.Tensor]:
     return [weight.read_value() for weight in self.weights]

@@ -1,13 +1,12 @@
 """train: a file that trains itself on the device, one batch a call, and answers with what it has learned."""
 
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from export import flex
 from export import parity
 from export.variants import base
 from export.variants import float32
-from models import unsupported
 
 if TYPE_CHECKING:
   from export.on_device import training_module
@@ -25,8 +24,6 @@ class Train(base.Variant):
     import tensorflow as tf
     from tensorflow.lite.python import convert_phase
 
-    from export.on_device import training_module
-
     with tempfile.TemporaryDirectory() as folder:
       # The gradients are in the graph already.
       options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
@@ -37,14 +34,5 @@ class Train(base.Variant):
       try:
         return converter.convert()
       except convert_phase.ConverterError as error:
-        missing = flex.find_missing(str(error))
-        if not missing:
-          raise
-        names = _find_names(model, missing)
-        raise unsupported.Unsupported(training_module.describe(names, model.layer_names)) from error
-
-
-def _find_names(model: 'training_module.TrainingModule', kinds: list[str]) -> dict[str, list[str]]:
-  """Returns the names of the operations of each kind."""
-  found: list[Any] = model.functions['train'].graph.get_operations()
-  return {kind: [each.name for each in found if each.type == kind] for kind in kinds}
+        model.refuse(flex.find_missing(str(error)))
+        raise

@@ -7,6 +7,7 @@ from absl.testing import absltest
 import numpy as np
 import pytest
 
+from contracts import personalization
 from export import guard
 from export.on_device import step_parity
 from export.on_device import training_file
@@ -20,8 +21,8 @@ class StepParityTest(absltest.TestCase):
     super().setUp()
     self.enterContext(mock.patch.object(guard, 'Call', guarded_here.Call))
 
-  def _compare(self) -> dict:
-    run_dir, path = trained.folder()
+  def _compare(self, local: personalization.FineTuning | None = None) -> dict:
+    run_dir, path = trained.folder(local=local)
     return step_parity.compare(guard.Limits(), path, run_dir, None, trained.examples())
 
   def test_steps_are_those_of_keras(self) -> None:
@@ -29,6 +30,17 @@ class StepParityTest(absltest.TestCase):
     self.assertEqual(found['steps'], 3)
     self.assertLess(found['max_weight_difference'], 1e-6)
     self.assertGreater(found['max_weight_change'], 1e-3)
+
+  def test_local_layers_alone_are_trained(self) -> None:
+    local = personalization.FineTuning(2, 0.25, 10, ('logits',))
+    found = self._compare(local)
+    self.assertLess(found['max_weight_difference'], 1e-6)
+    file = training_file.TrainingFile.open(trained.folder(local=local)[1])
+    before = file.get_weights()
+    features, labels = trained.examples()
+    file.train(features[:10], labels[:10], 0.25)
+    moved = [not np.array_equal(*pair) for pair in zip(before, file.get_weights(), strict=True)]
+    self.assertEqual((file.batch_size, moved), (10, [False, False, True, True]))
 
   def test_the_last_batch_is_not_full(self) -> None:
     run_dir, path = trained.folder()

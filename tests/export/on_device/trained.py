@@ -7,6 +7,7 @@ import tempfile
 import numpy as np
 
 from contracts import personalization
+from contracts import released_model
 from contracts import schema as schema_lib
 from export import parity
 from export.on_device import training_settings
@@ -23,10 +24,15 @@ UNITS = 6
 
 
 @functools.cache
-def folder(schema: schema_lib.Schema = TABLE, units: int = UNITS) -> tuple[str, str]:
-  """Returns a run directory with a released model, and the path of its training file."""
+def folder(
+  schema: schema_lib.Schema = TABLE, units: int = UNITS, local: personalization.FineTuning | None = None
+) -> tuple[str, str]:
+  """Returns a run directory with a released model, perhaps with local layers, and the path of its training file."""
   directory = tempfile.mkdtemp()
   fakes.release(directory, schema, units)
+  if local:
+    entries = {**fakes.privacy(), **personalization.to_ledger(local)}
+    released_model.save(released_model.load(directory), entries, directory)
   path = os.path.join(directory, 'model.train.tflite')
   with open(path, 'wb') as file:
     file.write(converted.convert(directory, 'train'))

@@ -1,5 +1,6 @@
 """Tests that a step of the module is a step of a client's work in a round."""
 
+from collections.abc import Callable
 import dataclasses
 import functools
 from unittest import mock
@@ -13,6 +14,7 @@ from contracts import personalization
 from contracts import released_model
 from contracts import schema as schema_lib
 from export.on_device import training_module
+from export.variants import train
 from models import functional_model
 from models import registry
 from models import task as task_lib
@@ -138,6 +140,28 @@ class TrainingModuleTest(parameterized.TestCase):
       self.assertRaisesRegex(unsupported.Unsupported, r'found others for B \(layer logits\)'),
     ):
       _module(_TABLE)
+
+  @parameterized.named_parameters(
+    # Its convolution is in a function of its own.
+    ('kernel', lambda: tf.keras.layers.Conv2D(2, 3, groups=2, name='odd'), 'Conv2DBackpropFilter', (6, 6, 2)),
+    ('loop', lambda: tf.keras.layers.SimpleRNN(2, name='odd'), 'While', (6, 2)),
+  )
+  def test_a_layer_that_no_device_can_train_is_named(
+    self, build: Callable[[], tf.keras.layers.Layer], kind: str, shape: tuple[int, ...]
+  ) -> None:
+    def build_model(schema: schema_lib.Schema, size: int, unroll: bool, batch_size: int | None) -> tf.keras.Model:
+      del size, unroll
+      inputs = tf.keras.Input(schema.feature.shape, batch_size)
+      return tf.keras.Model(inputs, tf.keras.layers.Dense(3, name='logits')(tf.keras.layers.Flatten()(build()(inputs))))
+
+    schema = dataclasses.replace(_TABLE, feature=schema_lib.Feature('numbers', 'float32', shape))
+    own = task_lib.Task('mine', build_model, 1)
+    released = released_model.ReleasedModel(schema, 1, 1, build_model(schema, 1, False, None).get_weights())
+    with (
+      mock.patch.object(registry, 'find', return_value=own),
+      self.assertRaisesRegex(unsupported.Unsupported, rf'found others for (Stateless)?{kind} \(layer odd\): list no'),
+    ):
+      train.Train().convert(training_module.TrainingModule(released, 'mine:TASK', _TUNING), None)
 
 
 if __name__ == '__main__':
