@@ -15,7 +15,7 @@ class Operation(NamedTuple):
 
   Attributes:
     name: What LiteRT calls it, such as `RSQRT`.
-    outputs: The names of its outputs, which begin with those of the model and the layer.
+    outputs: The names of its outputs, which begin with those of the model and the layer; empty in a published file.
     has_floats: Whether an input or output is of floats.
   """
 
@@ -41,13 +41,20 @@ def read(content: bytes) -> list[Operation]:
       outputs = [graph.Tensors(each) for each in operator.OutputsAsNumpy()]
       ends = [*outputs, *(graph.Tensors(each) for each in operator.InputsAsNumpy() if each >= 0)]
       has_floats = any(each.Type() == flatbuffer.TensorType.FLOAT32 for each in ends)
-      found.append(Operation(codes[operator.OpcodeIndex()], [each.Name().decode() for each in outputs], has_floats))
+      found.append(
+        Operation(codes[operator.OpcodeIndex()], [(each.Name() or b'').decode() for each in outputs], has_floats)
+      )
   return found
 
 
 def find_floats(operations: Iterable[Operation]) -> list[Operation]:
   """Returns those that compute with floats."""
   return [each for each in operations if each.has_floats and each.name not in _BETWEEN]
+
+
+def is_of(operation: Operation, layers: Collection[str]) -> bool:
+  """Returns whether an operation is of one of some layers."""
+  return bool(find_layers(operation.outputs, layers))
 
 
 def name_with_layers(operations: Iterable[Operation], model: 'tf.keras.Model') -> str:

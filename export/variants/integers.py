@@ -1,5 +1,6 @@
 """Files whose operations compute with 8-bit integers alone."""
 
+from collections.abc import Collection
 import re
 from typing import TYPE_CHECKING
 
@@ -35,17 +36,19 @@ def build_converter(model: 'tf.keras.Model', calibration: parity.Examples | None
   return converter
 
 
-def require(content: bytes, model: 'tf.keras.Model') -> bytes:
+def require(content: bytes, model: 'tf.keras.Model', besides: Collection[str] = ()) -> bytes:
   """Returns a file whose operations all compute with integers.
 
   Args:
     content: The file.
     model: What it was made from.
+    besides: Layers that may compute with floats, by name.
 
   Raises:
     Unsupported: If some compute with floats: the converter leaves them as they are where it has no kernel of integers.
   """
   found = operations.find_floats(operations.read(content))
+  found = [each for each in found if not operations.is_of(each, besides)]
   if found:
     raise _without_kernel(operations.name_with_layers(found, model))
   return content

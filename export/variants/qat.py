@@ -1,5 +1,6 @@
 """qat: int8 after fine-tuning with the rounding of int8 simulated, so that the weights learn to live with it."""
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,9 @@ class QuantizationAware(fine_tuning.FineTuned):
   learning_rate = 1e-4
 
   def convert(self, model: 'tf.keras.Model', calibration: parity.Examples | None) -> bytes:
-    return integers.require(super().convert(model, calibration), model)
+    # What comes before the first weights scales the input, which is of floats.
+    before = itertools.takewhile(lambda layer: not layer.weights, model.layers)
+    return integers.require(super().convert(model, calibration), model, [layer.name for layer in before])
 
   def supports(self, layer: 'tf.keras.layers.Layer') -> bool:
     import tensorflow_model_optimization as tfmot

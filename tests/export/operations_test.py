@@ -21,6 +21,11 @@ class OperationsTest(absltest.TestCase):
     ]
     self.assertEqual(operations.find_floats(found), found[2:])
 
+  def test_of_which_layers(self) -> None:
+    operation = operations.Operation('MUL', ['model/ink/mul;model/channel/Reshape'], True)
+    found = [operations.is_of(operation, layers) for layers in (['ink'], ['other', 'channel'], ['in'], [])]
+    self.assertEqual(found, [True, True, False, False])
+
   @pytest.mark.slow
   def test_reads_a_file(self) -> None:
     found = operations.read(converted.make('float32', *converted.SMALL))
