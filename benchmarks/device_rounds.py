@@ -14,6 +14,7 @@ from contracts import released_model
 from contracts import schema as schema_lib
 from export.on_device import training_file
 from export.on_device import training_module
+from export.on_device import weights as weights_lib
 from export.simulation import device_pool
 from export.variants import train
 from models import functional_model
@@ -86,8 +87,8 @@ def build(task: str, folder: str) -> list[runtime_rounds.RuntimeRounds]:
 
 
 def difference(one: runtime_rounds.RuntimeRounds, other: runtime_rounds.RuntimeRounds) -> float:
-  """Returns the largest difference between the models of two sides that have run as many rounds."""
-  return float(max(np.abs(left - right).max() for left, right in zip(one.weights, other.weights, strict=True)))
+  """Returns the largest difference between the models of two runtimes that have run as many rounds."""
+  return weights_lib.difference(one.weights, other.weights)
 
 
 def time_step(task: str, folder: str) -> float:

@@ -66,8 +66,8 @@ _VARIANT = {
   # In an app's calls, one thread: of a call, in microseconds, and what the file adds to the process, in MB.
   'latency_us?': {'median': _FLOAT, 'p95': _FLOAT, 'calls': int},
   'peak_memory_mb?': _FLOAT,
-  # Of some steps of training on the device's runtime, against those of Keras.
-  'training?': {'steps': int, 'max_weight_difference': _FLOAT, 'max_weight_change': _FLOAT},
+  # Of some steps of training on the device's runtime, against those of Keras; a share of the largest change.
+  'training?': {'steps': int, 'relative_weight_difference': _FLOAT},
 }
 _PARITY = {
   f'{formats.KEY}?': int,

@@ -18,6 +18,7 @@ from contracts import released_model
 from contracts import run_directory
 from export import guard
 from export import source
+from export.on_device import weights
 from tff_tasks.runtime import start_up
 
 _RUN_DIR = flags.DEFINE_string('run_dir', None, 'Run directory of tff_tasks.train, with its checkpoint.', required=True)
@@ -67,11 +68,11 @@ def main() -> None:
     f'{rounds} rounds with {result.clients:,} clients on {num_devices} devices took {result.seconds:.1f} s, '
     f'{speed:,.1f} clients a second.'
   )
-  moved = rounds_lib.difference(result.weights, result.initial)
+  moved = weights.difference(result.weights, result.initial)
   if released.round_number != rounds:
     print(f'Nothing to compare with: the run released the model of round {released.round_number}, not of {rounds}.')
     return
-  away = rounds_lib.difference(result.weights, released.weights)
+  away = weights.difference(result.weights, released.weights)
   print(f'Largest difference to the released model: {away:.2g}, of weights that moved by up to {moved:.2g}.')
 
 

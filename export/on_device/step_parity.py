@@ -1,4 +1,4 @@
-"""Compares steps of a training file with those of Keras: plain SGD on batches of held-out examples.
+"""Compares steps of a training file with those of Keras: plain SGD on batches of held-out examples of many clients.
 
 Keras computes in the form of training, with its own gradients, so an error of the hand-made ones is found, too.
 """
@@ -14,6 +14,7 @@ from export import guard
 from export import parity
 from export.on_device import training_file
 from export.on_device import training_settings
+from export.on_device import weights as weights_lib
 
 # More steps may meet a tie of activations, after which two trainings part that differ by 1e-7.
 _STEPS = 3
@@ -22,6 +23,12 @@ _STEPS = 3
 _MAX_SHARE = 1e-3
 # Where no weight moves, all that is left is rounding.
 _LEAST_CHANGE = 1e-3
+# Of a loss, and of the largest logit: both are sums in another order.
+_MAX_LOSS_SHARE = 1e-4
+_MAX_LOGIT_SHARE = 1e-3
+_LEAST = 1e-6
+# So many examples are answered with the weights after the last step.
+_ANSWERED = 8
 
 
 class Steps(NamedTuple):
@@ -31,17 +38,19 @@ class Steps(NamedTuple):
     losses: Of each batch before its step.
     weights: After the last step.
     before: Before the first.
+    logits: Of some examples, with the weights after the last step.
   """
 
   losses: list[float]
   weights: list[np.ndarray]
   before: list[np.ndarray]
+  logits: np.ndarray
 
 
 def compare(
   limits: guard.Limits, path: str, run_dir: str, task: str | None, examples: parity.Examples
 ) -> dict[str, Any]:
-  """Runs some steps with Keras and with a file, each in a guarded child process, and compares the weights.
+  """Runs some steps with Keras and with a file, each in a guarded child process, and compares what they give.
 
   Args:
     limits: Of each process.
@@ -61,15 +70,21 @@ def compare(
   with guard.Call(limits, keras_steps, run_dir, task, tuning, examples) as keras:
     found: Steps = guard.call(limits, file_steps, path, tuning, examples)
     expected: Steps = keras.result()
-  difference = _difference(found.weights, expected.weights)
-  change = _difference(expected.weights, expected.before)
-  allowed = _MAX_SHARE * max(change, _LEAST_CHANGE)
-  if not difference <= allowed:  # NaN compares false with everything.
-    raise guard.Failed(
-      f'Expected weights within {allowed:.2g} of those of Keras after {len(expected.losses)} steps, found '
-      f'{difference:.2g} away: a layer has another gradient on the device; list no train in --variants'
-    )
-  return {'steps': len(expected.losses), 'max_weight_difference': difference, 'max_weight_change': change}
+  difference = weights_lib.difference(found.weights, expected.weights)
+  change = max(weights_lib.difference(expected.weights, expected.before), _LEAST_CHANGE)
+  steps = len(expected.losses)
+  _require_close('weights', steps, difference, _MAX_SHARE * change, 'a layer has another gradient on the device')
+  loss = weights_lib.difference([np.array(found.losses)], [np.array(expected.losses)])
+  _require_close(
+    'losses', steps, loss, max(_MAX_LOSS_SHARE * max(expected.losses), _LEAST), 'the loss is another one on the device'
+  )
+  logits = weights_lib.difference([found.logits], [expected.logits])
+  largest = float(np.abs(expected.logits).max(initial=0))
+  _require_close(
+    'logits of infer', steps, logits, max(_MAX_LOGIT_SHARE * largest, _LEAST), 'infer has not the trained weights'
+  )
+  # One digit of a share: the sizes of the steps would say something about the few people on whose examples they were.
+  return {'steps': steps, 'relative_weight_difference': float(f'{difference / change:.0e}')}
 
 
 def keras_steps(run_dir: str, task: str | None, tuning: personalization.FineTuning, examples: parity.Examples) -> Steps:
@@ -92,7 +107,8 @@ def keras_steps(run_dir: str, task: str | None, tuning: personalization.FineTuni
       loss = tf.math.divide_no_nan(tf.reduce_sum(sums.loss), tf.reduce_sum(sums.count))
     optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
     losses.append(float(loss))
-  return Steps(losses, keras.get_weights(), before)
+  answered = tf.cast(examples.features[:_ANSWERED], keras.input.dtype)
+  return Steps(losses, keras.get_weights(), before, np.asarray(keras(answered, training=False)))
 
 
 def file_steps(path: str, tuning: personalization.FineTuning, examples: parity.Examples) -> Steps:
@@ -104,23 +120,28 @@ def file_steps(path: str, tuning: personalization.FineTuning, examples: parity.E
   file = training_file.TrainingFile.open(path)
   before = file.get_weights()
 
-  def take() -> Steps:
+  def take() -> tuple[list[float], list[np.ndarray]]:
     losses = [file.train(*batch, tuning.learning_rate) for batch in batches(examples, tuning.batch_size)]
-    return Steps(losses, file.get_weights(), before)
+    return losses, file.get_weights()
 
-  taken = take()
+  losses, trained = take()
   file.reset()
   _require_same('reset', 'the released weights', file.get_weights(), before)
-  again = take()
-  _require_same('train', 'the same weights after the same steps', again.weights, taken.weights)
-  file.set_weights(before)
-  _require_same('set_weights', 'the weights that were given', file.get_weights(), before)
-  return taken
+  _require_same('train', 'the same weights after the same steps', take()[1], trained)
+  file.reset()  # So that the weights in the runtime are others than those that are given next.
+  file.set_weights(trained)
+  _require_same('set_weights', 'the weights that were given', file.get_weights(), trained)
+  return Steps(losses, trained, before, file.infer(examples.features[:_ANSWERED]))
 
 
 def cut(examples: parity.Examples, tuning: personalization.FineTuning) -> parity.Examples:
-  """Returns those of a few batches, of which the last is not full: what fills it up must not count."""
-  return parity.Examples(*(array[: _STEPS * tuning.batch_size - tuning.batch_size // 2] for array in examples))
+  """Returns those of a few batches, of which the last is not full: what fills it up must not count.
+
+  They are at even steps through all, which are sorted by client: no step is on the examples of one client alone.
+  """
+  count, total = _STEPS * tuning.batch_size - tuning.batch_size // 2, len(examples.labels)
+  rows = np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
+  return parity.Examples(*(array[rows] for array in examples))
 
 
 def batches(examples: parity.Examples, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -136,5 +157,9 @@ def _require_same(signature: str, expected: str, found: Sequence[np.ndarray], wa
     )
 
 
-def _difference(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:
-  return float(max(np.abs(left - right).max(initial=0) for left, right in zip(one, other, strict=True)))
+def _require_close(what: str, steps: int, difference: float, allowed: float, reason: str) -> None:
+  if not difference <= allowed:  # NaN compares false with everything.
+    raise guard.Failed(
+      f'Expected {what} within {allowed:.2g} of those of Keras after {steps} steps, found {difference:.2g} away: '
+      f'{reason}; list no train in --variants'
+    )

@@ -16,7 +16,7 @@ class TrainingFile:
   """A training file that is loaded: a model whose weights are in the runtime.
 
   Attributes:
-    batch_size: Examples a step; fewer fill a batch up with examples that do not count.
+    batch_size: Examples a step; where there are fewer, the last one is repeated without counting.
 
   Args:
     interpreter: Of the file.
@@ -76,10 +76,19 @@ class TrainingFile:
     return np.concatenate([self._run['infer'](x=features[row : row + 1])['logits'] for row in range(len(features))])
 
   def train(self, features: np.ndarray, labels: np.ndarray, learning_rate: float) -> float:
-    """Takes one step of SGD on at most `batch_size` examples, and returns their mean loss before it."""
+    """Takes one step of SGD on at most `batch_size` examples, and returns their mean loss before it.
+
+    Raises:
+      ValueError: If there are none, or more.
+    """
     count, batch = len(features), self._batch
-    for name, values in (('x', features), ('y', labels), ('weight', np.ones(count))):
-      batch[name][:count], batch[name][count:] = values, 0
+    if not 1 <= count <= self.batch_size:
+      raise ValueError(
+        f'Expected at most {self.batch_size} examples a step and at least one, found {count}: pass a part of them.'
+      )
+    # A real example fills up, as in training: zeros may give NaN in some layer, and a weight of 0 times NaN is NaN.
+    for name, values, filler in (('x', features, features[-1]), ('y', labels, labels[-1]), ('weight', 1, 0)):
+      batch[name][:count], batch[name][count:] = values, filler
     return float(self._run['train'](**batch, lr=np.float32(learning_rate))['loss'])
 
   def train_epochs(

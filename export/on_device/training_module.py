@@ -19,7 +19,8 @@ from models import unsupported
 _NO_LABELS = 1e-30
 # Of a recurrent layer that is not unrolled: its gradient has lists, which devices do not have.
 _LOOPS = ('While', 'StatelessWhile')
-_NO_GRADIENT = re.compile(r"operation '([^']+)' \(op type: (\w+)\)")
+# TensorFlow writes no space before the name.
+_NO_GRADIENT = re.compile(r"operation ?'([^']+)' \(op type: (\w+)\)")
 
 
 class TrainingModule(tf.Module):
@@ -155,6 +156,7 @@ def measure(labels: tf.Tensor, weight: tf.Tensor, logits: tf.Tensor) -> tuple[tf
   num_classes = logits.shape[-1]
   rows, flat = tf.reshape(logits, [-1, num_classes]), tf.reshape(labels, [-1])
   counts = tf.cast(labels >= 0, tf.float32) * tf.reshape(weight, [-1] + [1] * (len(labels.shape) - 1))
+  is_counted = tf.reshape(counts, [-1]) > 0
   shares = tf.reshape(counts, [-1]) / tf.maximum(tf.reduce_sum(counts), _NO_LABELS)
   shifted = rows - tf.reduce_max(rows, axis=1, keepdims=True)
   powers = tf.exp(shifted)
@@ -162,7 +164,10 @@ def measure(labels: tf.Tensor, weight: tf.Tensor, logits: tf.Tensor) -> tuple[tf
   is_answer = tf.one_hot(tf.maximum(flat, 0), num_classes)
   losses = tf.math.log(total)[:, 0] - tf.reduce_sum(shifted * is_answer, axis=1)
   by_rows = (powers / total - is_answer) * shares[:, tf.newaxis]
-  return tf.reduce_sum(losses * shares), tf.reshape(by_rows, logits.shape)
+  # What does not count may be NaN, and 0 times NaN is NaN.
+  by_rows = tf.where(is_counted[:, tf.newaxis], by_rows, tf.zeros_like(by_rows))
+  losses = tf.where(is_counted, losses * shares, tf.zeros_like(losses))
+  return tf.reduce_sum(losses), tf.reshape(by_rows, logits.shape)
 
 
 def describe(names: Mapping[str, Sequence[str]], layers: Collection[str]) -> str:

@@ -103,6 +103,7 @@ class DevicePool:
     batch_size: Examples a step of a client that has none of its own.
 
   Raises:
+    ValueError: If the file needs TensorFlow, which is on no phone.
     guard.Failed: If one of them does not start.
   """
 
@@ -115,6 +116,11 @@ class DevicePool:
     with contextlib.ExitStack() as stack:
       self._devices = [stack.enter_context(contextlib.closing(Device(path))) for _ in range(num_devices)]
       ready = [one.wait() for one in self._devices]
+      if any(one.has_tensorflow for one in ready):
+        raise ValueError(
+          f'Expected a training file that LiteRT runs alone, found one at {path} that loads TensorFlow: export with '
+          '--variants=train.'
+        )
       self.batch_size = ready[0].batch_size
       self._open = stack.pop_all()
     for one in self._devices:

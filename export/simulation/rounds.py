@@ -4,7 +4,6 @@ The cohorts, the order of examples, the noise and the initial model are those of
 checkpoint. What comes out has the noise of the run on nearly the sum of the run, so it is compared and never released.
 """
 
-from collections.abc import Sequence
 import contextlib
 import dataclasses
 import functools
@@ -208,11 +207,6 @@ def _check_batch_size(path: str, found: int, expected: int) -> None:
       f'Expected a training file for batches of {expected}, which clients of the run train on, found {found} in '
       f'{path}: name a run with --client_batch_size={found} and no larger batches in --capabilities.'
     )
-
-
-def difference(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:
-  """Returns the largest difference between two numbers of weights."""
-  return float(max(np.abs(left - right).max(initial=0) for left, right in zip(one, other, strict=True)))
 
 
 def _weights(state: Any) -> list[np.ndarray]:

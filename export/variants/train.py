@@ -29,7 +29,8 @@ class Train(base.Variant):
       options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
       tf.saved_model.save(model, folder, model.functions, options)
       converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(model.functions))
-      converter.target_spec.supported_ops = base.list_operations(tf.lite.OpsSet.TFLITE_BUILTINS)
+      # No Flex, also where other files may have it: a gradient of TensorFlow would need an app with all of its kernels.
+      converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
       converter.experimental_enable_resource_variables = True
       try:
         return converter.convert()

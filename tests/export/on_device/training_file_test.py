@@ -1,5 +1,7 @@
 """Tests what the calls of a training file do on the device's runtime."""
 
+from unittest import mock
+
 from absl.testing import absltest
 import numpy as np
 import pytest
@@ -53,6 +55,20 @@ class TrainingFileTest(absltest.TestCase):
     counts = self.labels[:7] >= 0
     losses = np.log(np.exp(trained_logits).sum(-1)) - logits[np.arange(7), np.maximum(self.labels[:7], 0)]
     self.assertAlmostEqual(loss, losses[counts].mean(), places=5)
+
+  def test_fills_a_batch_up_with_a_real_example(self) -> None:
+    self.file.train(self.features[20:40], self.labels[20:40], 0.0)
+    batch = {}
+    with mock.patch.dict(self.file._run, train=lambda **ends: batch.update(ends) or {'loss': 0.0}):
+      self.file.train(self.features[:7], self.labels[:7], 0.5)
+    np.testing.assert_array_equal(batch['x'], self.features[[*range(7), *[6] * 13]])
+    np.testing.assert_array_equal(batch['y'], self.labels[[*range(7), *[6] * 13]])
+    np.testing.assert_array_equal(batch['weight'], [1] * 7 + [0] * 13)
+
+  def test_another_number_of_examples_is_refused(self) -> None:
+    for count in (0, 21):
+      with self.assertRaisesRegex(ValueError, f'^Expected at most 20 examples a step and .*, found {count}: pass a'):
+        self.file.train(self.features[:count], self.labels[:count], 0.5)
 
   def test_epochs_are_batches_of_the_order(self) -> None:
     order = np.random.default_rng(2).permutation(50)

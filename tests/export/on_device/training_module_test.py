@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import dataclasses
 import functools
+from typing import Any
 from unittest import mock
 
 from absl.testing import absltest
@@ -13,6 +14,7 @@ import tensorflow as tf
 from contracts import personalization
 from contracts import released_model
 from contracts import schema as schema_lib
+from export import flex
 from export.on_device import training_module
 from export.variants import train
 from models import functional_model
@@ -37,6 +39,21 @@ _SCHEMAS = {
   'table': _TABLE,
   'windows': dataclasses.replace(_TABLE, feature=schema_lib.Feature('numbers', 'float32', (9, 3))),
 }
+
+
+def _build_without_gradient(schema: schema_lib.Schema, *_: Any) -> tf.keras.Model:
+  def strange(values: tf.Tensor) -> tf.Tensor:
+    images = values[:, tf.newaxis, tf.newaxis]
+    ones = [1, 1, 1, 1]
+    arguments = {'filter': tf.zeros([1, 1, 3]), 'strides': ones, 'rates': ones, 'padding': 'SAME'}
+    return tf.raw_ops.Dilation2DBackpropInput(input=images, out_backprop=images, **arguments)[:, 0, 0]
+
+  inputs = tf.keras.Input(schema.feature.shape, name=schema.feature.name)
+  hidden = tf.keras.layers.Dense(schema.num_classes)(inputs)
+  return tf.keras.Model(inputs, tf.keras.layers.Lambda(strange, name='strange')(hidden))
+
+
+WITHOUT_GRADIENT = task_lib.Task('strange', _build_without_gradient, default_size=1)
 
 
 def _model(schema: schema_lib.Schema) -> functional_model.FunctionalModel:
@@ -126,6 +143,14 @@ class TrainingModuleTest(parameterized.TestCase):
     np.testing.assert_allclose(loss, sums.loss / sums.count, rtol=1e-6)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
 
+  def test_what_does_not_count_may_be_nan(self) -> None:
+    logits = np.random.default_rng(5).normal(size=(3, 4)).astype(np.float32)
+    expected = training_module.measure(tf.constant([1]), tf.ones(1), tf.constant(logits[:1]))
+    logits[1:] = np.nan
+    loss, found = training_module.measure(tf.constant([1, -1, 2]), tf.constant([1.0, 1.0, 0.0]), tf.constant(logits))
+    np.testing.assert_allclose(loss, expected[0], rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(found, np.pad(expected[1], [(0, 2), (0, 0)]), rtol=1e-6, atol=1e-7)
+
   def test_a_batch_without_labels_moves_nothing(self) -> None:
     loss, found = training_module.measure(tf.constant([-1, -2]), tf.ones(2), tf.ones([2, 3]))
     self.assertEqual((float(loss), float(tf.reduce_sum(tf.abs(found)))), (0.0, 0.0))
@@ -133,13 +158,10 @@ class TrainingModuleTest(parameterized.TestCase):
   def test_a_layer_without_a_gradient_is_named(self) -> None:
     names = training_module.describe({'Foo': ['m/dense/Foo', 'gradients/m/pool/Foo_grad/Foo']}, ['dense', 'pool'])
     self.assertRegex(names, r'^Expected layers whose gradients .*, found others for Foo \(layer dense, pool\): ')
-    with (
-      mock.patch.object(
-        tf, 'gradients', side_effect=LookupError("No gradient defined for operation 'a/logits/b' (op type: B)")
-      ),
-      self.assertRaisesRegex(unsupported.Unsupported, r'found others for B \(layer logits\)'),
-    ):
-      _module(_TABLE)
+    released = released_model.ReleasedModel(_TABLE, 1, 1, [np.zeros((5, 3), np.float32), np.zeros(3, np.float32)])
+    expected = r'found others for Dilation2DBackpropInput \(layer strange\): '
+    with self.assertRaisesRegex(unsupported.Unsupported, expected):
+      training_module.TrainingModule(released, f'{__name__}:WITHOUT_GRADIENT', _TUNING)
 
   @parameterized.named_parameters(
     # Its convolution is in a function of its own.
@@ -158,6 +180,7 @@ class TrainingModuleTest(parameterized.TestCase):
     own = task_lib.Task('mine', build_model, 1)
     released = released_model.ReleasedModel(schema, 1, 1, build_model(schema, 1, False, None).get_weights())
     with (
+      flex.allowing(True),  # Not in a training file.
       mock.patch.object(registry, 'find', return_value=own),
       self.assertRaisesRegex(unsupported.Unsupported, rf'found others for (Stateless)?{kind} \(layer odd\): list no'),
     ):

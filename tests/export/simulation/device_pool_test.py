@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 from typing import Any
+from unittest import mock
 
 from absl.testing import absltest
 import numpy as np
@@ -70,6 +71,13 @@ class DevicePoolTest(absltest.TestCase):
   def test_no_tensorflow_there(self) -> None:
     with contextlib.closing(device_pool.Device(trained.folder()[1])) as started:
       self.assertEqual(started.wait(), device.Ready(20, has_tensorflow=False))
+
+  def test_a_file_that_needs_tensorflow_is_refused(self) -> None:
+    with (
+      mock.patch.object(device_pool.Device, 'wait', return_value=device.Ready(20, has_tensorflow=True)),
+      self.assertRaisesRegex(ValueError, '^Expected a training file that LiteRT runs alone, found one at .* Tensor'),
+    ):
+      self._pool()
 
   def test_a_device_that_is_killed_is_one_line(self) -> None:
     pool = self._pool(num_devices=2)

@@ -11,6 +11,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from export.on_device import weights
 from export.simulation import device_pool
 from export.simulation import rounds as rounds_lib
 from tests.export.simulation import simulated
@@ -41,14 +42,14 @@ class SimulationTest(parameterized.TestCase):
     released, path, run_dir = self._train(quantization_bits=0, noise_multiplier=0.0)
     found = self._simulate(run_dir, path)
     self.assertGreater(found.clients, 8)
-    self.assertGreater(rounds_lib.difference(found.weights, found.initial), 1e-2)
-    self.assertLess(rounds_lib.difference(found.weights, released.weights), 1e-6)
+    self.assertGreater(weights.difference(found.weights, found.initial), 1e-2)
+    self.assertLess(weights.difference(found.weights, released.weights), 1e-6)
     begin = device_pool.DevicePool.begin_round
     with mock.patch.object(
       device_pool.DevicePool, 'begin_round', lambda pool, weights, rate: begin(pool, weights, 1.1 * rate)
     ):
       other = self._simulate(run_dir, path)
-    self.assertGreater(rounds_lib.difference(other.weights, released.weights), 1e-4)
+    self.assertGreater(weights.difference(other.weights, released.weights), 1e-4)
     saved, config = rounds_lib.load(run_dir)
     smaller = dataclasses.replace(config, client_batch_size=3)
     with self.assertRaisesRegex(
@@ -72,8 +73,8 @@ class SimulationTest(parameterized.TestCase):
       server_learning_rate=0.01,
     )
     found = self._simulate(run_dir, path)
-    self.assertGreater(rounds_lib.difference(found.weights, found.initial), 1e-2)
-    self.assertLess(rounds_lib.difference(found.weights, released.weights), 1e-5)
+    self.assertGreater(weights.difference(found.weights, found.initial), 1e-2)
+    self.assertLess(weights.difference(found.weights, released.weights), 1e-5)
 
   def test_codec_and_noise_are_those_of_the_run(self) -> None:
     released, path, run_dir = self._train()
@@ -82,7 +83,7 @@ class SimulationTest(parameterized.TestCase):
     differences = [np.abs(one - other) for one, other in zip(found.weights, released.weights, strict=True)]
     self.assertLess(np.mean([(each > 1e-5).mean() for each in differences]), 0.2)
     self.assertLess(max(each.max() for each in differences), 0.01)
-    self.assertGreater(rounds_lib.difference(found.weights, found.initial), 0.05)
+    self.assertGreater(weights.difference(found.weights, found.initial), 0.05)
 
 
 class LoadTest(parameterized.TestCase):
