@@ -1,5 +1,7 @@
 """How benchmarks.converters makes files without an export: by hand, and by ai-edge-quantizer."""
 
+import importlib
+
 import numpy as np
 
 from contracts import released_model
@@ -35,15 +37,14 @@ def convert_by_quantizer(content: bytes, kind: str, features: np.ndarray | None)
     kind: `dynamic range`, or `int8` with `moving average` or `min/max` ranges.
     features: To learn ranges from, `[n, ...]`; None if the kind learns none.
   """
-  import numpy.typing  # noqa: F401 - the quantizer expects it to be imported.
-
-  # isort: split
+  # It expects that somebody has imported it.
+  importlib.import_module('numpy.typing')
+  calibrator, quantizer, recipe, recipe_manager = (
+    importlib.import_module(f'ai_edge_quantizer.{name}')
+    for name in ('calibrator', 'quantizer', 'recipe', 'recipe_manager')
+  )
+  qsv_utils = importlib.import_module('ai_edge_quantizer.utils.qsv_utils')
   from ai_edge_litert import interpreter as litert
-  from ai_edge_quantizer import calibrator
-  from ai_edge_quantizer import quantizer
-  from ai_edge_quantizer import recipe
-  from ai_edge_quantizer import recipe_manager
-  from ai_edge_quantizer.utils import qsv_utils
 
   made = quantizer.Quantizer(
     content, recipe.dynamic_wi8_afp32() if kind == 'dynamic range' else recipe.static_wi8_ai8()

@@ -67,8 +67,8 @@ _STEPS = {
 }
 # How a training file is driven; `weight` and labels of `ignored_label` are what batches are filled up with.
 _TRAINING = {
-  'batch': 'x and y are a batch, and weight is 1 for each example; where there are too few, one of them is repeated with '
-  'a weight of 0 (not zeros: some layers make NaN of them)',
+  'batch': 'x and y are a batch, and weight is 1 for each example; where there are too few, one of them is repeated '
+  'with a weight of 0 (not zeros: some layers make NaN of them)',
   'step': 'a call of train is one step of SGD with the learning rate lr; the weights are in the runtime from then on',
   'loss': 'the mean cross entropy of the batch before the step, over the labels that count',
   'save': 'keep what get_weights returns, and give it to set_weights when the file is loaded again; reset takes all '
