@@ -4,6 +4,8 @@ All files are made in a staging folder inside it and moved into place at the end
 export: it is removed first when an export is replaced, and written last. A file that is not listed in it, or that
 differs from its checksum, was not written by an export and is never replaced. `SHA256SUMS.sig`, the signature of
 `SHA256SUMS`, is removed right after it and written right before it: no other signature is ever beside it.
+
+The name of a file is its path from the folder, with `/`: `snippets/predict.py`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +13,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 
 from common import files
@@ -21,9 +24,14 @@ MODEL = '.tflite'
 CHECKSUMS = 'SHA256SUMS'
 SIGNATURE = f'{CHECKSUMS}.sig'
 STAGING = '.staging'
+PAGE = 'index.html'
+SNIPPETS = 'snippets'
+LITERT_JS = 'litert'
 # While files are replaced: the checksums of the old and of the new files.
 _JOURNAL = '.publishing'
 _SIGNATURE_BYTES = 64
+# Files that one export has and the next one may not have.
+_OPTIONAL = re.compile(rf'.*{re.escape(MODEL)}|{re.escape(PAGE)}|({SNIPPETS}|{LITERT_JS})/.*')
 
 # Returns the signature of some bytes, always the same.
 Sign = Callable[[bytes], bytes]
@@ -63,7 +71,7 @@ def stage(output_dir: str) -> Iterator[str]:
 
 
 def publish(staging: str, output_dir: str, sign: Sign | None = None) -> None:
-  """Moves the staged files into place, `SHA256SUMS` last, and removes the model files of the earlier export.
+  """Moves the staged files into place, `SHA256SUMS` last, and removes earlier ones that nothing replaces.
 
   Args:
     staging: Where the files are.
@@ -73,10 +81,11 @@ def publish(staging: str, output_dir: str, sign: Sign | None = None) -> None:
   Raises:
     ValueError: If one of them would replace a file that no export wrote.
   """
-  names = os.listdir(staging)
+  names = find_files(staging)
   refuse_foreign(output_dir, names)
   before = _checksums(output_dir)
-  stale = [name for _, name in before if name.endswith(MODEL) and name not in names and _is_ours(output_dir, name)]
+  earlier = [name for _, name in before if _OPTIONAL.fullmatch(name) and name not in names]
+  stale = [name for name in earlier if _is_ours(output_dir, name)]
   sums = {(files.describe(os.path.join(staging, name))['sha256'], name) for name in names}
   files.write_atomically(os.path.join(output_dir, _JOURNAL), _to_text(before | sums))
   files.write_atomically(os.path.join(staging, CHECKSUMS), _to_text(sums))
@@ -85,10 +94,37 @@ def publish(staging: str, output_dir: str, sign: Sign | None = None) -> None:
   for name in [CHECKSUMS, SIGNATURE, PARITY, *sorted(stale)]:
     with contextlib.suppress(FileNotFoundError):
       os.remove(os.path.join(output_dir, name))
+  _remove_empty_folders(output_dir, earlier)
   last = [PARITY, *([SIGNATURE] if sign else []), CHECKSUMS]
   for name in [*sorted(set(names) - {*last}), *last]:
+    os.makedirs(os.path.dirname(os.path.join(output_dir, name)), exist_ok=True)
     os.replace(os.path.join(staging, name), os.path.join(output_dir, name))
   os.remove(os.path.join(output_dir, _JOURNAL))
+
+
+def find_files(folder: str) -> list[str]:
+  """Returns the names of all files in a folder and in the folders inside of it, sorted."""
+  paths = (os.path.join(inner, name) for inner, _, names in os.walk(folder) for name in names)
+  return sorted(os.path.relpath(path, folder) for path in paths)
+
+
+def is_inside(name: str) -> bool:
+  """Returns whether a name that `SHA256SUMS` lists leads to a file inside of the folder, whatever system reads it."""
+  is_plain = not any(character in name for character in '\\\0')
+  return is_plain and all(part not in ('', '.', '..') for part in name.split('/'))
+
+
+def _remove_empty_folders(output_dir: str, names: Iterable[str]) -> None:
+  inner = {parent for name in names for parent in _parents(name)}
+  for folder in sorted(inner, key=len, reverse=True):
+    with contextlib.suppress(OSError):  # It has other files, is a link, or is gone.
+      os.rmdir(os.path.join(output_dir, folder))
+
+
+def _parents(name: str) -> list[str]:
+  """Returns the folders that a file is in, the outermost first: `a` and `a/b` of `a/b/c`."""
+  parts = name.split('/')
+  return ['/'.join(parts[:length]) for length in range(1, len(parts))]
 
 
 def refuse_foreign(output_dir: str, names: Iterable[str]) -> None:
@@ -138,6 +174,10 @@ def _is_ours(output_dir: str, name: str) -> bool:
   path = os.path.join(output_dir, name)
   if name == SIGNATURE and os.path.isfile(path):  # No checksum of it can be in what it signs.
     return os.path.getsize(path) == _SIGNATURE_BYTES and bool(_checksums(output_dir))
+  for folder in (os.path.join(output_dir, parent) for parent in _parents(name)):
+    # A link may lead out of the model folder: what is there is not ours to replace or to remove.
+    if os.path.lexists(folder) and (os.path.islink(folder) or not os.path.isdir(folder)):
+      return False
   return not os.path.lexists(path) or (
     os.path.isfile(path) and (files.describe(path)['sha256'], name) in _checksums(output_dir)
   )
@@ -148,7 +188,7 @@ def _checksums(output_dir: str) -> set[tuple[str, str]]:
   found = set()
   for listing in (CHECKSUMS, _JOURNAL):
     lines = _read(output_dir, listing).decode(errors='replace').splitlines()
-    found |= {(digest, name) for digest, _, name in (line.partition('  ') for line in lines) if '/' not in name}
+    found |= {(digest, name) for digest, _, name in (line.partition('  ') for line in lines) if is_inside(name)}
   return found
 
 

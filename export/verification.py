@@ -15,7 +15,7 @@ from export import model_folder
 from export import signing
 from export import tflite
 
-_LINE = re.compile('([0-9a-f]{64})  ([^/]+)')
+_LINE = re.compile('([0-9a-f]{64})  (.+)')
 _REMEDY = 'export again'
 _NO_MODEL = f'{model_folder.PARITY} names no model'
 # A released model and its ledger.
@@ -35,7 +35,7 @@ def verify(
   listing = _read(os.path.join(model_dir, model_folder.CHECKSUMS))
   sums, reasons = _parse(listing)
   yield f'all files are as {model_folder.CHECKSUMS} lists them', reasons + _compare(model_dir, sums)
-  yield 'the folder has all files of an export and no other model file', _find_others(model_dir, sums)
+  yield 'the folder has all files of an export and no other model file or page', _find_others(model_dir, sums)
   if public_key:
     signature = _read(os.path.join(model_dir, model_folder.SIGNATURE))
     yield f'the owner of the key signed {model_folder.CHECKSUMS}', _check_signature(listing, signature, public_key)
@@ -62,7 +62,7 @@ def _parse(listing: bytes | None) -> tuple[dict[str, str], list[str]]:
   sums: dict[str, str] = {}
   for number, line in enumerate(listing.decode(errors='replace').removesuffix('\n').split('\n'), 1):
     match = _LINE.fullmatch(line)
-    if not match or match[2] in sums:
+    if not match or match[2] in sums or not model_folder.is_inside(match[2]):
       return sums, [f'line {number} of {model_folder.CHECKSUMS} is not a checksum and the name of one more file']
     sums[match[2]] = match[1]
   return sums, []
@@ -92,12 +92,13 @@ def _find_others(model_dir: str, sums: Mapping[str, str]) -> list[str]:
   reasons = [f'{model_folder.CHECKSUMS} does not list {name}' for name in required if name not in sums]
   if not _models(sums):
     reasons.append(f'{model_folder.CHECKSUMS} lists no model file')
-  found = (
-    os.path.relpath(os.path.join(folder, name), model_dir) for folder, _, names in os.walk(model_dir) for name in names
-  )
   staged = f'{model_folder.STAGING}/'  # Of an export that is running or was killed: nobody uses them.
-  others = sorted(name for name in _models(found) if name not in sums and not name.startswith(staged))
-  return reasons + [f'{model_folder.CHECKSUMS} does not list the model file {name}' for name in others]
+  found = model_folder.find_files(model_dir)
+  others = [name for name in found if name not in sums and not name.startswith(staged)]
+  run = [*_models(others), *({model_folder.PAGE} & {*others})]
+  return reasons + [
+    f'{model_folder.CHECKSUMS} does not list {name}, which looks like a part of the export' for name in run
+  ]
 
 
 def _models(names: Any) -> list[str]:

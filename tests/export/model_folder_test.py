@@ -1,6 +1,6 @@
 """Tests that a model folder is complete or does not look complete."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import hashlib
 import itertools
@@ -16,9 +16,11 @@ from export import model_folder
 from tests.export import fakes
 
 
-def _fill(staging: str, variants: tuple[str, ...] = ('a', 'z'), content: str = 'first') -> None:
-  for name in variants:
-    pathlib.Path(staging, f'{name}.tflite').write_text(content)
+def _fill(staging: str, variants: Sequence[str], content: str = 'first', others: Sequence[str] = ()) -> None:
+  for name in (*others, *(f'{name}.tflite' for name in variants)):
+    path = pathlib.Path(staging, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
   listed = {name: {'path': f'{name}.tflite'} for name in variants}
   fakes.write_parity(staging, {'source': f'the {content} run', 'variants': listed})
 
@@ -55,10 +57,14 @@ class ModelFolderTest(parameterized.TestCase):
     self._output = os.path.join(self._folder, 'some', 'model')
 
   def _publish(
-    self, variants: tuple[str, ...] = ('a', 'z'), content: str = 'first', sign: model_folder.Sign | None = None
+    self,
+    variants: Sequence[str] = ('a', 'z'),
+    content: str = 'first',
+    sign: model_folder.Sign | None = None,
+    others: Sequence[str] = (),
   ) -> None:
     with model_folder.stage(self._output) as staging:
-      _fill(staging, variants, content)
+      _fill(staging, variants, content, others)
       model_folder.publish(staging, self._output, sign)
 
   def test_publishes_with_checksums_and_nothing_else(self) -> None:
@@ -75,6 +81,65 @@ class ModelFolderTest(parameterized.TestCase):
     self._publish(('z',), 'second')
     self.assertCountEqual(os.listdir(self._output), ['z.tflite', 'mine.tflite', 'parity.json', 'SHA256SUMS'])
     self.assertEqual(pathlib.Path(self._output, 'z.tflite').read_text(), 'second')
+
+  def test_files_in_folders(self) -> None:
+    others = ('index.html', 'litert/a.js', 'litert/wasm/a.wasm', 'snippets/a.py', 'snippets/b.py')
+    self._publish(('a',), others=others)
+    self.assertEqual(self._list_checksums(), {'a.tflite', 'parity.json', *others})
+    self.assertTrue(model_folder.is_current(self._output, 'the first run'))
+    pathlib.Path(self._output, 'snippets/mine.py').write_text('mine')
+    pathlib.Path(self._output, 'snippets/b.py').write_text('changed')
+    self.assertFalse(model_folder.is_current(self._output, 'the first run'))
+    with self.assertRaisesRegex(ValueError, 'found a snippets/b.py that no export wrote or that was changed'):
+      self._publish(others=('snippets/b.py',))
+    self._publish(('a',), 'second', others=('snippets/c.py',))
+    self.assertEqual(self._list_checksums(), {'a.tflite', 'parity.json', 'snippets/c.py'})
+    self.assertNotIn('litert', os.listdir(self._output))
+    self.assertCountEqual(os.listdir(os.path.join(self._output, 'snippets')), ['b.py', 'c.py', 'mine.py'])
+
+  def test_killed_at_any_step_it_never_lists_a_file_in_a_folder_that_is_not_there(self) -> None:
+    for steps in itertools.count():
+      self._output = os.path.join(self._folder, f'model-{steps}')
+      self._publish(('a',), others=('snippets/a.py', 'litert/a.js'))
+      try:
+        with _kill_after(steps):
+          self._publish(('a',), 'second', others=('snippets/b.py',))
+      except _Killed:
+        pass
+      else:
+        break
+      with self.subTest(steps):
+        self._list_checksums()
+        self._publish(('a',), 'third')
+        self.assertCountEqual(os.listdir(self._output), ['a.tflite', 'parity.json', 'SHA256SUMS'])
+    self.assertEqual(steps, 12)
+
+  def test_removes_only_what_an_export_may_have_written(self) -> None:
+    self._publish(('a',))
+    outside, notes = pathlib.Path(self._output, '../b.tflite'), pathlib.Path(self._output, 'notes.txt')
+    listing = pathlib.Path(self._output, 'SHA256SUMS')
+    for path, name in ((outside, '../b.tflite'), (notes, 'notes.txt')):
+      path.write_text('first')
+      listing.write_text(listing.read_text() + f'{hashlib.sha256(b"first").hexdigest()}  {name}\n')
+    self._publish(('a',), 'second')
+    self.assertTrue(outside.exists() and notes.exists())
+
+  def test_never_follows_a_link_out_of_the_folder(self) -> None:
+    self._publish(('a',), others=('snippets/a.py',))
+    inside, outside = os.path.join(self._output, 'snippets'), os.path.join(self._folder, 'elsewhere')
+    os.rename(inside, outside)
+    os.symlink(outside, inside)
+    with self.assertRaisesRegex(ValueError, 'found a snippets/a.py that no export wrote'):
+      self._publish(('a',), 'second', others=('snippets/a.py',))
+    self._publish(('a',), 'second')
+    self.assertEqual(os.listdir(outside), ['a.py'])
+    self.assertTrue(os.path.islink(inside))
+
+  def test_names_inside_of_the_folder(self) -> None:
+    for name in ('a', 'a.b', 'a/b', '..a', 'a/..b/c', 'a b'):
+      self.assertTrue(model_folder.is_inside(name), name)
+    for name in ('', '/', '/a', '..', '.', '../a', 'a/../b', 'a/..', 'a//b', 'a/', './a', 'a\\..\\b', 'a\0b'):
+      self.assertFalse(model_folder.is_inside(name), name)
 
   def test_an_export_that_fails_leaves_the_one_before(self) -> None:
     self._publish()

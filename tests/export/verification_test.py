@@ -16,7 +16,7 @@ from tests.export import exported
 
 _FILES = (*exported.CONTENTS, *exported.MODELS)
 _SUMS = 'all files are as SHA256SUMS lists them'
-_WHOLE = 'the folder has all files of an export and no other model file'
+_WHOLE = 'the folder has all files of an export and no other model file or page'
 _SIGNED = 'the owner of the key signed SHA256SUMS'
 _CHECKED = 'parity.json is of these model files'
 _PRIVACY = 'privacy.json is of the model that was exported'
@@ -102,7 +102,27 @@ class VerificationTest(parameterized.TestCase):
     self.assertContainsSubset([_WHOLE, _SIGNED, _CHECKED], found)
     self.assertIn('SHA256SUMS lists no model file', found[_WHOLE])
 
-  @parameterized.parameters('', 'x', '{0}', '{0}{0}', '{0}no checksum\n', '../{0}', '{1}  ../run/config.flags\n')
+  def test_files_in_folders(self) -> None:
+    for name in ('snippets/a.py', 'litert/wasm/a.wasm'):
+      self._path(name).parent.mkdir(parents=True, exist_ok=True)
+      self._path(name).write_text('first')
+    exported.write_sums(self._model)
+    self.assertCountEqual(self._verify(), [_SIGNED])
+    self._path('litert/wasm/a.wasm').write_text('other')
+    self.assertEqual(self._verify()[_SUMS], ['litert/wasm/a.wasm was changed'])
+
+  @parameterized.parameters(
+    '',
+    'x',
+    '{0}',
+    '{0}{0}',
+    '{0}no checksum\n',
+    '../{0}',
+    '{1}  ../run/config.flags\n',
+    '{1}  snippets/../../run/config.flags\n',
+    '{1}  /etc/hostname\n',
+    '{1}  a\0b\n',
+  )
   def test_checksums_of_another_form(self, text: str) -> None:
     line = self._path('SHA256SUMS').read_text().splitlines(keepends=True)[0]
     self._path('SHA256SUMS').write_text(text.format(line, 'a' * 64))
@@ -110,11 +130,14 @@ class VerificationTest(parameterized.TestCase):
     self.assertEqual(text == '{0}', _SUMS not in found)
     self.assertContainsSubset([_WHOLE, _SIGNED], found)
 
-  @parameterized.parameters('next_character.float16.tflite', 'more/next_character.step.tflite', 'B.TFLITE')
+  @parameterized.parameters(
+    'next_character.float16.tflite', 'more/next_character.step.tflite', 'B.TFLITE', 'index.html'
+  )
   def test_a_model_file_that_is_not_listed(self, name: str) -> None:
     self._path('more').mkdir()
     self._path(name).write_text('evil')
-    self.assertEqual(self._verify(), {_WHOLE: [f'SHA256SUMS does not list the model file {name}']})
+    reason = f'SHA256SUMS does not list {name}, which looks like a part of the export'
+    self.assertEqual(self._verify(), {_WHOLE: [reason]})
 
   def test_a_model_file_that_nobody_checked(self) -> None:
     self._path('next_character.float16.tflite').write_text('evil')

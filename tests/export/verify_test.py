@@ -45,8 +45,8 @@ class VerifyTest(absltest.TestCase):
       errors.splitlines(),
       [
         'error: Expected that all files are as SHA256SUMS lists them, found otherwise: classes.json was changed',
-        'error: Expected that the folder has all files of an export and no other model file, found otherwise: '
-        r'SHA256SUMS does not list the model file more\x1b.tflite',
+        'error: Expected that the folder has all files of an export and no other model file or page, found '
+        r'otherwise: SHA256SUMS does not list more\x1b.tflite, which looks like a part of the export',
       ],
     )
 
