@@ -24,6 +24,7 @@ PROGRAMS = {
   'export': ('export.to_tflite', 'exports the model of a run as checked TFLite files'),
   'verify': ('export.verify', 'checks the files of an export and their signature'),
   'simulate': ('export.simulate_devices', 'repeats a run with devices as its clients'),
+  'check_browser': ('export.check_browser', 'checks that the files of an export answer in a browser as on LiteRT'),
   'package': ('pipelines.package', 'packs the code for Beam workers that are set up by hand'),
   'quickstart': ('examples.quickstart', 'goes the whole way on the embedded data'),
 }

@@ -21,10 +21,13 @@ from export import model_folder
 from export import parity
 from export import preprocessing
 from export import source
+from export.browser import page as browser_page
 from export.card import page
 from export.card import plots
 from export.metadata import facts as facts_lib
 from export.on_device import training_settings
+from export.snippets import facts as snippet_facts
+from export.snippets import rendering
 
 _CARD = 'MODEL_CARD.md'
 _PAGE = 'MODEL_CARD.html'
@@ -44,6 +47,7 @@ class Exported:
     record: What parity.json says.
     stated: Who answers for the model, and its licence.
     figures: Of held-out users, if the card is to publish them.
+    runtime: LiteRT.js by file name, for the page; none: there is no page.
   """
 
   run: source.Snapshot
@@ -53,6 +57,7 @@ class Exported:
   record: Mapping[str, Any]
   stated: facts_lib.Credits = facts_lib.NOBODY
   figures: held_out_figures.Figures | None = None
+  runtime: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
   @functools.cached_property
   def steps(self) -> dict[str, Any]:
@@ -97,6 +102,11 @@ class Exported:
     }
     return {split: each for split, each in counted.items() if each['clients']}
 
+  @functools.cached_property
+  def facts(self) -> snippet_facts.Facts:
+    """What the snippets and the page are about."""
+    return snippet_facts.choose(self.steps, self.record['variants'])
+
 
 def _write_classes(exported: Exported) -> str:
   return json.dumps(exported.shards.schema.classes, ensure_ascii=False, indent=1) + '\n'
@@ -114,6 +124,10 @@ def _write_page(exported: Exported) -> str:
   return page.render(exported.card, plots.draw(exported.record, exported.figures))
 
 
+def _write_snippet(name: str, exported: Exported) -> str:
+  return rendering.render(name, exported.facts)
+
+
 def _write_ledger(exported: Exported) -> str:
   return sealed_json.dumps(exported.run.ledger)
 
@@ -127,11 +141,24 @@ DOCUMENTS: Mapping[str, Callable[[Exported], str]] = {
   preprocessing.FILE_NAME: _write_preprocessing,
   _CARD: _write_card,
   _PAGE: _write_page,
+  **{f'{model_folder.SNIPPETS}/{name}': functools.partial(_write_snippet, name) for name in rendering.NAMES},
   LEDGER: _write_ledger,
   model_folder.PARITY: _write_parity,
 }
 
 
-def write(exported: Exported) -> dict[str, str]:
-  """Returns the content of each document, by file name."""
-  return {name: write_one(exported) for name, write_one in DOCUMENTS.items()}
+def write(exported: Exported) -> dict[str, str | bytes]:
+  """Returns the content of each document by file name, with those of some exports: of training, and of a page."""
+  written = {name: write_one(exported) for name, write_one in DOCUMENTS.items()}
+  names = rendering.TRAINING_NAMES if exported.facts.training else ()
+  written |= {f'{model_folder.SNIPPETS}/{name}': _write_snippet(name, exported) for name in names}
+  return {**written, **_write_demo(exported)}
+
+
+def _write_demo(exported: Exported) -> dict[str, str | bytes]:
+  if not exported.runtime or browser_page.why_none(exported.facts):
+    return {}
+  about = f'The model of round {exported.run.model.round_number} of the run {exported.run_name}, in your browser.'
+  title = exported.record['task'].rpartition(':')[2].replace('_', ' ').capitalize()
+  content = browser_page.render(title, about, exported.facts, exported.run.ledger, exported.runtime)
+  return dict(zip(browser_page.file_names(exported.runtime), (content, *exported.runtime.values()), strict=True))

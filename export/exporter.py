@@ -111,8 +111,10 @@ def _export(
   if written:
     signatures = checking.find_signatures(written)
     published = figures if wanted.publishes_figures else None
-    exported = documents.Exported(run, files.short_name(run_dir), shards, signatures, record, wanted.stated, published)
+    said = wanted.stated, published, wanted.runtime
+    exported = documents.Exported(run, files.short_name(run_dir), shards, signatures, record, *said)
     for name, content in documents.write(exported).items():
+      os.makedirs(os.path.dirname(os.path.join(staging, name)), exist_ok=True)
       files.write_atomically(os.path.join(staging, name), content)
   return Export(record, figures)
 

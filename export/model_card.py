@@ -12,13 +12,13 @@ from contracts import guarantees
 from contracts import held_out_figures
 from contracts import personalization
 from contracts import run_directory
-from export import flex
 from export import privacy_statement
 from export import step_usage
 from export import timing
 from export import usage
 from export.card import advice
 from export.forms import registry as forms
+from export.snippets import facts as facts_lib
 
 _TEMPLATE = 'model_card.md.j2'
 # Inputs or outputs that a cell of a table lists.
@@ -113,10 +113,8 @@ def _make_environment() -> jinja2.Environment:
 
 
 def _describe_step(steps: Mapping[str, Any], variants: Mapping[str, Any]) -> step_usage.StepUsage | None:
-  """Returns how to feed the smallest step file that LiteRT runs alone, or the smallest one, if there is one."""
-  made = [variant for variant in variants.values() if variant['form'] == 'step']
-  best = min(made, key=_rank, default=None)
-  return step_usage.describe(steps, best['path'], flex.is_needed(best['summary'])) if best else None
+  """Returns how to feed the step file that an app would take, if there is one."""
+  return step_usage.describe(facts_lib.choose(steps, variants)) if 'step' in steps else None
 
 
 def _describe_ends(ends: Sequence[Mapping[str, Any]]) -> str:
@@ -124,10 +122,6 @@ def _describe_ends(ends: Sequence[Mapping[str, Any]]) -> str:
   if len(ends) > _MOST_ENDS:
     return f'`{ends[0]["name"]}` to `{ends[-1]["name"]}`, all weights'
   return ', '.join(f'`{end["name"]}` {end["dtype"]} {list(end["shape"])}' for end in ends)
-
-
-def _rank(variant: Mapping[str, Any]) -> tuple[bool, int]:
-  return flex.is_needed(variant['summary']), variant['bytes']
 
 
 # Flags with paths of the machine that trained: they mean nothing elsewhere, and may name somebody.

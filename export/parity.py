@@ -249,18 +249,26 @@ def compare(labels: np.ndarray, logits: np.ndarray, reference: np.ndarray, first
   )
 
 
-def disagreement(figures: Figures, bounds: Bounds) -> str | None:
-  """Returns how the file exceeds its bounds, or `None` if it is within them."""
+def disagreement(figures: Figures, bounds: Bounds, reference: str = 'Keras') -> str | None:
+  """Returns how the file exceeds its bounds, or `None` if it is within them.
+
+  Args:
+    figures: The comparison.
+    bounds: What is allowed.
+    reference: What it was compared with, for the message.
+  """
   if figures.argmax_agreement < bounds.min_agreement:
     return (
-      f'Expected the same answer as Keras at {bounds.min_agreement:.1%} of positions, '
+      f'Expected the same answer as {reference} at {bounds.min_agreement:.1%} of positions, '
       f'found {figures.argmax_agreement:.2%}'
     )
   share = bounds.max_relative_difference
   allowed = math.inf if share is None else share * figures.largest_logit
   # Written so that NaN, which compares false with everything, breaks the bound.
   if not (math.isfinite(figures.max_logit_difference) and figures.max_logit_difference <= allowed):
-    return f'Expected logits within {allowed:.2g} of those of Keras, found {figures.max_logit_difference:.2g} away'
+    return (
+      f'Expected logits within {allowed:.2g} of those of {reference}, found {figures.max_logit_difference:.2g} away'
+    )
   return None
 
 

@@ -134,7 +134,8 @@ def describe(
 def _describe_inputs(signatures: Mapping[str, Sequence[parity.End]], schema: schema_lib.Schema) -> dict[str, Any]:
   inputs: dict[str, Any] = {}
   if 'whole' in signatures:
-    inputs['input'] = next(_describe_end(end) for end in signatures['whole'] if end[0] == 'input')
+    for kind in ('input', 'output'):
+      inputs[kind] = next(_describe_end(end) for end in signatures['whole'] if end[0] == kind)
   if 'step' in signatures:
     ends = step_lib.find_ends(signatures['step'])
     inputs['step'] = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 import dataclasses
+import hashlib
 from typing import Any
 
 from common import files
@@ -36,6 +37,7 @@ class Request:
     allow_flex: Whether files may have operations that only TensorFlow's own kernels compute.
     stated: Who answers for the model, and its licence.
     publishes_figures: Whether the card has exact figures of clients' data that no epsilon covers.
+    runtime: LiteRT.js by file name, for the page; none: there is no page.
   """
 
   variants: Mapping[str, base.Variant]
@@ -46,12 +48,15 @@ class Request:
   allow_flex: bool = False
   stated: facts_lib.Credits = facts_lib.NOBODY
   publishes_figures: bool = False
+  runtime: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
   def hash(self, run_dir: str, shards: client_shards.ClientShards) -> str:
     """Returns a hash of all that the model folder depends on; see `source.hash_of`."""
     data = self.data and [self.data.kind, self.data.shards.fingerprint, files.short_name(self.data.shards.path)]
-    settings = [data, self.is_default, self.choice and dataclasses.astuple(self.choice), self.allow_flex]
-    settings += [self.stated, self.publishes_figures]
+    choice = self.choice and dataclasses.astuple(self.choice)
+    runtime = {name: hashlib.sha256(content).hexdigest() for name, content in self.runtime.items()}
+    settings = [data, self.is_default, choice, self.allow_flex]
+    settings += [self.stated, self.publishes_figures, runtime]
     return source.hash_of(run_dir, shards, self.variants, self.task, settings)
 
   def examples_of(self, variant: base.Variant) -> parity.Examples | None:
@@ -134,6 +139,7 @@ def make(
   allow_flex: bool = False,
   stated: facts_lib.Credits = facts_lib.NOBODY,
   publishes_figures: bool = False,
+  runtime: Mapping[str, bytes] | None = None,
 ) -> Request:
   """Returns the request that flags make.
 
@@ -146,6 +152,7 @@ def make(
     allow_flex: The value of `--allow_flex`.
     stated: The values of `--model_author` and `--model_license`.
     publishes_figures: The value of `--accept_unaccounted_figures`.
+    runtime: LiteRT.js, if there is to be a page.
 
   Raises:
     ValueError: If there is no variant of a name, or no examples for one, or no variant for the examples.
@@ -153,4 +160,4 @@ def make(
   default = [*registry.choose_default(schema), *(registry.LEARNING if data else ())]
   variants = registry.find_all(default if names is None else names)
   calibration.check(variants, data)
-  return Request(variants, task, data, names is None, choice, allow_flex, stated, publishes_figures)
+  return Request(variants, task, data, names is None, choice, allow_flex, stated, publishes_figures, runtime or {})

@@ -26,6 +26,8 @@ from export import request
 from export import signing
 from export import source
 from export import timing
+from export.browser import litert_js
+from export.browser import page
 from export.metadata import facts as facts_lib
 from export.variants import registry
 from reporting import report
@@ -96,6 +98,12 @@ _SIGNING_KEY = flags.DEFINE_string(
   None,
   f'Ed25519 private key (PEM, not encrypted) to sign {model_folder.CHECKSUMS} with; writes {model_folder.SIGNATURE}.',
 )
+_LITERT_JS = flags.DEFINE_string(
+  'litert_js',
+  None,
+  f'Folder of the npm package {litert_js.PACKAGE} (npm install {litert_js.PACKAGE}): writes {model_folder.PAGE}, on '
+  'which a browser runs the model, and the files of the package that it needs.',
+)
 _MEMORY_MB = flags.DEFINE_integer(
   'conversion_memory_mb', 4096, 'Memory limit of the conversion of one file, in MB.', lower_bound=1024
 )
@@ -111,9 +119,9 @@ def main() -> None:
   shards = source.open_shards(_RUN_DIR.value, _SHARDS_DIR.value)
   data = calibration.open_data(_PUBLIC_DATA.value, _CALIBRATION_SHARDS.value, _ACCEPT.value, shards)
   stated = facts_lib.Credits(_AUTHOR.value, _LICENSE.value)
-  wanted = request.make(
-    _VARIANTS.value, _TASK.value, shards.schema, data, choice, _ALLOW_FLEX.value, stated, _ACCEPT_FIGURES.value
-  )
+  runtime = litert_js.read(_LITERT_JS.value) if _LITERT_JS.value is not None else {}
+  settings = _ALLOW_FLEX.value, stated, _ACCEPT_FIGURES.value, runtime
+  wanted = request.make(_VARIANTS.value, _TASK.value, shards.schema, data, choice, *settings)
   limits = guard.Limits(_MEMORY_MB.value << 20, _SECONDS.value)
   with model_folder.stage(_OUTPUT_DIR.value) as staging:
     model = released_model.load(_RUN_DIR.value)
@@ -123,7 +131,8 @@ def main() -> None:
       _update_report()
       return
     _check_output(model.task.name)
-    model_folder.refuse_foreign(_OUTPUT_DIR.value, exporter.file_names(model.task.name, wanted.variants))
+    names = [*exporter.file_names(model.task.name, wanted.variants), *page.file_names(runtime)]
+    model_folder.refuse_foreign(_OUTPUT_DIR.value, names)
     print('Converting, and checking on held-out users ...', flush=True)
     try:
       record, figures = exporter.export(_RUN_DIR.value, shards, staging, limits, wanted)
@@ -134,7 +143,8 @@ def main() -> None:
   if record['variants']:
     _update_report(figures)
     local_layers = run_directory.read_json(_RUN_DIR.value, run_directory.LEDGER).get('local_layers', '')
-    print('\n'.join(filter(None, [summarize(record, _OUTPUT_DIR.value, local_layers), wanted.skipped()])))
+    summary = summarize(record, _OUTPUT_DIR.value, local_layers)
+    print('\n'.join(filter(None, [summary, wanted.skipped(), page.describe(_OUTPUT_DIR.value, runtime)])))
   errors = [f'{name} failed: {reason}' for name, reason in record['failed'].items()]
   if choice and not record['variants'] and record['dropped']:
     why = '; '.join(f'{name}: {reason}' for name, reason in record['dropped'].items())

@@ -131,7 +131,7 @@ def _parts(examples: Mapping[str, Any]) -> Iterator[Part]:
   """Yields the parts of a row of the input, in their order."""
   start = 0
   # Columns of one kind that follow each other share a line: a table of sensors may have hundreds.
-  for (missing, length), group in itertools.groupby(_numbers(examples), lambda column: column[1:]):
+  for (missing, length), group in itertools.groupby(numbers(examples), lambda column: column[1:]):
     names = [name for name, *_ in group]
     for together in [[name] for name in names] if length else [names]:
       stop = start + len(together) * (length or 1)
@@ -148,7 +148,7 @@ def _parts(examples: Mapping[str, Any]) -> Iterator[Part]:
     start = stop
 
 
-def _numbers(examples: Mapping[str, Any]) -> Iterator[tuple[str, float | None, int]]:
+def numbers(examples: Mapping[str, Any]) -> Iterator[tuple[str, float | None, int]]:
   """Yields the name of each column of numbers, what replaces a missing number, and the length of its list."""
   for declared in examples['numbers']:
     column = declared if isinstance(declared, Mapping) else {'column': declared, 'missing': None, 'length': 0}
@@ -170,7 +170,7 @@ def _unusable(examples: Mapping[str, Any]) -> str:
   has_other, has_missing = (all(each.get(key) for each in categories) for key in ('other', 'missing'))
   cases = {
     'a missing number where the table names no value for it': any(
-      missing is None for _, missing, _ in _numbers(examples)
+      missing is None for _, missing, _ in numbers(examples)
     ),
     'a value that is not listed where its category has no index for it': not has_other,
     'no value where its category has no index for that': not has_missing,

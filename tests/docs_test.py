@@ -30,7 +30,8 @@ _STANDS_FOR = {
   r'\bSHARDS\b': 'runs/quickstart/shards',
   r'\bDIR\b': 'package',
 }
-_ELSEWHERE = {'sha256sum': 'runs/quickstart/model'}
+# Commands that are typed in another folder.
+_ELSEWHERE = {r'sha256sum|python snippets/': 'runs/quickstart/model'}
 # Commands that are not typed here, and why.
 _NOT_TYPED = {
   r'.*python -m pip install|^pip install': 'changes an environment; setup_test and packaging_test install',
@@ -40,6 +41,8 @@ _NOT_TYPED = {
   r'.*--dataset=\.\.\.': 'stands for any job',
   r'\./preprocess\.sh': 'a program of LEAF, which downloads its data',
   r'.* --output_dir=runs/mine/model$': 'the same as for runs/quickstart',
+  r'python -m http\.server': 'a server for visitors; page_test serves and visits the page',
+  r'python -m export\.check_browser .*--litert_js': 'needs Chromium and LiteRT.js; check_browser_test runs it',
 }
 # Blocks that are no commands, by their first line, and what they are.
 _NO_COMMANDS = {
@@ -127,7 +130,7 @@ class DocsTest(parameterized.TestCase):
     path = os.pathsep.join([str(folder / 'bin'), str(pathlib.Path(sys.executable).parent), os.environ['PATH']])
     result = subprocess.run(
       ['bash', '-o', 'pipefail', '-c', _complete(command)],
-      cwd=folder / _ELSEWHERE.get(command.split()[0], ''),
+      cwd=folder.joinpath(*_matching(command, _ELSEWHERE)),
       env={**os.environ, 'PATH': path},
       stdin=subprocess.DEVNULL,
       capture_output=True,

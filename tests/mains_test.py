@@ -37,7 +37,7 @@ class MainsTest(parameterized.TestCase):
   def test_help_is_light(self, program: str) -> None:
     result = _run('-m', program, '--help')
     imports, _ = _split_log(result.stderr)
-    self.assertRegex(result.stdout, '--output|--run_dir')  # All have one of them.
+    self.assertRegex(result.stdout, '--output|--run_dir|--model_dir')  # All have one of them.
     self.assertIn('absl.flags', imports)
     self.assertEmpty(imports & _HEAVY)
 

@@ -24,13 +24,10 @@ import unicodedata
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from common import invisible
 from pipelines.rows import casts
 
-_INVISIBLE = re.compile(
-  '[\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f'
-  '\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f'
-  '\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]'
-)
+_INVISIBLE = re.compile('[' + invisible.write_class(r'\U{:08x}') + ']')
 _BLANKS = ''.join(chr(code) for code in range(0x10000) if unicodedata.category(chr(code)) in ('Cc', 'Zs', 'Zl', 'Zp'))
 # All other characters are printable ASCII, which only rules 4 and 5 change.
 _NEEDS_UNICODE = '[^!-~]'

@@ -14,13 +14,26 @@ from contracts import released_model
 from export import documents
 from export import source
 from export.card import plots
+from pipelines.featurizers import characters
 from tests.export import exported
 from tests.export import fakes
 
 _END = ('input', 'characters', 'int32', (1, 12))
+_VARIANT = {
+  'path': 'next_character.float32.tflite',
+  'form': 'whole',
+  'bytes': 5,
+  'compressed_bytes': 5,
+  'summary': 'full precision',
+  'argmax_agreement': 1.0,
+  'max_logit_difference': 0.0,
+  'accuracy': 0.5,
+  'latency_us': {'median': 1.0, 'p95': 2.0, 'calls': 200},
+  'peak_memory_mb': 1.0,
+}
 _PARITY = {
   'task': 'next_character',
-  'variants': {},
+  'variants': {'float32': _VARIANT},
   'failed': {},
   'skipped': {},
   'dropped': {},
@@ -58,13 +71,18 @@ class DocumentsTest(absltest.TestCase):
       ['<h1>next_character on', 'run mine/run</h1>', '<h2>Privacy</h2>'], written['MODEL_CARD.html']
     )
     self.assertIn(f'{run.model.num_weights:,} weights', written['MODEL_CARD.html'])
+    for name in ('predict.py', 'predict.mjs', 'Predictor.kt', 'Predictor.swift'):
+      self.assertIn('next_character.float32.tflite', written[f'snippets/{name}'])
     self.assertContainsInOrder(['mine/run', f'{run.model.num_weights:,}'], written['MODEL_CARD.md'])
 
   def test_training(self) -> None:
     ends = [
       ('input', 'train.x', 'int32', (20, 12)),
       ('input', 'train.y', 'int32', (20, 12)),
+      *(('input', f'train.{name}', 'float32', shape) for name, shape in (('weight', (20,)), ('lr', ()))),
       ('output', 'train.loss', 'float32', ()),
+      ('input', 'infer.x', 'int32', (1, 12)),
+      ('output', 'infer.logits', 'float32', (1, 12, 20)),
       *(('output', f'get_weights.w{index}', 'float32', (2, 3)) for index in range(5)),
     ]
     figures = {'steps': 3, 'relative_weight_difference': 1e-7}
@@ -80,12 +98,14 @@ class DocumentsTest(absltest.TestCase):
     training = json.loads(written['preprocessing.json'])['training']
     self.assertEqual((training['batch_size'], training['learning_rate'], training['local_layers']), (20, 0.1, []))
     self.assertEqual(training['ignored_label'], -1)
-    self.assertEqual(
-      training['signatures']['train'],
-      {
-        'inputs': [{'name': name, 'dtype': 'int32', 'shape': [20, 12]} for name in 'xy'],
-        'outputs': [{'name': 'loss', 'dtype': 'float32', 'shape': []}],
-      },
+    inputs, outputs = (training['signatures']['train'][name] for name in ('inputs', 'outputs'))
+    self.assertEqual(inputs[:2], [{'name': name, 'dtype': 'int32', 'shape': [20, 12]} for name in 'xy'])
+    self.assertEqual(outputs, [{'name': 'loss', 'dtype': 'float32', 'shape': []}])
+    for name in ('train.py', 'train.mjs', 'Trainer.kt', 'Trainer.swift'):
+      self.assertIn('next_character.train.tflite', written[f'snippets/{name}'])
+    # It is the only file: its answers are those of infer.
+    self.assertIn(
+      "litert.Interpreter('next_character.train.tflite').get_signature_runner('infer')", written['snippets/predict.py']
     )
     card = written['MODEL_CARD.md']
     self.assertContainsInOrder(
@@ -96,7 +116,7 @@ class DocumentsTest(absltest.TestCase):
         'After 3 steps on examples',
         'at most 1e-07 of the largest change away from those of Keras.',
         'learning rate of 0.1, 1 epoch a round.',
-        '| `train` | `x` int32 [20, 12], `y` int32 [20, 12] | `loss` float32 [] |',
+        '| `train` | `x` int32 [20, 12], `y` int32 [20, 12], `weight` float32 [20], `lr` float32 [] | `loss` float32',
         '| `get_weights` |  | `w0` to `w4`, all weights |',
         '## Privacy',
       ],
@@ -116,6 +136,26 @@ class DocumentsTest(absltest.TestCase):
     card = dataclasses.replace(made, figures=figures).card
     self.assertIn('| split test | 7 clients, 28 examples: exact, **not private** |', card)
     self.assertIn('| 50% to 51% | 7 |', card)
+
+  def test_a_page_if_there_is_a_runtime(self) -> None:
+    runtime = {'core/index.js': b'1', 'wasm/a.wasm': b'2'}
+    declared = fakes.write_declared_shards(
+      os.path.join(self.create_tempdir().full_path, 'shards'), characters.Characters('text', 12)
+    )
+    with source.snapshot(self._run_dir) as run:
+      whole = self._exported(run)
+      # Nobody knows how its examples are made.
+      self.assertNotIn('index.html', documents.write(dataclasses.replace(whole, runtime=runtime)))
+      whole = dataclasses.replace(whole, shards=client_shards.ClientShards(declared))
+      self.assertNotIn('index.html', documents.write(whole))
+      written = documents.write(dataclasses.replace(whole, runtime=runtime))
+    self.assertEqual((written['litert/core/index.js'], written['litert/wasm/a.wasm']), (b'1', b'2'))
+    for text in (
+      '<h1>Next character</h1>',
+      'The model of round 140 of the run mine/run',
+      '(7.62, 0.0001)-differential',
+    ):
+      self.assertIn(text, written['index.html'])
 
   def test_one_more_is_one_line(self) -> None:
     more = {**documents.DOCUMENTS, 'labels.txt': lambda exported: '\n'.join(exported.shards.schema.classes)}

@@ -16,7 +16,18 @@ from export import signing
 from export import verification
 from tests.export import fakes
 
-CONTENTS = ('MODEL_CARD.html', 'MODEL_CARD.md', 'classes.json', 'parity.json', 'preprocessing.json', 'privacy.json')
+CONTENTS = (
+  'MODEL_CARD.html',
+  'MODEL_CARD.md',
+  'classes.json',
+  'parity.json',
+  'preprocessing.json',
+  'privacy.json',
+  'snippets/Predictor.kt',
+  'snippets/Predictor.swift',
+  'snippets/predict.mjs',
+  'snippets/predict.py',
+)
 MODELS = ('next_character.dynamic_range.tflite', 'next_character.float32.tflite')
 
 
@@ -43,7 +54,8 @@ def write(run_dir: str, model_dir: str, sign: model_folder.Sign | None = None) -
   """Releases a model and writes the folder of its export, whose model files hold a few letters."""
   model = release(run_dir)
   with model_folder.stage(model_dir) as staging:
-    for name in ('MODEL_CARD.html', 'MODEL_CARD.md', 'classes.json', 'preprocessing.json', *MODELS):
+    os.mkdir(os.path.join(staging, model_folder.SNIPPETS))
+    for name in {*CONTENTS, *MODELS} - {'parity.json', 'privacy.json'}:
       pathlib.Path(staging, name).write_text(json.dumps(name))
     pathlib.Path(staging, 'privacy.json').write_bytes(pathlib.Path(run_dir, 'public', 'privacy.json').read_bytes())
     listed = {name.split('.')[1]: {'path': name, **files.describe(os.path.join(staging, name))} for name in MODELS}
@@ -53,13 +65,25 @@ def write(run_dir: str, model_dir: str, sign: model_folder.Sign | None = None) -
 
 def read(model_dir: str) -> dict[str, Any]:
   """Returns what each export of a run has, by file: nothing that was measured, and no card, which has that too."""
-  names = sorted(name for name in os.listdir(model_dir) if not name.startswith(('MODEL_CARD', 'SHA256SUMS')))
-  contents: dict[str, Any] = {name: pathlib.Path(model_dir, name).read_bytes() for name in names}
+  others = ('MODEL_CARD', 'SHA256SUMS')
+  contents: dict[str, Any] = {
+    name: content for name, content in read_all(model_dir).items() if not name.startswith(others)
+  }
   record = json.loads(contents['parity.json'])
   for measured in (record, *record['variants'].values()):
     for key in ('seconds', 'checksum', 'latency_us', 'peak_memory_mb'):
       measured.pop(key, None)
   return contents | {'parity.json': record}
+
+
+def read_all(model_dir: str) -> dict[str, bytes]:
+  """Returns the content of each file."""
+  return {name: pathlib.Path(model_dir, name).read_bytes() for name in model_folder.find_files(model_dir)}
+
+
+def stat_all(model_dir: str) -> dict[str, int]:
+  """Returns when each file was written, in nanoseconds."""
+  return {name: os.stat(os.path.join(model_dir, name)).st_mtime_ns for name in model_folder.find_files(model_dir)}
 
 
 def find_faults(model_dir: str, public_key: str, run_dir: str) -> list[tuple[str, list[str]]]:
@@ -70,6 +94,6 @@ def find_faults(model_dir: str, public_key: str, run_dir: str) -> list[tuple[str
 
 def write_sums(model_dir: str) -> None:
   """Makes SHA256SUMS anew, as anybody can who changed files."""
-  names = sorted(name for name in os.listdir(model_dir) if not name.startswith('SHA256SUMS'))
+  names = [name for name in model_folder.find_files(model_dir) if not name.startswith('SHA256SUMS')]
   lines = [f'{files.describe(os.path.join(model_dir, name))["sha256"]}  {name}\n' for name in names]
   pathlib.Path(model_dir, 'SHA256SUMS').write_text(''.join(lines))

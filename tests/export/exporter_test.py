@@ -20,6 +20,7 @@ from contracts import run_directory
 from export import choice as choice_lib
 from export import exporter
 from export import guard
+from export import model_folder
 from export import parity
 from export import request
 from export import tflite
@@ -30,6 +31,7 @@ from export.variants import base
 from export.variants import dynamic_range
 from export.variants import float32
 from export.variants import registry
+from tests.export import exported
 from tests.export import fakes
 from tests.export import guarded_here
 
@@ -108,15 +110,10 @@ class ExporterTest(parameterized.TestCase):
     self.assertStartsWith(record['failed']['unheard_of'], 'Expected --variants to be one of')
     self.assertRegex(record['failed']['dynamic_range'], '^Expected the same answer as Keras at 101.0% .* found')
     self.assertCountEqual(
-      os.listdir(self._staging),
+      model_folder.find_files(self._staging),
       [
         'next_character.float32.tflite',
-        'parity.json',
-        'classes.json',
-        'preprocessing.json',
-        'MODEL_CARD.html',
-        'MODEL_CARD.md',
-        'privacy.json',
+        *exported.CONTENTS,
       ],
     )
     written = run_directory.read_parity(self._staging)

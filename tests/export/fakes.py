@@ -81,6 +81,16 @@ def write_shards(
   return path
 
 
+def write_declared_shards(path: str, featurizer: base.Featurizer) -> str:
+  """As `write_shards`, of a data set whose manifest says how its examples were made."""
+  write_shards(path, featurizer.schema)
+  written, declared = client_shards.read_manifest(path), manifest(featurizer)
+  details = {name: written[name] for name in ('index', 'files', 'splits', 'rows')}
+  details |= {name: declared[name] for name in ('declaration', 'learned')}
+  shard_writing.write_manifest(path, featurizer.schema, details)
+  return path
+
+
 def make_examples(schema: schema_lib.Schema = CHARACTERS, count: int = 40) -> parity.Examples:
   """Returns random examples, which a variant may learn from."""
   generator = np.random.default_rng(3)

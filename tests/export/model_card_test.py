@@ -161,7 +161,7 @@ class ModelCardTest(absltest.TestCase):
       card,
     )
     self.assertIn('scores the character that follows index i', card)
-    self.assertRegex(card, r'Their states `state_0` \(next_state_0\) begin .*\n\n```python\nimport json\n')
+    self.assertRegex(card, r'states `state_0` \(next_state_0\) begin .*\n\n```python\n\"\"\"Runs next_character\.')
     self.assertIn("litert.Interpreter('next_character.step_dynamic_range.tflite')", card)
     self.assertRegex(card, r'\n```\n\n## Privacy\n')
     variants['step']['summary'] = 'small; LiteRT alone cannot run it: it needs the kernels of TensorFlow (Flex) for X'
@@ -173,7 +173,7 @@ class ModelCardTest(absltest.TestCase):
     self.assertIn('begin with zeros', alone)
 
   def test_says_how_to_fill_the_input(self) -> None:
-    of_table: dict[str, list[parity_lib.End]] = {'whole': [('input', 'features', 'float32', (1, 5))]}
+    of_table = {'whole': [('input', 'features', 'float32', (1, 5)), ('output', 'logits', 'float32', (1, 2))]}
     examples = preprocessing.describe(fakes.manifest(_TABLE), of_table)['examples']
     card = rendered.render(examples=examples)
     self.assertIn('| index | column | content |\n|---|---|---|\n| 0 | age | a number |\n', card)

@@ -229,8 +229,9 @@ class PreprocessingTest(parameterized.TestCase):
     steps = preprocessing.describe({'schema': _NUMBER_SCHEMA.to_json()}, _SIGNATURES)
     given = {'name': 'numbers', 'dtype': 'float32', 'shape': (1, 4)}
     # Made without a declaration, the data set says no more.
-    expected = {'task': 'classification', 'input': given, 'classes': 'classes.json', 'first_answer': 0, 'examples': {}}
-    self.assertEqual(steps, {'format': 1, **expected})
+    returned = {'name': 'logits', 'dtype': 'float32', 'shape': (1, 3)}
+    expected = {'task': 'classification', 'input': given, 'output': returned, 'classes': 'classes.json'}
+    self.assertEqual(steps, {'format': 1, **expected, 'first_answer': 0, 'examples': {}})
 
   def test_says_how_integers_of_a_file_read(self) -> None:
     files = {'a.int8_io.tflite': {'input': {'dtype': 'int8', 'scale': 0.5, 'zero_point': 3}}}

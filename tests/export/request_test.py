@@ -107,9 +107,10 @@ class RequestTest(absltest.TestCase):
       request.make(['int8'], None, _SCHEMA, self._data, None, allow_flex=True),
       dataclasses.replace(plain, stated=facts_lib.Credits('me')),
       dataclasses.replace(plain, publishes_figures=True),
+      *(request.make(['int8'], None, _SCHEMA, self._data, None, runtime={'a.js': content}) for content in (b'1', b'2')),
     ]
     hashes = {each.hash(self._run_dir, self._shards) for each in (plain, *others)}
-    self.assertLen(hashes, 9)
+    self.assertLen(hashes, 11)
     self.assertEqual(plain.hash(self._run_dir, self._shards), plain.hash(self._run_dir, self._shards))
 
 

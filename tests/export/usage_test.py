@@ -31,7 +31,8 @@ _NO_NUMBER = 'a missing number where the table names no value for it'
 
 
 def _steps(featurizer: base.Featurizer) -> dict[str, Any]:
-  signatures: dict[str, list[parity.End]] = {'whole': [('input', 'input', 'float32', (1,))]}
+  ends: list[parity.End] = [('input', 'input', 'float32', (1,)), ('output', 'output', 'float32', (1,))]
+  signatures = {'whole': ends}
   return preprocessing.describe(fakes.manifest(featurizer), signatures)['examples']
 
 

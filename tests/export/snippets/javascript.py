@@ -1,0 +1,55 @@
+"""Runs the JavaScript snippets in a browser."""
+
+from collections.abc import Mapping
+import json
+from typing import Any
+
+from export.browser import chromium
+from export.browser import litert_js
+
+_PAGE = """<!doctype html><meta charset="utf-8">
+<script type="importmap">IMPORTS</script>
+<script type="module">
+const post = (path, body) => fetch(path, {method: 'POST', body});
+try {
+  const {loadLiteRt} = await import('@litertjs/core');
+  await loadLiteRt('/litert/wasm/');
+  for (const [kind, given] of Object.entries(await (await fetch('/given.json')).json())) {
+    const {Predictor} = await import(`/${kind}/snippets/predict.mjs`);
+    const predictor = await Predictor.load(`/${kind}/`);
+    const features =
+      predictor.cut ? predictor.toCodes(predictor.cut(given)) : given.map((each) => predictor.makeFeatures(each));
+    let logits = [];
+    if (predictor.feed) for (const code of features) logits.push(await predictor.feed(code));
+    else if (predictor.cut) logits = await predictor.run(features);
+    else for (const each of features) logits.push(await predictor.run(each));
+    const answers = logits.map((each) => predictor.best(each, 2));
+    const last = await predictor.predict(predictor.cut ? given : given.at(-1), 2);
+    if (String(last) !== String(answers.at(-1))) throw new Error(`Expected ${answers.at(-1)}, found ${last}.`);
+    await post(`/${kind}`, JSON.stringify({features, logits: logits.map((each) => Array.from(each)), answers}));
+  }
+  await post('/done', '');
+} catch (error) {
+  await post('/error', `${error?.stack ?? error}`);
+}
+</script>
+"""
+
+
+def run(
+  chromium_path: str, runtime: Mapping[str, bytes], folders: Mapping[str, str], given: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+  """Returns the features that the snippets of model folders make, their logits, and the best two answers, by kind.
+
+  Args:
+    chromium_path: The browser.
+    runtime: LiteRT.js, see `litert_js.read`.
+    folders: The model folders.
+    given: What each snippet is given.
+  """
+  site: dict[str, str | bytes] = {f'/litert/{name}': content for name, content in runtime.items()}
+  site |= {f'/{kind}/': folder for kind, folder in folders.items()}
+  site['/given.json'] = json.dumps(given).encode()
+  site['/page.html'] = _PAGE.replace('IMPORTS', json.dumps(litert_js.imports(runtime, '/litert'))).encode()
+  posted = chromium.run(chromium_path, site, '/page.html', 120)
+  return {kind: json.loads(posted[f'/{kind}']) for kind in folders}

@@ -1,0 +1,163 @@
+"""Tests that the snippets make the examples of the data set, and give the answers of the file. Slow: they run it."""
+
+import contextlib
+import json
+import re
+import runpy
+import subprocess
+import sys
+import types
+from unittest import mock
+
+from absl.testing import absltest
+from absl.testing import parameterized
+from ai_edge_litert import interpreter
+import numpy as np
+
+from export.on_device import training_file
+from export.snippets import facts as facts_lib
+from export.snippets import rendering
+from tests.export.snippets import folders
+from tests.export.snippets import kotlin
+
+# In the model folder; runs what a snippet defines, without TensorFlow.
+_PYTHON = """
+import json, runpy, sys
+
+sys.modules['tensorflow'] = None
+snippet = runpy.run_path('snippets/predict.py')
+given = json.load(sys.stdin)
+if 'cut' in snippet:
+  features = snippet['to_codes'](snippet['cut'](given))
+  logits = list(snippet['follow' if 'follow' in snippet else 'run'](features))
+else:
+  features = [snippet['make_features'](example).tolist() for example in given]
+  logits = [snippet['run'](example) for example in features]
+answers = [snippet['best'](each, 2) for each in logits]
+json.dump({'features': features, 'logits': [each.tolist() for each in logits], 'answers': answers}, sys.stdout)
+"""
+
+_TRAINING = """
+import json, runpy, sys
+
+sys.modules['tensorflow'] = None
+sys.path.insert(0, 'snippets')
+snippet = runpy.run_path('snippets/train.py')
+features = [snippet['predict'].make_features(example) for example in json.load(sys.stdin)]
+infer = lambda: snippet['infer'](features[0]).tolist()
+found = {'untrained': infer()}
+found['losses'] = snippet['train'](features, [0, 1, 1, 0, 0], epochs=2)
+found['trained'] = infer()
+snippet['save']('weights.npz')
+snippet['RESET']()
+found['reset'] = infer()
+snippet['load']('weights.npz')
+found['loaded'] = infer()
+json.dump(found, sys.stdout)
+"""
+
+
+class RenderingTest(parameterized.TestCase):
+  @parameterized.parameters(*folders.CASES)
+  def test_python(self, kind: str) -> None:
+    folder, case = folders.make(kind), folders.CASES[kind]
+    command = [sys.executable, '-c', _PYTHON]
+    ran = subprocess.run(command, cwd=folder, input=json.dumps(case.given), capture_output=True, text=True, check=False)
+    self.assertEqual(ran.returncode, 0, ran.stderr)
+    case.check(self, json.loads(ran.stdout))
+    # As it is, it shows some answers.
+    command = [sys.executable, f'snippets/{rendering.PYTHON}']
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    self.assertEqual(ran.returncode, 0, ran.stderr)
+    lines = ran.stdout.splitlines()
+    self.assertLen(lines, {'characters': 12, 'words': 5, 'items': 3}.get(kind, 1))
+    self.assertStartsWith(lines[0], 't [' if kind == 'characters' else '')
+
+  def test_training(self) -> None:
+    case = folders.CASES['table']
+    folder, path = folders.make_training('table')
+    command, given = [sys.executable, '-c', _TRAINING], json.dumps(case.given)
+    ran = subprocess.run(command, cwd=folder, input=given, capture_output=True, text=True, check=False)
+    self.assertEqual(ran.returncode, 0, ran.stderr)
+    found, file = json.loads(ran.stdout), training_file.TrainingFile.open(path)
+    examples = folders.featurize(case.featurizer, case.columns)
+    np.testing.assert_allclose(found['untrained'], file.infer(examples.features[:1])[0], atol=1e-6)
+    losses = [file.train(*examples[:2], 0.1) for _ in range(2)]
+    self.assertLess(losses[1], losses[0])
+    np.testing.assert_allclose(found['losses'], losses, rtol=1e-5)
+    np.testing.assert_allclose(found['trained'], file.infer(examples.features[:1])[0], atol=1e-6)
+    self.assertEqual((found['loaded'], found['reset']), (found['trained'], found['untrained']))
+
+  @parameterized.parameters('characters', 'words', 'items')
+  def test_labels_of_sequences(self, kind: str) -> None:
+    case = folders.CASES[kind]
+    folder = folders.make_without_model(kind)
+    with contextlib.chdir(folder), mock.patch.object(interpreter, 'Interpreter'):
+      predict = types.SimpleNamespace(**runpy.run_path('snippets/predict.py'))
+      self.enterContext(mock.patch.dict(sys.modules, predict=predict))
+      train = runpy.run_path('snippets/train.py')
+      # The last message has ended: that is learned as well.
+      pieces = predict.cut([*case.given, ''] if case.has_end else next(iter(case.columns.values())))
+      features, labels = train['make_examples'](predict.to_codes(pieces))
+    expected = folders.featurize(case.featurizer, case.columns)
+    np.testing.assert_array_equal(features, expected.features)
+    # An unknown label has a number of its own in the data set, and counts as little as padding.
+    np.testing.assert_array_equal(labels, np.maximum(expected.labels, -1))
+
+  def test_kotlin(self) -> None:
+    cases = folders.CASES
+    try:
+      made = kotlin.make_features(
+        {kind: folders.make_without_model(kind) for kind in cases},
+        {kind: case.given for kind, case in cases.items()},
+        {kind: case.is_sequence for kind, case in cases.items()},
+      )
+    except kotlin.Unavailable as error:
+      self.skipTest(str(error))
+    for kind, case in cases.items():
+      with self.subTest(kind):
+        features = case.features
+        found = np.array(made[kind], features.dtype).reshape(features.shape)
+        np.testing.assert_allclose(found, features, rtol=1e-6)
+
+  @parameterized.product(name=[*rendering.NAMES, *rendering.TRAINING_NAMES], kind=[*folders.CASES])
+  def test_names_what_the_folder_has(self, name: str, kind: str) -> None:
+    facts = folders.facts(kind)
+    code = rendering.render(name, facts)
+    is_training = name in rendering.TRAINING_NAMES
+    ends = [facts.input['name'], facts.output['name']]
+    ends += [state[end] for state in facts.states for end in ('input', 'output')]
+    # What every training file has is written as it is.
+    signatures = facts.training['signatures']
+    of_all = [
+      *signatures,
+      *(end['name'] for signature in ('train', 'infer') for end in signatures[signature]['inputs']),
+    ]
+    for end in of_all if is_training else ends:
+      self.assertRegex(code, rf'["\']{end}["\']|\b{end}[=:,)]')
+    paths = set(re.findall(r'["\'}/]([\w.]+\.(?:tflite|json))["\'`]', code))
+    if is_training:
+      self.assertEqual(paths, {facts.training_path})
+      self.assertRegex(code, r'(?i)batch_?size = 20\b')
+    else:
+      self.assertContainsSubset({facts.path, 'classes.json'}, paths)
+      self.assertContainsSubset(paths, {facts.path, 'classes.json', 'preprocessing.json'})
+      self.assertRegex(code, f'(?i)first_?answer = {facts.steps["first_answer"]}\\b')
+    self.assertNotRegex(code, r'\n\n\n\n|[ \t]\n|\{\{ |\{%')
+    self.assertEqual([code.count(mark) for mark in '([{'], [code.count(mark) for mark in ')]}'], name)
+
+  def test_says_what_has_no_code(self) -> None:
+    steps = folders.facts('table').steps
+    quantized = {**steps, 'quantized': {'files': {'a.tflite': {}}}}
+    for name in rendering.NAMES:
+      text = rendering.render(name, facts_lib.Facts(quantized, 'a.tflite', is_step=False))
+      self.assertRegex(text, '^(#|//) No code for a.tflite: Its input or output is of integers .* to get some.\n$')
+      own = rendering.render(
+        name, facts_lib.Facts({**steps, 'examples': {'kind': 'my.own'}}, 'a.tflite', is_step=False)
+      )
+      self.assertIn('make the input as your own featurizer does', own)
+      self.assertIn('a.tflite', own)
+
+
+if __name__ == '__main__':
+  absltest.main()
