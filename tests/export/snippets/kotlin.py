@@ -19,6 +19,10 @@ _ARTIFACTS = (
   ('org.tensorflow', 'tensorflow-lite-api', '2.16.1', 'aar'),
   ('org.json', 'json', '20240303', 'jar'),
 )
+# It asks for a jar of its API, where there is none: the archive of it is in the list.
+_NO_OTHERS = (
+  '<exclusions><exclusion><groupId>org.tensorflow</groupId><artifactId>*</artifactId></exclusion></exclusions>'
+)
 _FILES = ('Predictor.kt', 'Trainer.kt')
 _COPY = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies'
 # In place of the class that needs Android: what makes examples can run without it.
@@ -128,7 +132,7 @@ def _fetch() -> str:
   folder = pathlib.Path(tempfile.mkdtemp(dir=absltest.get_default_test_tmpdir()))
   dependencies = ''.join(
     f'<dependency><groupId>{group}</groupId><artifactId>{name}</artifactId><version>{version}</version>'
-    f'<type>{kind}</type></dependency>'
+    f'<type>{kind}</type>{_NO_OTHERS}</dependency>'
     for group, name, version, kind in _ARTIFACTS
   )
   (folder / 'pom.xml').write_text(

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import runpy
 import subprocess
@@ -20,6 +21,8 @@ from export.snippets import rendering
 from tests.export.snippets import folders
 from tests.export.snippets import kotlin
 
+# Set where Maven is there, as in CI: then what would skip the test of Kotlin fails it.
+_KOTLIN_REQUIRED = 'POCKETFED_KOTLIN_REQUIRED'
 # In the model folder; runs what a snippet defines, without TensorFlow.
 _PYTHON = """
 import json, runpy, sys
@@ -113,6 +116,8 @@ class RenderingTest(parameterized.TestCase):
         {kind: case.is_sequence for kind, case in cases.items()},
       )
     except kotlin.Unavailable as error:
+      if os.environ.get(_KOTLIN_REQUIRED):
+        raise
       self.skipTest(str(error))
     for kind, case in cases.items():
       with self.subTest(kind):
