@@ -78,6 +78,7 @@ def compare(
     limits: Of the browser, and of each file on LiteRT.
 
   Raises:
+    ValueError: If preprocessing.json is of an export that did not name the output.
     chromium.Failed: If the browser comes to no end.
     guard.Failed: If LiteRT does not.
   """
@@ -98,6 +99,8 @@ def _answer(path: str, form: str, features: np.ndarray) -> np.ndarray:
 
 
 def _make_job(path: str, ends: Mapping[str, Any], examples: parity.Examples) -> dict[str, Any]:
+  if not {'input', 'output'} <= ends.keys():
+    raise ValueError(f'Expected preprocessing.json to name input and output of {path}, found none: export again.')
   size = int(np.prod(ends['input']['shape']))
   return {
     'path': f'/model/{path}',

@@ -7,11 +7,10 @@ from typing import Any
 
 import jinja2
 
-from common import printable
-from contracts import guarantees
 from contracts import run_directory
 from export import model_folder
 from export import preprocessing
+from export import privacy_statement
 from export.browser import litert_js
 from export.snippets import facts as facts_lib
 
@@ -77,17 +76,7 @@ def render(title: str, about: str, facts: facts_lib.Facts, ledger: Mapping[str, 
     title=title,
     about=about,
     facts=facts,
-    privacy=describe_privacy(ledger),
+    privacy=str(privacy_statement.describe(ledger)),
     imports=litert_js.imports(runtime, f'./{model_folder.LITERT_JS}'),
     wasm=f'{model_folder.LITERT_JS}/{litert_js.WASM}',
   )
-
-
-def describe_privacy(ledger: Mapping[str, Any]) -> str:
-  """Returns what the ledger promises, in one sentence."""
-  if not ledger:
-    return 'the run has no record of it; treat the model as one that gives no privacy guarantee.'
-  if ledger.get('epsilon') is None:
-    return printable.close(f'no guarantee: {ledger.get("no_promise") or ledger.get("covers")}')
-  cost = f'({guarantees.format_epsilon(ledger["epsilon"])}, {guarantees.format_delta(ledger["delta"])})'
-  return printable.close(f'{cost}-differential privacy; covers {ledger["covers"]}')

@@ -74,17 +74,24 @@ class ComparisonTest(parameterized.TestCase):
 
     self.assertRegex(self._compare(path, 'whole', change).fault, expected or '^$')
 
+  def test_an_older_export(self) -> None:
+    older = {name: value for name, value in _STEPS.items() if name != 'output'}
+    found = comparison.compare('', {'a.tflite': 'whole'}, older, _EXAMPLES, _SCHEMA, {}, '', guard.Limits())
+    with self.assertRaisesRegex(ValueError, 'name input and output of a.tflite, found none: export again.$'):
+      next(found)
+
   def test_says_which_files_no_browser_runs(self) -> None:
     whole = {'form': 'whole', 'summary': 'full precision'}
     variants: dict[str, dict[str, Any]] = {
       'float32': {**whole, 'path': 'a.float32.tflite'},
       'step': {**whole, 'path': 'a.step.tflite', 'form': 'step'},
       'int8_io': {**whole, 'path': 'a.int8_io.tflite', 'quantized': {}},
+      'train': {**whole, 'path': 'a.train.tflite', 'form': 'train'},
       'mine': {**whole, 'path': 'a.mine.tflite', 'summary': 'it needs the kernels of TensorFlow (Flex) for X'},
     }
     chosen, refused = comparison.choose(variants)
     self.assertEqual(chosen, {'a.float32.tflite': 'whole', 'a.step.tflite': 'step'})
-    self.assertEqual(list(refused), ['a.int8_io.tflite', 'a.mine.tflite'])
+    self.assertEqual(list(refused), ['a.int8_io.tflite', 'a.train.tflite', 'a.mine.tflite'])
 
 
 if __name__ == '__main__':

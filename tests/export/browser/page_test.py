@@ -128,14 +128,12 @@ class PageTest(parameterized.TestCase):
     return case.answer(pixels)[0]
 
   def test_says_what_was_promised(self) -> None:
-    ledger = fakes.privacy()
-    self.assertEqual(
-      page.describe_privacy(ledger),
-      '(7.62, 0.0001)-differential privacy; covers the models of all 140 rounds, for each training user with all of '
-      'their examples.',
-    )
-    self.assertEqual(page.describe_privacy(fakes.privacy(private=False)), 'no guarantee: this run adds no noise.')
-    self.assertIn('gives no privacy guarantee', page.describe_privacy({}))
+    for ledger, expected in (
+      (fakes.privacy(), '(7.62, 0.0001)-differential privacy, unit: client'),
+      (fakes.privacy(private=False), 'No privacy guarantee: this run adds no noise.'),
+      ({}, 'No privacy guarantee: the run has no record of its privacy.'),
+    ):
+      self.assertIn(expected, page.render('', '', folders.facts('characters'), ledger, {}))
 
   def test_what_somebody_typed_is_no_markup(self) -> None:
     ledger = {**fakes.privacy(), 'covers': '<script>alert(1)</script>'}

@@ -14,6 +14,14 @@ const post = (path, body) => fetch(path, {method: 'POST', body});
 try {
   const {loadLiteRt} = await import('@litertjs/core');
   await loadLiteRt('/litert/wasm/');
+BODY
+  await post('/done', '');
+} catch (error) {
+  await post('/error', `${error?.stack ?? error}`);
+}
+</script>
+"""
+_PREDICTION = """
   for (const [kind, given] of Object.entries(await (await fetch('/given.json')).json())) {
     const {Predictor} = await import(`/${kind}/snippets/predict.mjs`);
     const predictor = await Predictor.load(`/${kind}/`);
@@ -28,11 +36,24 @@ try {
     if (String(last) !== String(answers.at(-1))) throw new Error(`Expected ${answers.at(-1)}, found ${last}.`);
     await post(`/${kind}`, JSON.stringify({features, logits: logits.map((each) => Array.from(each)), answers}));
   }
-  await post('/done', '');
-} catch (error) {
-  await post('/error', `${error?.stack ?? error}`);
-}
-</script>
+"""
+_TRAINING = """
+  const {Trainer} = await import('/model/snippets/train.mjs');
+  const {Predictor} = await import('/model/snippets/predict.mjs');
+  const given = await (await fetch('/given.json')).json();
+  const predictor = await Predictor.load('/model/');
+  const trainer = await Trainer.load('/model/');
+  const features = given.map((each) => predictor.makeFeatures(each));
+  const infer = async () => Array.from(await trainer.infer(features[0]));
+  const untrained = await infer();
+  const losses = await trainer.train(features, [0, 1, 1, 0, 0], 2);
+  const trained = await infer();
+  const weights = await trainer.getWeights();
+  await trainer.reset();
+  const reset = await infer();
+  await trainer.setWeights(weights);
+  const loaded = await infer();
+  await post('/found', JSON.stringify({untrained, losses, trained, reset, loaded}));
 """
 
 
@@ -47,9 +68,19 @@ def run(
     folders: The model folders.
     given: What each snippet is given.
   """
-  site: dict[str, str | bytes] = {f'/litert/{name}': content for name, content in runtime.items()}
-  site |= {f'/{kind}/': folder for kind, folder in folders.items()}
-  site['/given.json'] = json.dumps(given).encode()
-  site['/page.html'] = _PAGE.replace('IMPORTS', json.dumps(litert_js.imports(runtime, '/litert'))).encode()
-  posted = chromium.run(chromium_path, site, '/page.html', 120)
+  posted = _run(chromium_path, runtime, _PREDICTION, {f'/{kind}/': folder for kind, folder in folders.items()}, given)
   return {kind: json.loads(posted[f'/{kind}']) for kind in folders}
+
+
+def train(chromium_path: str, runtime: Mapping[str, bytes], folder: str, given: Any) -> dict[str, Any]:
+  """Returns losses, and logits of the first example before and after, of the snippet of a table that trains twice."""
+  return json.loads(_run(chromium_path, runtime, _TRAINING, {'/model/': folder}, given)['/found'])
+
+
+def _run(
+  chromium_path: str, runtime: Mapping[str, bytes], body: str, folders: Mapping[str, str], given: Any
+) -> dict[str, bytes]:
+  page = _PAGE.replace('IMPORTS', json.dumps(litert_js.imports(runtime, '/litert'))).replace('BODY', body)
+  site: dict[str, str | bytes] = {f'/litert/{name}': content for name, content in runtime.items()}
+  site |= {**folders, '/given.json': json.dumps(given).encode(), '/page.html': page.encode()}
+  return chromium.run(chromium_path, site, '/page.html', 120)

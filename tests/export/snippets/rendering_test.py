@@ -15,10 +15,13 @@ from absl.testing import parameterized
 from ai_edge_litert import interpreter
 import numpy as np
 
+from export.browser import litert_js
 from export.on_device import training_file
 from export.snippets import facts as facts_lib
 from export.snippets import rendering
+from tests.export.browser import tools
 from tests.export.snippets import folders
+from tests.export.snippets import javascript
 from tests.export.snippets import kotlin
 
 # Set where Maven is there, as in CI: then what would skip the test of Kotlin fails it.
@@ -82,13 +85,19 @@ class RenderingTest(parameterized.TestCase):
     command, given = [sys.executable, '-c', _TRAINING], json.dumps(case.given)
     ran = subprocess.run(command, cwd=folder, input=given, capture_output=True, text=True, check=False)
     self.assertEqual(ran.returncode, 0, ran.stderr)
-    found, file = json.loads(ran.stdout), training_file.TrainingFile.open(path)
+    self._check_training(path, json.loads(ran.stdout))
+    browser = tools.find_chromium(self)
+    self._check_training(path, javascript.train(browser, litert_js.read(tools.LITERT_JS), folder, case.given))
+
+  def _check_training(self, path: str, found: dict[str, list[float]]) -> None:
+    """Compares what a snippet trained with the same steps of the file."""
+    case, file = folders.CASES['table'], training_file.TrainingFile.open(path)
     examples = folders.featurize(case.featurizer, case.columns)
-    np.testing.assert_allclose(found['untrained'], file.infer(examples.features[:1])[0], atol=1e-6)
+    np.testing.assert_allclose(found['untrained'], file.infer(examples.features[:1])[0], atol=1e-5)
     losses = [file.train(*examples[:2], 0.1) for _ in range(2)]
     self.assertLess(losses[1], losses[0])
     np.testing.assert_allclose(found['losses'], losses, rtol=1e-5)
-    np.testing.assert_allclose(found['trained'], file.infer(examples.features[:1])[0], atol=1e-6)
+    np.testing.assert_allclose(found['trained'], file.infer(examples.features[:1])[0], atol=1e-5)
     self.assertEqual((found['loaded'], found['reset']), (found['trained'], found['untrained']))
 
   @parameterized.parameters('characters', 'words', 'items')
