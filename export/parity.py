@@ -250,13 +250,7 @@ def compare(labels: np.ndarray, logits: np.ndarray, reference: np.ndarray, first
 
 
 def disagreement(figures: Figures, bounds: Bounds, reference: str = 'Keras') -> str | None:
-  """Returns how the file exceeds its bounds, or `None` if it is within them.
-
-  Args:
-    figures: The comparison.
-    bounds: What is allowed.
-    reference: What it was compared with, for the message.
-  """
+  """Returns how the file exceeds its bounds, or `None`; `reference` is what it was compared with, for the message."""
   if figures.argmax_agreement < bounds.min_agreement:
     return (
       f'Expected the same answer as {reference} at {bounds.min_agreement:.1%} of positions, '

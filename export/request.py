@@ -55,7 +55,7 @@ class Request:
     data = self.data and [self.data.kind, self.data.shards.fingerprint, files.short_name(self.data.shards.path)]
     choice = self.choice and dataclasses.astuple(self.choice)
     runtime = {name: hashlib.sha256(content).hexdigest() for name, content in self.runtime.items()}
-    settings = [data, self.is_default, choice, self.allow_flex]
+    settings: list[Any] = [data, self.is_default, choice, self.allow_flex]
     settings += [self.stated, self.publishes_figures, runtime]
     return source.hash_of(run_dir, shards, self.variants, self.task, settings)
 

@@ -31,11 +31,16 @@ class StepUsage(NamedTuple):
 
 
 def describe(facts: facts_lib.Facts) -> StepUsage:
-  """Returns how to feed a step file.
+  """Returns how to feed a step file, with code.
 
   Args:
     facts: Of one.
   """
+  return StepUsage(explain(facts), rendering.render(rendering.PYTHON, facts))
+
+
+def explain(facts: facts_lib.Facts) -> str:
+  """Returns how to feed a step file, in words; see `describe`."""
   names = ' and '.join(f'`{state["input"]}` ({state["output"]})' for state in facts.states)
   text = (
     f'Step files take one element of a sequence a call, and no padding. Their states {names} begin with zeros. '
@@ -46,4 +51,4 @@ def describe(facts: facts_lib.Facts) -> StepUsage:
     separator = _SEPARATORS.get(facts.separator, f', and `{facts.separator}` after each message')
     made = _KINDS[facts.kind].format(separator=separator, **{'unicode_normalization': '', **facts.examples})
     text = f'{made} {text}'
-  return StepUsage(text, rendering.render(rendering.PYTHON, facts))
+  return text

@@ -23,6 +23,7 @@ from export.metadata import facts as facts_lib
 from export.metadata import graph as graph_lib
 from export.metadata import metadata_schema_py_generated as standard
 from export.metadata import packing
+from export.snippets import facts as snippet_facts
 from export.variants import base
 
 # The entry with JSON.
@@ -195,7 +196,7 @@ def _describe_tensor(end: parity.End, description: str) -> standard.TensorMetada
 def _explain(steps: Mapping[str, Any]) -> str:
   """Returns how to fill the input, in words; empty for a kind of example that is not built in."""
   if 'step' in steps:
-    text = step_usage.describe(steps, '').text
+    text = step_usage.explain(snippet_facts.Facts(steps, '', is_step=True))
   else:
     found = usage.describe(steps['examples'])
     text = f'{found.text} {found.notes}'.strip() if found else ''

@@ -51,6 +51,8 @@ class DocumentsTest(absltest.TestCase):
     self._shards = client_shards.ClientShards(fakes.write_shards(os.path.join(folder, 'shards')))
     self._run_dir = os.path.join(folder, 'run')
     exported.release(self._run_dir)
+    # Drawing takes long.
+    self.enterContext(mock.patch.object(plots, 'draw', return_value=dict.fromkeys(('sizes', 'latencies'), ('', ''))))
 
   def _exported(self, run: source.Snapshot) -> documents.Exported:
     signatures = {'whole': [_END, ('output', 'logits', 'float32', (1, 12, 20))]}
@@ -131,7 +133,7 @@ class DocumentsTest(absltest.TestCase):
       mock.patch.object(plots, 'draw', return_value=dict.fromkeys(('sizes', 'latencies'), ('', ''))) as draw,
     ):
       made = self._exported(run)
-      self.assertIn('They are not in this card', documents.write(made)['MODEL_CARD.html'].replace('\n', ' '))
+      self.assertIn('They are not in this card', str(documents.write(made)['MODEL_CARD.html']).replace('\n', ' '))
       draw.assert_called_with(_PARITY, None)
     card = dataclasses.replace(made, figures=figures).card
     self.assertIn('| split test | 7 clients, 28 examples: exact, **not private** |', card)
