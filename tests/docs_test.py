@@ -57,11 +57,17 @@ _NO_COMMANDS = {
   '--': 'flags of training, typed below',
 }
 # Flags that are no program's of ours or of Beam's.
-_OTHERS_FLAGS = {'--no-deps': 'pip', '--sf': 'LEAF', '--service_port': "Beam's pool of workers"}
+_OTHERS_FLAGS = {
+  '--no-deps': 'pip',
+  '--sf': 'LEAF',
+  '--service_port': "Beam's pool of workers",
+  '--bind': 'http.server',
+  '--directory': 'http.server',
+}
 # Folders that paths in the pages begin in.
 _BEGINNINGS = ('', *(f'{folder}/' for folder in layout.HOUSE))
 _PATH = re.compile(r'[\w.-]+(?:/[\w.-]+)*/[\w.-]+\.(?:py|toml|flags|md|gz)|[a-z_]+(?:/[a-z_]+)+/')
-_MADE = ('runs/', 'data/')  # By programs.
+_MADE = ('runs/', 'data/', 'snippets/')  # By programs.
 
 
 def _programs() -> list[str]:
