@@ -62,12 +62,17 @@ class DeviceRounds(runtime_rounds.RuntimeRounds):
     self._devices.begin_round(self.weights, workloads.LEARNING_RATE)
     super().run()
 
+  @property
+  def pids(self) -> list[int]:
+    """The device processes."""
+    return self._devices.pids
+
   def close(self) -> None:
     super().close()
     self._devices.close()
 
 
-def build(task: str, folder: str) -> list[runtime_rounds.RuntimeRounds]:
+def build(task: str, folder: str) -> tuple[runtime_rounds.RuntimeRounds, DeviceRounds]:
   """Returns rounds on the local runtime and rounds on devices, of the same clients and the same initial weights."""
   workload = TASKS[task]
   shards_dir, path = os.path.join(folder, 'shards'), os.path.join(folder, _FILE)
@@ -80,10 +85,7 @@ def build(task: str, folder: str) -> list[runtime_rounds.RuntimeRounds]:
   with open(path, 'wb') as file:
     file.write(train.Train().convert(training_module.TrainingModule(released, task, tuning), None))
   size = sum(weight.size for weight in weights)
-  return [
-    runtime_rounds.RuntimeRounds(workload, shards, 'local', None),
-    DeviceRounds(workload, shards, path, size),
-  ]
+  return runtime_rounds.RuntimeRounds(workload, shards, 'local', None), DeviceRounds(workload, shards, path, size)
 
 
 def difference(one: runtime_rounds.RuntimeRounds, other: runtime_rounds.RuntimeRounds) -> float:

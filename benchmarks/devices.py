@@ -10,8 +10,10 @@ import contextlib
 import statistics
 import tempfile
 import time
+from typing import NamedTuple
 
 from absl import flags
+import psutil
 
 from common import cli
 from tff_tasks.runtime import start_up
@@ -21,46 +23,57 @@ _TASKS = flags.DEFINE_list('tasks', ['classification', 'handwriting', 'next_char
 _TURN_SECONDS = 1.0
 
 
+class _Cost(NamedTuple):
+  """What a round takes: seconds on the clock, and of all cores, in this process and the devices."""
+
+  seconds: float
+  cpu_seconds: float
+
+
 def main() -> None:
   """Prints the table, a row when it is known."""
   start_up.start_tensorflow()
   from benchmarks import device_rounds
 
-  print(
-    '| task | batch | clients/s, local | clients/s, devices | ratio | a step of the file | difference of the models |'
-  )
-  print('|---|---:|---:|---:|---:|---:|---:|')
+  print('| task | batch | | clients/s | CPU ms a client | a step of the file | difference of the models |')
+  print('|---|---:|---|---:|---:|---:|---:|')
   for name in _TASKS.value:
     task = device_rounds.TASKS[name]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-      sides = [stack.enter_context(contextlib.closing(side)) for side in device_rounds.build(name, folder)]
-      for side in sides:
+      local, devices = device_rounds.build(name, folder)
+      for side in (local, devices):
+        stack.callback(side.close)
         side.run()
-      difference = device_rounds.difference(*sides)
-      local, devices = (task.clients / seconds for seconds in _interleave([side.run for side in sides]))
+      difference = device_rounds.difference(local, devices)
+      costs = _interleave([local.run, devices.run], devices.pids)
       step = device_rounds.time_step(name, folder)
-    print(
-      f'| {name} | {task.batch_size} | {local:,.0f} | {devices:,.0f} | {devices / local:.2f} | {1000 * step:.2f} ms '
-      f'| {difference:.1g} |',
-      flush=True,
-    )
+    for title, cost in zip(('local', 'devices'), costs, strict=True):
+      figures = f'{task.clients / cost.seconds:,.0f} | {1000 * cost.cpu_seconds / task.clients:.2f}'
+      print(f'| {name} | {task.batch_size} | {title} | {figures} | {1000 * step:.2f} ms | {difference:.1g} |')
+    ratios = (costs[0].seconds / costs[1].seconds, costs[0].cpu_seconds / costs[1].cpu_seconds)
+    print('| | | ratio | {:.2f} | {:.2f} | | |'.format(*ratios), flush=True)
 
 
-def _interleave(runs: Sequence[Callable[[], None]]) -> list[float]:
-  """Returns the median seconds of a round of each side; a turn is as many rounds as fill a second."""
-  counts = [max(1, round(_TURN_SECONDS / _time(run, 1))) for run in runs]
-  taken: list[list[float]] = [[] for _ in runs]
+def _interleave(runs: Sequence[Callable[[], None]], pids: Sequence[int]) -> list[_Cost]:
+  """Returns the medians of a round of each side; a turn is as many rounds as fill a second."""
+  counts = [max(1, round(_TURN_SECONDS / _measure(run, 1, pids).seconds)) for run in runs]
+  taken: list[list[_Cost]] = [[] for _ in runs]
   for _ in range(_TURNS.value):
-    for run, count, seconds in zip(runs, counts, taken, strict=True):
-      seconds.append(_time(run, count))
-  return [statistics.median(seconds) for seconds in taken]
+    for run, count, costs in zip(runs, counts, taken, strict=True):
+      costs.append(_measure(run, count, pids))
+  return [_Cost(*map(statistics.median, zip(*costs, strict=True))) for costs in taken]
 
 
-def _time(run: Callable[[], None], count: int) -> float:
-  started = time.perf_counter()
+def _measure(run: Callable[[], None], count: int, pids: Sequence[int]) -> _Cost:
+  started, cpu_started = time.perf_counter(), _cpu_seconds(pids)
   for _ in range(count):
     run()
-  return (time.perf_counter() - started) / count
+  return _Cost((time.perf_counter() - started) / count, (_cpu_seconds(pids) - cpu_started) / count)
+
+
+def _cpu_seconds(pids: Sequence[int]) -> float:
+  times = [psutil.Process(pid).cpu_times() for pid in pids]
+  return time.process_time() + sum(each.user + each.system for each in times)
 
 
 if __name__ == '__main__':

@@ -68,20 +68,17 @@ class TrainingModule(tf.Module):
       ),
       'reset': self._reset(released).get_concrete_function(),
     }
-    self.refuse(_LOOPS)
+    loops = self.find_names(_LOOPS)
+    if loops:
+      raise unsupported.Unsupported(describe(loops, self.layer_names))
 
-  def refuse(self, kinds: Collection[str]) -> None:
-    """Refuses the model if its training has operations of these kinds.
-
-    Raises:
-      Unsupported: If it has, with the names of their layers.
-    """
+  def find_names(self, kinds: Collection[str]) -> dict[str, list[str]]:
+    """Returns the names of the operations of some kinds that training has, by kind."""
     names: dict[str, list[str]] = {}
     for name, kind in operations.walk_graph(self.functions['train'].graph.as_graph_def()):
       if kind in kinds:
         names.setdefault(kind, []).append(name)
-    if names:
-      raise unsupported.Unsupported(describe(names, self.layer_names))
+    return names
 
   def _read(self) -> list[tf.Tensor]:
     return [weight.read_value() for weight in self.weights]

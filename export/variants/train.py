@@ -7,6 +7,7 @@ from export import flex
 from export import parity
 from export.variants import base
 from export.variants import float32
+from models import unsupported
 
 if TYPE_CHECKING:
   from export.on_device import training_module
@@ -24,6 +25,8 @@ class Train(base.Variant):
     import tensorflow as tf
     from tensorflow.lite.python import convert_phase
 
+    from export.on_device import training_module
+
     with tempfile.TemporaryDirectory() as folder:
       # The gradients are in the graph already.
       options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
@@ -35,5 +38,9 @@ class Train(base.Variant):
       try:
         return converter.convert()
       except convert_phase.ConverterError as error:
-        model.refuse(flex.find_missing(str(error)))
-        raise
+        missing = flex.find_missing(str(error))
+        if not missing:
+          raise
+        # The converter makes some kinds of others: these are in no layer.
+        names = {**{kind: [] for kind in missing}, **model.find_names(missing)}
+        raise unsupported.Unsupported(training_module.describe(names, model.layer_names)) from error

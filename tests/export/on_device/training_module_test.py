@@ -10,6 +10,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python import convert_phase
 
 from contracts import personalization
 from contracts import released_model
@@ -185,6 +186,17 @@ class TrainingModuleTest(parameterized.TestCase):
       self.assertRaisesRegex(unsupported.Unsupported, rf'found others for (Stateless)?{kind} \(layer odd\): list no'),
     ):
       train.Train().convert(training_module.TrainingModule(released, 'mine:TASK', _TUNING), None)
+
+  def test_an_operation_that_the_converter_made_is_named_without_a_layer(self) -> None:
+    converter = mock.Mock()
+    converter.convert.side_effect = convert_phase.ConverterError('failed\nTF Select ops: Made, MatMul\nDetails:')
+    with (
+      mock.patch.object(tf.lite.TFLiteConverter, 'from_saved_model', return_value=converter),
+      self.assertRaisesRegex(
+        unsupported.Unsupported, r'found others for Made, MatMul \(layer dense, logits\): list no'
+      ),
+    ):
+      train.Train().convert(_module(_TABLE), None)
 
 
 if __name__ == '__main__':
