@@ -3,7 +3,8 @@
   python -m export.simulate_devices --run_dir=runs/quickstart/run --model_dir=runs/quickstart/model
 
 Each client takes its local steps with the training file of the model folder, in LiteRT, in a process without
-TensorFlow. What it sends goes the way of the run: clip, codec, sum, noise. Nothing is written.
+TensorFlow. What it sends goes the way of the run: clip, codec, sum, noise. Nothing is written. A model that is farther
+away than rounding explains ends the program with an error.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from contracts import released_model
 from contracts import run_directory
 from export import guard
 from export import source
-from export.on_device import weights
+from export.simulation import comparison
 from tff_tasks.runtime import start_up
 
 _RUN_DIR = flags.DEFINE_string('run_dir', None, 'Run directory of tff_tasks.train, with its checkpoint.', required=True)
@@ -52,28 +53,43 @@ def main() -> None:
     start_up.start_tensorflow()
     from export.simulation import rounds as rounds_lib
   saved, config = rounds_lib.load(_RUN_DIR.value)
-  rounds = _TOTAL_ROUNDS.value or saved.round_number
-  if rounds > saved.history.total_rounds:
+  rounds = _TOTAL_ROUNDS.value or released.round_number
+  if rounds > saved.round_number:
     raise ValueError(
-      f'Expected --total_rounds of at most {saved.history.total_rounds}, which the run has, found {rounds}: lower it.'
+      f'Expected --total_rounds of at most {saved.round_number}, which the run has had, found {rounds}: lower it.'
     )
+  if rounds != released.round_number:
+    print(f'Nothing to compare with: the run released the model of round {released.round_number}, not of {rounds}.')
   num_devices = _DEVICES.value or len(os.sched_getaffinity(0))
   try:
     with contextlib.closing(rounds_lib.Simulation(saved, config, shards, path, num_devices)) as simulated:
       result = simulated.run(rounds, sys.stdout)
+    speed = result.clients / result.seconds if result.seconds else 0.0
+    print(
+      f'{rounds} rounds with {result.clients:,} clients on {num_devices} devices took {result.seconds:.1f} s, '
+      f'{speed:,.1f} clients a second.'
+    )
+    if released.round_number == rounds:
+      _compare(comparison.compare(result.weights, released.weights, result.initial, result.is_rounded))
   except guard.Failed as error:
     sys.exit(f'error: {error}')
-  speed = result.clients / result.seconds if result.seconds else 0.0
+
+
+def _compare(found: comparison.Comparison) -> None:
+  """Prints how far the model is from the released one.
+
+  Raises:
+    guard.Failed: If that is more than rounding.
+  """
   print(
-    f'{rounds} rounds with {result.clients:,} clients on {num_devices} devices took {result.seconds:.1f} s, '
-    f'{speed:,.1f} clients a second.'
+    f'Largest difference to the released model: {found.largest:.2g}, of weights that moved by up to {found.moved:.2g}.'
   )
-  moved = weights.difference(result.weights, result.initial)
-  if released.round_number != rounds:
-    print(f'Nothing to compare with: the run released the model of round {released.round_number}, not of {rounds}.')
-    return
-  away = weights.difference(result.weights, released.weights)
-  print(f'Largest difference to the released model: {away:.2g}, of weights that moved by up to {moved:.2g}.')
+  if not found.is_close:
+    raise guard.Failed(
+      f'Expected a model whose distance to the released one is at most {found.allowed:.2g} of how far that moved, '
+      f'found {found.share:.2g}: devices took other steps than clients of the run; train a new run with this version '
+      'and export it.'
+    )
 
 
 def _find_file(released: released_model.ReleasedModel) -> str:

@@ -5,30 +5,33 @@ import contextlib
 import os
 import pickle
 import queue
+import select
 import subprocess
 import sys
 import tempfile
+import time
 from typing import Any
 
 import numpy as np
 
+from common import signals
 from export import guard
 from export.simulation import device
 
 _PROGRAM = 'import sys; from export.simulation import device; device.serve(int(sys.argv[1]), sys.argv[2])'
 
 
+# For a client's work, or for the start: far more than either takes.
+_SECONDS = 600.0
+_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_TO_END = 10.0
+
+
 class Device:
   """A process of `device.serve`.
 
-  Attributes:
-    ready: What it said of itself.
-
   Args:
     path: The training file.
-
-  Raises:
-    guard.Failed: If it ends before it is ready.
   """
 
   def __init__(self, path: str) -> None:
@@ -53,39 +56,63 @@ class Device:
     """Waits until it is ready.
 
     Raises:
-      guard.Failed: If it ends before.
+      guard.Failed: If it ends before, or takes too long.
     """
-    ready: device.Ready = self._read()
+    ready: device.Ready = self._read(_SECONDS)
     return ready
 
   def train(self, work: device.Work) -> np.ndarray:
     """Returns what `device.train` returns.
 
     Raises:
-      guard.Failed: If the process ends meanwhile.
+      guard.Failed: If the process ends meanwhile, or takes too long.
     """
     with contextlib.suppress(BrokenPipeError):  # It has ended: reading says why.
       pickle.dump(work, self._requests, pickle.HIGHEST_PROTOCOL)
       self._requests.flush()
-    trained: np.ndarray = self._read()
+    trained: np.ndarray = self._read(_SECONDS * len(work.clients))
     return trained
 
-  def close(self) -> None:
-    """Ends the process."""
+  def kill(self) -> None:
+    """Ends the process; whoever waits for its answer gets an error."""
     self._process.kill()
+
+  def close(self) -> None:
+    """Ends the process, for whom nobody waits any more."""
+    self.kill()
     self._process.wait()
     for stream in (self._requests, self._answers, self._log):
       with contextlib.suppress(BrokenPipeError):
         stream.close()
 
-  def _read(self) -> Any:
+  def _read(self, seconds: float) -> Any:
+    if not self._has_answered(seconds):
+      self.kill()
+      raise guard.Failed(f'Expected a device to train its clients, found none of it after {seconds:,.0f} s')
     try:
       return pickle.load(self._answers)
     except (EOFError, pickle.UnpicklingError) as error:
-      code = self._process.wait()
+      code = self._end()
       self._log.seek(0)
       reason = guard.describe_end(code, self._log.read().decode(errors='replace'))
-      raise guard.Failed(f'Expected a device to train its clients, found that its process {reason}') from error
+      ended = '' if reason.startswith(('crashed', 'ended')) else 'ended with '
+      raise guard.Failed(f'Expected a device to train its clients, found that its process {ended}{reason}') from error
+
+  def _has_answered(self, seconds: float) -> bool:
+    """Waits for an answer or the end of the process; gives up after so long, or when this program is to end."""
+    deadline = time.monotonic() + seconds
+    while not select.select([self._answers], [], [], _SECONDS_BETWEEN_LOOKS)[0]:
+      if time.monotonic() > deadline or signals.received() is not None:
+        return False
+    return True
+
+  def _end(self) -> int:
+    """Returns the exit code of a process that answers no more; one that does not end by itself is killed."""
+    try:
+      return self._process.wait(_SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+      self.kill()
+      return self._process.wait()
 
 
 class DevicePool:
@@ -149,8 +176,13 @@ class DevicePool:
     finally:
       self._free.put(own)
 
+  def kill(self) -> None:
+    """Ends the processes, so that nobody waits for them any more."""
+    for one in self._devices:
+      one.kill()
+
   def close(self) -> None:
-    """Ends the processes."""
+    """Ends the processes, and closes what leads to them."""
     self._open.close()
 
   def _client(self, block: Any, row: int) -> device.Client:

@@ -25,13 +25,17 @@ from tff_tasks.population import availability
 from tff_tasks.population import capabilities as capabilities_lib
 from tff_tasks.population import client_data
 from tff_tasks.population import cohorts
+from tff_tasks.privacy import plan as plan_lib
 from tff_tasks.runtime import registry as runtimes
 from tff_tasks.runtime import runtime as runtime_lib
 from tff_tasks.training import checkpoints
+from tff_tasks.training import divergence
 from tff_tasks.training import parts
 from tff_tasks.training import program_state
 from tff_tasks.training import skipped_clients
 
+_REPAIR = 'repeat the command when that is repaired, or with a run that was trained with --on_client_error=skip'
+_DIVERGED = 'devices took other steps than clients of the run; train a new run with this version and export it'
 _LINES = 10  # That say how it goes, more or less.
 _ALGORITHM = f'{trained_elsewhere.__name__}:{trained_elsewhere.TrainedElsewhere.__name__}'
 
@@ -42,12 +46,14 @@ class Result(NamedTuple):
   Attributes:
     weights: After the last round.
     initial: Before the first.
+    is_rounded: Whether updates were rounded to a grid.
     clients: How many devices took part, over all rounds.
     seconds: That the rounds took.
   """
 
   weights: list[np.ndarray]
   initial: list[np.ndarray]
+  is_rounded: bool
   clients: int
   seconds: float
 
@@ -103,7 +109,7 @@ class Simulation:
     num_devices: Processes.
 
   Raises:
-    ValueError: If the file has not the batch size of the run.
+    ValueError: If the file takes too few examples a step, or a file that flags of the run name is another one by now.
     guard.Failed: If a device does not start.
   """
 
@@ -117,9 +123,8 @@ class Simulation:
   ) -> None:
     self._config, self._shards = config, shards
     self._seed, plan = saved.seed, saved.history.current.plan
-    capabilities = capabilities_lib.read(
-      config.capabilities, shards, config.client_epochs_per_round, config.client_batch_size
-    )
+    self._is_rounded = bool(plan.quantization_bits or plan.compression)
+    capabilities, available = _read_tables(config, shards, plan)
     task = registry.choose(shards.schema, config.task)
     size = config.model_size or task.default_size
     build_model = functools.partial(task.build, shards.schema, size)
@@ -131,7 +136,11 @@ class Simulation:
       )
       stack.callback(self._devices.close)
       source = parts.build_source(config, shards, self._seed, self._devices, capabilities)
-      _check_batch_size(path, self._devices.batch_size, source.batch_size)
+      if self._devices.batch_size < source.batch_size:
+        raise ValueError(
+          f'Expected a training file for batches of at least {source.batch_size}, which clients of the run train on, '
+          f'found one for {self._devices.batch_size} at {path}: export the run again.'
+        )
       built = parts.build_learning_process(
         dataclasses.replace(config, algorithm=_ALGORITHM, algorithm_options=()),
         saved.history.total_rounds,
@@ -144,8 +153,8 @@ class Simulation:
       options = [f'threads={num_devices}']
       self._runtime = runtimes.build_runtime('local', built.process, use_xla=False, options=options)
       stack.callback(self._runtime.close)
+      stack.callback(self._devices.kill)  # First of all: the threads of the runtime may wait for them.
       self._noise = round_noise.RoundNoise(plan, built.update_size, self._seed)
-      available = availability.read(config.availability, shards)
       drawn = cohorts.Cohorts(plan, self._seed, shards.clients('train').client_ids, availability=available)
       self._source, self._cohorts, self._total_rounds = source, drawn, saved.history.total_rounds
       self._open = stack.pop_all()
@@ -162,11 +171,12 @@ class Simulation:
       stream: Where to say how it goes.
 
     Raises:
-      ValueError: If a client cannot take part, and the run does not skip such clients.
+      ValueError: If a client cannot take part, and the run does not skip such clients; or the model diverges.
       guard.Failed: If a device ends.
     """
     skips = self._config.on_client_error == 'skip'
-    skipped = skipped_clients.SkippedClients(self._shards, skips, lambda line: print(line, file=stream))
+    say = functools.partial(print, file=stream)
+    skipped = skipped_clients.SkippedClients(self._shards, skips, say, repair=_REPAIR, more='More clients are skipped.')
     state, clients = self._runtime.initialize(), 0
     initial, started = _weights(state), time.monotonic()
     for round_number in range(1, rounds + 1):
@@ -175,11 +185,12 @@ class Simulation:
       if result.skipped:
         skipped.take(result.skipped)
         skipped.tell()
+      divergence.check(round_number, _weights(state), _weights(result.state), result.skipped, _DIVERGED)
       state, clients = result.state, clients + len(cohort) - len(result.skipped)
       if round_number % max(1, rounds // _LINES) == 0:
         seconds = time.monotonic() - started
         print(f'Round {round_number} of {rounds}: {clients:,} clients, {seconds:.1f} s', file=stream, flush=True)
-    return Result(_weights(state), initial, clients, time.monotonic() - started)
+    return Result(_weights(state), initial, self._is_rounded, clients, time.monotonic() - started)
 
   def close(self) -> None:
     """Ends the devices and the runtime."""
@@ -201,12 +212,31 @@ class Simulation:
     return rate * float(schedules.linear(round_number - 1, self._total_rounds))
 
 
-def _check_batch_size(path: str, found: int, expected: int) -> None:
-  if found != expected:
-    raise ValueError(
-      f'Expected a training file for batches of {expected}, which clients of the run train on, found {found} in '
-      f'{path}: name a run with --client_batch_size={found} and no larger batches in --capabilities.'
-    )
+def _read_tables(
+  config: config_lib.Config, shards: client_shards.ClientShards, plan: plan_lib.PrivacyPlan
+) -> tuple[capabilities_lib.Capabilities | None, availability.Availability | None]:
+  """Returns the work of each client and who was available when, as the run had them.
+
+  Raises:
+    ValueError: If a file is missing, or says something else by now.
+  """
+  for name in ('capabilities', 'availability'):
+    path = getattr(config, name)
+    if path and not os.path.exists(path):
+      raise _another(name, 'none', path)
+  capabilities = capabilities_lib.read(
+    config.capabilities, shards, config.client_epochs_per_round, config.client_batch_size
+  )
+  available = availability.read(config.availability, shards)
+  if (capabilities.name if capabilities else '') != plan.capabilities:
+    raise _another('capabilities', 'another', config.capabilities)
+  if (available.name if available else '') != plan.availability:
+    raise _another('availability', 'another', config.availability)
+  return capabilities, available
+
+
+def _another(name: str, found: str, path: str | None) -> ValueError:
+  return ValueError(f'Expected the file of --{name} that the run had, found {found} at {path}: restore it.')
 
 
 def _weights(state: Any) -> list[np.ndarray]:

@@ -24,6 +24,7 @@ def check(
   before: Sequence[np.ndarray],
   after: Sequence[np.ndarray],
   errors: Sequence[client_data.ClientError],
+  remedy: str = _REMEDY,
 ) -> None:
   """Looks at the model after a round.
 
@@ -32,6 +33,7 @@ def check(
     before: The weights before it.
     after: The weights after it.
     errors: The clients that took no part.
+    remedy: What to do, for the message.
 
   Raises:
     ValueError: If the server made the model useless.
@@ -39,12 +41,12 @@ def check(
   # The round has no checkpoint: it may run again with the same noise, so no figure of its model may be seen.
   if not _largest(after) < _TOO_LARGE:  # NaN is not.
     raise ValueError(
-      f'Expected finite weights below {_TOO_LARGE:g} after round {round_number}, found others: {_REMEDY}.'
+      f'Expected finite weights below {_TOO_LARGE:g} after round {round_number}, found others: {remedy}.'
     )
   if any(error.reason == runtime.NOT_FINITE for error in errors) and _largest(before) > _LARGE:
     raise ValueError(
       f'Expected finite updates in round {round_number}, found others, of a model whose weights have grown above '
-      f'{_LARGE:g}: {_REMEDY}.'
+      f'{_LARGE:g}: {remedy}.'
     )
 
 

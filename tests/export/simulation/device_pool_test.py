@@ -1,5 +1,6 @@
 """Tests devices as processes: without TensorFlow, and with one line if one ends."""
 
+from concurrent import futures
 import contextlib
 import os
 import signal
@@ -10,6 +11,7 @@ from absl.testing import absltest
 import numpy as np
 import pytest
 
+from common import signals
 from export import guard
 from export.on_device import training_file
 from export.simulation import device
@@ -18,6 +20,7 @@ from tests.export import converted
 from tests.export.on_device import trained
 from tff_tasks.population import client_data
 
+_HANG = 'import time; time.sleep(600)'
 _EPOCHS, _BATCH_SIZE, _RATE, _CAPACITY = 2, 16, 0.25, 32
 
 
@@ -92,14 +95,51 @@ class DevicePoolTest(absltest.TestCase):
   def test_a_device_that_fails_says_why(self) -> None:
     pool = self._pool()
     pool.begin_round(_open().get_weights()[1:], _RATE)
-    with self.assertRaisesRegex(guard.Failed, r'^Expected a device to train its clients, found .* ValueError: zip\(\)'):
+    with self.assertRaisesRegex(
+      guard.Failed, r'^Expected a device to train its clients, found .* ended with ValueError: zip'
+    ):
       pool.fill([7, 9], _block())
 
   def test_another_file_is_refused(self) -> None:
     path = self.create_tempfile(content=converted.make('float32', trained.TABLE, trained.UNITS)).full_path
-    expected = '^Expected a device to train its clients, found that its process ValueError: Expected a training file'
+    expected = (
+      '^Expected a device to train its clients, found that its process ended with ValueError: Expected a training'
+    )
     with self.assertRaisesRegex(guard.Failed, expected):
       device_pool.DevicePool(path, 1, 1, 1, 1)
+
+  def _start(self, program: str) -> device_pool.Device:
+    with mock.patch.object(device_pool, '_PROGRAM', program):
+      return self.enterContext(contextlib.closing(device_pool.Device('path')))
+
+  def test_a_device_that_hangs_is_given_up(self) -> None:
+    hanging = self._start(_HANG)
+    with (
+      mock.patch.object(device_pool, '_SECONDS', 0.1),
+      self.assertRaisesRegex(guard.Failed, '^Expected a device to train its clients, found none of it after 0 s$'),
+    ):
+      hanging.wait()
+    self.assertEqual(hanging._process.wait(10), -signal.SIGKILL)
+
+  def test_nobody_waits_for_a_device_when_the_program_is_to_end(self) -> None:
+    hanging = self._start(_HANG)
+    with mock.patch.object(signals, 'received', return_value=signal.SIGINT), self.assertRaises(guard.Failed):
+      hanging.wait()
+
+  def test_a_device_that_answers_no_more_is_killed(self) -> None:
+    mute = self._start(f'import os; os.close(1); {_HANG}')
+    with (
+      mock.patch.object(device_pool, '_SECONDS_TO_END', 0.1),
+      self.assertRaisesRegex(guard.Failed, 'its process crashed with SIGKILL$'),
+    ):
+      mute.wait()
+
+  def test_whoever_waits_for_a_killed_device_gets_an_error(self) -> None:
+    hanging = self._start(_HANG)
+    with futures.ThreadPoolExecutor(1) as pool:
+      waiting = pool.submit(hanging.wait)
+      hanging.kill()
+      self.assertIsInstance(waiting.exception(10), guard.Failed)
 
   def test_ends_its_processes(self) -> None:
     pool = device_pool.DevicePool(trained.folder()[1], 2, _size(), 1, 1)

@@ -1,5 +1,6 @@
 """Tests that rounds on devices lead to the model that the run released."""
 
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import io
@@ -11,12 +12,15 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from contracts import released_model
 from export.on_device import weights
+from export.simulation import comparison
 from export.simulation import device_pool
 from export.simulation import rounds as rounds_lib
 from tests.export.simulation import simulated
 from tests.tff_tasks import fakes
 from tests.tff_tasks import runs
+from tff_tasks.population import availability
 from tff_tasks.training import checkpoints
 
 _CAPABILITIES = '[classes.fast]\nshare = 0.5\nepochs = 3\n[classes.slow]\nshare = 0.5\nbatch_size = 3\nexamples = 0.5\n'
@@ -26,7 +30,7 @@ class SimulationTest(parameterized.TestCase):
   def setUp(self) -> None:
     super().setUp()
     runs.make_small(self)
-    self.folder = self.create_tempdir().full_path
+    self.folder, self.printed = self.create_tempdir().full_path, io.StringIO()
     self.shards = fakes.write_shards(os.path.join(self.folder, 'shards'), sizes=(2, 9, 5, 7) * 3)
 
   def _train(self, **changes: Any) -> tuple[Any, str, str]:
@@ -36,7 +40,18 @@ class SimulationTest(parameterized.TestCase):
   def _simulate(self, run_dir: str, path: str, rounds: int = 4) -> rounds_lib.Result:
     saved, config = rounds_lib.load(run_dir)
     with contextlib.closing(rounds_lib.Simulation(saved, config, self.shards, path, 2)) as run:
-      return run.run(rounds, io.StringIO())
+      return run.run(rounds, self.printed)
+
+  @contextlib.contextmanager
+  def _longer_steps(self, factor: float) -> Iterator[None]:
+    begin = device_pool.DevicePool.begin_round
+    with mock.patch.object(
+      device_pool.DevicePool, 'begin_round', lambda pool, weights, rate: begin(pool, weights, factor * rate)
+    ):
+      yield
+
+  def _compare(self, found: rounds_lib.Result, released: released_model.ReleasedModel) -> comparison.Comparison:
+    return comparison.compare(found.weights, released.weights, found.initial, found.is_rounded)
 
   def test_leads_to_the_released_model_and_other_steps_do_not(self) -> None:
     released, path, run_dir = self._train(quantization_bits=0, noise_multiplier=0.0)
@@ -44,18 +59,47 @@ class SimulationTest(parameterized.TestCase):
     self.assertGreater(found.clients, 8)
     self.assertGreater(weights.difference(found.weights, found.initial), 1e-2)
     self.assertLess(weights.difference(found.weights, released.weights), 1e-6)
-    begin = device_pool.DevicePool.begin_round
-    with mock.patch.object(
-      device_pool.DevicePool, 'begin_round', lambda pool, weights, rate: begin(pool, weights, 1.1 * rate)
-    ):
+    self.assertTrue(self._compare(found, released).is_close)
+    with self._longer_steps(1.1):
       other = self._simulate(run_dir, path)
-    self.assertGreater(weights.difference(other.weights, released.weights), 1e-4)
+    self.assertFalse(self._compare(other, released).is_close)
     saved, config = rounds_lib.load(run_dir)
-    smaller = dataclasses.replace(config, client_batch_size=3)
+    larger = dataclasses.replace(config, client_batch_size=5)
     with self.assertRaisesRegex(
-      ValueError, '^Expected a training file for batches of 3, .*, found 4 in .*: name a run'
+      ValueError, '^Expected a training file for batches of at least 5, .*, found one for 4 at .*: export the run again'
     ):
-      rounds_lib.Simulation(saved, smaller, self.shards, path, 1)
+      rounds_lib.Simulation(saved, larger, self.shards, path, 1)
+
+  def test_clients_that_cannot_take_part(self) -> None:
+    self.shards = fakes.write_shards(os.path.join(self.folder, 'others'), sizes=(2, 9, 0, 7) * 3)
+    fakes.damage(self.shards, 1)
+    released, path, run_dir = self._train(
+      quantization_bits=0, noise_multiplier=0.0, clip_norm=0.0, on_client_error='skip'
+    )
+    found = self._simulate(run_dir, path)
+    self.assertTrue(self._compare(found, released).is_close)
+    self.assertIn('Skipped client ', self.printed.getvalue())
+    fill: Any = device_pool.DevicePool.fill
+
+    def spoil(pool: device_pool.DevicePool, clients: list[int], block: Any) -> None:
+      fill(pool, clients, block)
+      block.memory[0] = np.nan
+
+    with mock.patch.object(device_pool.DevicePool, 'fill', spoil):
+      other = self._simulate(run_dir, path)
+    self.assertLess(other.clients, found.clients)
+    self.assertTrue(all(np.isfinite(weight).all() for weight in other.weights))
+    with (
+      self._longer_steps(1e9),
+      self.assertRaisesRegex(ValueError, '^Expected finite weights .* after round 1, found others: devices took other'),
+    ):
+      self._simulate(run_dir, path)
+    saved, config = rounds_lib.load(run_dir)
+    with (
+      mock.patch.object(rounds_lib, 'load', return_value=(saved, dataclasses.replace(config, on_client_error='stop'))),
+      self.assertRaisesRegex(ValueError, ' that cannot: .*; repeat the command when that is repaired, or with a run'),
+    ):
+      self._simulate(run_dir, path)
 
   def test_with_other_parts_of_a_run(self) -> None:
     capabilities = os.path.join(self.folder, 'classes.toml')
@@ -75,6 +119,14 @@ class SimulationTest(parameterized.TestCase):
     found = self._simulate(run_dir, path)
     self.assertGreater(weights.difference(found.weights, found.initial), 1e-2)
     self.assertLess(weights.difference(found.weights, released.weights), 1e-5)
+    self.assertTrue(self._compare(found, released).is_close)
+    with open(capabilities, 'a') as file:
+      file.write('epochs = 2\n')
+    with self.assertRaisesRegex(ValueError, '^Expected the file of --capabilities that the run had, found another at'):
+      self._simulate(run_dir, path)
+    os.remove(capabilities)
+    with self.assertRaisesRegex(ValueError, '^Expected the file of --capabilities that the run had, found none at'):
+      self._simulate(run_dir, path)
 
   def test_codec_and_noise_are_those_of_the_run(self) -> None:
     released, path, run_dir = self._train()
@@ -84,9 +136,24 @@ class SimulationTest(parameterized.TestCase):
     self.assertLess(np.mean([(each > 1e-5).mean() for each in differences]), 0.2)
     self.assertLess(max(each.max() for each in differences), 0.01)
     self.assertGreater(weights.difference(found.weights, found.initial), 0.05)
+    compared = self._compare(found, released)
+    self.assertTrue(compared.is_close, compared)
 
 
 class LoadTest(parameterized.TestCase):
+  def test_another_availability(self) -> None:
+    path = self.create_tempfile(content='client,time\n').full_path
+    found = mock.Mock()
+    found.name = 'another'
+    with (
+      mock.patch.object(availability, 'read', return_value=found),
+      self.assertRaisesRegex(ValueError, '^Expected the file of --availability that the run had, found another at'),
+    ):
+      rounds_lib._read_tables(dataclasses.replace(fakes.CONFIG, availability=path), mock.Mock(), fakes.PLAN)
+    os.remove(path)
+    with self.assertRaisesRegex(ValueError, '^Expected the file of --availability that the run had, found none at'):
+      rounds_lib._read_tables(dataclasses.replace(fakes.CONFIG, availability=path), mock.Mock(), fakes.PLAN)
+
   def test_a_run_without_a_checkpoint(self) -> None:
     with self.assertRaisesRegex(ValueError, '^Expected a checkpoint in .*, found none: name the whole run directory'):
       rounds_lib.load(self.create_tempdir().full_path)

@@ -25,6 +25,11 @@ class DivergenceTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, message):
       divergence.check(7, _weights(1.0), _weights(value), [])
 
+  def test_says_what_to_do(self) -> None:
+    for before, after, errors in ((1.0, np.nan, []), (-5e3, -5e3, _NOT_FINITE)):
+      with self.assertRaisesRegex(ValueError, ': another remedy\\.$'):
+        divergence.check(7, _weights(before), _weights(after), errors, 'another remedy')
+
   @parameterized.parameters(0.0, 900.0, -2e4)
   def test_an_ordinary_model_passes(self, value: float) -> None:
     divergence.check(7, _weights(1.0), _weights(value), [])
