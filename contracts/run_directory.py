@@ -3,16 +3,18 @@
 A run that was stopped has not written all of them yet: what is missing reads as empty, what is damaged is an error.
 """
 
+from collections.abc import Callable
 import csv
 import json
 import math
 import os
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 from common import sealed_json
 from contracts import formats
 
+_Number = TypeVar('_Number', int, float)
 _WITHHELD = re.compile('seed|secret|password', re.IGNORECASE)
 WITHHELD = '(withheld)'
 CONFIG_NAME = 'config.flags'
@@ -153,6 +155,22 @@ def read_flags(run_dir: str) -> list[tuple[str, str]]:
 def read_flag(run_dir: str, name: str) -> str | None:
   """Returns the value of one flag of the run, or `None` if it was not set."""
   return dict(read_flags(run_dir)).get(name)
+
+
+def read_number(run_dir: str, name: str, parse: Callable[[str], _Number]) -> _Number:
+  """Returns the value of one flag of the run as a number.
+
+  Raises:
+    ValueError: If it is missing, or no number.
+  """
+  value = read_flag(run_dir, name)
+  try:
+    return parse(value or '')
+  except ValueError as error:
+    raise ValueError(
+      f'Expected --{name} in {os.path.join(run_dir, CONFIG_NAME)}, found {value or "none"}: repeat the training '
+      'command, which writes it again.'
+    ) from error
 
 
 def read_data(run_dir: str) -> str | None:

@@ -65,7 +65,10 @@ class Exported:
     variants = self.record['variants'].values()
     quantized = {each['path']: each['quantized'] for each in variants if 'quantized' in each}
     tuning = training_settings.read(self.run.folder) if 'train' in self.signatures else None
-    return preprocessing.describe(self.shards.manifest, self.signatures, quantized, tuning)
+    steps = preprocessing.describe(self.shards.manifest, self.signatures, quantized, tuning)
+    if tuning:
+      steps['training']['clients'] = training_settings.describe(self.run.folder, tuning)
+    return steps
 
   @functools.cached_property
   def card(self) -> str:

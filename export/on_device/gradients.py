@@ -93,19 +93,25 @@ def _normalize(operation: Any, by_output: tf.Tensor, *others: Any) -> tuple[tf.T
 @_of('StridedSlice')
 def _slice(operation: Any, by_output: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
   """Of a part without gaps: the rest gets zeros."""
-  values, *bounds = operation.inputs
-  starts, stops, strides = (tf.get_static_value(each) for each in bounds)
+  values, *ends = operation.inputs
+  starts, stops, strides = (tf.get_static_value(each) for each in ends)
   masks = {name: operation.get_attr(f'{name}_mask') for name in ('begin', 'end', 'ellipsis', 'new_axis', 'shrink_axis')}
-  if starts is None or stops is None or (strides != 1).any() or masks['ellipsis'] or masks['new_axis']:
+  if (
+    starts is None or stops is None or strides is None or (strides != 1).any() or masks['ellipsis'] or masks['new_axis']
+  ):
     raise windows_lib.no_gradient(operation, 'with gaps or a new axis')
   paddings = []
   for axis, size in enumerate(values.shape):
-    is_given = axis < len(starts)
-    start = int(starts[axis]) % size if is_given and not masks['begin'] >> axis & 1 else 0
-    stop = slice(None, int(stops[axis])).indices(size)[1] if is_given and not masks['end'] >> axis & 1 else size
     if masks['shrink_axis'] >> axis & 1:
-      start, stop = int(starts[axis]) % size, int(starts[axis]) % size + 1
-    paddings.append([start, size - stop])
+      start = int(starts[axis]) % size
+      paddings.append([start, size - start - 1])
+      continue
+    bounds = (
+      int(bound[axis]) if axis < len(bound) and not masks[name] >> axis & 1 else None
+      for name, bound in (('begin', starts), ('end', stops))
+    )
+    start, stop, _ = slice(*bounds).indices(size)
+    paddings.append([start, size - max(start, stop)])
   shape = [size - sum(padding) for size, padding in zip(values.shape, paddings, strict=True)]
   return tf.pad(tf.reshape(by_output, shape), paddings), None, None, None
 

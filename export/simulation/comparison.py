@@ -7,8 +7,8 @@ import numpy as np
 
 from export.on_device import weights as weights_lib
 
-# Of the distance that the model moved. Rounding shows as less than 1e-5; steps that are a tenth too long as about 0.1.
-_SHARE = 1e-3
+# Of the distance that the model moved. Rounding shows as less than 1e-6, steps that are a tenth too long as 4e-3.
+_SHARE = 1e-4
 # Updates that are rounded to a grid may fall on the next number of it, and convolutions meet ties of activations.
 _WIDE_SHARE = 0.1
 _MOST_AXES = 2  # Of the weights of a model without convolutions.

@@ -1,4 +1,4 @@
-"""train: a file that trains itself on the device, one batch a call, and answers with what it has learned."""
+"""train: a file that trains itself on the device, one batch a call, and answers with the weights it has by then."""
 
 import tempfile
 from typing import TYPE_CHECKING

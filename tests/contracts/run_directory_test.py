@@ -33,6 +33,15 @@ class RunDirectoryTest(parameterized.TestCase):
     self.assertEqual(run_directory.read_flag(self._run_dir, 'shards_dir'), 'a=b')
     self.assertIsNone(run_directory.read_flag(self._run_dir, 'clip_norm'))
 
+  def test_reads_numbers_among_flags(self) -> None:
+    self._write('config.flags', '--rate=0.5\n--size=7\n--word=x\n')
+    self.assertEqual(run_directory.read_number(self._run_dir, 'rate', float), 0.5)
+    self.assertEqual(run_directory.read_number(self._run_dir, 'size', int), 7)
+    for name, found in (('other', 'none'), ('word', 'x')):
+      message = f'^Expected --{name} in .*config.flags, found {found}: repeat the training command, which writes it'
+      with self.assertRaisesRegex(ValueError, message):
+        run_directory.read_number(self._run_dir, name, int)
+
   def test_reads_metrics_with_gaps(self) -> None:
     self._write('operator/metrics.csv', 'round,loss,epsilon\n0,,\n1,2.5,nan\n2,inf,0.5\n')
     metrics = run_directory.read_metrics(self._run_dir)

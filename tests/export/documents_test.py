@@ -51,6 +51,8 @@ class DocumentsTest(absltest.TestCase):
     self._shards = client_shards.ClientShards(fakes.write_shards(os.path.join(folder, 'shards')))
     self._run_dir = os.path.join(folder, 'run')
     exported.release(self._run_dir)
+    with open(os.path.join(self._run_dir, 'config.flags'), 'w') as file:
+      file.write('\n'.join(fakes.TRAINING_FLAGS) + '\n')
     # Drawing takes long.
     self.enterContext(mock.patch.object(plots, 'draw', return_value=dict.fromkeys(('sizes', 'latencies'), ('', ''))))
 

@@ -182,6 +182,10 @@ def privacy(private: bool = True) -> dict:
   }
 
 
+# What a training file needs of the flags of a run.
+TRAINING_FLAGS = ('--client_epochs_per_round=1', '--client_learning_rate=0.1', '--client_batch_size=20')
+
+
 def write_figures(run_dir: str, shards_dir: str, private: bool = True, rounds: int = 140) -> str:
   """Writes what training leaves beside the model: flags, metrics with empty and NaN cells, privacy, final figures."""
   run_directory.make(run_dir)
@@ -189,6 +193,7 @@ def write_figures(run_dir: str, shards_dir: str, private: bool = True, rounds: i
     '--task=next_character',
     f'--shards_dir={shards_dir}',
     '--seed=271828',
+    *TRAINING_FLAGS,
     '--clip_norm=0.3',
     '--noise_multiplier=0.9',
     '--clients_per_round=100',

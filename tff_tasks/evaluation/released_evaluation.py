@@ -1,9 +1,9 @@
 """How well the released model of a run does on client shards, those of the run or others of the same schema."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import contextlib
 import functools
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from contracts import client_shards
 from contracts import personalization
@@ -14,8 +14,6 @@ from models import registry
 from tff_tasks.evaluation import baselines
 from tff_tasks.evaluation import evaluation
 from tff_tasks.runtime import workers
-
-_Number = TypeVar('_Number', int, float)
 
 
 class Personalize(NamedTuple):
@@ -100,17 +98,6 @@ def _read_tuning(run_dir: str, personalize: Personalize | None) -> personalizati
   rate = personalize.learning_rate
   return personalization.FineTuning(
     personalize.epochs,
-    _read_flag(run_dir, 'client_learning_rate', float) if rate is None else rate,
-    _read_flag(run_dir, 'client_batch_size', int),
+    run_directory.read_number(run_dir, 'client_learning_rate', float) if rate is None else rate,
+    run_directory.read_number(run_dir, 'client_batch_size', int),
   )
-
-
-def _read_flag(run_dir: str, name: str, parse: Callable[[str], _Number]) -> _Number:
-  value = run_directory.read_flag(run_dir, name)
-  try:
-    return parse(value or '')
-  except ValueError as error:
-    raise ValueError(
-      f'Expected --{name} in {run_directory.CONFIG_NAME} of {run_dir}, found {value or "none"}: copy the whole run '
-      'directory.'
-    ) from error

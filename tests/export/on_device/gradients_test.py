@@ -37,6 +37,9 @@ _LAYERS: dict[str, tuple[Callable[[], tf.keras.layers.Layer], Sequence[int]]] = 
   'layer_normalization': (lambda: _L.LayerNormalization(epsilon=0.01), [8, 7, 2]),
   'layer_normalization_of_small_variances': (lambda: _L.LayerNormalization(epsilon=1e-6), [8, 7, 2]),
   'last': (lambda: _L.Lambda(lambda values: values[:, -1]), [8, 7, 2]),
+  'part_beyond_the_end': (lambda: _L.Lambda(lambda values: values[:, 2:100, -100:1]), [8, 7, 2]),
+  'part_of_one': (lambda: _L.Lambda(lambda values: values[:, -2, 1:]), [8, 7, 2]),
+  'root': (lambda: _L.Lambda(lambda values: tf.sqrt(tf.abs(values) + 1)), [7]),
   'part': (lambda: _L.Lambda(lambda values: values[:, 2:-1, :3]), [8, 7, 2]),
   'group_normalization': (lambda: _L.GroupNormalization(2), [8, 7, 4]),
 }
@@ -90,6 +93,18 @@ class GradientsTest(parameterized.TestCase):
     layer, inputs = _L.Lambda(lambda values: values[:, ::2]), np.ones((1, 6), np.float32)
     with self.assertRaisesRegex(LookupError, 'op type: StridedSlice'):
       _differentiate(layer, inputs, is_built_in=True)
+
+  def test_a_part_whose_strides_are_not_known_has_no_gradient(self) -> None:
+    def cut(values: tf.Tensor) -> tf.Tensor:
+      return tf.reshape(tf.strided_slice(values, [0, 0], [1, 6], tf.cast(values[0, :2], tf.int32)), [1, 6])
+
+    with self.assertRaisesRegex(LookupError, 'op type: StridedSlice'):
+      _differentiate(_L.Lambda(cut), np.ones((1, 6), np.float32), is_built_in=True)
+
+  def test_a_part_of_nothing_has_a_gradient_of_zeros(self) -> None:
+    layer = _L.Lambda(lambda values: tf.concat([values[:, 5:2], values[:, 6:9], values[:, :1]], axis=1))
+    found, _ = _differentiate(layer, np.ones((1, 6), np.float32), is_built_in=True)
+    self.assertEqual(found[0].tolist(), [[1, 0, 0, 0, 0, 0]])
 
   def test_what_has_no_gradient_is_named(self) -> None:
     kernel, inputs = np.ones((3, 3, 1, 4), np.float32), np.ones((1, 5, 5, 2), np.float32)

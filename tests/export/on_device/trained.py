@@ -33,9 +33,11 @@ def folder(
   if local:
     entries = {**fakes.privacy(), **personalization.to_ledger(local)}
     released_model.save(released_model.load(directory), entries, directory)
+  with open(os.path.join(directory, 'config.flags'), 'w') as file:
+    file.write('\n'.join(fakes.TRAINING_FLAGS) + '\n')
   path = os.path.join(directory, 'model.train.tflite')
-  with open(path, 'wb') as file:
-    file.write(converted.convert(directory, 'train'))
+  with open(path, 'wb') as content:
+    content.write(converted.convert(directory, 'train'))
   return directory, path
 
 

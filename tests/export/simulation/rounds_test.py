@@ -61,8 +61,8 @@ class SimulationTest(parameterized.TestCase):
     self.assertLess(weights.difference(found.weights, released.weights), 1e-6)
     self.assertTrue(self._compare(found, released).is_close)
     with self._longer_steps(1.1):
-      other = self._simulate(run_dir, path)
-    self.assertFalse(self._compare(other, released).is_close)
+      other = self._compare(self._simulate(run_dir, path), released)
+    self.assertFalse(other.is_close, other)
     saved, config = rounds_lib.load(run_dir)
     larger = dataclasses.replace(config, client_batch_size=5)
     with self.assertRaisesRegex(
@@ -91,7 +91,9 @@ class SimulationTest(parameterized.TestCase):
     self.assertTrue(all(np.isfinite(weight).all() for weight in other.weights))
     with (
       self._longer_steps(1e9),
-      self.assertRaisesRegex(ValueError, '^Expected finite weights .* after round 1, found others: devices took other'),
+      self.assertRaisesRegex(
+        ValueError, '^Expected finite weights .* after round [0-9], found others: devices took other'
+      ),
     ):
       self._simulate(run_dir, path)
     saved, config = rounds_lib.load(run_dir)
@@ -121,7 +123,7 @@ class SimulationTest(parameterized.TestCase):
     self.assertLess(weights.difference(found.weights, released.weights), 1e-5)
     self.assertTrue(self._compare(found, released).is_close)
     with open(capabilities, 'a') as file:
-      file.write('epochs = 2\n')
+      file.write('epochs = 5\n')
     with self.assertRaisesRegex(ValueError, '^Expected the file of --capabilities that the run had, found another at'):
       self._simulate(run_dir, path)
     os.remove(capabilities)

@@ -52,7 +52,9 @@ class MeasureTest(absltest.TestCase):
       self.assertLess(found['loss_after'], found['loss_before'])
     for text, name in (('', 'learning_rate'), ('--client_learning_rate=0.5\n--client_batch_size=x\n', 'batch_size')):
       flags.write_text(text)
-      with self.assertRaisesRegex(ValueError, f'Expected --client_{name} in config.flags of .*: copy the whole run'):
+      with self.assertRaisesRegex(
+        ValueError, f'Expected --client_{name} in .*config.flags, found .*: repeat the train'
+      ):
         released_evaluation.measure(self._folder, self._shards, 'test', released_evaluation.Personalize(3, None))
 
   def test_local_layers_are_reconstructed_as_the_ledger_says(self) -> None:
