@@ -96,7 +96,7 @@ class SimulateDevicesTest(absltest.TestCase):
     with (
       mock.patch.object(device_pool.DevicePool, 'fill', spoil),
       self.assertRaisesRegex(
-        SystemExit, '^error: Expected a model whose distance to the released one is at most 0.001'
+        SystemExit, '^error: Expected a model whose distance to the released one is at most 0.0001'
       ),
     ):
       self._run()

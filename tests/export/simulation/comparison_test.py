@@ -21,8 +21,8 @@ class ComparisonTest(parameterized.TestCase):
 
   @parameterized.parameters(
     (0.0, False, True),
-    (0.004, False, True),
-    (0.006, False, False),
+    (0.0004, False, True),
+    (0.0006, False, False),
     (np.nan, False, False),
     (0.4, True, True),
     (0.6, True, False),
