@@ -123,7 +123,7 @@ class Simulation:
   ) -> None:
     self._config, self._shards = config, shards
     self._seed, plan = saved.seed, saved.history.current.plan
-    self._is_rounded = bool(plan.quantization_bits or plan.compression)
+    self._is_rounded = plan.upload is not None
     capabilities, available = _read_tables(config, shards, plan)
     task = registry.choose(shards.schema, config.task)
     size = config.model_size or task.default_size

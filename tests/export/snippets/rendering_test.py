@@ -111,6 +111,12 @@ class RenderingTest(parameterized.TestCase):
       # The last message has ended: that is learned as well.
       pieces = predict.cut([*case.given, ''] if case.has_end else next(iter(case.columns.values())))
       features, labels = train['make_examples'](predict.to_codes(pieces))
+      train['TRAIN'].return_value = {'loss': 0.5}
+      self.assertEqual(train['train'](features[:1], labels[:1], epochs=1), [0.5])
+    # A batch is filled up with a real example, which does not count there.
+    batch = train['TRAIN'].call_args.kwargs
+    np.testing.assert_array_equal(batch['x'], np.repeat(features[:1], len(batch['x']), axis=0))
+    self.assertEqual(batch['weight'].tolist(), [1] + [0] * (len(batch['x']) - 1))
     expected = folders.featurize(case.featurizer, case.columns)
     np.testing.assert_array_equal(features, expected.features)
     # An unknown label has a number of its own in the data set, and counts as little as padding.
