@@ -11,6 +11,21 @@ def show(text: str) -> str:
   return _STEERING.sub(lambda found: found.group().encode('unicode_escape').decode(), text)
 
 
+def require(flag: str, text: str) -> str:
+  """Returns the value of a flag that stands in files and on pages, in one line.
+
+  Raises:
+    ValueError: If some of its characters cannot.
+  """
+  shown = show(text.replace('\n', r'\n').replace('\t', r'\t'))
+  if shown != text:
+    raise ValueError(
+      f'Expected printable text in UTF-8 for --{flag}, found {shown}: leave out what was not printable, which is '
+      'written here with a backslash.'
+    )
+  return text
+
+
 def close(text: str) -> str:
   """Returns the text with a period at its end, which messages may have or not."""
   return text if text.endswith(('.', '…')) else f'{text}.'

@@ -14,6 +14,12 @@ ADJACENCY = "one client's data replaced by none (zero-out)"
 # A larger epsilon promises nothing that is of use to a person, and exp(epsilon) still is a number.
 LARGEST_EPSILON = 100.0
 
+# What an export publishes without noise of each run, as the ledger lists it.
+PUBLISHED = 'exact, published with the model'
+CHECKED = 'number of held-out examples and answers that the files were checked on'
+DATA_HASH = 'hash of the data set'
+EXPORTED = (CHECKED, DATA_HASH)
+
 _DECIMALS = decimal.Decimal('0.01')
 _SIGNIFICANT_DIGITS = 2
 _DIGITS_OF_DELTA = 3

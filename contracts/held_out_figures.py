@@ -1,15 +1,16 @@
 """How the accuracy of a model differs between held-out users and between classes. For the operator only.
 
 An export writes them into the run directory, where the report reads them. They are exact figures of clients' data:
-nothing covers them. What a model card shows of them, if its exporter accepts that, leaves out what is of few users.
+nothing covers them. What a model card shows of them, if its exporter accepts that, omits figures from few users, and
+those from which an omitted one could be worked out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import math
 import os
 import statistics
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from common import files
 from common import sealed_json
@@ -21,7 +22,11 @@ FILE_NAME = f'{run_directory.OPERATOR}/held_out.json'
 FEW = 5
 # The users with the lowest accuracy are one in so many.
 _DECILE = 10
+# Of fewer answers a user, the accuracies of users differ by chance.
+_FEWEST_ANSWERS = 20
 _WIDTHS = (0.01, 0.02, 0.05, 0.1)
+# Of bins that are published: a width that follows the users would give away the best and the worst one.
+_PUBLISHED_WIDTH = 0.1
 _MOST_BINS = 12
 _SHOWN = 16
 _FORM = {
@@ -32,16 +37,34 @@ _FORM = {
   'cells': [[int]],
   'names': {str: str},
   'matrix_size': int,
+  'held_out': int,
+  'is_sample': bool,
 }
 
 
 class Class(NamedTuple):
-  """A true answer: its class, how often it was the answer, how often the model gave it then, and by how many users."""
+  """A true answer.
+
+  Attributes:
+    label: Its class.
+    times: How often it was the true answer.
+    right: How often the model gave it then.
+    clients: How many users have it as a true answer.
+    right_clients: For how many of them the model gave it.
+    wrong_clients: For how many of them the model gave another one.
+  """
 
   label: int
   times: int
   right: int
   clients: int
+  right_clients: int
+  wrong_clients: int
+
+  def shows_right(self, least: int) -> bool:
+    """Returns whether neither the right answers nor the wrong ones are of fewer than `least` users, but of some."""
+    parts = ((self.right, self.right_clients), (self.times - self.right, self.wrong_clients))
+    return all(clients >= least for times, clients in parts if times)
 
 
 class Cell(NamedTuple):
@@ -51,6 +74,9 @@ class Cell(NamedTuple):
   answer: int
   times: int
   clients: int
+
+
+_Part = TypeVar('_Part', Class, Cell)
 
 
 class Bin(NamedTuple):
@@ -73,6 +99,8 @@ class Figures:
     cells: The most frequent pairs of a true answer and one that was given, equal ones included, likewise.
     names: Of the classes in them, by their numbers as text.
     matrix_size: How many classes there are, if they are few enough for a confusion matrix; else 0.
+    held_out: How many held-out users have examples; some of them may have no answer among those that were measured.
+    is_sample: Whether only some of their examples were measured.
   """
 
   model: str
@@ -82,38 +110,68 @@ class Figures:
   cells: Sequence[Cell]
   names: Mapping[str, str]
   matrix_size: int = 0
+  held_out: int = 0
+  is_sample: bool = False
 
   @property
   def clients(self) -> int:
     """How many users were measured."""
     return len(self.accuracies)
 
+  @property
+  def has_spread(self) -> bool:
+    """Whether there are enough answers a user to say how accuracy differs between users."""
+    return self.positions >= _FEWEST_ANSWERS * self.clients
+
   def describe(self, least: int = 1) -> str:
     """Returns how accuracy differs between users, in a sentence.
 
     Args:
-      least: A figure of fewer users is left out.
+      least: A figure of fewer users is omitted.
     """
     if self.clients < least:
       return f'There are fewer than {least} held-out users: nothing is shown of them.'
-    mean, median = statistics.fmean(self.accuracies), statistics.median(self.accuracies)
+    each = f'{"a sample of " if self.is_sample else ""}about {self.positions / self.clients:,.0f} answers each'
+    text = f'Over {self._count_users()} held-out users, on {each}, accuracy is {statistics.fmean(self.accuracies):.1%}'
+    if not self.has_spread:
+      return (
+        f'{text} as a mean. How it differs between users is not shown: of fewer than {_FEWEST_ANSWERS} answers a user, '
+        'it would be chance.'
+      )
+    # A median may be the accuracy of one user.
+    middle = f' and {statistics.median(self.accuracies):.1%} for the median user' if least == 1 else ''
     lowest = self.accuracies[: -(-self.clients // _DECILE)]
-    text = (
-      f'Over {self.clients:,} held-out users, accuracy is {mean:.1%} as a mean and {median:.1%} for the median user'
-    )
+    tenth = statistics.fmean(lowest)
+    text += f' as a mean{middle}'
     if len(lowest) < least:
       return f'{text}.'
-    return f'{text}; for the tenth of the users with the lowest accuracy it is {statistics.fmean(lowest):.1%}.'
+    return f'{text}; for the tenth of the users with the lowest accuracy it is {tenth:.1%}.'
+
+  def _count_users(self) -> str:
+    return f'{self.clients:,}' if self.clients >= self.held_out else f'{self.clients:,} of {self.held_out:,}'
 
   def count_by_accuracy(self, least: int = 1) -> list[Bin]:
-    """Returns how many users have which accuracy, without bins of fewer than `least` users."""
+    """Returns how many users have which accuracy; nothing if each has too few answers for that.
+
+    Args:
+      least: A bin of fewer users is omitted. If that leaves fewer users without a bin, one more is omitted.
+    """
+    if not self.has_spread:
+      return []
     span = self.accuracies[-1] - self.accuracies[0]
     width = next((width for width in _WIDTHS if span <= (_MOST_BINS - 1) * width), _WIDTHS[-1])
+    if least > 1:
+      width = _PUBLISHED_WIDTH
     last = round(1 / width) - 1
     # So that rounding does not move an accuracy of 0.3 into the bin before.
-    places = [min(last, math.floor(accuracy / width + 1e-9)) for accuracy in self.accuracies]
-    bins = [Bin(place * width, (place + 1) * width, places.count(place)) for place in range(places[0], places[-1] + 1)]
-    return [each for each in bins if each.clients >= least]
+    indices = [min(last, math.floor(accuracy / width + 1e-9)) for accuracy in self.accuracies]
+    bins = [
+      Bin(index * width, (index + 1) * width, indices.count(index)) for index in range(indices[0], indices[-1] + 1)
+    ]
+    shown = [each for each in bins if each.clients >= least]
+    if 0 < self.clients - sum(each.clients for each in shown) < least and shown:
+      shown.remove(min(shown, key=lambda each: each.clients))
+    return shown
 
   def name(self, label: int) -> str:
     """Returns how a class is shown: characters without a glyph as an escape sequence, a long name shortened."""
@@ -123,24 +181,45 @@ class Figures:
 
   def list_confusions(self, least: int = 1, limit: int = 10) -> list[tuple[Cell, float]]:
     """Returns the most frequent wrong answers, each with its share of the times when that was the true answer."""
-    totals = {each.label: each for each in self.list_classes(least)}
-    wrong = [
-      cell for cell in self.cells if cell.label != cell.answer and cell.clients >= least and cell.label in totals
-    ]
-    return [(cell, cell.times / totals[cell.label].times) for cell in wrong[:limit]]
+    wrong = [(cell, share) for cell, share in self._list_cells(least) if cell.label != cell.answer]
+    return sorted(wrong, key=lambda found: -found[0].times)[:limit]
 
   def list_classes(self, least: int = 1) -> list[Class]:
-    """Returns the most frequent true answers, without those of fewer than `least` users."""
-    return [each for each in self.classes if each.clients >= least]
+    """Returns the most frequent true answers, without those of fewer than `least` users; see `_omit`."""
+    return _omit(self.classes, self.positions, least)
 
   def to_matrix(self, least: int = 1) -> list[list[float]]:
     """Returns of each true answer, a row, the share of each answer; NaN where nothing is shown."""
     matrix = [[math.nan] * self.matrix_size for _ in range(self.matrix_size)]
-    totals = {each.label: each.times for each in self.list_classes(least)}
-    for cell in self.cells:
-      if cell.clients >= least and cell.label in totals:
-        matrix[cell.label][cell.answer] = cell.times / totals[cell.label]
+    for cell, share in self._list_cells(least):
+      matrix[cell.label][cell.answer] = share
     return matrix
+
+  def _list_cells(self, least: int) -> Iterator[tuple[Cell, float]]:
+    """Yields the cells that may be shown, each with its share of the times when its label was the true answer."""
+    rows = dict[int, list[Cell]]()
+    for cell in self.cells:
+      rows.setdefault(cell.label, []).append(cell)
+    for each in self.list_classes(least):
+      row = rows.get(each.label, [])
+      right = [cell for cell in row if cell.answer == each.label] if each.shows_right(least) else []
+      rest = each.times - each.right if each.shows_right(least) else each.times
+      wrong = _omit([cell for cell in row if cell.answer != each.label], rest, least)
+      yield from ((cell, cell.times / each.times) for cell in (*right, *wrong))
+
+
+def _omit(parts: Sequence[_Part], total: int, least: int) -> list[_Part]:
+  """Returns the parts of at least `least` users; if some are omitted, without the least frequent of these, too.
+
+  Otherwise the omitted part would be the total without the others.
+
+  Args:
+    parts: The most frequent first.
+    total: How often they all occur together, with those that are not listed.
+    least: How many users a part has to be of.
+  """
+  shown = [each for each in parts if each.clients >= least]
+  return shown if least == 1 or sum(each.times for each in shown) == total else shown[:-1]
 
 
 def write(run_dir: str, figures: Figures) -> None:
@@ -186,10 +265,16 @@ def read(run_dir: str, model: str | None) -> Figures | None:
     cells,
     content['names'],
     content['matrix_size'],
+    content['held_out'],
+    content['is_sample'],
   )
 
 
-def describe_withheld(figures: Figures) -> str:
-  """Returns which users are not shown where bins of few are withheld, in a sentence; empty if all are shown."""
-  hidden = figures.clients - sum(each.clients for each in figures.count_by_accuracy(FEW))
-  return f'{hidden:,} users in bins of fewer than {FEW} are not shown.' if hidden else ''
+def describe_omitted(figures: Figures) -> str:
+  """Returns how many users are in no bin that is published, in a sentence; empty if all are in one."""
+  omitted = figures.clients - sum(each.clients for each in figures.count_by_accuracy(FEW))
+  if not omitted or not figures.has_spread:
+    return ''
+  return (
+    f'Bins of {omitted:,} users are omitted: those of fewer than {FEW}, and one more where these could be worked out.'
+  )

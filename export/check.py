@@ -11,6 +11,7 @@ import numpy as np
 from common import files
 from contracts import schema as schema_lib
 from export import guard
+from export import model_folder
 from export import parity
 from export import quantization
 from export import tflite
@@ -97,7 +98,7 @@ class Check:
 
   def _accept(self, own: str, variant: base.Variant, content: bytes) -> dict[str, Any]:
     """Writes a variant's file into the staging folder and returns its figures; removes a file that disagrees."""
-    path = os.path.join(self._staging, tflite.file_name(self._task_name, variant.name))
+    path = os.path.join(self._staging, model_folder.file_name(self._task_name, variant.name))
     files.write_atomically(path, content)
     try:
       answers, summary = guard.call(self._limits, tflite.check, path, self._examples.features, own, self._allow_flex)

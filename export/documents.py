@@ -46,6 +46,7 @@ class Exported:
     signatures: The inputs and outputs of the files, by form.
     record: What parity.json says.
     stated: Who answers for the model, and its licence.
+    flags: Of the export; see `request.Request.list_flags`.
     figures: Of held-out users, if the card is to publish them.
     runtime: LiteRT.js by file name, for the page; none: there is no page.
   """
@@ -56,6 +57,7 @@ class Exported:
   signatures: Mapping[str, Sequence[parity.End]]
   record: Mapping[str, Any]
   stated: facts_lib.Credits = facts_lib.NOBODY
+  flags: Sequence[str] = ()
   figures: held_out_figures.Figures | None = None
   runtime: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
@@ -92,18 +94,19 @@ class Exported:
       self.run.ledger,
       run_directory.read_figures(self.run.folder),
       run_directory.read_flag_lines(self.run.folder),
+      self.flags,
       {'Python': platform.python_version(), **{name: metadata.version(name) for name in source.PACKAGES}},
       self.figures,
       self._count() if self.figures else None,
     )
 
   def _count(self) -> dict[str, dict[str, int]]:
-    """Returns how many clients and examples each split has."""
+    """Returns how many clients and examples each split has; of few clients nothing."""
     counted = {
       split: {'clients': self.shards.num_clients(split), 'examples': self.shards.num_examples(split)}
       for split in client_shards.SPLITS
     }
-    return {split: each for split, each in counted.items() if each['clients']}
+    return {split: each for split, each in counted.items() if each['clients'] >= held_out_figures.FEW}
 
   @functools.cached_property
   def facts(self) -> snippet_facts.Facts:

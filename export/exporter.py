@@ -20,6 +20,7 @@ from export import check
 from export import documents
 from export import guard
 from export import held_out
+from export import model_folder
 from export import parity
 from export import request
 from export import source
@@ -84,7 +85,7 @@ def _export(
   started = time.monotonic()
   examples = parity.held_out_examples(shards)
   expected, checking, accepted, failed = _convert(run, shards, examples, staging, limits, wanted)
-  figures = held_out.measure(examples.labels, parity.find_owners(shards), expected, shards.schema, run.model.digest)
+  figures = _measure(run, shards, examples, expected)
   itself = parity.compare(examples.labels, expected, expected, shards.schema.first_answer)
   failed, skipped = (_name_run(each, run.folder, run_dir) for each in (failed, checking.skipped))
   # Now that no conversion runs, which would take time from the calls, and before the choice: a file may fail here.
@@ -111,12 +112,27 @@ def _export(
   if written:
     signatures = checking.find_signatures(written)
     published = figures if wanted.publishes_figures else None
-    said = wanted.stated, published, wanted.runtime
+    said = wanted.stated, wanted.list_flags(), published, wanted.runtime
     exported = documents.Exported(run, files.short_name(run_dir), shards, signatures, record, *said)
     for name, content in documents.write(exported).items():
       os.makedirs(os.path.dirname(os.path.join(staging, name)), exist_ok=True)
       files.write_atomically(os.path.join(staging, name), content)
   return Export(record, figures)
+
+
+def _measure(
+  run: source.Snapshot, shards: client_shards.ClientShards, examples: parity.Examples, logits: np.ndarray
+) -> held_out_figures.Figures:
+  sizes = np.asarray(shards.clients(parity.SPLIT).examples)
+  return held_out.measure(
+    examples.labels,
+    parity.find_owners(shards),
+    logits,
+    shards.schema,
+    run.model.digest,
+    held_out=int(np.count_nonzero(sizes)),
+    is_sample=len(examples.labels) < int(sizes.sum()),
+  )
 
 
 def _convert(
@@ -176,4 +192,4 @@ def _start_in_turn(
 
 def file_names(task: str, variants: Mapping[str, base.Variant]) -> list[str]:
   """Returns the names of all files that an export of a task may write."""
-  return [*documents.DOCUMENTS, *(tflite.file_name(task, variant.name) for variant in variants.values())]
+  return [*documents.DOCUMENTS, *(model_folder.file_name(task, variant.name) for variant in variants.values())]

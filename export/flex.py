@@ -81,10 +81,15 @@ def refuse(path: str) -> None:
 
 def find(path: str) -> list[str]:
   """Returns the names of such operations in a file."""
+  with open(path, 'rb') as file:
+    return find_in(file.read())
+
+
+def find_in(content: bytes) -> list[str]:
+  """Returns the names of such operations in the content of a file."""
   from ai_edge_litert import schema_py_generated as flatbuffer
 
-  with open(path, 'rb') as file:
-    model = flatbuffer.Model.GetRootAs(file.read())
+  model = flatbuffer.Model.GetRootAs(content)
   names = [(model.OperatorCodes(index).CustomCode() or b'').decode() for index in range(model.OperatorCodesLength())]
   return sorted({name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)})
 

@@ -17,6 +17,7 @@ from export import step_usage
 from export import timing
 from export import usage
 from export.card import advice
+from export.card import released
 from export.forms import registry as forms
 from export.snippets import facts as facts_lib
 
@@ -32,6 +33,7 @@ def render(
   privacy: Mapping[str, Any],
   run: Mapping[str, Any],
   flags: Sequence[str],
+  export_flags: Sequence[str],
   versions: Mapping[str, str],
   figures: held_out_figures.Figures | None = None,
   counts: Mapping[str, Mapping[str, int]] | None = None,
@@ -46,9 +48,10 @@ def render(
     privacy: The run's privacy.json; empty if it left none.
     run: The run's run.json; empty if it left none.
     flags: The run's, as lines of a flag file, secrets withheld.
+    export_flags: Those of the export, without its folders.
     versions: Package name to version.
     figures: Of held-out users, if the card is to publish them.
-    counts: Of the clients and examples of each split, likewise.
+    counts: Of the clients and examples of each split, likewise; without splits of few clients.
   """
   template = _make_environment().get_template(_TEMPLATE)
   return template.render(
@@ -72,23 +75,23 @@ def render(
     stated=model['stated'],
     choice=advice.choose(parity),
     limits=advice.list_limits(model['schema'], model['data_set'], privacy, parity),
-    **_describe_flags(flags, parity),
+    **_describe_flags(flags),
+    commands=advice.list_commands(export_flags),
+    released=released.list_here(parity, privacy),
     figures=figures,
     counts=counts,
     few=held_out_figures.FEW,
-    withheld=held_out_figures.describe_withheld(figures) if figures else '',
+    omitted=held_out_figures.describe_omitted(figures) if figures else '',
   )
 
 
-def _describe_flags(flags: Sequence[str], parity: Mapping[str, Any]) -> dict[str, list[str]]:
-  """Returns the flags to show, which of them are secret, and the commands that make the model again."""
+def _describe_flags(flags: Sequence[str]) -> dict[str, list[str]]:
+  """Returns the flags to show, and which of them are secret."""
   names = {line: line.removeprefix('--').partition('=')[0] for line in flags}
   shown = [line for line, name in names.items() if not name.endswith(_PATHS)]
-  task = next((line.partition('=')[2] for line, name in names.items() if name == 'task'), None)
   return {
     'flags': shown,
     'withheld_flags': [f'`--{names[line]}`' for line in shown if line.endswith(f'={run_directory.WITHHELD}')],
-    'commands': advice.list_commands(parity, task),
   }
 
 

@@ -37,6 +37,11 @@ _OPTIONAL = re.compile(rf'.*{re.escape(MODEL)}|{re.escape(PAGE)}|({SNIPPETS}|{LI
 Sign = Callable[[bytes], bytes]
 
 
+def file_name(task: str, variant: str) -> str:
+  """Returns the name of the variant's file in the model folder."""
+  return f'{task}.{variant}{MODEL}'
+
+
 @contextlib.contextmanager
 def stage(output_dir: str) -> Iterator[str]:
   """Yields an empty staging folder inside `output_dir`; no other export can use `output_dir` meanwhile.

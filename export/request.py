@@ -17,10 +17,15 @@ from export.metadata import facts as facts_lib
 from export.variants import base
 from export.variants import registry
 
+# What stands in the card for examples to learn from, by their kind.
+_DATA_FLAGS = {
+  'public': ['--public_data=EXAMPLES'],
+  'released': ['--calibration_shards=EXAMPLES', '--accept_unaccounted_calibration'],
+}
 _PUBLISHED = (
   "The card has exact figures of clients' data: the numbers of clients and examples, accuracy by held-out user, and "
-  'which answers are taken for which. No epsilon covers them. What is of fewer than '
-  f'{held_out_figures.FEW} users is not shown, which is no guarantee.'
+  'which answers are taken for which. No epsilon covers them. Figures from fewer than '
+  f'{held_out_figures.FEW} users are omitted, which is no guarantee.'
 )
 
 
@@ -74,6 +79,20 @@ class Request:
       shards: What the run was trained on.
     """
     return facts_lib.collect(shards, self.stated, self.data.kind if self.data else '')
+
+  def list_flags(self) -> list[str]:
+    """Returns the flags that ask for the same again, with capital letters in place of folders."""
+    flags = [] if self.is_default else [f'--variants={",".join(self.variants)}']
+    if self.data:
+      flags += _DATA_FLAGS[self.data.kind]
+    if self.choice:
+      flags += ['--choose_best', f'--max_accuracy_loss={self.choice.max_accuracy_loss:g}']
+      flags += [] if self.choice.max_kb is None else [f'--max_kb={self.choice.max_kb:g}']
+    given = {'task': self.task, 'model_author': self.stated.author, 'model_license': self.stated.license}
+    flags += [f'--{name}={value}' for name, value in given.items() if value]
+    flags += ['--allow_flex'] * self.allow_flex
+    flags += ['--litert_js=LITERT_JS'] * bool(self.runtime)
+    return flags + ['--accept_unaccounted_figures'] * self.publishes_figures
 
   def pick_listed(self, accepted: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Returns those of the accepted variants that were asked for, in that order: references are always made."""

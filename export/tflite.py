@@ -22,11 +22,6 @@ if TYPE_CHECKING:
   import tensorflow as tf
 
 
-def file_name(task: str, variant: str) -> str:
-  """Returns the name of the variant's file in the model folder."""
-  return f'{task}.{variant}.tflite'
-
-
 def convert(
   run_dir: str,
   variant: str,

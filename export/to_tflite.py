@@ -6,6 +6,7 @@ SHA256SUMS is written last: a folder that has it, and in which `sha256sum -c SHA
 """
 
 from collections.abc import Mapping
+import os
 import sys
 from typing import Any
 
@@ -90,8 +91,8 @@ _ACCEPT_FIGURES = flags.DEFINE_bool(
   'accept_unaccounted_figures',
   False,
   "Accept exact figures of clients' data in the model card, which no epsilon covers: the numbers of clients and "
-  'examples, accuracy by held-out user, and which answers are taken for which. Without it only the report of the run '
-  'has them.',
+  'examples, accuracy by held-out user, and which answers are taken for which. Without it the manifest of the data set '
+  'has the numbers, and the report of the run the others.',
 )
 _SIGNING_KEY = flags.DEFINE_string(
   'signing_key',
@@ -118,7 +119,7 @@ def main() -> None:
   sign = signing.read_private_key(_SIGNING_KEY.value).sign if _SIGNING_KEY.value is not None else None
   shards = source.open_shards(_RUN_DIR.value, _SHARDS_DIR.value)
   data = calibration.open_data(_PUBLIC_DATA.value, _CALIBRATION_SHARDS.value, _ACCEPT.value, shards)
-  stated = facts_lib.Credits(_AUTHOR.value, _LICENSE.value)
+  stated = facts_lib.Credits(*(printable.require(each.name, each.value) for each in (_AUTHOR, _LICENSE)))
   runtime = litert_js.read(_LITERT_JS.value) if _LITERT_JS.value is not None else {}
   settings = _ALLOW_FLEX.value, stated, _ACCEPT_FIGURES.value, runtime
   wanted = request.make(_VARIANTS.value, _TASK.value, shards.schema, data, choice, *settings)
@@ -126,7 +127,8 @@ def main() -> None:
   with model_folder.stage(_OUTPUT_DIR.value) as staging:
     model = released_model.load(_RUN_DIR.value)
     released_model.check_task(model, _TASK.value, _RUN_DIR.value)
-    if model_folder.is_current(_OUTPUT_DIR.value, wanted.hash(_RUN_DIR.value, shards), sign):
+    is_current = model_folder.is_current(_OUTPUT_DIR.value, wanted.hash(_RUN_DIR.value, shards), sign)
+    if is_current and not _lacks_figures(model.digest):
       print(f'Nothing to do: {_OUTPUT_DIR.value} has the export of this run.')
       _update_report()
       return
@@ -139,9 +141,10 @@ def main() -> None:
     except guard.Failed as error:
       sys.exit(f'error: the Keras model could not be run: {error}')
     if record['variants']:
+      _write_figures(figures)
       model_folder.publish(staging, _OUTPUT_DIR.value, sign)
   if record['variants']:
-    _update_report(figures)
+    _update_report()
     local_layers = run_directory.read_json(_RUN_DIR.value, run_directory.LEDGER).get('local_layers', '')
     summary = summarize(record, _OUTPUT_DIR.value, local_layers)
     print('\n'.join(filter(None, [summary, wanted.skipped(), page.describe(_OUTPUT_DIR.value, runtime)])))
@@ -208,10 +211,21 @@ def _check_output(task: str) -> None:
     )
 
 
-def _update_report(figures: held_out_figures.Figures | None = None) -> None:
+def _lacks_figures(model: str) -> bool:
+  """Returns whether there are no figures of held-out users in a run directory that can be written."""
+  is_writable = os.access(os.path.join(_RUN_DIR.value, run_directory.OPERATOR), os.W_OK)
+  return is_writable and held_out_figures.read(_RUN_DIR.value, model) is None
+
+
+def _write_figures(figures: held_out_figures.Figures) -> None:
   try:
-    if figures:
-      held_out_figures.write(_RUN_DIR.value, figures)
+    held_out_figures.write(_RUN_DIR.value, figures)
+  except OSError as error:  # The run directory may be read-only.
+    print(f'warning: the report in {_RUN_DIR.value} lacks figures of held-out users: {error}', file=sys.stderr)
+
+
+def _update_report() -> None:
+  try:
     report.write_report(_RUN_DIR.value, _OUTPUT_DIR.value)
   except OSError as error:  # The run directory may be read-only; the model folder is complete.
     print(f'warning: the report in {_RUN_DIR.value} was not updated: {error}', file=sys.stderr)

@@ -13,7 +13,6 @@ from contracts import run_directory
 from export import documents
 from export import model_folder
 from export import signing
-from export import tflite
 
 _LINE = re.compile('([0-9a-f]{64})  (.+)')
 _REMEDY = 'export again'
@@ -123,7 +122,7 @@ def _read_parity(model_dir: str) -> tuple[dict[str, Any], list[str]]:
 
 def _check_parity(model_dir: str, sums: Mapping[str, str], record: Mapping[str, Any]) -> list[str]:
   reasons, variants = [], record['variants']
-  names = {name: tflite.file_name(record['task'], name) for name in variants}
+  names = {name: model_folder.file_name(record['task'], name) for name in variants}
   for name, variant in variants.items():
     found = _describe(model_dir, names[name]) if names[name] in sums else {}
     if variant['path'] != names[name] or not found:

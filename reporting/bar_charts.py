@@ -14,6 +14,7 @@ _MATRIX_INCHES = (5.0, 4.7)
 # More labels than these would cover each other.
 _MOST_LABELS = 24
 _LIGHTEST = 0.12
+_SHADES = 20
 # A larger factor between two numbers makes a scale logarithmic.
 _WIDE = 10
 # Edges of bins that a scale has space for.
@@ -74,9 +75,9 @@ def draw_spans(name: str, spans: Sequence[Span], unit: str) -> str:
 
     color = charts.COLORS['series-1']
     low, high = min(span.start for span in spans), max(span.stop for span in spans)
-    for place, span in enumerate(spans):
-      axes.plot([span.start, span.stop], [place, place], color=color, lw=2)
-      axes.plot(span.start, place, 'o', color=color, ms=7)
+    for index, span in enumerate(spans):
+      axes.plot([span.start, span.stop], [index, index], color=color, lw=2)
+      axes.plot(span.start, index, 'o', color=color, ms=7)
     _label(axes, [(span.label, span.stop, span.text) for span in spans], unit)
     # The text of the last one takes about a third of the width.
     axes.set_xlim(0, 1.5 * high)
@@ -93,8 +94,8 @@ def draw_spans(name: str, spans: Sequence[Span], unit: str) -> str:
 def _label(axes: 'axes_lib.Axes', rows: Sequence[tuple[str, float, str]], unit: str) -> None:
   """Writes the label of each row, and its text at its end."""
   color = charts.COLORS['ink']
-  for place, (_, end, text) in enumerate(rows):
-    axes.annotate(text, (end, place), (6, 0), textcoords='offset points', va='center', color=color, fontsize=10)
+  for index, (_, end, text) in enumerate(rows):
+    axes.annotate(text, (end, index), (6, 0), textcoords='offset points', va='center', color=color, fontsize=10)
   axes.set_yticks(range(len(rows)), [label for label, *_ in rows])
   axes.set_ylim(len(rows) - 0.5, -0.5)
   axes.set_xlabel(unit, color=color)
@@ -147,11 +148,11 @@ def draw_matrix(name: str, matrix: Sequence[Sequence[float]], labels: Sequence[s
     rows, columns = np.nonzero(shares > 0)
     for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
       axes.add_patch(_square(row, column, float(shares[row, column])))
-    places = range(0, len(labels), -(-len(labels) // _MOST_LABELS))
+    indices = range(0, len(labels), -(-len(labels) // _MOST_LABELS))
     size = 10 if len(labels) <= 12 else 7
     turned = 90 if max(map(len, labels)) > 2 else 0
-    axes.set_xticks(places, [labels[place] for place in places], fontsize=size, rotation=turned)
-    axes.set_yticks(places, [labels[place] for place in places], fontsize=size)
+    axes.set_xticks(indices, [labels[index] for index in indices], fontsize=size, rotation=turned)
+    axes.set_yticks(indices, [labels[index] for index in indices], fontsize=size)
     for tick in (*axes.get_xticklabels(), *axes.get_yticklabels()):
       tick.set_parse_math(False)  # A class may be a dollar sign.
     axes.set(xlim=(-0.5, len(labels) - 0.5), ylim=(len(labels) - 0.5, -0.5), aspect='equal')
@@ -165,7 +166,8 @@ def _square(row: int, column: int, share: float) -> 'patches.Rectangle':
   from matplotlib import patches as drawn
 
   color = charts.COLORS['series-1' if row == column else 'series-2']
-  # A small share is still seen.
+  # In steps, which an eye does not see: a published opacity gives no exact share. A small share is still seen.
+  share = round(share * _SHADES) / _SHADES
   return drawn.Rectangle(
     (column - 0.46, row - 0.46), 0.92, 0.92, color=color, alpha=_LIGHTEST + (1 - _LIGHTEST) * share, lw=0
   )

@@ -1,15 +1,17 @@
 """What the model card says on choosing a file, on limits of the model, and on making it again. In sentences."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+import shlex
 from typing import Any
 
 from contracts import schema as schema_lib
 from export import choice
+from export import flex
 from export.forms import registry as forms
-from export.variants import registry
 
 # As --max_accuracy_loss has it where nobody says another.
 _LOSS = 0.005
+_ALLOWED = f'{100 * _LOSS:g} percentage points'
 
 
 def choose(parity: Mapping[str, Any]) -> list[str]:
@@ -27,16 +29,24 @@ def choose(parity: Mapping[str, Any]) -> list[str]:
 def _choose(variants: Mapping[str, Mapping[str, Any]], form: str, parity: Mapping[str, Any]) -> str:
   if form == 'train':
     paths = ' or '.join(f'`{each["path"]}`' for each in variants.values())
-    return f'To train on the device: {paths}. An app that only asks for answers is better off with another file.'
+    others = len(variants) < len(parity['variants'])
+    better = ' An app that only asks for answers is better off with another file.' if others else ''
+    return f'To train on the device: {paths}.{better}'
   call = forms.FORMS[form].call if form in forms.FORMS else form
-  # An app has to be written for integers at the input or output.
-  floats = {name: each for name, each in variants.items() if 'quantized' not in each}
-  best, _ = choice.Choice(_LOSS).choose(floats, parity['keras_accuracy'])
-  if best is None:
-    return f'For {call}: no file here loses at most {_LOSS:.1%} of accuracy; take the one whose loss you can accept.'
-  return (
-    f'For {call}: `{variants[best]["path"]}`, the smallest whose accuracy is at most {_LOSS:.1%} below that of Keras.'
-  )
+  # An app has to be written for integers at the input or output, and for the kernels of TensorFlow.
+  plain = {name: each for name, each in variants.items() if 'quantized' not in each}
+  alone = {name: each for name, each in plain.items() if not flex.is_needed(each['summary'])}
+  integers = {name: each for name, each in variants.items() if 'quantized' in each}
+  for some, remark in (
+    (alone, ''),
+    (plain, '; LiteRT alone cannot run it'),
+    (integers, '; it gives or takes integers'),
+  ):
+    best, _ = choice.Choice(_LOSS).choose(some, parity['keras_accuracy'])
+    if best:
+      path = variants[best]['path']
+      return f'For {call}: `{path}`, the smallest whose accuracy is at most {_ALLOWED} below that of Keras{remark}.'
+  return f'For {call}: every file here loses more than {_ALLOWED} of accuracy; take the one whose loss you can accept.'
 
 
 def list_limits(
@@ -53,7 +63,7 @@ def list_limits(
   limits = [
     f'It was trained and measured on users of {data_set}. How it does for other people, languages or devices was not '
     'measured.',
-    'Whether it does better for some groups of people than for others was not measured: the data set names no groups.',
+    'Whether it does better for some groups of people than for others was not measured.',
     f'It can give the {schema.num_classes - schema.first_answer:,} answers that classes.json lists, and no others. '
     'It always gives one: its scores are logits, and are not calibrated to be probabilities.',
   ]
@@ -68,24 +78,14 @@ def list_limits(
   return limits
 
 
-def list_commands(parity: Mapping[str, Any], task: str | None = None) -> list[str]:
-  """Returns the commands that make the model and its files again.
+def list_commands(export_flags: Sequence[str]) -> list[str]:
+  """Returns the commands that make the model and its files again, for a shell.
 
   Args:
-    parity: What parity.json says.
-    task: The value of `--task` in training, if it was given.
+    export_flags: Those of the export, without its folders.
   """
-  own_task = f' --task={task}' if task and ':' in task else ''
-  built_in = [name for name in parity['variants'] if name in registry.VARIANTS]
-  export = ['python -m export.to_tflite --run_dir=RUN --output_dir=MODEL']
-  if built_in:
-    export.append(f'--variants={",".join(built_in)}')
-  data = parity.get('calibration', {}).get('kind')
-  if data and any(name in registry.LEARNING for name in built_in):
-    released = '--calibration_shards=EXAMPLES --accept_unaccounted_calibration'
-    export.append('--public_data=EXAMPLES' if data == 'public' else released)
   return [
     'python -m tff_tasks.train --flagfile=FLAGS --shards_dir=SHARDS --output_dir=RUN',
-    f'{" ".join(export)}{own_task}',
+    shlex.join(['python', '-m', 'export.to_tflite', '--run_dir=RUN', '--output_dir=MODEL', *export_flags]),
     'python -m export.verify --model_dir=MODEL --run_dir=RUN',
   ]

@@ -11,7 +11,9 @@ _CAPTIONS = {
   'sizes': 'Size of each file.',
   'latencies': 'Time of a call: the median (the point), and how long 95% of the calls take at most.',
   'users': 'Held-out users by accuracy. Not private.',
-  'confusion': 'Of each true answer, the share of the answers of the model: the darker, the more. Not private.',
+  'confusion': (
+    'Of each true answer, the share of the answers of the model: a darker square is a larger share. Not private.'
+  ),
 }
 
 
@@ -20,7 +22,7 @@ def draw(parity: Mapping[str, Any], figures: held_out_figures.Figures | None) ->
 
   Args:
     parity: What parity.json says.
-    figures: Of held-out users, if the card is to show them: without those of few users.
+    figures: Of held-out users, if the card is to show them: those from few users are omitted.
   """
   variants = parity['variants']
   drawn = {

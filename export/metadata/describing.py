@@ -2,7 +2,8 @@
 
 The standard entry has name, version, author and licence of the model, and of each input and output the name, how
 numbers are scaled, and the labels, an associated file. The entry `POCKETFED` has, as JSON, what the standard has no
-field for: task, round, hashes of model and data, the privacy statement, and all of preprocessing.json.
+field for: task, round, hashes of model and data, the privacy statement, and of preprocessing.json what is about the
+file.
 """
 
 from collections.abc import Mapping
@@ -14,9 +15,12 @@ from contracts import formats
 from contracts import personalization
 from contracts import released_model
 from contracts import schema as schema_lib
+from export import flex
+from export import model_folder
 from export import parity
 from export import preprocessing
 from export import privacy_statement
+from export import quantization
 from export import step_usage
 from export import usage
 from export.metadata import facts as facts_lib
@@ -40,7 +44,14 @@ _NO_LICENSE = 'none stated by whoever exported the file'
 _STATE, _NEXT_STATE = re.compile('state_[0-9]+'), re.compile('next_state_[0-9]+')
 # What a file that a device trains with calls a batch, and its answers.
 _BATCH, _LOGITS = 'x', 'logits'
-_OF_LEDGER = ('epsilon', 'delta', 'unit', 'adjacency')
+# What an input or output of integers that stand for numbers says in the end.
+_INTEGERS = {
+  'input': 'Then quantize: number / {scale} + {zero_point}, rounded, and cut to the range of {dtype}.',
+  'output': 'An integer stands for (integer - {zero_point}) * {scale}.',
+}
+_OF_LEDGER = ('epsilon', 'delta', 'unit', 'adjacency', 'trust_model', 'not_covered')
+_ON_DEVICE = ' Local layers were never sent by a client: a device reconstructs them before use, as on_device says.'
+_FLEX = " LiteRT alone cannot run this file: it needs TensorFlow's own kernels (Flex)."
 _LEARNED = {
   'public': ' This file learned {} from examples that the exporter declared public.',
   'released': " This file learned {} from clients' data, without noise: no epsilon covers that.",
@@ -70,9 +81,14 @@ def add(
   """
   graph = graph_lib.read(content)
   ends = _list_ends(graph, has_several=tuning is not None)
-  steps = {**preprocessing.describe(facts.manifest, {variant.form: ends}, tuning=tuning), 'classes': LABELS}
+  quantized = {model_folder.file_name(model.task.name, variant.name): quantization.describe(graph.quantized)}
+  steps = {
+    **preprocessing.describe(facts.manifest, {variant.form: ends}, quantized if graph.quantized else None, tuning),
+    'classes': LABELS,
+  }
   promise, learned = privacy_statement.describe(ledger), _describe_learned(variant, facts)
-  metadata = _describe_model(variant, model, facts, f'{promise.promise}: see the entry {ENTRY}.{learned}')
+  needs = _FLEX if flex.find_in(content) else ''
+  metadata = _describe_model(variant, model, facts, f'{promise.promise}: see the entry {ENTRY}.{learned}{needs}')
   metadata.subgraphMetadata = [_describe_graph(graph, variant, model.schema, steps)]
   entry = {
     formats.KEY: formats.METADATA,
@@ -83,7 +99,7 @@ def add(
     'model': model.digest,
     'data': {'name': facts.data_set, 'sha256': facts.fingerprint},
     'privacy': {
-      'statement': f'{promise}{learned}',
+      'statement': f'{promise}{learned}{_ON_DEVICE if "local_layers" in ledger else ""}',
       **{key: ledger.get(key) for key in _OF_LEDGER},
     },
     # What a device does before it uses a model with layers that never left the clients.
@@ -143,6 +159,11 @@ def _describe_graph(
   main = _find_main(graph, schema)
   metadata.inputTensorMetadata = [_describe_input(end, end == main, schema, steps) for end in graph.inputs]
   metadata.outputTensorMetadata = [_describe_output(end, graph, schema) for end in graph.outputs]
+  for kind, tensors in (('input', metadata.inputTensorMetadata), ('output', metadata.outputTensorMetadata)):
+    if kind in graph.quantized:
+      tensors[
+        0
+      ].description = f'{tensors[0].description} {_INTEGERS[kind].format(**graph.quantized[kind]._asdict())}'.strip()
   return metadata
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from common import printable
 from contracts import client_shards
 
 # What is read of the manifest of a data set.
@@ -40,4 +41,4 @@ class Facts(NamedTuple):
 def collect(shards: client_shards.ClientShards, stated: Credits = NOBODY, learned_from: str = '') -> Facts:
   """Returns the facts of a data set; see `Facts`."""
   manifest = {key: shards.manifest[key] for key in _READ if key in shards.manifest}
-  return Facts(shards.name, shards.fingerprint, manifest, stated, learned_from)
+  return Facts(printable.show(shards.name), shards.fingerprint, manifest, stated, learned_from)

@@ -69,7 +69,8 @@ class Variant(abc.ABC):
   def convert(self, model: 'tf.keras.Model', calibration: parity.Examples | None) -> bytes:
     """Returns the content of the file, which has to answer as the model does.
 
-    The export then puts the metadata in, and drops the names of the tensors inside.
+    The export then puts the metadata in: they replace metadata and associated files that a converter of your own put
+    there. It also drops the names of the tensors inside.
 
     Whatever it does, it takes no other variant down: an exception, a crash, or more memory or time than the limits
     makes this variant fail with that reason. The message of a `ValueError` is shown as it is; raise

@@ -23,6 +23,13 @@ class ShowTest(parameterized.TestCase):
   def test_text_stays(self, text: str) -> None:
     self.assertEqual(printable.show(text), text)
 
+  @parameterized.parameters(('a\x1b[2J', r'a\x1b[2J'), ('a\nb', r'a\nb'), ('a\t', r'a\t'), ('\udcff', r'\udcff'))
+  def test_a_flag_has_one_printable_line(self, text: str, shown: str) -> None:
+    self.assertEqual(printable.require('name', 'Ada, é \\n'), 'Ada, é \\n')
+    with self.assertRaises(ValueError) as raised:
+      printable.require('name', text)
+    self.assertStartsWith(str(raised.exception), f'Expected printable text in UTF-8 for --name, found {shown}: leave')
+
   def test_one_period_at_the_end(self) -> None:
     self.assertEqual([printable.close(each) for each in ('a', 'a.', 'a…')], ['a.', 'a.', 'a…'])
 

@@ -129,7 +129,7 @@ class DocumentsTest(absltest.TestCase):
     self.assertNotIn('serving_default', card)
 
   def test_figures_of_users_only_if_they_are_published(self) -> None:
-    figures = held_out_figures.Figures('', 10, [0.5] * 7, [], [], {})
+    figures = held_out_figures.Figures('', 300, [0.5] * 7, [], [], {})
     with (
       source.snapshot(self._run_dir) as run,
       mock.patch.object(plots, 'draw', return_value=dict.fromkeys(('sizes', 'latencies'), ('', ''))) as draw,
@@ -139,7 +139,9 @@ class DocumentsTest(absltest.TestCase):
       draw.assert_called_with(_PARITY, None)
     card = dataclasses.replace(made, figures=figures).card
     self.assertIn('| split test | 7 clients, 28 examples: exact, **not private** |', card)
-    self.assertIn('| 50% to 51% | 7 |', card)
+    self.assertIn('| 50% to 60% | 7 |', card)
+    with mock.patch.object(client_shards.ClientShards, 'num_clients', return_value=4):
+      self.assertNotIn('4 clients', dataclasses.replace(made, figures=figures).card)
 
   def test_a_page_if_there_is_a_runtime(self) -> None:
     runtime = {'core/index.js': b'1', 'wasm/a.wasm': b'2'}

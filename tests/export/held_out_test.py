@@ -17,10 +17,13 @@ class HeldOutTest(absltest.TestCase):
     labels = np.array([0, 0, 1, 1, 2, -2], np.int32)
     clients = np.array([4, 4, 4, 7, 7, 9])
     answers = np.array([0, 1, 1, 0, 2, 5])
-    found = held_out.measure(labels, clients, _logits(answers, 10), fakes.HANDWRITING, 'digest')
+    found = held_out.measure(labels, clients, _logits(answers, 10), fakes.HANDWRITING, 'digest', 3, False)
     # The user 9 has no answer that counts.
     self.assertEqual((found.model, found.positions, found.accuracies), ('digest', 5, [0.5, 2 / 3]))
-    self.assertEqual([tuple(each) for each in found.classes], [(0, 2, 1, 1), (1, 2, 1, 2), (2, 1, 1, 1)])
+    self.assertEqual(
+      [tuple(each) for each in found.classes],
+      [(0, 2, 1, 1, 1, 1), (1, 2, 1, 2, 1, 1), (2, 1, 1, 1, 1, 0)],
+    )
     self.assertEqual(
       {tuple(each) for each in found.cells}, {(0, 0, 1, 1), (0, 1, 1, 1), (1, 0, 1, 1), (1, 1, 1, 1), (2, 2, 1, 1)}
     )
@@ -30,11 +33,12 @@ class HeldOutTest(absltest.TestCase):
     labels = np.full((2, 12), -1, np.int32)
     labels[0, :3], labels[1, :2] = (3, 3, 4), (3, 4)
     answers = np.full((2, 12), 3)
-    found = held_out.measure(labels, np.array([0, 5]), _logits(answers, 20), fakes.CHARACTERS, 'digest')
+    found = held_out.measure(labels, np.array([0, 5]), _logits(answers, 20), fakes.CHARACTERS, 'digest', 9, True)
     self.assertEqual((found.positions, found.accuracies), (5, [0.5, 2 / 3]))
-    self.assertEqual(found.classes[0], held_out_figures.Class(3, 3, 3, 2))
+    self.assertEqual(found.classes[0], held_out_figures.Class(3, 3, 3, 2, 2, 0))
     self.assertEqual([tuple(each) for each in found.cells], [(3, 3, 3, 2), (4, 3, 2, 2)])
     self.assertEqual((found.matrix_size, found.names), (0, {'3': 'c', '4': 'd'}))
+    self.assertEqual((found.held_out, found.is_sample), (9, True))
 
 
 if __name__ == '__main__':

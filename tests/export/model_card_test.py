@@ -2,6 +2,7 @@
 
 from absl.testing import absltest
 
+from contracts import held_out_figures
 from contracts import personalization
 from export import parity as parity_lib
 from export import preprocessing
@@ -112,6 +113,11 @@ class ModelCardTest(absltest.TestCase):
     self.assertIn('accuracy on the other half 25.0% before, 50.0% after, as a mean over 1 users. Always ans', card)
     self.assertNotIn('does not beat', card)
     self.assertIn('a device reconstructs the local layers first.', card)
+    choice = card.split('## How to choose a file')[1]
+    self.assertStartsWith(choice, '\n\nThese accuracies, too, are before the local layers are reconstructed.\n\n- For ')
+    figures = held_out_figures.Figures('', 200, [0.5] * 9, [], [], {})
+    card = rendered.render({**fakes.privacy(), **personalization.to_ledger(tuning)}, figures=figures)
+    self.assertIn('that is no guarantee.\nAll are of the model as it is in the files, before the local layers', card)
     for name in ('Local layers', 'reconstruct'):
       self.assertNotIn(name, rendered.render())
 

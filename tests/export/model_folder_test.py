@@ -68,6 +68,7 @@ class ModelFolderTest(parameterized.TestCase):
       model_folder.publish(staging, self._output, sign)
 
   def test_publishes_with_checksums_and_nothing_else(self) -> None:
+    self.assertEqual(model_folder.file_name('handwriting', 'dynamic_range'), 'handwriting.dynamic_range.tflite')
     self._publish()
     self.assertCountEqual(os.listdir(self._output), ['a.tflite', 'z.tflite', 'parity.json', 'SHA256SUMS'])
     sums = pathlib.Path(self._output, 'SHA256SUMS').read_text().splitlines()

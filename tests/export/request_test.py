@@ -96,6 +96,30 @@ class RequestTest(absltest.TestCase):
   def test_the_reference_is_not_kept_unless_it_is_asked_for(self) -> None:
     self.assertEqual(list(request.make(['int8'], None, _SCHEMA, self._data, None).select(_MADE, 0.9)[0]), ['int8'])
 
+  def test_flags_that_ask_for_the_same_again(self) -> None:
+    plain = request.make(None, None, _SCHEMA, None, None)
+    self.assertEmpty(plain.list_flags())
+    released = calibration.Calibration('released', self._data.shards)
+    cases: dict[str, dict[str, Any]] = {
+      '--variants=float32,dynamic_range': {'is_default': False},
+      '--public_data=EXAMPLES': {'data': self._data},
+      '--calibration_shards=EXAMPLES --accept_unaccounted_calibration': {'data': released},
+      '--choose_best --max_accuracy_loss=0.01': {'choice': choice.Choice(0.01)},
+      '--choose_best --max_accuracy_loss=0.01 --max_kb=100': {'choice': choice.Choice(0.01, 100)},
+      '--task=mine:TASK': {'task': 'mine:TASK'},
+      '--model_author=Ada': {'stated': facts_lib.Credits('Ada')},
+      '--model_license=MIT': {'stated': facts_lib.Credits('', 'MIT')},
+      '--allow_flex': {'allow_flex': True},
+      '--litert_js=LITERT_JS': {'runtime': {'litert.js': b''}},
+      '--accept_unaccounted_figures': {'publishes_figures': True},
+    }
+    for expected, changed in cases.items():
+      self.assertEqual(' '.join(dataclasses.replace(plain, **changed).list_flags()), expected)
+    # One of each, so that a field that is added later is not forgotten.
+    self.assertLen({*dataclasses.asdict(plain)} - {name for each in cases.values() for name in each}, 1)
+    own = request.make(['float32', 'tests.export.broken_variants:CRASHES'], None, _SCHEMA, None, None)
+    self.assertEqual(own.list_flags(), ['--variants=float32,tests.export.broken_variants:CRASHES'])
+
   def test_another_request_is_another_export(self) -> None:
     plain = request.make(['int8'], None, _SCHEMA, self._data, None)
     others = [

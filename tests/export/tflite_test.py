@@ -138,9 +138,6 @@ class TfliteTest(parameterized.TestCase):
     ):
       tflite.check('file', np.zeros((1, 2)), 'float32')
 
-  def test_file_names(self) -> None:
-    self.assertEqual(tflite.file_name('handwriting', 'dynamic_range'), 'handwriting.dynamic_range.tflite')
-
 
 if __name__ == '__main__':
   absltest.main()

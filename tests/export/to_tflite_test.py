@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import signal
 import subprocess
@@ -24,10 +25,7 @@ from tests.export import fakes
 _FILES = (
   *exported.CONTENTS,
   'SHA256SUMS',
-  'next_character.dynamic_range.tflite',
-  'next_character.float32.tflite',
-  'next_character.step.tflite',
-  'next_character.step_dynamic_range.tflite',
+  *(f'next_character.{name}.tflite' for name in ('float32', 'dynamic_range', 'step', 'step_dynamic_range')),
 )
 # In a process of its own: it defines flags that other programs define too.
 _SUMMARIZE = """
@@ -112,7 +110,9 @@ class ToTfliteTest(parameterized.TestCase):
     for text in (output, card, page, parity['variants']['dynamic_range']['summary']):
       self.assertRegex(text, r'all [\d,]+ stored values \(weights and constants\) are float32, as in float32')
       self.assertNotRegex(text, '8-bit (weights|integers)')
-    self.assertEqual(['Over 7 held-out users, accuracy is' in text for text in (page, card)], [True, False])
+    self.assertEqual(
+      ['Over 7 held-out users, on about 44 answers each, accuracy is' in text for text in (page, card)], [True, False]
+    )
     for variant in parity['variants'].values():
       self.assertIn(variant['path'], page)
       median, p95, memory = *(variant['latency_us'][key] for key in ('median', 'p95')), variant['peak_memory_mb']
@@ -139,7 +139,7 @@ class ToTfliteTest(parameterized.TestCase):
       os.rename(os.path.join(self._output, f'next_character.{name}.tflite'), os.path.join(self._output, old))
       sums = pathlib.Path(self._output, 'SHA256SUMS')
       sums.write_text(sums.read_text().replace(f'next_character.{name}.tflite', old))
-    said = ('--model_author=Ada', '--model_license=MIT', '--accept_unaccounted_figures')
+    said = ('--model_author=Ada & co', '--model_license=MIT', '--accept_unaccounted_figures')
     flags = (f'--run_dir={self._run_dir}', f'--output_dir={self._output}', '--variants=float16', *said)
     code, output, errors = _run(*flags)
     self.assertEqual((code, errors, 'No epsilon covers them.' in output), (0, '', True))
@@ -148,11 +148,18 @@ class ToTfliteTest(parameterized.TestCase):
     others = {name for name in _FILES if not name.endswith('.tflite')}
     self.assertCountEqual(model_folder.find_files(self._output), ['next_character.float16.tflite', *others])
     card = pathlib.Path(self._output, 'MODEL_CARD.md').read_text()
-    for text in ('are 16-bit floats', 'Author: Ada.', 'Licence: MIT.', '| split test | 7 clients, 28 examples'):
+    for text in ('are 16-bit floats', 'Author: Ada & co.', 'Licence: MIT.', '| split test | 7 clients, 28 examples'):
       self.assertIn(text, card)
     found = packing.read_standard(pathlib.Path(self._output, 'next_character.float16.tflite').read_bytes())
-    self.assertEqual((found.author, found.license), (b'Ada', b'MIT'))
-    self.assertStartsWith(_run(*flags)[1], 'Nothing to do: ')
+    self.assertEqual((found.author, found.license), (b'Ada & co', b'MIT'))
+    (again,) = (line for line in card.splitlines() if line.startswith('python -m export.to_tflite '))
+    command = shlex.split(again.replace('=RUN', f'={self._run_dir}').replace('=MODEL', f'={self._output}'))
+    self.assertStartsWith(_run(*command[3:])[1], 'Nothing to do: ')
+    figures = pathlib.Path(self._run_dir, 'operator/held_out.json')
+    figures.write_text('{}')
+    self.assertIn('found no checksum: delete the file and export again', _run(*command[3:])[2])
+    figures.unlink()
+    self.assertEqual((_run(*command[3:])[0], figures.exists()), (0, True))
 
   @parameterized.parameters(
     ('', 'found none: write --variants=float32,dynamic_range'),
@@ -171,6 +178,7 @@ class ToTfliteTest(parameterized.TestCase):
     ('--max_accuracy_loss=0.1', 'Expected --choose_best with --max_accuracy_loss, found none'),
     ('--public_data=missing', 'Expected a finished data set in missing, found no manifest.json'),
     ('--signing_key=missing', 'Expected an Ed25519 private key in PEM at missing, found No such file'),
+    ('--model_author=a\x1b[2J\n', r'for --model_author, found a\x1b[2J\n: leave out what was not printable'),
     ('--accept_unaccounted_calibration', 'Expected --calibration_shards with --accept_unaccounted_calibration'),
   )
   def test_refuses_flags_that_lack_something(self, flag: str, message: str) -> None:
@@ -254,27 +262,23 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertIn('By default float32,dynamic_range; for next_character, next_word, next_item and tasks of', output)
     self.assertIn('whose model is recurrent also step,step_dynamic_range', output)
 
-  def test_needs_a_run(self) -> None:
-    shutil.rmtree(self._run_dir)
-    self.assertIn('a run directory at', self._refused(f'--output_dir={self._output}'))
-    self.assertFalse(os.path.exists(self._output))
-
   def test_refuses_a_model_that_diverged(self) -> None:
     fakes.release(self._run_dir, spoil=float('nan'))
     shutil.copytree(self._model, self._output)
     self.assertIn('finite weights', self._refused(f'--output_dir={self._output}'))
     self.assertCountEqual(model_folder.find_files(self._output), _FILES)
 
-  def test_needs_shards(self) -> None:
+  def test_needs_shards_and_a_run(self) -> None:
     missing = os.path.join(self._folder, 'missing')
     self.assertIn('a finished data set', self._refused(f'--output_dir={self._output}', f'--shards_dir={missing}'))
     os.remove(os.path.join(self._run_dir, 'config.flags'))
     self.assertIn('pass --shards_dir', self._refused(f'--output_dir={self._output}'))
+    shutil.rmtree(self._run_dir)
+    self.assertIn('a run directory at', self._refused(f'--output_dir={self._output}'))
 
   def test_refuses_other_data_of_the_same_schema(self) -> None:
     other = fakes.write_shards(os.path.join(self._folder, 'other'), num_users=6)
-    refused = self._refused(f'--output_dir={self._output}', f'--shards_dir={other}')
-    self.assertIn(f'found other shards in {other}', refused)
+    self.assertIn('found other shards in', self._refused(f'--output_dir={self._output}', f'--shards_dir={other}'))
     self.assertFalse(os.path.exists(self._output))
 
   def test_refuses_to_replace_a_model_of_another_task(self) -> None:

@@ -32,7 +32,7 @@ class BarChartsTest(absltest.TestCase):
     self.assertEqual(svg.count('fill: var(--series-1)'), 2)
 
   def test_matrix(self) -> None:
-    svg = bar_charts.draw_matrix('m', [[0.9, 0.1], [float('nan'), 0.0]], ['$x$', '<b>'])
+    svg = bar_charts.draw_matrix('m', [[0.91, 0.11], [float('nan'), 0.0]], ['$x$', '<b>'])
     # What is right has another colour than what is wrong.
     self.assertEqual([svg.count(f'fill: var(--series-{series})') for series in (1, 2)], [1, 1])
     self.assertIn('>$x$<', svg)

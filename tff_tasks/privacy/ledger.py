@@ -167,7 +167,7 @@ def _segment(segment: segments_lib.Segment) -> dict[str, Any]:
 def _releases(
   segments: Sequence[segments_lib.Segment], entries: Sequence[Mapping[str, Any]], is_sequence: bool
 ) -> list[dict[str, Any]]:
-  measured, published = 'exact, for the operator only', 'exact, published with the model'
+  measured, published = 'exact, for the operator only', guarantees.PUBLISHED
   is_private = not segments_lib.why_no_promise(segments)
   plan = segments[-1].plan
   models = {
@@ -192,6 +192,7 @@ def _releases(
     },
     {'what': 'majority and coverage of the answers of held-out users', 'mechanism': published, 'private': False},
     *[{'what': 'bigram counted on training users', 'mechanism': published, 'private': False}] * is_sequence,
+    *({'what': what, 'mechanism': published, 'private': False} for what in guarantees.EXPORTED),
   ]
 
 
@@ -205,6 +206,7 @@ def _not_covered(problem: str, is_sequence: bool, public: Sequence[str]) -> list
     'published: keep it with the operator',
     *_BIGRAM * is_sequence,
     'the counts in the manifest of the data set: exact, keep them with the operator',
+    'the hash of the data set, which is published with the model: whoever has a guess of all the data can confirm it',
     'other runs on the same users, and other data sets learned from them: their epsilons add up',
     'the number of ids of training clients, which is taken as public',
     *(f'{one}, which is taken as public' for one in public),

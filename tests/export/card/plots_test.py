@@ -1,5 +1,7 @@
 """Tests that the plots of the card show its figures, and users only where they may be shown."""
 
+import dataclasses
+
 from absl.testing import absltest
 import pytest
 
@@ -8,9 +10,9 @@ from export.card import plots
 
 _FIGURES = held_out_figures.Figures(
   'digest',
-  20,
-  [0.1, *[0.5] * 6],
-  [held_out_figures.Class(0, 10, 5, 7), held_out_figures.Class(1, 10, 5, 2)],
+  200,
+  [*[0.1] * 5, *[0.5] * 5],
+  [held_out_figures.Class(0, 190, 5, 7, 7, 7), held_out_figures.Class(1, 10, 5, 2, 2, 2)],
   [held_out_figures.Cell(0, 0, 5, 7), held_out_figures.Cell(1, 1, 5, 2)],
   {'0': '<a>', '1': '$'},
   2,
@@ -40,8 +42,12 @@ class PlotsTest(absltest.TestCase):
     matrix = drawn['confusion'][1]
     self.assertIn('>&lt;a&gt;<', matrix)
     self.assertIn('>$<', matrix)
-    # One square: the other is of two users.
-    self.assertEqual(matrix.count('fill: var(--series-1)'), 1)
+    # No square: one is of two users, and the other is omitted, for it would give away the first.
+    self.assertEqual(matrix.count('fill: var(--series-1)'), 0)
+    enough = [*_FIGURES.classes[:1], held_out_figures.Class(1, 10, 5, 7, 7, 7)]
+    cells = [held_out_figures.Cell(0, 0, 5, 7), held_out_figures.Cell(1, 1, 5, 7)]
+    shown = dataclasses.replace(_FIGURES, classes=enough, cells=cells)
+    self.assertEqual(plots.draw(_PARITY, shown)['confusion'][1].count('fill: var(--series-1)'), 2)
 
   def test_the_same_bytes_whenever(self) -> None:
     self.assertEqual(plots.draw(_PARITY, _FIGURES), plots.draw(_PARITY, _FIGURES))

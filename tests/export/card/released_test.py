@@ -1,8 +1,12 @@
 """Tests of what the model card says, and does not say, of clients' data."""
 
+import dataclasses
+
 from absl.testing import absltest
 
+from contracts import guarantees
 from contracts import held_out_figures
+from export.card import released
 from tests.export import fakes
 from tests.export.card import rendered
 
@@ -10,7 +14,11 @@ from tests.export.card import rendered
 class ReleasedTest(absltest.TestCase):
   def test_task_and_data(self) -> None:
     card = rendered.render()
-    self.assertIn('| input of an example | characters, int32 \\[12\\] |\n| answers | 20, which `classes.json`', card)
+    self.assertIn(
+      '| input of an example | characters, int32 \\[12\\] |\n| answers | the 20 classes in `classes.json`;', card
+    )
+    padded = dataclasses.replace(fakes.CHARACTERS, classes=('<pad>', '<unknown>', *'abc'))
+    self.assertIn('| answers | 3 of the 5 classes in `classes.json`;', rendered.render(model={'schema': padded}))
     self.assertIn(r'| data set | my\_logs, SHA-256 f00d |', card)
     self.assertIn('| training clients | 915, a number that is taken as public; 100 take part in a round |', card)
     self.assertNotIn('Author', card)
@@ -23,24 +31,45 @@ class ReleasedTest(absltest.TestCase):
 
   def test_figures_of_users_if_that_is_accepted(self) -> None:
     cells = [held_out_figures.Cell(0, 1, 40, 6), held_out_figures.Cell(1, 0, 30, 4)]
-    classes = [held_out_figures.Class(0, 100, 60, 6), held_out_figures.Class(1, 90, 60, 6)]
-    figures = held_out_figures.Figures('', 190, [0.25] * 2 + [0.75] * 5, classes, cells, {'0': '|', '1': 'b'})
+    cells.append(held_out_figures.Cell(2, 2, 10, 6))
+    classes = [held_out_figures.Class(0, 100, 60, 6, 6, 6), held_out_figures.Class(1, 90, 60, 6, 1, 6)]
+    classes.append(held_out_figures.Class(2, 10, 10, 6, 6, 0))
+    accuracies = [0.25] * 5 + [0.75] * 5
+    figures = held_out_figures.Figures('', 200, accuracies, classes, cells, {'0': '|', '1': 'b', '2': 'c'})
     counts = {'train': {'clients': 915, 'examples': 12_345}}
     card = rendered.render(parity={'published_figures': 'No epsilon covers them.'}, figures=figures, counts=counts)
-    self.assertIn('| split train | 915 clients, 12,345 examples: exact, **not private** |', card)
+    self.assertIn('| split train | 915 clients (taken as public), 12,345 examples: exact, **not private** |', card)
     self.assertIn('**Not private**: exact figures of the data of held-out users, which no epsilon covers.', card)
-    self.assertIn('| accuracy | held-out users |\n|---|---:|\n| 75% to 80% | 5 |\n\n', card)
-    self.assertIn('2 users in bins of fewer than 5 are not shown.', card)
-    self.assertIn('| \\| | 52.6% | 60.0% |\n', card)
+    self.assertIn('| accuracy | held-out users |\n|---|---:|\n| 20% to 30% | 5 |\n| 70% to 80% | 5 |\n\n', card)
+    self.assertIn('| \\| | 50.0% | 60.0% |\n', card)
+    # Only one user has right answers.
+    self.assertIn('| b | 45.0% | omitted |\n', card)
     # The other way around was of 4 users.
     self.assertIn('|---|---|---:|\n| \\| | b | 40.0% |\n\n## Time', card)
     self.assertIn('\n\n**Not covered either**: No epsilon covers them.\n', card)
-    self.assertIn('in this card | exact; what is of fewer than 5 users is withheld | **no** |\n\n## Limits', card)
+    ledger, here = card.split('Released by this export; the ledger of the run does not list it:')
+    self.assertIn('as the ledger says:', ledger)
+    self.assertIn(
+      'taken for which | exact, in this card; figures from fewer than 5 users are omitted | **no** |\n', here
+    )
+    self.assertIn('So these counts are not for the operator only', here)
     self.assertNotIn('not in this card', card)
 
   def test_what_was_released(self) -> None:
     card = rendered.render()
-    self.assertIn('| vocabulary | fixed and public | yes |\n| training metrics | exact sums | **no** |\n\n## Lim', card)
+    ledger, here = card.split('Released by this export; the ledger of the run does not list it:')
+    self.assertIn('| vocabulary | fixed and public | yes |\n| training metrics | exact sums | **no** |\n\n', ledger)
+    self.assertIn('| hash of the data set | exact, published with the model | **no** |\n\n## Limits', here)
+    self.assertNotIn('operator only', here)
+    listed = [{'what': what, 'mechanism': 'exact', 'private': False} for what in guarantees.EXPORTED]
+    card = rendered.render({**fakes.privacy(), 'releases': listed})
+    self.assertIn('| hash of the data set | exact | **no** |\n', card)
+    self.assertNotIn('Released by this export', card)
+
+  def test_what_files_learned_from_clients_is_a_release_of_the_export(self) -> None:
+    for kind in ('public', 'released'):
+      found = released.list_here({'calibration': {'kind': kind}}, {})
+      self.assertEqual(any('learned from clients' in each.what for each in found), kind == 'released')
 
   def test_privacy_with_what_is_not_covered(self) -> None:
     card = rendered.render()

@@ -1,5 +1,6 @@
 """A model card of an export that is made up."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from export import model_card
@@ -64,6 +65,7 @@ def render(
   model: dict[str, Any] | None = None,
   parity: dict[str, Any] | None = None,
   steps: dict[str, Any] | None = None,
+  export_flags: Sequence[str] = (),
   **figures: Any,
 ) -> str:
   """Returns the card of an export that is made up; what is given replaces parts of it."""
@@ -81,4 +83,6 @@ def render(
   run = RUN if run is None else run
   record = {**PARITY, **(parity or {})}
   versions = {'tensorflow': '2.14.1'}
-  return model_card.render({**MODEL, **(model or {})}, steps, record, privacy, run, flags, versions, **figures)
+  return model_card.render(
+    {**MODEL, **(model or {})}, steps, record, privacy, run, flags, export_flags, versions, **figures
+  )

@@ -73,6 +73,9 @@ class DescribingTest(parameterized.TestCase):
     self.assertLen(found['model'], 64)
     self.assertEqual((found['privacy']['epsilon'], found['privacy']['unit']), (7.62, 'client'))
     self.assertStartsWith(found['privacy']['statement'], '(7.62, 0.0001)-differential privacy')
+    self.assertNotIn('reconstructs', found['privacy']['statement'])
+    self.assertStartsWith(found['privacy']['trust_model'], 'simulated on one machine')
+    self.assertLen(found['privacy']['not_covered'], 2)
     self.assertEqual(found['preprocessing']['input'], {'name': 'features', 'dtype': 'float32', 'shape': [1, 3]})
     self.assertEqual(found['preprocessing']['classes'], 'labels.txt')
     self.assertNotIn('signatures', found)
@@ -105,6 +108,9 @@ class DescribingTest(parameterized.TestCase):
   def test_local_layers(self) -> None:
     ledger = {**fakes.privacy(), **personalization.to_ledger(personalization.FineTuning(2, 0.5, 4, ('logits',)))}
     self.assertEqual(_read_entry(described.make(ledger=ledger))['on_device']['local_layers'], ['logits'])
+    self.assertIn(
+      'a device reconstructs them before use', _read_entry(described.make(ledger=ledger))['privacy']['statement']
+    )
     self.assertNotIn('on_device', _read_entry(described.make()))
 
   def test_a_run_without_a_promise(self) -> None:
@@ -163,6 +169,30 @@ class DescribingTest(parameterized.TestCase):
     self.assertEqual(given.content.contentProperties.colorSpace, standard.ColorSpaceType.GRAYSCALE)
     self.assertEqual((size.height, size.width, list(given.stats.max)), (10, 12, [255.0]))
     self.assertEqual(list(given.processUnits[0].options.std), [1.0])
+
+  def test_integers_at_the_input_and_output(self) -> None:
+    featurizer = image.Image('pixels', 'y', ('a', 'b', 'c'), 10, 12)
+    content = described.make(
+      featurizer, registry.VARIANTS['int8_io'], shape=(10, 12), content=tiny.make(quantized=True)
+    )
+    (graph,) = packing.read_standard(content).subgraphMetadata
+    (given,), (returned,) = graph.inputTensorMetadata, graph.outputTensorMetadata
+    self.assertIn(b'grey values', given.description)
+    self.assertEndsWith(given.description, b' Then quantize: number / 0.5 + -3, rounded, and cut to the range of int8.')
+    self.assertEqual(
+      returned.description,
+      b'Logits: one for each class; labels.txt has what they mean, in order. An '
+      b'integer stands for (integer - -3) * 0.5.',
+    )
+    found = _read_entry(content)['preprocessing']['quantized']
+    end = {'dtype': 'int8', 'scale': 0.5, 'zero_point': -3}
+    self.assertEqual(found['files'], {'mine.int8_io.tflite': {'input': end, 'output': end}})
+    self.assertNotIn('quantized', _read_entry(described.make(featurizer, shape=(10, 12)))['preprocessing'])
+
+  def test_a_file_that_needs_flex(self) -> None:
+    for custom in ('', 'FlexErf'):
+      description = packing.read_standard(described.make(content=tiny.make(custom=custom))).description.decode()
+      self.assertEqual('LiteRT alone cannot run this file' in description, bool(custom))
 
   def test_the_same_bytes_whenever(self) -> None:
     self.assertEqual(described.make(), described.make())

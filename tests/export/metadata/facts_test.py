@@ -18,6 +18,10 @@ class FactsTest(absltest.TestCase):
     self.assertEqual(set(found.manifest), {'schema', 'learned'} & shards.manifest.keys())
     self.assertEqual(pickle.loads(pickle.dumps(found)), found)
 
+  def test_a_name_that_would_steer_a_terminal(self) -> None:
+    shards = client_shards.ClientShards(fakes.write_shards(f'{self.create_tempdir().full_path}/a\x1b'))
+    self.assertEqual(facts.collect(shards).data_set, r'a\x1b')
+
 
 if __name__ == '__main__':
   absltest.main()

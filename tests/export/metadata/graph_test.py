@@ -10,7 +10,12 @@ class GraphTest(absltest.TestCase):
   def test_names_are_those_of_the_signature(self) -> None:
     found = graph.read(tiny.make())
     given, returned = ('input', 'features', 'float32', (1, 3)), ('output', 'logits', 'float32', (1, 3))
-    self.assertEqual(found, ([given], [returned], {'serving_default': [given, returned]}))
+    self.assertEqual(found, ([given], [returned], {'serving_default': [given, returned]}, {}))
+
+  def test_integers_that_stand_for_numbers(self) -> None:
+    found = graph.read(tiny.make(quantized=True))
+    self.assertEqual(found.quantized, {'input': ('int8', 0.5, -3), 'output': ('int8', 0.5, -3)})
+    self.assertEqual(found.inputs[0][2], 'int8')
 
   def test_without_a_signature_names_are_those_of_tensors(self) -> None:
     found = graph.read(tiny.make(signature=''))

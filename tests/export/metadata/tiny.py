@@ -11,9 +11,17 @@ WEIGHTS = np.arange(3, dtype=np.float32) / 7
 
 
 def make(
-  signature: str = 'serving_default', given: str = 'features', returned: str = 'logits', more: tuple[str, ...] = ()
+  signature: str = 'serving_default',
+  given: str = 'features',
+  returned: str = 'logits',
+  more: tuple[str, ...] = (),
+  quantized: bool = False,
+  custom: str = '',
 ) -> bytes:
-  """Returns the file; without a signature if it is empty, and with more of them."""
+  """Returns the file; without a signature if it is empty, and with more of them.
+
+  No runtime runs it if it is to have integers at its input and output, or a custom operation of a name.
+  """
   model = schema.ModelT()
   model.version, model.description = 3, b'tiny'
   weights = schema.BufferT()
@@ -26,7 +34,9 @@ def make(
   code = schema.OperatorCodeT()
   code.builtinCode, code.version = schema.BuiltinOperator.ADD, 1
   model.operatorCodes = [code]
-  model.subgraphs = [_make_graph()]
+  if custom:
+    code.builtinCode, code.customCode = schema.BuiltinOperator.CUSTOM, custom
+  model.subgraphs = [_make_graph(quantized)]
   model.signatureDefs = [_make_signature(key, given, returned) for key in (signature, *more) if key]
   builder = flatbuffers.Builder()
   builder.Finish(model.Pack(builder), b'TFL3')
@@ -42,13 +52,16 @@ def answer(content: bytes) -> np.ndarray:
   return interpreter.get_tensor(interpreter.get_output_details()[0]['index'])
 
 
-def _make_graph() -> Any:
+def _make_graph(quantized: bool) -> Any:
   graph = schema.SubGraphT()
   graph.name = b'main'
   graph.tensors = []
   for name, shape, buffer in ((b'x', (1, 3), 0), (b'weights', (3,), 1), (b'y', (1, 3), 0)):
     tensor = schema.TensorT()
     tensor.name, tensor.shape, tensor.buffer, tensor.type = name, np.array(shape, np.int32), buffer, 0
+    if quantized and not buffer:
+      tensor.type, tensor.quantization = schema.TensorType.INT8, schema.QuantizationParametersT()
+      tensor.quantization.scale, tensor.quantization.zeroPoint = np.array([0.5], np.float32), np.array([-3])
     graph.tensors.append(tensor)
   graph.inputs, graph.outputs = [0], [2]
   add = schema.OperatorT()

@@ -78,6 +78,13 @@ class LedgerTest(absltest.TestCase):
     self.assertEqual(entries['discretization'], 1e-3)
     self.assertGreater(entries['noise_stddev'], 1.1 * 5.0 * entries['sensitivity'])
 
+  def test_what_an_export_publishes_exactly(self) -> None:
+    entries = _ledger(_PLAN, 20)
+    mechanisms = {each['what']: (each['mechanism'], each['private']) for each in entries['releases']}
+    for what in ('number of held-out examples and answers that the files were checked on', 'hash of the data set'):
+      self.assertEqual(mechanisms[what], ('exact, published with the model', False))
+    self.assertIn('the hash of the data set, which is published', ' '.join(entries['not_covered']))
+
   def test_availability_is_public_and_not_covered(self) -> None:
     entries = _ledger(dataclasses.replace(_PLAN, availability='diurnal', noise_multiplier=30.0), 20)
     self.assertIn('who is available when, which is taken as public', entries['not_covered'])
