@@ -194,6 +194,15 @@ class DescribingTest(parameterized.TestCase):
       description = packing.read_standard(described.make(content=tiny.make(custom=custom))).description.decode()
       self.assertEqual('LiteRT alone cannot run this file' in description, bool(custom))
 
+  def test_a_large_vocabulary_is_in_the_file_once(self) -> None:
+    vocabulary = ('<pad>', '<unknown>', *(f'word{index:05}' for index in range(10_000)))
+    small, large = (
+      len(described.make(characters.Characters('text'), classes=classes, sequence=True))
+      for classes in (vocabulary[:3], vocabulary)
+    )
+    # A line has ten bytes.
+    self.assertBetween(large - small, 99_000, 101_000)
+
   def test_the_same_bytes_whenever(self) -> None:
     self.assertEqual(described.make(), described.make())
 
