@@ -188,6 +188,14 @@ class Figures:
     """Returns the most frequent true answers, without those of fewer than `least` users; see `_omit`."""
     return _omit(self.classes, self.positions, least)
 
+  def find_right(self, least: int = 1) -> set[int]:
+    """Returns the classes of which may be shown how often the model gives them rightly; see `_omit`.
+
+    The accuracy over all classes is published, so one that is omitted alone could be worked out.
+    """
+    shown = _omit([each for each in self.list_classes(least) if each.shows_right(least)], self.positions, least)
+    return {each.label for each in shown}
+
   def to_matrix(self, least: int = 1) -> list[list[float]]:
     """Returns of each true answer, a row, the share of each answer; NaN where nothing is shown."""
     matrix = [[math.nan] * self.matrix_size for _ in range(self.matrix_size)]
@@ -200,10 +208,11 @@ class Figures:
     rows = dict[int, list[Cell]]()
     for cell in self.cells:
       rows.setdefault(cell.label, []).append(cell)
+    with_right = self.find_right(least)
     for each in self.list_classes(least):
       row = rows.get(each.label, [])
-      right = [cell for cell in row if cell.answer == each.label] if each.shows_right(least) else []
-      rest = each.times - each.right if each.shows_right(least) else each.times
+      right = [cell for cell in row if cell.answer == each.label] if each.label in with_right else []
+      rest = each.times - each.right if each.label in with_right else each.times
       wrong = _omit([cell for cell in row if cell.answer != each.label], rest, least)
       yield from ((cell, cell.times / each.times) for cell in (*right, *wrong))
 

@@ -111,8 +111,8 @@ class FiguresTest(parameterized.TestCase):
     found = [(cell.label, cell.answer, round(share, 3)) for cell, share in _FIGURES.list_confusions()]
     self.assertEqual(found, [(1, 0, 0.453), (0, 1, 0.25), (2, 0, 1.0), (1, 2, 0.021)])
     found = [(cell.label, cell.answer, round(share, 3)) for cell, share in _FIGURES.list_confusions(5)]
-    # The class 2 is of two users, and the other that is omitted is the least frequent of the others.
-    self.assertEqual(found, [(0, 1, 0.25)])
+    # The class 2 is of two users, so class 1 is omitted too, and of class 0 how often it is right.
+    self.assertEmpty(found)
     self.assertEqual([each.label for each in _FIGURES.list_classes(5)], [0])
 
   @parameterized.parameters(
@@ -132,20 +132,22 @@ class FiguresTest(parameterized.TestCase):
     self, right: int, clients: tuple[int, int, int], wrong: list[figures_lib.Cell], shows_right: bool, shown: list[int]
   ) -> None:
     figures = _of_class(100, right, clients, *wrong)
-    self.assertEqual(figures.list_classes(5)[0].shows_right(5), shows_right)
+    # If it is omitted, so is that of the other class: the accuracy over both is known.
+    self.assertEqual(figures.find_right(5), {0, 1} if shows_right else set())
     self.assertEqual([cell.answer for cell, _ in figures.list_confusions(5)], shown)
     row = figures.to_matrix(5)[0]
     expected = [*([0] if shows_right and right else []), *shown]
     self.assertEqual([answer for answer, share in enumerate(row) if not math.isnan(share)], expected)
     # The operator sees all.
-    self.assertTrue(figures.list_classes()[0].shows_right(1))
+    self.assertEqual(figures.find_right(), {0, 1})
     self.assertLen(figures.list_confusions(), len(wrong))
 
   def test_matrix(self) -> None:
     self.assertEqual(_FIGURES.to_matrix()[2][0], 1.0)
-    shown = _FIGURES.to_matrix(5)
+    shown = dataclasses.replace(_FIGURES, positions=390, classes=_FIGURES.classes[:2]).to_matrix(5)
     self.assertEqual(shown[0][:2], [0.75, 0.25])
-    self.assertTrue(all(map(math.isnan, (*shown[2], *shown[1], shown[0][2]))))
+    self.assertEqual(shown[1][1], 100 / 190)
+    self.assertTrue(all(map(math.isnan, (*shown[2], shown[1][0], shown[1][2], shown[0][2]))))
 
   def test_names(self) -> None:
     self.assertEqual([_FIGURES.name(label) for label in (0, 1)], ['a', '\\n'])
