@@ -39,6 +39,13 @@ def main() -> None:
   record = run_directory.read_parity(_MODEL_DIR.value)
   if not record:
     raise ValueError(f'Expected a model folder at {_MODEL_DIR.value}, found none: export.to_tflite writes one.')
+  chosen, refused = comparison.choose(record['variants'])
+  for path, reason in refused.items():
+    print(f'Skipped {path}: {reason}.')
+  if not chosen:
+    raise ValueError(
+      f'Expected a file that a browser can run in {_MODEL_DIR.value}, found none: export float32 as well.'
+    )
   runtime = _read_runtime()
   chromium = chromium_lib.find(_CHROMIUM.value)
   shards = client_shards.ClientShards(_SHARDS_DIR.value)
@@ -50,9 +57,6 @@ def main() -> None:
     )
   with open(os.path.join(_MODEL_DIR.value, preprocessing.FILE_NAME), encoding='utf-8') as file:
     steps = json.load(file)
-  chosen, refused = comparison.choose(record['variants'])
-  for path, reason in refused.items():
-    print(f'Skipped {path}: {reason}.')
   is_good = True
   print(f'{"file":<40}{"agreement":>11}{"difference":>12}{"accuracy":>10}{"a call":>13}', flush=True)
   try:

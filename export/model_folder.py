@@ -31,7 +31,9 @@ LITERT_JS = 'litert'
 _JOURNAL = '.publishing'
 _SIGNATURE_BYTES = 64
 # Files that one export has and the next one may not have.
-_OPTIONAL = re.compile(rf'.*{re.escape(MODEL)}|{re.escape(PAGE)}|({SNIPPETS}|{LITERT_JS})/.*')
+OPTIONAL = re.compile(
+  rf'.*{re.escape(MODEL)}|{re.escape(PAGE)}|({SNIPPETS}|{LITERT_JS})(/.*)?', re.IGNORECASE | re.DOTALL
+)
 
 # Returns the signature of some bytes, always the same.
 Sign = Callable[[bytes], bytes]
@@ -89,7 +91,7 @@ def publish(staging: str, output_dir: str, sign: Sign | None = None) -> None:
   names = find_files(staging)
   refuse_foreign(output_dir, names)
   before = _checksums(output_dir)
-  earlier = [name for _, name in before if _OPTIONAL.fullmatch(name) and name not in names]
+  earlier = [name for _, name in before if OPTIONAL.fullmatch(name) and name not in names]
   stale = [name for name in earlier if _is_ours(output_dir, name)]
   sums = {(files.describe(os.path.join(staging, name))['sha256'], name) for name in names}
   files.write_atomically(os.path.join(output_dir, _JOURNAL), _to_text(before | sums))
@@ -108,9 +110,13 @@ def publish(staging: str, output_dir: str, sign: Sign | None = None) -> None:
 
 
 def find_files(folder: str) -> list[str]:
-  """Returns the names of all files in a folder and in the folders inside of it, sorted."""
-  paths = (os.path.join(inner, name) for inner, _, names in os.walk(folder) for name in names)
-  return sorted(os.path.relpath(path, folder) for path in paths)
+  """Returns the names of all files and links in a folder and in the folders inside of it, sorted."""
+  found = []
+  for inner, folders, names in os.walk(folder):
+    # Nothing behind a link to a folder is searched: it may lead out of this one.
+    links = [name for name in folders if os.path.islink(os.path.join(inner, name))]
+    found += [os.path.relpath(os.path.join(inner, name), folder) for name in (*names, *links)]
+  return sorted(found)
 
 
 def is_inside(name: str) -> bool:

@@ -34,7 +34,7 @@ def verify(
   listing = _read(os.path.join(model_dir, model_folder.CHECKSUMS))
   sums, reasons = _parse(listing)
   yield f'all files are as {model_folder.CHECKSUMS} lists them', reasons + _compare(model_dir, sums)
-  yield 'the folder has all files of an export and no other model file or page', _find_others(model_dir, sums)
+  yield 'the folder has all files of an export and no other model file, page or code', _find_others(model_dir, sums)
   if public_key:
     signature = _read(os.path.join(model_dir, model_folder.SIGNATURE))
     yield f'the owner of the key signed {model_folder.CHECKSUMS}', _check_signature(listing, signature, public_key)
@@ -94,9 +94,11 @@ def _find_others(model_dir: str, sums: Mapping[str, str]) -> list[str]:
   staged = f'{model_folder.STAGING}/'  # Of an export that is running or was killed: nobody uses them.
   found = model_folder.find_files(model_dir)
   others = [name for name in found if name not in sums and not name.startswith(staged)]
-  run = [*_models(others), *({model_folder.PAGE} & {*others})]
+  # Python imports from beside a program, and a page loads what stands there: each file in these folders may run.
   return reasons + [
-    f'{model_folder.CHECKSUMS} does not list {name}, which looks like a part of the export' for name in run
+    f'{model_folder.CHECKSUMS} does not list {name}, which looks like a part of the export'
+    for name in others
+    if model_folder.OPTIONAL.fullmatch(name)
   ]
 
 

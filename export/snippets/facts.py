@@ -126,16 +126,16 @@ def choose(steps: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]) 
   """Returns the facts of the file that an app would take.
 
   For a sequence that is one that takes an element a call; otherwise one with floats as input and output; and of those
-  the smallest that LiteRT runs alone. A file that trains is taken if it is the only one.
+  the smallest that LiteRT runs alone. A file that trains is taken if all others take or give integers.
 
   Args:
     steps: What preprocessing.json says.
     variants: What parity.json says of each.
   """
 
-  def rank(variant: Mapping[str, Any]) -> tuple[int, bool, bool, int]:
+  def rank(variant: Mapping[str, Any]) -> tuple[bool, int, bool, int]:
     form = ('step', 'whole', 'train').index(variant['form'])
-    return form, flex.is_needed(variant['summary']), 'quantized' in variant, variant['bytes']
+    return 'quantized' in variant, form, flex.is_needed(variant['summary']), variant['bytes']
 
   best = min(variants.values(), key=rank)
   training_path = next((each['path'] for each in variants.values() if each['form'] == 'train'), '')

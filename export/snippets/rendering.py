@@ -5,6 +5,7 @@ import functools
 import json
 import math
 import os
+import re
 from typing import Any
 
 import jinja2
@@ -19,6 +20,8 @@ SWIFT = 'Predictor.swift'
 NAMES = (PYTHON, JAVASCRIPT, KOTLIN, SWIFT)
 # Of a folder with a file that trains.
 TRAINING_NAMES = ('train.py', 'train.mjs', 'Trainer.kt', 'Trainer.swift')
+# Control characters, ends of lines, and characters that show what follows in another order.
+_UNSAFE = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]')
 
 
 def render(name: str, facts: facts_lib.Facts) -> str:
@@ -29,7 +32,7 @@ def render(name: str, facts: facts_lib.Facts) -> str:
     facts: What it is about.
   """
   if facts.unsupported:
-    comment = '#' if name == PYTHON else '//'
+    comment = '#' if name.endswith('.py') else '//'
     return f'{comment} No code for {facts.path}: {facts.unsupported} Export float32 or dynamic_range to get some.\n'
   return _environment().get_template(f'{name}.j2').render(facts=facts)
 
@@ -54,13 +57,14 @@ def _find(ends: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
   return next(end for end in ends if end['name'] == name)
 
 
-def _quote(text: str) -> str:
-  """Returns a literal of JavaScript and of Swift."""
-  return json.dumps(text, ensure_ascii=False)
+def _quote(text: str, escape: str = r'\u{{{:x}}}') -> str:
+  """Returns a literal of JavaScript and of Swift, which can stand in a comment of one line as well."""
+  plain = text.replace('\\', r'\\').replace('"', r'\"').replace('\n', r'\n')
+  return f'"{_UNSAFE.sub(lambda match: escape.format(ord(match[0])), plain)}"'
 
 
 def _quote_kotlin(text: str) -> str:
-  return _quote(text).replace('$', r'\$')
+  return _quote(text, r'\u{:04x}').replace('$', r'\$')
 
 
 _FILTERS: Mapping[str, Callable[..., Any]] = {

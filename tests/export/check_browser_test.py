@@ -9,9 +9,11 @@ import tempfile
 
 from absl.testing import absltest
 
+from common import sealed_json
 from export import model_folder
 from pipelines.featurizers import characters
 from tests import layout
+from tests.export import exported
 from tests.export import fakes
 from tests.export.browser import tools
 
@@ -58,6 +60,21 @@ class CheckBrowserTest(absltest.TestCase):
     code, _, errors = _run('check_browser', *self._flags)
     self.assertEqual(code, 2)
     self.assertRegex(errors, r'^error: Expected a model folder at .*, found none: export.to_tflite writes one\.\n$')
+
+  def test_refuses_what_no_browser_runs(self) -> None:
+    run_dir = os.path.join(self._folder, 'run')
+    exported.write(run_dir, self._model)
+    path = pathlib.Path(self._model, 'parity.json')
+    record = json.loads(path.read_text())
+    for variant in record['variants'].values():
+      variant['quantized'] = {}
+    path.write_text(sealed_json.dumps(record))
+    code, _, errors = _run('check_browser', *self._flags, '--chromium=/bin/false')
+    self.assertEqual(code, 2)
+    self.assertRegex(
+      errors,
+      r'^error: Expected a file that a browser can run in .*, found none: export float32 as well\.\n$',
+    )
 
 
 if __name__ == '__main__':

@@ -16,7 +16,7 @@ from tests.export import exported
 
 _FILES = (*exported.CONTENTS, *exported.MODELS)
 _SUMS = 'all files are as SHA256SUMS lists them'
-_WHOLE = 'the folder has all files of an export and no other model file or page'
+_WHOLE = 'the folder has all files of an export and no other model file, page or code'
 _SIGNED = 'the owner of the key signed SHA256SUMS'
 _CHECKED = 'parity.json is of these model files'
 _PRIVACY = 'privacy.json is of the model that was exported'
@@ -131,13 +131,28 @@ class VerificationTest(parameterized.TestCase):
     self.assertContainsSubset([_WHOLE, _SIGNED], found)
 
   @parameterized.parameters(
-    'next_character.float16.tflite', 'more/next_character.step.tflite', 'B.TFLITE', 'index.html'
+    'next_character.float16.tflite',
+    'more/next_character.step.tflite',
+    'B.TFLITE',
+    'index.html',
+    'snippets/numpy.py',
+    'Snippets/numpy/__init__.py',
+    'snippets/__pycache__/predict.cpython-312.pyc',
+    'litert/core/more.js',
   )
-  def test_a_model_file_that_is_not_listed(self, name: str) -> None:
-    self._path('more').mkdir()
+  def test_a_part_of_the_export_that_is_not_listed(self, name: str) -> None:
+    self._path(name).parent.mkdir(parents=True, exist_ok=True)
     self._path(name).write_text('evil')
     reason = f'SHA256SUMS does not list {name}, which looks like a part of the export'
     self.assertEqual(self._verify(), {_WHOLE: [reason]})
+
+  def test_a_link_to_code(self) -> None:
+    self._path('snippets').mkdir(exist_ok=True)
+    for name in ('snippets/numpy', 'litert'):
+      os.symlink(self._run_dir, self._path(name))
+      reason = f'SHA256SUMS does not list {name}, which looks like a part of the export'
+      self.assertEqual(self._verify(), {_WHOLE: [reason]})
+      os.remove(self._path(name))
 
   def test_a_model_file_that_nobody_checked(self) -> None:
     self._path('next_character.float16.tflite').write_text('evil')

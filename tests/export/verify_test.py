@@ -45,7 +45,7 @@ class VerifyTest(absltest.TestCase):
       errors.splitlines(),
       [
         'error: Expected that all files are as SHA256SUMS lists them, found otherwise: classes.json was changed',
-        'error: Expected that the folder has all files of an export and no other model file or page, found '
+        'error: Expected that the folder has all files of an export and no other model file, page or code, found '
         r'otherwise: SHA256SUMS does not list more\x1b.tflite, which looks like a part of the export',
       ],
     )

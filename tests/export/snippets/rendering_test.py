@@ -1,6 +1,8 @@
 """Tests that the snippets make the examples of the data set, and give the answers of the file. Slow: they run it."""
 
+import ast
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -169,14 +171,38 @@ class RenderingTest(parameterized.TestCase):
   def test_says_what_has_no_code(self) -> None:
     steps = folders.facts('table').steps
     quantized = {**steps, 'quantized': {'files': {'a.tflite': {}}}}
-    for name in rendering.NAMES:
+    signs = dict.fromkeys((*rendering.NAMES, *rendering.TRAINING_NAMES), '//') | {'predict.py': '#', 'train.py': '#'}
+    for name, sign in signs.items():
       text = rendering.render(name, facts_lib.Facts(quantized, 'a.tflite', is_step=False))
-      self.assertRegex(text, '^(#|//) No code for a.tflite: Its input or output is of integers .* to get some.\n$')
+      self.assertRegex(text, f'^{sign} No code for a.tflite: Its input or output is of integers .* to get some.\n$')
+    for name in rendering.NAMES:
       own = rendering.render(
         name, facts_lib.Facts({**steps, 'examples': {'kind': 'my.own'}}, 'a.tflite', is_step=False)
       )
       self.assertIn('make the input as your own featurizer does', own)
       self.assertIn('a.tflite', own)
+
+  @parameterized.parameters(*rendering.NAMES, *rendering.TRAINING_NAMES)
+  def test_a_name_cannot_end_a_comment(self, name: str) -> None:
+    facts = folders.facts('table')
+    evil = 'a\u2028alert(1)\u2029\f\n\x85\u202e"""\\$x'
+    examples = {**facts.examples, 'numbers': [evil], 'categories': [], 'scaling': None}
+    training = {**facts.training, 'local_layers': [evil]}
+    steps = {**facts.steps, 'examples': examples, 'training': training}
+    code = rendering.render(name, dataclasses.replace(facts, steps=steps))
+    self.assertNotRegex(code, '[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e]')
+    expected = {
+      '.mjs': r'"a\u{2028}alert(1)\u{2029}\u{c}\n\u{85}\u{202e}\"\"\"\\$x"',
+      '.kt': r'"a\u2028alert(1)\u2029\u000c\n\u0085\u202e\"\"\"\\\$x"',
+    }
+    expected['.swift'] = expected['.mjs']
+    suffix = os.path.splitext(name)[1]
+    if suffix == '.py':
+      tree = ast.parse(code)
+      texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+      self.assertTrue(any(evil in text for text in texts) or evil in json.dumps(texts), texts)
+    else:
+      self.assertIn(expected[suffix], code)
 
 
 if __name__ == '__main__':
