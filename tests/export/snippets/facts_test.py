@@ -30,9 +30,10 @@ class FactsTest(absltest.TestCase):
       _variant('io.tflite', 2, quantized={'input': {}}),
       _variant('small.tflite', 3),
       _variant('other.tflite', 1, summary=flex),
+      _variant('train.tflite', 1, 'train'),
     ]
     # Whatever is best is taken away each time.
-    for expected in ('step', 'large', 'flex', 'small', 'io', 'other'):
+    for expected in ('step', 'large', 'flex', 'small', 'other', 'train', 'io'):
       best = facts_lib.choose(_STEPS, {each['path']: each for each in variants})
       self.assertEqual(best.path, f'{expected}.tflite')
       self.assertEqual(best.is_step, expected in ('step', 'large', 'flex'))
