@@ -3,7 +3,7 @@
 python -m export.check_browser --model_dir=runs/quickstart/model --shards_dir=runs/quickstart/shards \
   --litert_js=node_modules/@litertjs/core
 
-It needs Chromium, and LiteRT.js as `npm install @litertjs/core` installs it; a model folder with a page has that.
+It needs Chromium, and LiteRT.js as `npm install @litertjs/core@2.5.3` installs it; a model folder with a page has that.
 """
 
 import json

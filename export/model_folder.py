@@ -121,7 +121,8 @@ def find_files(folder: str) -> list[str]:
 
 def is_inside(name: str) -> bool:
   """Returns whether a name that `SHA256SUMS` lists leads to a file inside of the folder, whatever system reads it."""
-  is_plain = not any(character in name for character in '\\\0')
+  # On Windows, `C:x` is on a drive, and `a:b` a hidden part of a file.
+  is_plain = not any(character in '\\:' or not character.isprintable() for character in name)
   return is_plain and all(part not in ('', '.', '..') for part in name.split('/'))
 
 
@@ -198,7 +199,7 @@ def _checksums(output_dir: str) -> set[tuple[str, str]]:
   """Returns the checksum and the name of each file that an export wrote; nothing if there was no export."""
   found = set()
   for listing in (CHECKSUMS, _JOURNAL):
-    lines = _read(output_dir, listing).decode(errors='replace').splitlines()
+    lines = _read(output_dir, listing).decode(errors='replace').split('\n')
     found |= {(digest, name) for digest, _, name in (line.partition('  ') for line in lines) if is_inside(name)}
   return found
 

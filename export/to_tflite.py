@@ -102,7 +102,7 @@ _SIGNING_KEY = flags.DEFINE_string(
 _LITERT_JS = flags.DEFINE_string(
   'litert_js',
   None,
-  f'Folder of the npm package {litert_js.PACKAGE} (npm install {litert_js.PACKAGE}): writes {model_folder.PAGE}, on '
+  f'Folder of the npm package {litert_js.PACKAGE} ({litert_js.INSTALL}): writes {model_folder.PAGE}, on '
   'which a browser runs the model, and the files of the package that it needs.',
 )
 _MEMORY_MB = flags.DEFINE_integer(

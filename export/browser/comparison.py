@@ -48,11 +48,13 @@ def choose(variants: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], d
   for each in variants.values():
     if flex.is_needed(each['summary']):
       refused[each['path']] = 'LiteRT.js has no kernels of TensorFlow (Flex)'
-    elif each['form'] == 'train':
+    elif each.get('form') == 'train':
       refused[each['path']] = 'it trains; what it answers before is what the others answer'
     elif 'quantized' in each:
       refused[each['path']] = 'LiteRT.js takes and gives floats alone'
-  return {each['path']: each['form'] for each in variants.values() if each['path'] not in refused}, refused
+  # An older export named no form: its preprocessing.json is refused later.
+  chosen = {each['path']: each.get('form', 'whole') for each in variants.values() if each['path'] not in refused}
+  return chosen, refused
 
 
 def compare(

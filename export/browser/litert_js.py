@@ -20,7 +20,10 @@ WASM = 'wasm'
 _MODULE = 'index.js'
 # One for browsers with relaxed SIMD, one for the others; with threads a page would need a server of its own.
 _BUILDS = ('litert_wasm_internal', 'litert_wasm_compat_internal')
-_REMEDY = f'type npm install {PACKAGE}, and give {FOLDER}'
+# The version that is tested; other versions of the same major number should do.
+VERSION = '2.5.3'
+INSTALL = f'npm install {PACKAGE}@{VERSION}'
+_REMEDY = f'type {INSTALL}, and give {FOLDER}'
 
 
 def read(folder: str) -> dict[str, bytes]:
@@ -35,6 +38,8 @@ def read(folder: str) -> dict[str, bytes]:
   package = _read_package(pathlib.Path(folder))
   if package.get('name') != PACKAGE:
     raise _wrong(folder, f'the package {package.get("name")}')
+  if str(package.get('version')).partition('.')[0] != VERSION.partition('.')[0]:
+    raise _wrong(folder, f'version {package.get("version")}')
   found: dict[str, bytes] = {}
   for name in (PACKAGE, *package.get('dependencies', {})):
     inner = pathlib.Path(folder) if name == PACKAGE else _find_dependency(pathlib.Path(folder), name)

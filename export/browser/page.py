@@ -41,7 +41,7 @@ def describe(model_dir: str, runtime: Mapping[str, bytes]) -> str:
   """
   if not runtime:
     return (
-      f'No {model_folder.PAGE}: to try the model in a browser, type npm install {litert_js.PACKAGE}, and export with '
+      f'No {model_folder.PAGE}: to try the model in a browser, type {litert_js.INSTALL}, and export with '
       f'--litert_js={litert_js.FOLDER}.'
     )
   if os.path.exists(os.path.join(model_dir, model_folder.PAGE)):

@@ -67,7 +67,7 @@ class CheckBrowserTest(absltest.TestCase):
     path = pathlib.Path(self._model, 'parity.json')
     record = json.loads(path.read_text())
     for variant in record['variants'].values():
-      variant['quantized'] = {}
+      variant |= {'form': 'whole', 'quantized': {}}
     path.write_text(sealed_json.dumps(record))
     code, _, errors = _run('check_browser', *self._flags, '--chromium=/bin/false')
     self.assertEqual(code, 2)

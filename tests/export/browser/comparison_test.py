@@ -84,13 +84,14 @@ class ComparisonTest(parameterized.TestCase):
     whole = {'form': 'whole', 'summary': 'full precision'}
     variants: dict[str, dict[str, Any]] = {
       'float32': {**whole, 'path': 'a.float32.tflite'},
+      'older': {'path': 'a.older.tflite', 'summary': ''},
       'step': {**whole, 'path': 'a.step.tflite', 'form': 'step'},
       'int8_io': {**whole, 'path': 'a.int8_io.tflite', 'quantized': {}},
       'train': {**whole, 'path': 'a.train.tflite', 'form': 'train'},
       'mine': {**whole, 'path': 'a.mine.tflite', 'summary': 'it needs the kernels of TensorFlow (Flex) for X'},
     }
     chosen, refused = comparison.choose(variants)
-    self.assertEqual(chosen, {'a.float32.tflite': 'whole', 'a.step.tflite': 'step'})
+    self.assertEqual(chosen, {'a.float32.tflite': 'whole', 'a.older.tflite': 'whole', 'a.step.tflite': 'step'})
     self.assertEqual(list(refused), ['a.int8_io.tflite', 'a.train.tflite', 'a.mine.tflite'])
 
 

@@ -3,11 +3,13 @@
 import json
 import os
 import pathlib
+import re
 import tempfile
 
 from absl.testing import absltest
 
 from export.browser import litert_js
+from tests import layout
 
 
 class LitertJsTest(absltest.TestCase):
@@ -15,7 +17,12 @@ class LitertJsTest(absltest.TestCase):
     super().setUp()
     self._modules = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), 'node_modules')
     self._core = self._modules / '@litertjs/core'
-    self._write('@litertjs/core', {'main': './dist/index.js', 'dependencies': {'@litertjs/wasm-utils': '^2'}})
+    self._package = {
+      'version': '2.9.0',
+      'main': './dist/index.js',
+      'dependencies': {'@litertjs/wasm-utils': '^2'},
+    }
+    self._write('@litertjs/core', self._package)
     self._write('@litertjs/wasm-utils', {'main': 'dist/index.js'})
     (self._core / 'wasm').mkdir()
     for build in ('', '_compat', '_threaded'):
@@ -53,7 +60,7 @@ class LitertJsTest(absltest.TestCase):
     self.assertIn('wasm-utils/index.js', litert_js.read(os.fspath(self._core)))
 
   def test_says_what_is_missing(self) -> None:
-    remedy = 'found .*: type npm install @litertjs/core, and give node_modules/@litertjs/core.$'
+    remedy = 'found .*: type npm install @litertjs/core@2.5.3, and give node_modules/@litertjs/core.$'
     for path in ('missing', '@litertjs/wasm-utils', '@litertjs'):
       with self.assertRaisesRegex(ValueError, f'^Expected the npm package @litertjs/core at .*{path}.*, {remedy}'):
         litert_js.read(os.fspath(self._modules / path))
@@ -66,6 +73,19 @@ class LitertJsTest(absltest.TestCase):
     (self._core / 'package.json').write_text('[]')
     with self.assertRaisesRegex(ValueError, 'found no npm package'):
       litert_js.read(os.fspath(self._core))
+
+  def test_another_major_version(self) -> None:
+    for version in ('1.9.9', '3.0.0', '25.0.0', None):
+      package = {**self._package, 'name': '@litertjs/core', 'version': version}
+      (self._core / 'package.json').write_text(json.dumps(package))
+      with self.assertRaisesRegex(ValueError, f'found version {version}: type npm install @litertjs/core@2.5.3, and'):
+        litert_js.read(os.fspath(self._core))
+
+  def test_one_version_everywhere(self) -> None:
+    places = ('docs/export.md', '.ci/run', 'export/check_browser.py', 'export/snippets/predict.mjs.j2')
+    for path in (*places, 'tests/export/browser/tools.py'):
+      found = re.findall('@litertjs/core@([0-9.]*[0-9])', pathlib.Path(layout.ROOT, path).read_text())
+      self.assertEqual({*found}, {litert_js.VERSION}, path)
 
   def test_reads_what_an_export_has_copied(self) -> None:
     found = litert_js.read(os.fspath(self._core))

@@ -53,10 +53,12 @@ class PageTest(parameterized.TestCase):
     runtime = litert_js.read(tools.LITERT_JS)
     # The code that the page runs, with all that it has to make examples of. Here, for making the files takes longest.
     made = {kind: folders.make(kind) for kind in folders.CASES}
-    answered = javascript.run(browser, runtime, made, {kind: case.given for kind, case in folders.CASES.items()})
+    given = {kind: {'given': case.given, 'wrong': case.wrong} for kind, case in folders.CASES.items()}
+    answered = javascript.run(browser, runtime, made, given)
     for kind, case in folders.CASES.items():
       with self.subTest(kind):
         case.check(self, answered[kind])
+        self.assertEqual(answered[kind]['wrong'], folders.WRONG_SIZE.get(kind, []))
     site: dict[str, str | bytes] = {}
     for kind, path in made.items():
       folder = pathlib.Path(path)

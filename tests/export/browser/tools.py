@@ -17,7 +17,7 @@ from tests import layout
 _MODULES = pathlib.Path(os.environ.get('POCKETFED_NODE_MODULES') or layout.ROOT / 'node_modules')
 # Set where these tests have to run, as in CI: then what would skip one fails it.
 _REQUIRED = 'POCKETFED_BROWSER_REQUIRED'
-_HOW_TO = 'npm install --no-save @litertjs/core playwright-core, or set POCKETFED_NODE_MODULES'
+_HOW_TO = 'npm install --no-save @litertjs/core@2.5.3 playwright-core, or set POCKETFED_NODE_MODULES'
 LITERT_JS = os.fspath(_MODULES / litert_js.PACKAGE)
 
 

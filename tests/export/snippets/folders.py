@@ -34,6 +34,12 @@ from tests.export import converted
 from tests.export import fakes
 from tests.export.on_device import trained
 
+# How a snippet refuses examples of another size.
+WRONG_SIZE = {
+  'table': 'Expected 2 numbers in z, found 3.',
+  'windows': 'Expected 6 numbers, found 8.',
+  'image': 'Expected 144 numbers, found 156.',
+}
 _SIZE = 8
 _TEXTS = [
   'O, \u0130stanbul\u2026  thou\u2019rt  fair!',
@@ -123,6 +129,14 @@ class Case:
       length = self.featurizer.length
       return [rows[start : start + length] for start in range(len(rows) - length + 1)]
     return rows
+
+  @property
+  def wrong(self) -> Any:
+    """What the snippet refuses: an example with more numbers than the model takes; an empty sequence has no answer."""
+    if self.is_sequence:
+      return [] if isinstance(self.featurizer, items.Items) else ['']
+    first = self.given[0]
+    return {**first, 'z': [1, 2, 3]} if isinstance(first, dict) else [*first, first[0]]
 
   @property
   def features(self) -> np.ndarray:

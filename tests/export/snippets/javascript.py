@@ -22,7 +22,7 @@ BODY
 </script>
 """
 _PREDICTION = """
-  for (const [kind, given] of Object.entries(await (await fetch('/given.json')).json())) {
+  for (const [kind, {given, wrong}] of Object.entries(await (await fetch('/given.json')).json())) {
     const {Predictor} = await import(`/${kind}/snippets/predict.mjs`);
     const predictor = await Predictor.load(`/${kind}/`);
     const features =
@@ -34,7 +34,9 @@ _PREDICTION = """
     const answers = logits.map((each) => predictor.best(each, 2));
     const last = await predictor.predict(predictor.cut ? given : given.at(-1), 2);
     if (String(last) !== String(answers.at(-1))) throw new Error(`Expected ${answers.at(-1)}, found ${last}.`);
-    await post(`/${kind}`, JSON.stringify({features, logits: logits.map((each) => Array.from(each)), answers}));
+    const found = await predictor.predict(wrong).catch((error) => error.message);
+    logits = logits.map((each) => Array.from(each));
+    await post(`/${kind}`, JSON.stringify({features, wrong: found, logits, answers}));
   }
 """
 _TRAINING = """
@@ -66,7 +68,7 @@ def run(
     chromium_path: The browser.
     runtime: LiteRT.js, see `litert_js.read`.
     folders: The model folders.
-    given: What each snippet is given.
+    given: What each snippet is given, and what is wrong or empty: what it answers to that is `wrong`.
   """
   posted = _run(chromium_path, runtime, _PREDICTION, {f'/{kind}/': folder for kind, folder in folders.items()}, given)
   return {kind: json.loads(posted[f'/{kind}']) for kind in folders}

@@ -23,6 +23,8 @@ _ARTIFACTS = (
 _NO_OTHERS = (
   '<exclusions><exclusion><groupId>org.tensorflow</groupId><artifactId>*</artifactId></exclusion></exclusions>'
 )
+# A machine that runs other tests as well is slow.
+_SECONDS = 600
 _FILES = ('Predictor.kt', 'Trainer.kt')
 _COPY = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies'
 # In place of the class that needs Android: what makes examples can run without it.
@@ -31,7 +33,9 @@ package org.tensorflow.lite
 
 class Interpreter(file: java.io.File) : AutoCloseable {
   init { require(file.exists()) { "Expected the file $file, found none." } }
-  fun runSignature(inputs: Map<String, Any>, outputs: Map<String, Any>, key: String) {}
+  fun runSignature(inputs: Map<String, Any>, outputs: Map<String, Any>, key: String) {
+    require(inputs.isNotEmpty()) { "Input error: Inputs should not be null or empty." }
+  }
   override fun close() {}
 }
 """
@@ -51,7 +55,9 @@ fun main() {{
 _CALL = """
   {kind}.Predictor(File(request.getJSONObject("{kind}").getString("folder"))).use {{
     val given = request.getJSONObject("{kind}").getJSONArray("given").toList()
-    made.put("{kind}", JSONArray({make}))
+    val wrong = request.getJSONObject("{kind}").getJSONArray("wrong").toList()[0]
+    val found = try {{ it.predict(wrong as {example}) }} catch (refused: IllegalArgumentException) {{ refused.message }}
+    made.put("{kind}", JSONObject().put("features", JSONArray({make})).put("wrong", found))
   }}
 """
 
@@ -61,13 +67,14 @@ class Unavailable(Exception):
 
 
 def make_features(
-  folders: Mapping[str, str], given: Mapping[str, Any], is_sequence: Mapping[str, bool]
+  folders: Mapping[str, str], given: Mapping[str, Any], wrong: Mapping[str, Any], is_sequence: Mapping[str, bool]
 ) -> dict[str, Any]:
-  """Returns what the snippets of model folders make of examples, by kind.
+  """Returns the `features` that snippets of model folders make, and what they answer to what is `wrong`, by kind.
 
   Args:
     folders: The model folders.
     given: What each is given.
+    wrong: An empty or wrong example for each.
     is_sequence: Whether that is one example, or several.
 
   Raises:
@@ -86,7 +93,7 @@ def make_features(
     _compile(jars, [*root.glob('*.kt')], root / 'classes')
     (root / 'Interpreter.kt').write_text(_INTERPRETER)
     _compile(jars, [root / 'Interpreter.kt'], root / 'stub')
-    request = {kind: {'folder': path, 'given': given[kind]} for kind, path in folders.items()}
+    request = {kind: {'folder': path, 'given': given[kind], 'wrong': [wrong[kind]]} for kind, path in folders.items()}
     path = os.pathsep.join([str(root / 'stub'), str(root / 'classes'), f'{jars}/*'])
     ran = subprocess.run(
       ['java', '-cp', path, 'MainKt'],
@@ -94,7 +101,7 @@ def make_features(
       stdout=subprocess.PIPE,
       text=True,
       check=True,
-      timeout=60,
+      timeout=_SECONDS,
     )
   return json.loads(ran.stdout)
 
@@ -102,8 +109,9 @@ def make_features(
 def _make_call(kind: str, is_sequence: bool) -> str:
   one = 'it.toCodes(it.cut(given as List<String>))'
   several = {'table': 'Map<String, Any?>', 'windows': 'List<Map<String, Any?>>', 'image': 'List<List<Int>>'}
-  make = one if is_sequence else f'given.map {{ each -> it.makeFeatures(each as {several[kind]}) }}'
-  return _CALL.format(kind=kind, make=make)
+  example = 'List<String>' if is_sequence else several[kind]
+  make = one if is_sequence else f'given.map {{ each -> it.makeFeatures(each as {example}) }}'
+  return _CALL.format(kind=kind, make=make, example=example)
 
 
 def _compile(jars: str, sources: Iterable[pathlib.Path], output: pathlib.Path) -> None:
@@ -122,7 +130,7 @@ def _compile(jars: str, sources: Iterable[pathlib.Path], output: pathlib.Path) -
     str(output),
     *map(str, sources),
   ]
-  subprocess.run(command, check=True, timeout=180)
+  subprocess.run(command, check=True, timeout=_SECONDS)
 
 
 def _fetch() -> str:
@@ -140,7 +148,12 @@ def _fetch() -> str:
     f'<version>1</version><dependencies>{dependencies}</dependencies></project>'
   )
   command = ['mvn', '--batch-mode', '--quiet', _COPY, f'-DoutputDirectory={folder}']
-  fetched = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=180)
+  try:
+    fetched = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=_SECONDS)
+  except subprocess.TimeoutExpired as error:
+    raise Unavailable(
+      f'Expected the Kotlin compiler from Maven within {_SECONDS} s, found none: connect to its repository.'
+    ) from error
   if fetched.returncode:
     raise Unavailable(
       f'Expected the Kotlin compiler from Maven, found {fetched.stdout[-400:]}: connect to its repository.'

@@ -26,7 +26,7 @@ from tests.export.snippets import folders
 from tests.export.snippets import javascript
 from tests.export.snippets import kotlin
 
-# Set where Maven is there, as in CI: then what would skip the test of Kotlin fails it.
+# Set in CI: then what would skip the test of Kotlin fails it.
 _KOTLIN_REQUIRED = 'POCKETFED_KOTLIN_REQUIRED'
 # In the model folder; runs what a snippet defines, without TensorFlow.
 _PYTHON = """
@@ -81,6 +81,21 @@ class RenderingTest(parameterized.TestCase):
     self.assertLen(lines, {'characters': 12, 'words': 5, 'items': 3}.get(kind, 1))
     self.assertStartsWith(lines[0], 't [' if kind == 'characters' else '')
 
+  @parameterized.parameters(*folders.WRONG_SIZE)
+  def test_an_example_of_another_size(self, kind: str) -> None:
+    with contextlib.chdir(folders.make_without_model(kind)), mock.patch.object(interpreter, 'Interpreter'):
+      snippet = runpy.run_path('snippets/predict.py')
+      with self.assertRaisesRegex(ValueError, folders.WRONG_SIZE[kind]):
+        snippet['run'](snippet['make_features'](folders.CASES[kind].wrong))
+
+  @parameterized.parameters('characters', 'words', 'items')
+  def test_an_empty_sequence(self, kind: str) -> None:
+    with contextlib.chdir(folders.make_without_model(kind)), mock.patch.object(interpreter, 'Interpreter'):
+      snippet = runpy.run_path('snippets/predict.py')
+      codes = snippet['to_codes'](snippet['cut'](folders.CASES[kind].wrong))
+      answers = snippet['follow' if 'follow' in snippet else 'run'](codes)
+      self.assertEmpty(list(answers))
+
   def test_training(self) -> None:
     case = folders.CASES['table']
     folder, path = folders.make_training('table')
@@ -130,6 +145,7 @@ class RenderingTest(parameterized.TestCase):
       made = kotlin.make_features(
         {kind: folders.make_without_model(kind) for kind in cases},
         {kind: case.given for kind, case in cases.items()},
+        {kind: case.wrong for kind, case in cases.items()},
         {kind: case.is_sequence for kind, case in cases.items()},
       )
     except kotlin.Unavailable as error:
@@ -139,8 +155,9 @@ class RenderingTest(parameterized.TestCase):
     for kind, case in cases.items():
       with self.subTest(kind):
         features = case.features
-        found = np.array(made[kind], features.dtype).reshape(features.shape)
+        found = np.array(made[kind]['features'], features.dtype).reshape(features.shape)
         np.testing.assert_allclose(found, features, rtol=1e-6)
+        self.assertEqual(made[kind]['wrong'], folders.WRONG_SIZE.get(kind, []))
 
   @parameterized.product(name=[*rendering.NAMES, *rendering.TRAINING_NAMES], kind=[*folders.CASES])
   def test_names_what_the_folder_has(self, name: str, kind: str) -> None:
@@ -155,6 +172,9 @@ class RenderingTest(parameterized.TestCase):
       *signatures,
       *(end['name'] for signature in ('train', 'infer') for end in signatures[signature]['inputs']),
     ]
+    if name == 'Trainer.kt':  # Java runs no signature without inputs.
+      of_all = [end for end in of_all if end not in ('get_weights', 'reset')]
+      self.assertNotRegex(code, r'mapOf(<.*>)?\(\)')
     for end in of_all if is_training else ends:
       self.assertRegex(code, rf'["\']{end}["\']|\b{end}[=:,)]')
     paths = set(re.findall(r'["\'}/]([\w.]+\.(?:tflite|json))["\'`]', code))
