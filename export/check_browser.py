@@ -64,12 +64,7 @@ def main() -> None:
       _MODEL_DIR.value, chosen, steps, examples, shards.schema, runtime, chromium, guard.Limits(seconds=_SECONDS.value)
     )
     for outcome in outcomes:
-      figures = outcome.figures
-      print(
-        f'{outcome.path:<40}{figures.argmax_agreement:>11.2%}{figures.max_logit_difference:>12.2g}'
-        f'{figures.accuracy:>10.2%}{outcome.microseconds:>10,.1f} us',
-        flush=True,
-      )
+      print(_describe(outcome), flush=True)
       if outcome.fault:
         is_good = False
         print(f'error: {outcome.path} in the browser: {outcome.fault}', file=sys.stderr)
@@ -77,6 +72,16 @@ def main() -> None:
     sys.exit(f'error: the files could not be run: {error}')
   if not is_good:
     sys.exit(1)
+
+
+def _describe(outcome: comparison.Outcome) -> str:
+  figures = outcome.figures
+  if not figures:
+    return f'{outcome.path:<40}  not run'
+  return (
+    f'{outcome.path:<40}{figures.argmax_agreement:>11.2%}{figures.max_logit_difference:>12.2g}'
+    f'{figures.accuracy:>10.2%}{outcome.microseconds:>10,.1f} us'
+  )
 
 
 def _read_runtime() -> dict[str, bytes]:

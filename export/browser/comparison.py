@@ -27,13 +27,13 @@ class Outcome(NamedTuple):
 
   Attributes:
     path: The name of the file.
-    figures: The comparison with LiteRT.
+    figures: The comparison with LiteRT; None: the browser could not run it.
     microseconds: The mean time of a call.
     fault: Why it is not good enough; empty if it is.
   """
 
   path: str
-  figures: parity.Figures
+  figures: parity.Figures | None
   microseconds: float
   fault: str
 
@@ -87,6 +87,10 @@ def compare(
   jobs = [_make_job(path, steps['step'] if form == 'step' else steps, examples) for path, form in chosen.items()]
   posted = chromium_lib.run(chromium, _make_site(model_dir, jobs, examples, runtime), '/check.html', limits.seconds)
   for index, (path, form) in enumerate(chosen.items()):
+    failed = posted.get(f'/failed/{index}')
+    if failed is not None:
+      yield Outcome(path, None, 0.0, ' '.join(failed.decode(errors='replace').split()))
+      continue
     expected = guard.call(limits, _answer, os.path.join(model_dir, path), form, examples.features)
     logits = np.frombuffer(posted[f'/logits/{index}'], np.float32).reshape(expected.shape)
     figures = parity.compare(examples.labels, logits, expected, schema.first_answer)

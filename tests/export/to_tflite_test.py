@@ -94,9 +94,7 @@ class ToTfliteTest(parameterized.TestCase):
     self.assertEqual((code, errors), (0, ''))
     self.assertCountEqual(model_folder.find_files(self._model), _FILES)
     self.assertIn('Checked on 28 examples (308 positions) of held-out users', output)
-    self.assertIn(
-      'No index.html: to try the model in a browser, type npm install @litertjs/core@2.5.3, and export', output
-    )
+    self.assertIn('No index.html: to try the model in a browser, type npm install @litertjs/core@2.5.3, and', output)
     self.assertRegex(output, r'next_character.float32.tflite +\d+ kB +\d+ kB +100.00% +\d')
     lines = pathlib.Path(self._model, 'SHA256SUMS').read_text().splitlines()
     self.assertCountEqual([line.split()[1] for line in lines], {*_FILES} - {'SHA256SUMS'})

@@ -53,6 +53,7 @@ class ComparisonTest(parameterized.TestCase):
   def test_gives_the_browser_what_it_needs(self, path: str, form: str, calls: int) -> None:
     found = self._compare(path, form, lambda logits: logits)
     self.assertEqual((found.path, found.fault, found.microseconds), (path, '', 250.0))
+    assert found.figures
     self.assertEqual((found.figures.argmax_agreement, found.figures.accuracy), (1.0, 0.5))
     (job,) = json.loads(self._site['/job.json'])
     self.assertEqual((job['path'], job['per_example'], len(job['states'])), (f'/model/{path}', calls, calls // 3))
@@ -73,6 +74,15 @@ class ComparisonTest(parameterized.TestCase):
       return logits
 
     self.assertRegex(self._compare(path, 'whole', change).fault, expected or '^$')
+
+  def test_one_that_fails_and_the_next(self) -> None:
+    posted = {'/failed/0': b'Error: no kernel\n  at a.js', '/logits/1': _LOGITS.tobytes(), '/times/1': b'0.25'}
+    self.enterContext(mock.patch.object(chromium, 'run', return_value=posted))
+    self.enterContext(mock.patch.object(guard, 'call', return_value=_LOGITS))
+    paths = {'a.float32.tflite': 'whole', 'b.float32.tflite': 'whole'}
+    first, second = comparison.compare('', paths, _STEPS, _EXAMPLES, _SCHEMA, {}, '', guard.Limits())
+    self.assertEqual(first, ('a.float32.tflite', None, 0.0, 'Error: no kernel at a.js'))
+    self.assertEqual((second.path, second.fault), ('b.float32.tflite', ''))
 
   def test_an_older_export(self) -> None:
     older = {name: value for name, value in _STEPS.items() if name != 'output'}
