@@ -17,7 +17,7 @@ class LitertJsTest(absltest.TestCase):
     super().setUp()
     self._modules = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), 'node_modules')
     self._core = self._modules / '@litertjs/core'
-    self._package = {
+    self._package: dict[str, object] = {
       'version': '2.9.0',
       'main': './dist/index.js',
       'dependencies': {'@litertjs/wasm-utils': '^2'},
