@@ -16,7 +16,6 @@ import pytest
 from common import files
 from contracts import released_model
 from export import guard
-from export import simulate_devices
 from export.simulation import device_pool
 from tests.export import fakes as exported
 from tests.export.simulation import simulated
@@ -27,12 +26,22 @@ from tff_tasks.runtime import start_up
 _PATH = 'next_character.train.tflite'
 
 
+def _forget(module: str) -> None:
+  """Removes the flags of a program: those that it requires would be required of other tests in this process."""
+  for flag in flags.FLAGS.get_flags_for_module(module):
+    delattr(flags.FLAGS, flag.name)
+
+
 @pytest.mark.slow
 class SimulateDevicesTest(absltest.TestCase):
   def setUp(self) -> None:
     super().setUp()
     if not flags.FLAGS.is_parsed():
       flags.FLAGS.mark_as_parsed()
+    from export import simulate_devices
+
+    self.addCleanup(_forget, simulate_devices.__name__)
+    self._main = simulate_devices.main
     self.enterContext(mock.patch.object(start_up, 'start_tensorflow'))
     runs.make_small(self)
     self.folder = self.create_tempdir().full_path
@@ -59,7 +68,7 @@ class SimulateDevicesTest(absltest.TestCase):
   def _run(self, **changes: Any) -> str:
     values = {'run_dir': self.run_dir, 'model_dir': self.model_dir, 'devices': 2, **changes}
     with flagsaver.flagsaver(**values), contextlib.redirect_stdout(io.StringIO()) as printed:
-      simulate_devices.main()
+      self._main()
     return printed.getvalue()
 
   def test_prints_how_far_the_model_is_from_the_released_one(self) -> None:

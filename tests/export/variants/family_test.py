@@ -93,7 +93,8 @@ class FamilyTest(parameterized.TestCase):
   def test_sizes(self) -> None:
     variants = self._record['variants']
     whole = variants['float32']['bytes']
-    for name, share in {'dynamic_range': 0.3, 'int8': 0.3, 'int8_io': 0.3, 'qat': 0.31, 'pruned': 0.4}.items():
+    # Metadata, which all have, weighs more in so small a model than at the default size.
+    for name, share in {'dynamic_range': 0.31, 'int8': 0.31, 'int8_io': 0.31, 'qat': 0.32, 'pruned': 0.4}.items():
       self.assertLess(variants[name]['bytes'], share * whole, name)
     self.assertLess(variants['clustered']['compressed_bytes'], 0.8 * variants['dynamic_range']['compressed_bytes'])
 
