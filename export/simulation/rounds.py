@@ -20,6 +20,7 @@ from models import functional_model
 from models import registry
 from tff_tasks import config as config_lib
 from tff_tasks.aggregation import round_noise
+from tff_tasks.algorithms import schedules
 from tff_tasks.algorithms import trained_elsewhere
 from tff_tasks.population import availability
 from tff_tasks.population import capabilities as capabilities_lib
@@ -204,12 +205,9 @@ class Simulation:
     return self._runtime.next(self._noise.add(round_number, state), cohort)
 
   def _learning_rate(self, round_number: int) -> float:
-    rate = self._config.client_learning_rate
-    if self._config.client_learning_rate_schedule == 'constant':
-      return rate
-    from tff_tasks.algorithms import schedules
-
-    return rate * float(schedules.linear(round_number - 1, self._total_rounds))
+    config = self._config
+    schedule = config.client_learning_rate_schedule
+    return float(schedules.learning_rate(config.client_learning_rate, schedule, round_number - 1, self._total_rounds))
 
 
 def _read_tables(

@@ -106,7 +106,7 @@ def _train(
 ) -> tuple[Any, ...]:
   """Returns the result of one client: for the aggregator, measured, to be summed, and to be kept."""
   training = context.training
-  rate = _learning_rate(training, state['round'])
+  rate = schedules.learning_rate(training.learning_rate, training.schedule, state['round'], training.total_rounds)
   sgd = local_sgd.LocalSgd(context.model, training, dataset, context.schema.first_answer, rate)
   client = local_algorithm.Client(
     context, initial, state['shared'], dataset.memory, dataset, rate, sgd.num_steps, sgd.full_gradient
@@ -155,9 +155,3 @@ def _finite_or_nothing(update: local_algorithm.Update) -> local_algorithm.Update
   return local_algorithm.Update(
     tuple(tf.where(is_finite, value, np.nan) for value in update.update), sums, update.memory
   )
-
-
-def _learning_rate(training: local_sgd.LocalTraining, round_index: tf.Tensor) -> Any:
-  if training.schedule == 'constant':
-    return training.learning_rate
-  return training.learning_rate * schedules.linear(round_index, training.total_rounds)
