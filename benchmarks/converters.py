@@ -19,11 +19,10 @@ import numpy as np
 
 from benchmarks import other_converters
 from common import cli
-from contracts import client_shards
-from contracts import run_directory
 from export import calibration
 from export import guard
 from export import parity
+from export import source
 from export import tflite
 from export import timing
 
@@ -60,7 +59,7 @@ def describe(
 def main() -> None:
   """Prints the table, a row when it is known."""
   run_dir = _RUN_DIR.value
-  shards = client_shards.ClientShards(run_directory.read_flag(run_dir, 'shards_dir') or '')
+  shards = source.open_shards(run_dir, None)
   learned = calibration.open_data(_PUBLIC_DATA.value, None, False, shards)
   calibrated, examples = learned and learned.read(_MAX_CALIBRATION), parity.held_out_examples(shards)
   expected = guard.call(_LIMITS, parity.keras_answers, run_dir, shards.schema, examples.features)

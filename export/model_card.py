@@ -1,7 +1,6 @@
 """The model card: what a person who puts the file on a device has to know, in Markdown."""
 
 from collections.abc import Mapping, Sequence
-import os
 from typing import Any
 
 import jinja2
@@ -14,6 +13,7 @@ from contracts import personalization
 from contracts import run_directory
 from export import privacy_statement
 from export import step_usage
+from export import templates
 from export import timing
 from export import usage
 from export.card import advice
@@ -96,14 +96,7 @@ def _describe_flags(flags: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _make_environment() -> jinja2.Environment:
-  environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
-    autoescape=False,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-  )
+  environment = templates.build_environment(__file__, autoescape=False)
   environment.filters.update(
     cell=_cell,
     delta=guarantees.format_delta,

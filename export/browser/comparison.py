@@ -5,13 +5,13 @@ import json
 import os
 from typing import Any, NamedTuple
 
-import jinja2
 import numpy as np
 
 from contracts import schema as schema_lib
 from export import flex
 from export import guard
 from export import parity
+from export import templates
 from export.browser import chromium as chromium_lib
 from export.browser import litert_js
 from export.forms import registry as forms
@@ -120,8 +120,7 @@ def _make_job(path: str, ends: Mapping[str, Any], examples: parity.Examples) -> 
 def _make_site(
   model_dir: str, jobs: list[dict[str, Any]], examples: parity.Examples, runtime: Mapping[str, bytes]
 ) -> dict[str, str | bytes]:
-  loader = jinja2.FileSystemLoader(os.path.dirname(__file__))
-  environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+  environment = templates.build_environment(__file__, autoescape=True)
   imports = litert_js.imports(runtime, '/litert')
   page = environment.get_template(_TEMPLATE).render(imports=imports, wasm=f'/litert/{litert_js.WASM}/')
   return {

@@ -5,12 +5,11 @@ import json
 import os
 from typing import Any
 
-import jinja2
-
 from contracts import run_directory
 from export import model_folder
 from export import preprocessing
 from export import privacy_statement
+from export import templates
 from export.browser import litert_js
 from export.snippets import facts as facts_lib
 
@@ -64,14 +63,7 @@ def render(title: str, about: str, facts: facts_lib.Facts, ledger: Mapping[str, 
     ledger: The privacy ledger of the run.
     runtime: The names of the files of LiteRT.js.
   """
-  environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-  )
+  environment = templates.build_environment(__file__, autoescape=True)
   return environment.get_template(_TEMPLATE).render(
     title=title,
     about=about,

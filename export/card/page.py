@@ -32,7 +32,7 @@ def render(text: str, plots: Mapping[str, tuple[str, str]]) -> str:
 
   Args:
     text: The Markdown of the card. A line `<!-- figures: NAME NAME -->` stands where plots are.
-    plots: By name, what a plot shows and the plot as SVG; it is left out if that is empty.
+    plots: By name, what a plot shows and the plot as SVG; it is omitted if that is empty.
   """
   body = _convert(text)
   body = _TABLE.sub(lambda found: f'<div class="scroll">{_lay_out(found[0])}</div>', body)

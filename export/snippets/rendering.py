@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 import functools
 import json
 import math
-import os
 import re
 from typing import Any
 
 import jinja2
 
 from common import invisible
+from export import templates
 from export.snippets import facts as facts_lib
 
 PYTHON = 'predict.py'
@@ -39,14 +39,7 @@ def render(name: str, facts: facts_lib.Facts) -> str:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-  environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
-    autoescape=False,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-  )
+  environment = templates.build_environment(__file__, autoescape=False)
   environment.filters.update(_FILTERS)
   environment.globals['without_glyph'] = _WITHOUT_GLYPH
   return environment
